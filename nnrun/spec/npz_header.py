@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.spec import schema
-from nnrun.spec.ports import array_of, columns_of
+from nnrun.spec.ports import array_of, columns_of, token_inputs
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 _MAGIC: Final = b"\x93NUMPY"
@@ -27,7 +27,11 @@ def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
         return facts
     if spec.inputs:
         arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
-        return replace(facts, of_inputs={name: _facts_of(dataset.path, a) for name, a in arrays.items()})
+        known = {name: _facts_of(dataset.path, array) for name, array in arrays.items()}
+        for name in token_inputs(spec):
+            if known[name].features is not None:  # lists of one length, or what loading refuses
+                known[name] = DatasetFacts("tokens")
+        return replace(facts, of_inputs=known)
     row_shape = _facts_of(dataset.path, "x_train").row_shape
     return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Port = str
 
-INPUT: Port = "x"
-OUTPUT: Port = "y"
+# The only input and the only output of a spec that names none: no name of a spec is written like this.
+INPUT: Port = "(input)"
+OUTPUT: Port = "(output)"
 
 
 def input_names(spec: ExperimentSpec) -> tuple[Port, ...]:
@@ -98,6 +99,16 @@ def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
 def array_of(spec: ExperimentSpec, port: Port) -> str:
     """The array of an npz that an input is."""
     return spec.inputs[port].array or port
+
+
+def token_inputs(spec: ExperimentSpec) -> frozenset[Port]:
+    """The inputs whose first step takes lists of word indices."""
+    return frozenset(
+        port
+        for port, view in input_views(spec).items()
+        if next((step.takes for step in view.preprocessing.inputs if step.kind != "none"), None)
+        == ("tokens",)
+    )
 
 
 def prediction_columns(output: Port) -> tuple[str, str, str]:

@@ -139,6 +139,8 @@ class TokenDecoder:
         if isinstance(array, TokenRows):
             limited = TokenRows(array.indptr, self._within_limits(array.tokens))
             return self.of_token_rows(limited)
+        if array.dtype.kind in "iu" and array.ndim == 2:
+            return python_batches(self, array.tolist(), where)
         if array.dtype.kind == "U" and array.ndim == 1:
             return python_batches(self, array.tolist(), where)
         raise DataError(

@@ -76,6 +76,18 @@ def test_a_single_named_output_has_its_columns_too(path: Path, tmp_path: Path) -
     assert set(run.baseline) == {"loss", "kind_loss", "kind_accuracy"}
 
 
+def test_ports_may_be_called_x_and_y(path: Path, tmp_path: Path) -> None:
+    changes = {
+        "inputs": {"x": {"array": "size"}},
+        "shared": {},
+        "layers": {"y": [{"from": "x"}, {"dense": {"units": 3, "activation": "softmax"}}]},
+        "outputs": {"y": yaml.safe_load(SPEC)["outputs"]["kind"]},
+        "epochs": 1,
+    }
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    assert list(run.history)[2:5] == ["loss", "y_loss", "y_accuracy"]
+
+
 def test_a_single_named_output_may_end_a_chain(path: Path, tmp_path: Path) -> None:
     changes = {
         "inputs": {"size": {}},
