@@ -224,6 +224,18 @@ class Network:
             if used.count(name) == 1 and name not in self._constrained  # limits may hold across its rows
         }
 
+    @cached_property
+    def place_squares(self) -> Mapping[str, str]:
+        """For the table of each embedding without a regularizer the name of another argument of `forward`.
+
+        It is of the table's shape, and of no influence; its gradient is the sum, over the places where a row
+        of the table stands in a batch, of the squares of the place's gradient.
+        """
+        found: dict[str, str] = {}
+        for layer in self._distinct:
+            found |= layer.place_squares
+        return found
+
     def forward(
         self,
         parameters: Parameters,

@@ -276,6 +276,24 @@ class NearPerfect(_Record):
     alone: float
 
 
+class DrownedLoss(_Record):
+    """Two outputs whose weighted losses in the first epoch were so different that one hardly counts.
+
+    Attributes:
+        output, loss: the one that hardly counts, and its weighted training loss.
+        by, by_loss: the one with the largest.
+        loss_weight: of `by` that would make both alike.
+        standardize: whether its target may be standardized instead, and is not.
+    """
+
+    output: str
+    loss: float
+    by: str
+    by_loss: float
+    loss_weight: float
+    standardize: bool = False
+
+
 class Resumption(_Record):
     """When a run was resumed, after which epoch, and the conditions (`then`, `now`) that had changed."""
 
@@ -363,6 +381,7 @@ class RunRecord(_Record):
     not_trained: list[Count] = []
     not_better_than_baseline: Pairs = {}
     near_perfect: NearPerfect | None = None
+    drowned: DrownedLoss | None = None
     test: Scores = {}
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None

@@ -176,8 +176,8 @@ def initial_state(
     of_matrices = _of_matrices(problem)
     small = []
     if group_small_parameters and problem.optimizer.elementwise:
-        others = [name for name in parameters if name not in last_update and name not in of_matrices]
-        small = [name for name in others if parameters[name][0].numel() <= _SMALL]
+        own_way = {*last_update, *of_matrices, *problem.place_squares}
+        small = [n for n, v in parameters.items() if n not in own_way and v[0].numel() <= _SMALL]
     alone = [[name] for name in parameters if name not in small]
     groups = []
     for names in [*alone, small] if small else alone:

@@ -60,6 +60,10 @@ OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adamw": keras.optimizers.AdamW,
     "adagrad": keras.optimizers.Adagrad,
+    "nadam": keras.optimizers.Nadam,
+    "adadelta": keras.optimizers.Adadelta,
+    "lamb": keras.optimizers.Lamb,
+    "ftrl": keras.optimizers.Ftrl,
     "muon": keras.optimizers.Muon,
 }
 LOSSES = {

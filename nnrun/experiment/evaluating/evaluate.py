@@ -40,8 +40,8 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.masks import outputs_masked
 from nnrun.spec.ports import OUTPUT, Port, output_names
+from nnrun.spec.shapes import outputs_masked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -159,7 +159,7 @@ def _ensemble_output(
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
         if first.kind == schema.ClassSequenceTargets.kind and not isinstance(view.own_loss, schema.Ctc):
             z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))  # each step is a row
-        scores = {}
+        scores: dict[str, float] = {}
         for metric in build_metrics(view.metrics, schema.decision_activation(view.own_loss, activation)):
             dtype = dtype_of_outputs(metric, scaled=unscaled is not None)
             totals = MetricTotals([metric], 1)

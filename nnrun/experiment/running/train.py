@@ -176,7 +176,10 @@ def train_group(
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
                 for recorder, part in parts.items():
-                    recorder.run.job.listener.epoch(part)
+                    own = recorder.run.job.listener
+                    own.epoch(part)
+                    if warning := recorder.told_of_drowned_loss(part):
+                        own.message(f"warning: {warning}")
     except BaseException as reason:
         with uninterrupted():
             # Where later epochs of before are still in the history, their weights stay as well.

@@ -142,6 +142,11 @@ class Layer(ABC, Generic[S]):
         """Its arrays by their names in a weights file, `<weights_path>.<name>`."""
         return {}
 
+    @property
+    def place_squares(self) -> Mapping[str, str]:
+        """`Network.place_squares`, of this layer."""
+        return {}
+
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
         """One replica's first weights, float32, drawn one after the other."""
         return {name: weight.initializer(rng, weight.shape) for name, weight in self.weights.items()}

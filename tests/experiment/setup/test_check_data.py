@@ -33,7 +33,13 @@ def spec(folder: Path, target: str, rest: str, more: str = "") -> Path:
     [
         ("y", NUMBERS, "", "the target is missing"),
         ("y", NUMBERS, ", drop_missing_target: true", None),
-        ("[z, label]", NUMBERS, "", "'yes' is not a number, and several targets must all be numbers"),
+        (
+            "[z, label]",
+            NUMBERS,
+            "",
+            "'yes' is not a number, and the targets of one output must all be numbers",
+        ),
+        ("[y, label]", NUMBERS, "", "t.csv --target y --target label` writes it."),
         ("lable", CLASSES, "", "has no column 'lable'"),
         ("label", NUMBERS, "", "The data do not match the spec"),
         ("label", CLASSES, "", None),
