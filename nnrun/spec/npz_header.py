@@ -44,7 +44,8 @@ def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
     of_inputs = {}
     if isinstance(dataset, schema.DigitPairs):
         shapes = {name: dataset.arrays.get(array_of(spec, name)) for name in spec.inputs}
-        of_inputs = {name: DatasetFacts("table", row_shape=shape) for name, shape in shapes.items()}
+        if all(shapes.values()):  # else an error tells the name that is unknown, and not what follows from it
+            of_inputs = {name: DatasetFacts("table", row_shape=shape) for name, shape in shapes.items()}
         return replace(facts, row_shape=None, of_inputs=of_inputs)
     if not isinstance(dataset, schema.NamedColumns):
         return facts
