@@ -140,7 +140,11 @@ def score_ensemble(
         ):  # each step is a row
             z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))
         scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.own_loss, activation)):
+        decides_as, quantiles = (
+            schema.decision_activation(spec.own_loss, activation),
+            schema.quantiles_of(spec.own_loss),
+        )
+        for metric in build_metrics(spec.metrics, decides_as, quantiles):
             dtype = dtype_of_outputs(metric, scaled=own is not None)
             totals = MetricTotals([metric], 1)
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
