@@ -177,15 +177,6 @@ def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
     assert RunDirectory(run.path).read_record().test == found.scores
 
 
-def test_evaluate_says_that_several_outputs_have_no_tables(path: Path, tmp_path: Path) -> None:
-    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
-    made = nnrun_command("evaluate", str(run.path), "--mistakes", "3", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    said = " ".join(made.stdout.split())
-    assert "No mistakes, residuals or figures are shown: they are made for a single output of classes" in said
-    assert f"nnrun predict {run.path.name} --split test writes the prediction of each row." in said
-
-
 def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
     archive = dict(np.load(tmp_path / "data.npz"))
     archive["price_train"][5] = -1
