@@ -103,12 +103,9 @@ def array_of(spec: ExperimentSpec, port: Port) -> str:
 
 def token_inputs(spec: ExperimentSpec) -> frozenset[Port]:
     """The inputs whose first step takes lists of word indices."""
-    return frozenset(
-        port
-        for port, view in input_views(spec).items()
-        if next((step.takes for step in view.preprocessing.inputs if step.kind != "none"), None)
-        == ("tokens",)
-    )
+    views = input_views(spec)
+    first = {port: next(iter(view.preprocessing.inputs), None) for port, view in views.items()}
+    return frozenset(port for port, step in first.items() if getattr(step, "takes", ()) == ("tokens",))
 
 
 def prediction_columns(output: Port) -> tuple[str, str, str]:
