@@ -27,10 +27,8 @@ def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
         return facts
     if spec.inputs:
         arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
-        known = {name: _facts_of(dataset.path, array) for name, array in arrays.items()}
-        for name in token_inputs(spec):
-            if known[name].features is not None:  # lists of one length, or what loading refuses
-                known[name] = DatasetFacts("tokens")
+        tokens = token_inputs(spec)
+        known = {name: _facts_of(dataset.path, array, name in tokens) for name, array in arrays.items()}
         return replace(facts, of_inputs=known)
     row_shape = _facts_of(dataset.path, "x_train").row_shape
     return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
@@ -60,15 +58,15 @@ def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
     return replace(facts, of_inputs=of_inputs)
 
 
-def _facts_of(path: str, array: str) -> DatasetFacts:
+def _facts_of(path: str, array: str, tokens: bool = False) -> DatasetFacts:
     """What an array's header tells of its rows; nothing where it cannot be read: loading says what is wrong
-    with the file.
+    with the file. With `tokens` rows of integers are lists of word indices.
     """
     header = _header_of(path, array)
     if header is None:
         return DatasetFacts()
     shape, kind = header
-    if kind == "O":
+    if kind == "O" or (tokens and kind in "iu" and len(shape) == 2):
         return DatasetFacts("tokens")
     if kind not in "buif" or not shape:
         return DatasetFacts()

@@ -11,7 +11,7 @@ import yaml
 
 from nnrun.errors import SpecError
 from nnrun.spec.graph import Graph, graph_of
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.reading.load import LoadedSpec, load_spec, load_spec_text
 
 BASE = "optimizer: adam\ndataset: {npz: {path: small.npz}}\n"
@@ -47,7 +47,7 @@ def sources(graph: Graph) -> dict[str, tuple[Any, ...]]:
 
 def test_a_list_is_the_graph_of_one_chain() -> None:
     graph = graph_of(load(LOSS + "layers: [{dense: 4}, {dropout: 0.5}, {dense: 1}]").spec)
-    assert sources(graph) == {"0": ("x",), "1": ("0",), "2": ("1",)}
+    assert sources(graph) == {"0": (INPUT,), "1": ("0",), "2": ("1",)}
     assert graph.is_chain
     named = graph_of(load(LOSS + "layers: {only: [{dense: 4}, {dropout: 0.5}, {dense: 1}]}").spec)
     assert named.is_chain
@@ -64,7 +64,7 @@ layers:
 """
     graph = graph_of(load(LOSS + text).spec)
     assert sources(graph) == {
-        "stem.0": ("x",),
+        "stem.0": (INPUT,),
         "right.1": ("stem.0",),
         "left.1": ("stem.0",),
         "out.0": ("left.1", "right.1"),
@@ -84,7 +84,7 @@ layers:
 """
     graph = graph_of(load(LOSS + text).spec)
     assert sources(graph) == {
-        "0": ("x",),
+        "0": (INPUT,),
         "1.0.0": ("0",),
         "1.0.1": ("1.0.0",),
         "1.1.0": ("1.0.1",),
@@ -296,11 +296,6 @@ WRONG_PORTS = {
     "inputs of the table that no input takes": (
         TABLE.replace("group: g", "inputs: [a, c]") + BOTH,
         "dataset.csv.inputs: the spec has `inputs`, and none of them takes 'c'; name it there, or remove it",
-    ),
-    "an only output that is called as one without a name": (
-        "layers: {y: [dense: 1]}\noutputs: {y: {loss: mse}}",
-        "outputs.y: an output without a name is called 'y'; call an only output otherwise, or leave "
-        "`outputs` out",
     ),
     "stratified by no output": (
         PORTS + BOTH + "validation: {kfold: {k: 3, stratify: true}}",
