@@ -144,6 +144,34 @@ def nnrun_command(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+def forked_nnrun_for_a_shell(folder: Path) -> tuple[Path, int]:
+    """Make `nnrun` for a shell: an executable that has the server fork the command.
+
+    Args:
+        folder: where it is written; to stand first in the shell's PATH.
+
+    Returns:
+        its path, and the descriptor that the shell must inherit (`pass_fds` of `subprocess`).
+    """
+    server, _ = _server()
+    path = folder / "nnrun"
+    path.write_text(_FORKED.format(python=sys.executable, server=server.fileno()))
+    path.chmod(0o755)
+    return path, server.fileno()
+
+
+_FORKED = """#!{python} -IS
+import json, os, socket, sys
+
+told, tells = socket.socketpair()
+socket.send_fds(socket.socket(fileno={server}), [b"!"], [0, 1, 2, tells.fileno()])
+tells.close()
+told.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+pid, code = map(int, told.makefile().read().split())
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 def _write(stdin: IO[str], text: str) -> None:
     with contextlib.suppress(BrokenPipeError), stdin:  # the command need not read all of it
         stdin.write(text)
