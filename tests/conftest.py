@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -32,8 +33,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Messages are as wide as they are, however wide the terminal of the person who runs the tests.
+# Messages are as wide as they are, however wide the terminal of the person who runs the tests. readline,
+# which debuggers import, sets the variable for processes that are started, unseen by `os.environ`.
 os.environ.pop("COLUMNS", None)
+with contextlib.suppress(ImportError):
+    import readline  # noqa: F401
+os.unsetenv("COLUMNS")
 
 _REPOSITORY = Path(__file__).parents[1]
 
@@ -43,6 +48,40 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     asked = any(argument.startswith(("-n", "--numprocesses")) for argument in config.invocation_params.args)
     alone = config.args_source is not pytest.Config.ArgsSource.ARGS
     return usable_cpus() if asked or alone else 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-skipped",
+        metavar="FILE",
+        type=Path,
+        help="write the ids of skipped tests and files, one a line: `pytest @FILE` runs these alone",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    file: Path | None = config.getoption("--write-skipped")
+    if file is not None and "PYTEST_XDIST_WORKER" not in os.environ:  # workers tell this process
+        config.pluginmanager.register(_Skipped(file))
+
+
+class _Skipped:
+    """Keeps what is skipped in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._ids: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._ids.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._ids.append(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self._file.write_text("".join(f"{each}\n" for each in self._ids), encoding="utf-8")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,9 +130,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _apart(
-    session_cache: Path, new_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _apart(session_cache: Path, new_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees or changes the caches of the person who runs it."""
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(session_cache))
     monkeypatch.setenv("HOME", str(new_folder("home")))

@@ -91,12 +91,12 @@ LONG_EPOCHS = {
 }
 
 
-def write_long(folder: Path, rows: int = 200_000) -> None:
-    """An epoch of some minutes in steps by PyTorch, of some seconds in C++; rows as of texts, sparse."""
+def write_long(folder: Path, rows: int = 20_000, units: int = 512) -> None:
+    """An epoch of some seconds also in C++: many steps on few rows, as of texts, sparse."""
     rng = np.random.RandomState(0)
     lists = np.empty(rows, object)
     lists[:] = list(rng.randint(1, 1000, (rows, 20)).tolist())
-    layers = [{"dense": {"units": 128, "activation": "relu"}}] * 2
+    layers = [{"dense": {"units": units, "activation": "relu"}}] * 2
     write_small(
         folder,
         BINARY,
@@ -140,7 +140,7 @@ def test_a_request_within_a_long_epoch(
 
 @pytest.mark.slow
 def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -> None:
-    write_long(tmp_path, rows=50_000)  # an epoch of a second or more: four are trained to their end
+    write_long(tmp_path, rows=50_000, units=128)  # an epoch takes a second: four are trained to their end
     whole = nnrun_command("train", "small.yaml", "-q", "--compile", "on", "--runs-dir", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     command = ["train", "small.yaml", "-q", "--compile", "on"]

@@ -28,6 +28,9 @@ _SERVER = Path(__file__).with_name("fork_server.py")
 _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "CXX", "COLUMNS")
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
 
+# Set by scikit-learn when it is imported, here perhaps after the server was started.
+_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+
 
 @dataclass
 class Command:
@@ -103,7 +106,8 @@ def start_nnrun(
     environment = {**os.environ, **(env or {})}
     server, its_own = _server()
     differing = {name for name, _ in environment.items() ^ its_own.items()}
-    if not all(name.startswith(_READ_LATE) or name in _READ_LATE_ALONE for name in differing):
+    alike = (*_READ_LATE_ALONE, *_SET_BY_IMPORTS)
+    if not all(name.startswith(_READ_LATE) or name in alike for name in differing):
         return start_new_nnrun(*arguments, cwd=cwd, env=env, piped=piped)
     (reads_out, out), (reads_err, err) = os.pipe(), os.pipe()
     stdin, writes = os.pipe() if piped else (os.open(os.devnull, os.O_RDONLY), None)
