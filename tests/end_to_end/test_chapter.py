@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[1] / "chapter3.sh"
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
 @pytest.mark.slow
 def test_the_chapter_from_train_to_predict(data_dir: Path, tmp_path: Path) -> None:
-    nnrun, server = forked_nnrun_for_a_shell(tmp_path)
+    nnrun, server = forked_nnrun_for_a_shell(tmp_path, imported="packages")
     folders = (nnrun.parent, Path(sys.executable).parent, os.environ["PATH"])
     environment = os.environ | {
         "NNRUN_DATA_DIR": str(data_dir),

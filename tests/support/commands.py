@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 _SERVER = Path(__file__).with_name("fork_server.py")
 
@@ -104,7 +104,7 @@ def start_nnrun(
         piped: whether stdin is a pipe; else there is nothing to read.
     """
     environment = {**os.environ, **(env or {})}
-    server, its_own = _server()
+    server, its_own = _server("all")
     differing = {name for name, _ in environment.items() ^ its_own.items()}
     alike = (*_READ_LATE_ALONE, *_SET_BY_IMPORTS)
     if not all(name.startswith(_READ_LATE) or name in alike for name in differing):
@@ -148,16 +148,18 @@ def nnrun_command(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def forked_nnrun_for_a_shell(folder: Path) -> tuple[Path, int]:
-    """Make `nnrun` for a shell: an executable that has the server fork the command.
+def forked_nnrun_for_a_shell(folder: Path, imported: Literal["all", "packages"] = "all") -> tuple[Path, int]:
+    """Make `nnrun` for a shell: an executable that has a server fork the command.
 
     Args:
         folder: where it is written; to stand first in the shell's PATH.
+        imported: what a command finds imported. After `packages` (PyTorch, pandas and so on) each imports
+            the modules of nnrun that it needs, as a new process does.
 
     Returns:
         its path, and the descriptor that the shell must inherit (`pass_fds` of `subprocess`).
     """
-    server, _ = _server()
+    server, _ = _server(imported)
     path = folder / "nnrun"
     path.write_text(_FORKED.format(python=sys.executable, server=server.fileno()))
     path.chmod(0o755)
@@ -192,12 +194,12 @@ def _line(told: socket.socket) -> str:
 
 
 @cache
-def _server() -> tuple[socket.socket, dict[str, str]]:
+def _server(imported: str) -> tuple[socket.socket, dict[str, str]]:
     """The server, started at the first call, and its environment."""
     ours, theirs = socket.socketpair()
     environment = dict(os.environ)
     process = subprocess.Popen(
-        [sys.executable, str(_SERVER), str(theirs.fileno())],
+        [sys.executable, str(_SERVER), str(theirs.fileno()), imported],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
