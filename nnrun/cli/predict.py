@@ -160,7 +160,10 @@ def _give_table(named: NamedPredictions, form: _Form, told: Mapping[str, Any]) -
 
     table = named.table(probabilities=form.probabilities)
     is_jsonl = form.output is not None and form.output.suffix.lower() in (".jsonl", ".ndjson")
-    rows = table.reset_index().to_dict("records")
+    rows = [
+        {name: None if value != value else value for name, value in row.items()}  # NaN: no target
+        for row in table.reset_index().to_dict("records")
+    ]
     if (form.format or ("jsonl" if is_jsonl else "csv")) == "jsonl":
         text = "".join(f"{json_for(json.dumps(row), 'utf-8')}\n" for row in rows)
     else:

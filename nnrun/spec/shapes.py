@@ -1,7 +1,7 @@
-"""Shapes of rows from the data to the last layer: each step's and each layer's own rule, in order.
+"""Shapes and masks of rows from the data to the last layer: each step's and each layer's own rule, in order.
 
-The rules are `width_after` of a preprocessing step and `output_shape` of a layer or a merge, in
-`nnrun.spec.schema`.
+The rules are `width_after` of a preprocessing step, and `output_shape`, `makes_mask` and `passes_mask` of a
+layer or a merge, in `nnrun.spec.schema`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nnrun.spec import schema
-from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse
+from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse, Source
 from nnrun.spec.ports import INPUT, Port
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text
 
 
 def row_shapes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> dict[Port, Shape]:
-    """What the preprocessing gives to the layers, as far as it is known before the data are loaded.
+    """What the preprocessing of each input gives to the layers, as far as it is known before the data are
+    loaded.
 
     An input is left out of whose rows not even the number of axes is known.
     """
+    if not spec.inputs:
+        shapes = {INPUT: _prepared(spec.preprocessing.inputs, facts)}
+    else:
+        shapes = {
+            name: _prepared(port.preprocessing, facts.of_input(name)) for name, port in spec.inputs.items()
+        }
+    return {port: shape for port, shape in shapes.items() if shape is not None}
+
+
+def _prepared(steps: Sequence[schema.InputStep], facts: DatasetFacts) -> Shape | None:
+    """The shape of a row after these steps; None where not even the number of its axes is known."""
     shape: Shape | None = facts.row_shape or (None if facts.inputs is None else (facts.features,))
-    for step in spec.preprocessing.inputs:
+    for step in steps:
         if isinstance(step, schema.Custom):
             shape = (None,)
         elif step.gives == "rows" or (shape is not None and len(shape) == 1):
             shape = (step.width_after(None if shape is None else shape[0], facts.num_words),)
         # Steps keep the shape of rows with more axes; what would not is refused when it is fitted.
-    return {} if shape is None else {INPUT: shape}
+    return shape
 
 
 def trace(
@@ -109,3 +121,30 @@ def _given(
         problems.append(GraphProblem((*node.location, layer.kind, *key), str(error), node.location))
         return None
     return None if of_custom is None else of_custom(node, taken[0].shape)
+
+
+def masked_nodes(graph: Graph) -> tuple[bool, ...]:
+    """For each node whether what it gives has a mask."""
+    masked: list[bool] = []
+    for node in graph.nodes:
+        taken = taken_masks(node.sources, masked)
+        if isinstance(node.layer, schema.Merging):
+            masked.append(node.layer.passes_mask(taken))
+        elif isinstance(node.layer, schema.NetworkLayer):
+            masked.append(node.layer.makes_mask or (any(taken) and node.layer.passes_mask))
+        else:
+            masked.append(False)  # custom code knows no masks
+    return tuple(masked)
+
+
+def outputs_masked(graph: Graph) -> tuple[bool, ...]:
+    """For each output whether it has a mask."""
+    masked = masked_nodes(graph)
+    return tuple(masked[index] for index in graph.outputs.values())
+
+
+def taken_masks(
+    sources: tuple[Source | None, ...], masked: list[bool] | tuple[bool, ...]
+) -> tuple[bool, ...]:
+    """For each thing that a node takes whether it has a mask; `masked` is of the nodes before it."""
+    return tuple(isinstance(source, int) and masked[source] for source in sources)

@@ -74,6 +74,16 @@ class Engine:
         """A copy of the stacked parameters and buffers, on the CPU."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self.state.weights.items()}
 
+    @property
+    def averages(self) -> bool:
+        """Whether training ends with moving averages of the parameters."""
+        return self.problem.optimizer.averages
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The same as `weights` with the moving averages of the parameters, which the optimizer keeps."""
+        averaged = self.state.averaged_weights
+        return {name: value.detach().to("cpu", copy=True) for name, value in averaged.items()}
+
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of all that training has changed, on the CPU, by name."""
         return {name: value.to("cpu", copy=True) for name, value in self.state.state_dict().items()}
@@ -117,7 +127,9 @@ def evaluate(
 
 
 def _accumulator(problem: TrainingProblem, replicas: int) -> MetricAccumulator:
-    return MetricAccumulator({port: head.metrics for port, head in problem.heads.items()}, replicas)
+    heads = problem.heads.items()
+    counts = {port: head.loss_weight for port, head in heads}
+    return MetricAccumulator({port: head.metrics for port, head in heads}, replicas, counts)
 
 
 def _add(
@@ -128,7 +140,13 @@ def _add(
         port: problem.scored(port, logits, data, result.masks.get(port))
         for port, logits in result.logits.items()
     }
-    accumulator.add(data.segment.replicas, result.losses, data.segment.batch_size, scored)
+    size = data.segment.batch_size
+    with_target = {
+        port: rows.present.reshape(len(rows.present), -1, size).sum(2)
+        for port, rows in data.targets.items()
+        if rows.present is not None
+    }
+    accumulator.add(data.segment.replicas, result.losses, size, scored, with_target)
 
 
 def _same_arrays(some: Sequence[RowIndices], others: Sequence[RowIndices]) -> bool:

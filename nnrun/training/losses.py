@@ -113,7 +113,7 @@ def _cosine_similarity(spec: schema.CosineSimilarity) -> RowLoss:
 
 
 def _quantile(spec: schema.Quantile) -> RowLoss:
-    first, *others = spec.quantile
+    first, *others = spec.levels
 
     def pinball(error: Tensor, q: float) -> Tensor:
         return torch.maximum(q * error, (q - 1) * error)
@@ -122,7 +122,7 @@ def _quantile(spec: schema.Quantile) -> RowLoss:
         error = targets - outputs_RBK
         if not others:
             return _mean_over_outputs(pinball(error, first))
-        columns = zip(error.unbind(-1), spec.quantile, strict=True)
+        columns = zip(error.unbind(-1), spec.levels, strict=True)
         return torch.stack([pinball(column, q) for column, q in columns], -1).mean(-1)
 
     return of_rows
@@ -256,8 +256,13 @@ def _ctc(spec: schema.Ctc) -> RowLoss:
         replicas, rows, steps, _ = z_RBK.shape
         logs = torch.log_softmax(z_RBK, -1).flatten(0, 1).transpose(0, 1)
         classes = targets.flatten(0, 1)
-        lengths = torch.full((replicas * rows,), steps)
-        losses = F.ctc_loss(logs, classes, lengths, (classes != 0).sum(1).cpu(), reduction="none")
+        # Lengths are tensors, and stay where they are made: on a CPU nothing is copied. On CUDA PyTorch's own
+        # kernel takes these (cuDNN's is for int32 targets in one dimension, of fewer than 256 classes); it
+        # reads the lengths on the CPU, so the target lengths are copied there once, and those of the steps,
+        # which are known, are made there. Its gradient is not deterministic, so `deterministic: true` refuses
+        # it on CUDA.
+        step_lengths = torch.full((replicas * rows,), steps)
+        losses = F.ctc_loss(logs, classes, step_lengths, (classes != 0).sum(1), reduction="none")
         return losses.view(replicas, rows)
 
     return of_rows

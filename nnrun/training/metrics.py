@@ -10,7 +10,9 @@ probabilities of large ones round to 0 or 1, and what was ordered is tied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -75,13 +77,33 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
 }
 
 
-def build_metrics(specs: Sequence[schema.Component], activation: str) -> tuple[Metric, ...]:
+def build_metrics(
+    specs: Sequence[schema.Component], activation: str, quantiles: Sequence[float] = ()
+) -> tuple[Metric, ...]:
     """The metrics that a spec names, for a network whose outputs come from `activation`.
+
+    Where the outputs are several `quantiles` of one number, a metric takes one of them: the median, or the
+    quantile that it is of.
 
     Raises:
         UsageError: one is custom code that may not be run, or that is not there.
     """
-    return tuple(METRICS[type(spec)](spec, activation) for spec in specs)
+    metrics = (METRICS[type(spec)](spec, activation) for spec in specs)
+    if not quantiles:
+        return tuple(metrics)
+    places = (quantiles.index(schema.quantile_of_metric(spec)) for spec in specs)
+    return tuple(_of_output(metric, place) for metric, place in zip(metrics, places, strict=True))
+
+
+def _of_output(metric: Metric, place: int) -> Metric:
+    """The same of one output and its target."""
+    own = slice(place, place + 1)
+    statistics, from_rows = metric.statistics, metric.from_rows
+    return replace(
+        metric,
+        statistics=statistics and (lambda values, targets: statistics(values[..., own], targets[..., own])),
+        from_rows=from_rows and (lambda values, targets: from_rows(values[:, own], targets[:, own])),
+    )
 
 
 class MetricTotals:
@@ -99,6 +121,8 @@ class MetricTotals:
 
         Statistics stay on their device until `values` asks for them, so that a GPU need not be waited for.
         """
+        if not scored.logits.shape[1]:
+            return
         for g, place in enumerate(replicas):
             self.rows[place] += scored.logits.shape[1]
             if self._needs_rows:
@@ -111,7 +135,9 @@ class MetricTotals:
         self._statistics.append((tuple(replicas), found))
 
     def values(self, place: int) -> dict[str, float]:
-        """Metric → value, for the replica at `place`."""
+        """Metric → value, for the replica at `place`; NaN where it had no rows."""
+        if not self.rows[place]:
+            return dict.fromkeys((metric.name for metric in self.metrics), math.nan)
         result = {}
         for metric in self.metrics:
             if metric.from_rows is not None:

@@ -1,13 +1,15 @@
 """A NumPy archive with x_train, y_train and, optionally, x_test and y_test.
 
 x is an array of numbers, or lists of tokens in an object array. Each row keeps its shape: of (N, 28, 28) it
-is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes.
+is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes. Of
+several outputs the targets of some may be missing in a row, which is NaN in arrays of floats.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,33 +19,45 @@ import numpy.typing as npt
 
 from nnrun.data.archives.download import through_cache
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TargetFacts, TokenRows
-from nnrun.data.sources.context import LoadContext
+from nnrun.data.dataset import (
+    Array,
+    Dataset,
+    Flags,
+    Samples,
+    SourceFile,
+    TargetFacts,
+    TokenRows,
+    repeated,
+)
+from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT
+from nnrun.spec.ports import INPUT, OUTPUT, Port
 from nnrun.spec.schema import Task
+from nnrun.spec.wording import counted, listing
 
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
-    if not os.path.exists(path):
-        raise DataError(
-            f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
-        )
     inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT}
     outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT}
+    if not os.path.exists(path):
+        arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
+        names = listing([f"{array}_train" for array in arrays], "and")
+        raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
         texts = dict.fromkeys(outputs.values(), False)
         texts |= {outputs[port]: True for port in context.text_targets}
 
         def both_of(of_inputs: str, of_targets: str) -> Dataset:
-            return _one_of_each(archive, of_inputs, of_targets, context, texts=texts[of_targets])
+            return _one_of_each(
+                archive, of_inputs, of_targets, context, texts=texts[of_targets], may_lack=len(outputs) > 1
+            )
 
         both = both_of(first_input, first_output)
         of_inputs = {
@@ -57,7 +71,6 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         first = next(iter(of_outputs.values()))
         rows = len(first.train) + (len(first.test) if first.test else 0)
         source = SourceFile(path.name, archive.sha256, rows, str(path))
-    _refuse_other_rows(path, [*of_inputs.values(), *of_outputs.values()])
     train, test = first.train, first.test
     if context.inputs:
         parts = {port: data.train.inputs for port, data in of_inputs.items()}
@@ -66,11 +79,13 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
             parts = {port: data.test.inputs for port, data in of_inputs.items() if data.test is not None}
             test = replace(test, inputs=next(iter(parts.values())), of_inputs=parts)
     if context.outputs:
-        targets = {port: data.train.targets for port, data in of_outputs.items()}
-        train = replace(train, of_outputs=targets)
+        train = _of_outputs(train, {port: data.train for port, data in of_outputs.items()})
+        _tell_of_missing(path, train, "train", outputs, context)
         if test is not None:
-            targets = {port: data.test.targets for port, data in of_outputs.items() if data.test is not None}
-            test = replace(test, of_outputs=targets)
+            parts_of_test = {p: data.test for p, data in of_outputs.items() if data.test is not None}
+            test = _of_outputs(test, parts_of_test)
+            _tell_of_missing(path, test, "test", outputs, context)
+        source = replace(source, rows_without_target_of=_lacking(train, test))
     if context.smoke:
         train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
         test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
@@ -89,21 +104,61 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     )
 
 
+def _of_outputs(samples: Samples, each: Mapping[Port, Samples]) -> Samples:
+    """The samples with the targets of each output."""
+    return replace(
+        samples,
+        of_outputs={port: own.targets for port, own in each.items()},
+        present_of={port: own.present for port, own in each.items() if own.present is not None},
+        present=None,
+    )
+
+
+def _lacking(train: Samples, test: Samples | None) -> dict[Port, int]:
+    """Output → how many rows lack its target."""
+    counts: Counter[Port] = Counter()
+    for samples in (train, *([] if test is None else [test])):
+        counts.update({port: int((~present).sum()) for port, present in samples.present_of.items()})
+    return dict(counts)
+
+
+def _tell_of_missing(
+    path: Path, samples: Samples, part: str, arrays: Mapping[Port, str], context: LoadContext
+) -> None:
+    """Tell how many rows lack the target of which output; DataError where a row lacks all of them."""
+    for port, present in samples.present_of.items():
+        said = lacking_targets(port, (f"{arrays[port]}_{part}",), present)
+        context.on_message(f"{path.name}: {said}")
+    if samples.present_of and len(samples.present_of) == len(samples.of_outputs):
+        lacking = ~np.any(list(samples.present_of.values()), axis=0)
+        if lacking.any():
+            names = listing([f"{array}_{part}" for array in arrays.values()], "and")
+            rows = counted(int(lacking.sum()), "row")
+            raise DataError(
+                f"{path}: {names} all hold NaN in row {int(np.argmax(lacking))} ({rows} in all). Every row "
+                "needs the target of some output: fill it in, or leave out such rows."
+            )
+
+
 def _one_of_each(
-    archive: Archive, inputs: str, targets: str, context: LoadContext, *, texts: bool
+    archive: Archive, inputs: str, targets: str, context: LoadContext, *, texts: bool, may_lack: bool
 ) -> Dataset:
-    """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`."""
+    """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`.
+
+    With `may_lack` NaN stands for a target that a row lacks, since it counts for other outputs.
+    """
     archive.require(f"{inputs}_train", f"{targets}_train")
     tests = (f"{inputs}_test", f"{targets}_test")
     has_test = not set(tests).isdisjoint(archive.names)
     if has_test:
         archive.require(*tests)
-    train = _samples(archive, inputs, targets, "train", context)
-    test = _samples(archive, inputs, targets, "test", context) if has_test else None
+    train = _samples(archive, inputs, targets, "train", context, may_lack=may_lack)
+    test = _samples(archive, inputs, targets, "test", context, may_lack=may_lack) if has_test else None
+    train, test = _as_integers(train, test)
     if test is not None:
         train, test = _equally_long(train, test, archive.holds_objects(f"{targets}_train"))
-        _check_alike(archive.path, train, test)
-    train, test, names = _class_labels(archive.path, train, test, texts=texts)
+        _check_alike(archive.path, inputs, targets, train, test)
+    train, test, names = _class_labels(archive.path, targets, train, test, texts=texts)
     task, classes = _task(train.targets, names)
     return Dataset(
         name=archive.path.stem,
@@ -116,22 +171,24 @@ def _one_of_each(
     )
 
 
-def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
-    """Raise DataError where only some arrays have test rows, or the arrays are of different rows."""
-    if len({data.test is None for data in parts}) > 1:
-        raise DataError(
-            f"{path}: some arrays have test rows (NAME_test) and others none; all need them, or none."
-        )
-    for data in parts[1:]:
-        if len(data.train) != len(parts[0].train):
-            raise DataError(
-                f"{path}: the arrays have {len(parts[0].train):,} and {len(data.train):,} training rows; all "
-                "inputs and outputs are of the same rows."
-            )
+def _as_integers(train: Samples, test: Samples | None) -> tuple[Samples, Samples | None]:
+    """Whole numbers of which some are missing as integers, which cannot be: an array of them has no NaN."""
+    parts = [part for part in (train, test) if part is not None]
+    if all(part.present is None for part in parts):
+        return train, test
+    if any(
+        part.targets.dtype.kind == "f" and (part.targets != np.round(part.targets)).any() for part in parts
+    ):
+        return train, test
+    made = [replace(part, targets=part.targets.astype(np.int64)) for part in parts]
+    return made[0], made[1] if test is not None else None
 
 
-def _samples(archive: Archive, inputs: str, targets: str, part: str, context: LoadContext) -> Samples:
+def _samples(
+    archive: Archive, inputs: str, targets: str, part: str, context: LoadContext, *, may_lack: bool
+) -> Samples:
     x_name, y_name = f"{inputs}_{part}", f"{targets}_{part}"
+    present: Flags | None = None
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.read(y_name)
     where = f"{archive.path}: the array "
@@ -153,12 +210,17 @@ def _samples(archive: Archive, inputs: str, targets: str, part: str, context: Lo
         raise DataError(f"{where}{y_name} holds texts in shape {y.shape}. Class names are one per row.")
     if y.dtype.kind in "buif":
         y = y.astype(np.float64 if y.dtype.kind == "f" else np.int64, copy=False)
+        if may_lack and y.dtype.kind == "f":
+            present = ~np.isnan(y).any(axis=tuple(range(1, y.ndim)))
+        if present is not None and not present.any():
+            raise DataError(f"{where}{y_name} holds no row without NaN, so that there is no target in it.")
+        y = repeated(y, present)
         _check_finite(y, where + y_name)
     elif y.dtype.kind != "U":
         raise DataError(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
-    return Samples(x, y)
+    return Samples(x, y, present=None if present is None or present.all() else present)
 
 
 def _class_lists(lists: TokenRows, where: str) -> Array:
@@ -212,27 +274,34 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
         raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
 
 
-def _check_alike(path: Path, train: Samples, test: Samples) -> None:
+def _check_alike(path: Path, x: str, y: str, train: Samples, test: Samples) -> None:
+    """Raise DataError where rows of `x_train` and `x_test`, or of `y_train` and `y_test`, differ in form.
+
+    Args:
+        path: the archive.
+        x, y: what its arrays of inputs and of targets are called, without `_train`.
+        train, test: what they hold.
+    """
     if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
-        raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
+        raise DataError(f"{path}: of {x}_train and {x}_test one holds token lists and the other a table.")
     if isinstance(train.inputs, np.ndarray) and isinstance(test.inputs, np.ndarray):
         a, b = train.inputs.shape[1:], test.inputs.shape[1:]
         if a != b and len(a) == len(b) == 1:
-            raise DataError(f"{path}: x_train has {a[0]:,} features a row, but x_test has {b[0]:,}.")
+            raise DataError(f"{path}: {x}_train has {a[0]:,} features a row, but {x}_test has {b[0]:,}.")
         if a != b:
-            raise DataError(f"{path}: x_train has rows of shape {a}, but x_test has rows of shape {b}.")
+            raise DataError(f"{path}: {x}_train has rows of shape {a}, but {x}_test has rows of shape {b}.")
     if train.targets.shape[1:] != test.targets.shape[1:]:
         raise DataError(
-            f"{path}: y_train has shape {train.targets.shape}, but y_test has {test.targets.shape}."
+            f"{path}: {y}_train has shape {train.targets.shape}, but {y}_test has {test.targets.shape}."
         )
     if (train.targets.dtype.kind == "U") != (test.targets.dtype.kind == "U"):
-        raise DataError(f"{path}: of y_train and y_test one holds texts and the other numbers.")
+        raise DataError(f"{path}: of {y}_train and {y}_test one holds texts and the other numbers.")
 
 
 def _class_labels(
-    path: Path, train: Samples, test: Samples | None, *, texts: bool
+    path: Path, y: str, train: Samples, test: Samples | None, *, texts: bool
 ) -> tuple[Samples, Samples | None, tuple[str, ...] | None]:
-    """Class names to labels, numbered in the order of the names in y_train (`value_names.in_order`).
+    """Class names to labels, numbered in the order of the names in `<y>_train` (`value_names.in_order`).
 
     With `texts` they are no classes: test rows may have some that no training row has.
     """
@@ -247,8 +316,8 @@ def _class_labels(
         if unknown.size:
             row = int(unknown[0])
             raise DataError(
-                f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train "
-                "does not have."
+                f"{path}: {y}_test holds the class {str(test.targets[row])!r} in row {row}, which "
+                f"{y}_train does not have."
             )
         test = Samples(test.inputs, places)
     return Samples(train.inputs, labels), test, tuple(names)

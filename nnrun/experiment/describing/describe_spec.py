@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
-from nnrun.data.catalog import token_words_of
 from nnrun.data.preprocess import column_plans
-from nnrun.data.preprocess.column_transformer import rows_by_line
-from nnrun.data.summaries.describe_data import Split, describe_row, overview
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
-from nnrun.model.network import LayerShape, RowShape, build_network
+from nnrun.model.network import LayerShape, Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.npz_header import facts_with_header
-from nnrun.spec.ports import INPUT, has_ports
+from nnrun.spec.ports import has_ports, input_views
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
@@ -92,12 +85,8 @@ def describe_spec(
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """
-    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
-    if missing:
-        options = " ".join(f"{OPTION} {module}" for module in missing)
-        return _without_data(
-            spec, selection, f"the shapes follow from custom code, which runs with {options}"
-        )
+    if custom := custom_code_that_shapes(spec):
+        return _without_data(spec, selection, custom)
     try:
         dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
@@ -132,28 +121,47 @@ def _with_axes(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return shape if len(shape) > 1 else None
 
 
+def custom_code_that_shapes(spec: schema.ExperimentSpec) -> str:
+    """Why shapes are not known, where they follow from custom code that may not run; else empty."""
+    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
+    options = " ".join(f"{OPTION} {module}" for module in missing)
+    return f"the shapes follow from custom code, which runs with {options}" if missing else ""
+
+
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
     """The modules of the custom code that decides what shape the rows and the layers have."""
-    parts = [*spec.preprocessing.inputs, *(layer for _, layer in all_layers(spec))]
+    steps = [step for view in input_views(spec).values() for step in view.preprocessing.inputs]
+    parts = [*steps, *(layer for _, layer in all_layers(spec))]
     return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
 
 
+def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
+    """The network of a spec; None where only the data could tell the shape of a row."""
+    if not all(map(is_allowed, _modules_that_shape(spec))):
+        return None
+    facts, graph = facts_with_header(spec), graph_of(spec)
+    shapes, rows = row_shapes(spec, facts), {}
+    for port, view in input_views(spec).items():
+        words = (facts.of_input(port) if spec.inputs else facts).num_words
+        takers = [graph.layers[index] for index in graph.takers.get(port, ())]
+        embeddings = [layer for layer in takers if isinstance(layer, schema.Embedding)]
+        for embedding in embeddings:
+            words = embedding.input_dim or words
+        row = shapes.get(port, (None,))
+        known = tuple(size for size in row if size is not None)
+        steps = any(isinstance(step, schema.Custom) for step in view.preprocessing.inputs)
+        if steps or len(known) < len(row) or (embeddings and words is None):
+            return None
+        rows[port] = RowShape(known, words)
+    return build_network(graph, rows)
+
+
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
-    facts = facts_with_header(spec.dataset)
-    graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
-    words = facts.num_words
-    for first in (graph.layers[index] for index in graph.takers.get(graph.inputs[0], ())):
-        if isinstance(first, schema.Embedding):
-            words = first.input_dim or words
-            row = (None,) if words is None else row
-    steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
-    if steps or not all(map(is_allowed, _modules_that_shape(spec))):
-        row = (None,)
-    known = tuple(size for size in row if size is not None)
-    network = build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
+    network = network_without_data(spec)
+    shapes = [] if network is None else list(network.inputs.values())
     return Description(
-        features=None if network is None else math.prod(known),
-        row_shape=None if network is None else _with_axes(known),
+        features=None if network is None else sum(map(math.prod, shapes)),
+        row_shape=None if network is None or spec.inputs else _with_axes(shapes[0]),
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
@@ -161,7 +169,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
         kind=selection.member_type(spec),
         train_rows=None,
         validation_rows=None,
-        test_rows=facts.test_rows,
+        test_rows=facts_with_header(spec).test_rows,
         missing=missing,
     )
 
@@ -242,69 +250,3 @@ def _step(step: schema.Component) -> str:
     }
     text = flow_text(step.model_copy(update=alone))
     return text[1:-1] if text.startswith("{") else text
-
-
-def describe_row_of_spec(
-    spec: schema.ExperimentSpec,
-    split: Split,
-    row: int | None,
-    *,
-    prepared: bool,
-    data_dir: Path | None,
-    listener: Listener,
-) -> dict[str, Any]:
-    """A row of a spec's data set, or what the data set holds; plain values, ready for JSON.
-
-    Args:
-        spec: the experiment.
-        split: the set that the row is in.
-        row: counted from 0; None for the whole set.
-        prepared: also tell the numbers that the network gets, under `prepared`. What preprocessing learns, it
-            learns as in training: from the training rows of the first network.
-        data_dir: where data files are looked for first.
-        listener: receives progress messages.
-
-    Raises:
-        UsageError: there is no such row, or the spec has named inputs or outputs.
-        DataError: the data are missing, or do not suit the spec.
-    """
-    if has_ports(spec):
-        raise UsageError(
-            "The spec has named inputs or outputs, and `nnrun data show` cannot yet show rows of several. "
-            "`nnrun show` shows its rows and sizes, and `nnrun data show FILE` an archive's x and y."
-        )
-    dataset = load_data(spec, data_dir=data_dir, on_message=listener.message)
-    if row is None:
-        return overview(dataset)
-    words = token_words_of(spec.dataset, data_dir, listener.message)
-    document = describe_row(dataset, split, row, words)
-    return document | ({"prepared": _prepared(spec, dataset, split, row)} if prepared else {})
-
-
-def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
-    member = prepare_groups(spec, dataset)[0].members[0]
-    samples = dataset.train if split == "train" or dataset.test is None else dataset.test
-    fitted = member.fitted
-    with rows_by_line(samples.lines):
-        one = samples.take(np.array([row]))
-        rows = fitted.input.transform(one.inputs)
-    member_type = EVERYTHING.member_type(spec)
-    found: dict[str, Any] = {
-        "fitted_on": len(member.fold.train_rows),
-        "fitted_in": None if member_type is None else f"{member_type} {member.id}",
-        "features": rows.n_features,
-        "names": _names(fitted, dataset),
-        "target": fitted.output.transform(one.targets)[0].tolist(),
-    }
-    if not isinstance(rows, SparseRows):
-        return found | {"sparse": False, "values": rows.to_dense()[0].tolist()}
-    indices: Sequence[int] = rows.indices.tolist()
-    values = [1.0] * len(indices) if rows.values is None else rows.values.tolist()
-    return found | {"sparse": True, "indices": indices, "values": values}
-
-
-def _names(fitted: FittedPreprocessing, dataset: Dataset) -> list[str] | None:
-    names = fitted.input.feature_names or (
-        None if fitted.input.custom or fitted.input.tokens else dataset.feature_names
-    )
-    return list(names) if names is not None and len(names) == fitted.input.width else None

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nnrun.atomic_files import write_text
-from nnrun.errors import DataError, UsageError, one_line
+from nnrun.errors import DataError, SpecError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
-from nnrun.experiment.evaluating.error_analysis import Classification, ClassScores, MultiLabel, Residuals
-from nnrun.experiment.evaluating.evaluate import analysis_figures, evaluate_run
-from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.describing.network_picture import network_figure, network_of_run
+from nnrun.experiment.evaluating.error_analysis import (
+    Analysis,
+    Classification,
+    ClassScores,
+    MultiLabel,
+    Residuals,
+)
+from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
+from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     best_epoch_text,
@@ -29,6 +37,7 @@ from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, 
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice
+from nnrun.spec.ports import Port
 from nnrun.spec.wording import counted, with_std
 
 _DONE = {
@@ -57,7 +66,8 @@ def write_report(runs: Sequence[RunDirectory], output: Path | None, access: Acce
         for run in runs:
             read_used_weights(run, list(run.members()) or [None], access.weights)
     analyses = {run.id: analysis_blocks(run, access, f"run {place}") for place, run in enumerate(runs)}
-    text = report_page(runs, analyses, access.weights)
+    networks = {run.id: network_block(run, access, f"run {place}") for place, run in enumerate(runs)}
+    text = report_page(runs, analyses, access.weights, networks)
     stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
@@ -69,6 +79,7 @@ def report_page(
     runs: Sequence[RunDirectory],
     analyses: Mapping[str, Sequence[Block]],
     weights: WeightsChoice = "last",
+    networks: Mapping[str, Block] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -76,6 +87,7 @@ def report_page(
         runs: one section each; several are also drawn and listed side by side.
         analyses: run id → what its predictions on the validation rows show, where that is known.
         weights: whose predictions these are.
+        networks: run id → the picture of its network.
     """
     records = [run.read_record() for run in runs]
     sections = []
@@ -86,6 +98,7 @@ def report_page(
             _summary(run, record, weights),
             *_curves([run], f"run {place}"),
             *analyses.get(run.id, ()),
+            *([networks[run.id]] if networks else []),
             _data(record),
             _environment(record),
             _repeat(run),
@@ -222,6 +235,26 @@ def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
     return [Block("Curves", [Paragraph(left_out, "muted")] if left_out else [], pictures)]
 
 
+def network_block(run: RunDirectory, access: Access, salt: str) -> Block:
+    """The picture of a run's network; a sentence where its shapes, or all of it, are not known.
+
+    Args:
+        run: the run.
+        access: how it is opened.
+        salt: different for each run of a page.
+    """
+    try:
+        spec = load_run_spec(run, access.overrides, access.data_dir).spec
+        known = network_of_run(run, spec, access.data_dir, access.listener)
+    except (SpecError, UsageError, DataError) as error:
+        return Block("Network", [Paragraph(f"It cannot be drawn: {error}", "muted")])
+    figure = network_figure(spec, known)
+    said = f"The picture has no shapes: {known.missing}" if known.network is None else ""
+    svg = inline_svg(figure, "Graph of the network's layers", f"{salt} network")
+    picture = Picture(svg, width=figure.get_size_inches()[0])
+    return Block("Network", [Paragraph(said, "muted")] if said else [], [picture])
+
+
 def _data(record: RunRecord) -> Block:
     rows = [
         [data.name, f"{data.rows:,}", data.sha256, data.note] for data in record.data if data.rows is not None
@@ -275,20 +308,29 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
         evaluation = evaluate_run(run, access, split="validation")
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
-    analysis = evaluation.analysis
-    if analysis is None:
-        return [
-            Block(
-                title,
-                [Paragraph("The predictions are neither classes or labels nor one number per row.", "muted")],
+    blocks: list[Block] = []
+    for port, analysis in evaluation.analyses.items():
+        of = f"{title}: {port}" if evaluation.outputs_have_names else title
+        if analysis is None:
+            said = "The predictions are neither classes or labels nor one number per row."
+            blocks.append(Block(of, [Paragraph(said, "muted")]))
+        else:
+            blocks += _blocks_of_output(
+                evaluation, port, analysis, of, salt if len(evaluation.analyses) == 1 else f"{salt} {port}"
             )
-        ]
+    return blocks
+
+
+def _blocks_of_output(
+    evaluation: Evaluation, port: Port, analysis: Analysis, title: str, salt: str
+) -> list[Block]:
+    named = evaluation.outputs_have_names
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
     said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
     pictures = {
         name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
-        for name, figure in analysis_figures(analysis, rows).items()
+        for name, figure in analysis_figures(analysis, f"{port}, {rows}" if named else rows).items()
     }
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, said, pictures)]
@@ -298,7 +340,10 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
         return [
             Block(title, [Paragraph(text), said], list(pictures.values()), [_scores_table("label", each)])
         ]
-    return _classes(analysis, title, rows, said, pictures)
+    blocks = _classes(analysis, title, rows, said, pictures)
+    if named:  # the headings of several outputs would be the same
+        blocks[1:] = [replace(block, title=f"{block.title}: {port}") for block in blocks[1:]]
+    return blocks
 
 
 def _classes(

@@ -59,6 +59,7 @@ class OutputDecoder:
         threshold: above which output a class or label is said: a probability, or 0 for scores.
         of_scores: whether outputs are scores, of which no probabilities follow.
         of_texts: whether a data set has the targets of a sequence as texts, in code points.
+        of_one: whether several numbers are of one target: its quantiles, by the names `q10` and so on.
     """
 
     kind: Kind
@@ -66,15 +67,17 @@ class OutputDecoder:
     threshold: float = THRESHOLD
     of_scores: bool = False
     of_texts: bool = False
+    of_one: bool = False
 
     def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
         """The names of a table's columns; with `targets` those of the true ones as well."""
         several = self.kind == "numbers" and len(self.classes) > 1
 
-        def named(what: str) -> list[str]:
+        def named(what: str, several: bool) -> list[str]:
             return [f"{what}_{i}" for i in self.classes] if several else [what]
 
-        names = ["row", *(named("target") if targets else []), *named("prediction")]
+        target = named("target", several and not self.of_one) if targets else []
+        names = ["row", *target, *named("prediction", several)]
         if self.kind == "numbers" or self.of_scores:
             return names
         if self.kind in ("steps", "sequence"):
@@ -86,7 +89,7 @@ class OutputDecoder:
         """Targets as a data set has them, (N,) or (N, K), as predictions are written."""
         if self.kind == "numbers":
             numbers = targets.astype(np.float64).reshape(len(targets), -1).tolist()
-            return [n[0] for n in numbers] if len(self.classes) == 1 else numbers
+            return [n[0] for n in numbers] if len(self.classes) == 1 or self.of_one else numbers
         if self.kind == "labels":
             return [[self.classes[k] for k in np.flatnonzero(row)] for row in targets > THRESHOLD]
         if self.of_texts:
@@ -194,6 +197,8 @@ def make_output_decoder(
         return OutputDecoder("sequence", ("", *_named_from_1(names, outputs)))
     if fitted.output.kind == schema.ClassSequenceTargets.kind:
         return OutputDecoder("steps", _named(names, outputs))
+    if quantiles := schema.quantiles_of(spec.own_loss):
+        return OutputDecoder("numbers", tuple(f"q{100 * q:g}" for q in quantiles), of_one=True)
     scores = (0.0, True) if schema.is_of_scores(spec.own_loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from nnrun.data import Samples
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Flags
 from nnrun.data.labels import Labels
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
@@ -48,6 +48,7 @@ class SplitPredictions:
         split: which rows.
         combined: one output for each row.
         targets: of these rows.
+        present: (M,) which of these rows have a target; None where all have.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
@@ -58,6 +59,7 @@ class SplitPredictions:
     combined: Combined
     targets: Array
     look: int | None
+    present: Flags | None = None
 
     @property
     def run(self) -> RunDirectory:
@@ -109,8 +111,8 @@ class NamedPredictions:
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
         """One row for each row, and of each output its columns; the index is the row.
 
-        `<output>_target`, `<output>` (what is predicted) and, for classes, `<output>_probability`, with
-        `probabilities` also `<output>_<class>`.
+        `<output>_target` (None or NaN where a row lacks it), `<output>` (what is predicted) and, for classes,
+        `<output>_probability`, with `probabilities` also `<output>_<class>`.
         """
         import pandas as pd
 
@@ -118,7 +120,10 @@ class NamedPredictions:
         for port, found in self.outputs.items():
             decoder, blocks = found.output_decoder, list(found.blocks())
             of_target, of_prediction, of_probability = prediction_columns(port)
-            columns.append((of_target, [each for block in blocks for each in block.true or ()]))
+            true = [each for block in blocks for each in block.true or ()]
+            if found.present is not None:
+                true = [each if there else None for each, there in zip(true, found.present, strict=True)]
+            columns.append((of_target, true))
             columns.append((of_prediction, [each for block in blocks for each in block.predicted]))
             chances = [block.probability for block in blocks if block.probability is not None]
             if chances:
@@ -187,10 +192,12 @@ def predict_split(
     found = {}
     for port, view in views.items():
         asked = zip(view.networks, rows, strict=True)
-        combined = combine([(own, view.outputs(network, samples.take(own))) for network, own in asked])
+        combined = combine([(of, view.outputs(network, samples.take(of))) for network, of in asked])
         _refuse_what_is_not_finite(split, combined)
-        targets = samples.output(port).targets[combined.rows]
-        found[port] = SplitPredictions(view, decoders[port], split, combined, targets, look)
+        own = samples.output(port)
+        present = None if own.present is None else own.present[combined.rows]
+        targets = own.targets[combined.rows]
+        found[port] = SplitPredictions(view, decoders[port], split, combined, targets, look, present)
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
         how = next(iter(found.values())).combined.how

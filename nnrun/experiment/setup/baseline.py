@@ -20,9 +20,9 @@ from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.masks import outputs_masked
 from nnrun.spec.ports import OUTPUT, Port, output_views
 from nnrun.spec.score_columns import directions
+from nnrun.spec.shapes import outputs_masked
 from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metric_types import Constant, Metric, Scored
 from nnrun.training.metrics import MetricTotals
@@ -83,7 +83,10 @@ def constant_scores(
 def _constant_scores(
     spec: schema.ExperimentSpec, head: Head, known: TargetRows, scored: TargetRows
 ) -> dict[str, float]:
-    """Of one head; `spec` is as it sees it."""
+    """Of one head, of the rows that have its target; `spec` is as it sees it."""
+    known, scored = known.with_target(), scored.with_target()
+    if not (len(known) and len(scored)):
+        return {}  # the few rows of a smoke run may have none
     if head.form == "sequence" or (head.form == "steps" and outputs_masked(graph_of(spec))[0]):
         return {}
     if head.form == "steps":
@@ -257,7 +260,7 @@ def _best_numbers(loss: schema.Component, y_nK: Tensor, w_n: Tensor | None) -> T
         case schema.Mape():  # distances, each divided by its target's size
             sizes_nK = 1 / y_nK.abs().clamp(min=FUZZ)
             return _quantiles(y_nK, sizes_nK if w_n is None else sizes_nK * w_n[:, None], [0.5])
-        case schema.Quantile(quantile=quantiles):
+        case schema.Quantile(levels=quantiles):
             weights_nK = torch.ones_like(y_nK) if w_n is None else w_n[:, None].expand(y_nK.shape)
             return _quantiles(y_nK, weights_nK, quantiles)
         case schema.Huber(delta=delta):

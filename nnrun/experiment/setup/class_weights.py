@@ -15,6 +15,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.init.sizes import UNEVEN
 from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
+from nnrun.spec.ports import output_views
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
 _SHOWN = 60
@@ -36,7 +37,7 @@ def class_weight_of_rows(
     if isinstance(spec.class_weight, Mapping):
         weights = _given(spec.class_weight, dataset, labels)
     else:
-        weights = balanced(labels[train_rows], int(labels.max()) + 1)
+        weights = balanced(labels[dataset.train.with_target(train_rows)], int(labels.max()) + 1)
     return weights[labels].astype(np.float32)
 
 
@@ -107,8 +108,20 @@ def _one_class_each(dataset: Dataset) -> Array:
 _HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
 
 
-def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
-    """One sentence where accuracy is the only measure of uneven classes; None where there is no doubt.
+def rare_class_warnings(spec: schema.ExperimentSpec, dataset: Dataset) -> list[str]:
+    """A sentence for each output of uneven classes whose only measure is accuracy; none without doubt."""
+    found = {
+        port: _rare_class_warning(view, dataset.output(port)) for port, view in output_views(spec).items()
+    }
+    return [
+        f"the output {quoted(port)}: {said}" if spec.outputs else said
+        for port, said in found.items()
+        if said is not None
+    ]
+
+
+def _rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
+    """The sentence for one output; None where there is no doubt.
 
     The rule is that of `nnrun init` (the largest class has `UNEVEN` times as many rows as the rarest), so the
     specs that it writes cause no warning. Built-in data sets are not checked: their classes are known.
@@ -116,7 +129,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
     shows = (schema.ClassMetric, schema.CustomMetric)
     hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
     shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
-    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WITH_PATH):
+    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WithPath):
         return None
     labels = _labels(spec, dataset)
     if labels is None:
@@ -139,7 +152,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
 
 def _labels(spec: schema.ExperimentSpec, dataset: Dataset) -> Array | None:
     """The class of each training row, as an index; None where the targets are not classes."""
-    targets = dataset.train.targets
+    targets = dataset.train.known_targets
     if schema.target_step_of(spec.own_loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
         return np.asarray(targets.argmax(axis=1))
     labels = labels_of(dataset)

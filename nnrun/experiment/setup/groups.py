@@ -16,14 +16,16 @@ import scipy.sparse
 import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
-from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.dataset import Array, Flags, RawInputs
 from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
+from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
+    refuse_rows_without_target,
     refuse_unknown_classes,
     refuse_unsuitable_steps,
     refuse_unsuitable_targets,
@@ -34,7 +36,15 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import Port, input_views, loss_weights, output_views, told_of
+from nnrun.spec.ports import (
+    INPUT,
+    Port,
+    input_views,
+    loss_weights,
+    output_views,
+    told_of,
+    told_of_input,
+)
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
@@ -133,16 +143,17 @@ def prepare_groups(
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
     steps = _steps_of(spec, dataset)
-    plans = {
-        port: column_plans(view.preprocessing, dataset.input(port))
-        for port, view in input_views(spec).items()
-    }
+    plans = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            plans[port] = column_plans(view.preprocessing, dataset.input(port))
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
         class_weights: dict[Port, Array] = {}
         for port, view in output_views(spec).items():
             own = dataset.output(port)
             with told_of(spec, port):
+                refuse_rows_without_target(own, fold)
                 if view.class_weight is not None:
                     class_weights[port] = class_weight_of_rows(view, own, fold.train_rows)
                 refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
@@ -199,13 +210,17 @@ def _fitted(
     graph = graph_of(spec)
     outputs = {}
     for port, step in steps.items():
-        targets, layer = dataset.output(port).train.targets[rows], graph.output_layer(port)
+        own, layer = dataset.output(port).train, graph.output_layer(port)
         assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
-        outputs[port] = fit_targets(step, targets, rows, layer.units)
-    inputs = {
-        port: fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
-        for port, view in input_views(spec).items()
-    }
+        known = own.with_target(rows)
+        known = known if len(known) else rows  # the few rows of a smoke run may have none
+        repeated = bool(schema.quantiles_of(output_views(spec)[port].own_loss))
+        with told_of(spec, port):
+            outputs[port] = fit_targets(step, own.targets[known], known, layer.units, repeated=repeated)
+    inputs = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            inputs[port] = fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
     return FittedPreprocessing(inputs, outputs)
 
 
@@ -278,12 +293,11 @@ def make_problem(
     if inputs is None:
         with rows_by_line(samples.lines):
             inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device)
-    heads = {
-        port: _head(
-            view, network.output_layers[port], [f.outputs[port] for f in fitted], samples, port, device
-        )
-        for port, view in output_views(spec).items()
-    }
+    heads = {}
+    for port, view in output_views(spec).items():
+        targets, layer = [f.outputs[port] for f in fitted], network.output_layers[port]
+        with told_of(spec, port):
+            heads[port] = _head(view, layer, targets, samples, port, device)
     return TrainingProblem(
         network=network,
         optimizer=build_optimizer(spec.optimizer),
@@ -304,7 +318,8 @@ def _head(
     device: torch.device,
 ) -> Head:
     """What an output is trained on; `view` is the spec as it sees it."""
-    targets = samples.output(port).targets
+    own = samples.output(port)
+    targets = own.targets
     weights = weights_on_device(samples.weights, device)
     decides_as = schema.decision_activation(view.own_loss, layer.activation)
     return Head(
@@ -312,11 +327,12 @@ def _head(
         activation=decides_as,
         loss=build_loss(view.own_loss),
         targets=_targets(fitted, targets, device),
-        metrics=build_metrics(view.metrics, decides_as),
+        metrics=build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], targets, device),
         weights=weights,
         training_weights=weights,
+        present=present_on_device(own.present, device),
         form=target_form(view.own_loss, layer.output_shape),
     )
 
@@ -357,13 +373,22 @@ def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tens
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
 
 
+def present_on_device(present: Flags | None, device: torch.device) -> torch.Tensor | None:
+    """(1, N) booleans, or None where all rows have a target."""
+    return None if present is None else torch.from_numpy(present)[None].to(device)
+
+
 def make_inputs(
     fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
 ) -> dict[Port, Inputs]:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
-    return {
-        port: _rows_of([f.inputs[port] for f in fitted], inputs[port], device) for port in fitted[0].inputs
-    }
+    made, named = {}, list(fitted[0].inputs) != [INPUT]
+    for port in fitted[0].inputs:
+        rows = inputs[port]
+        # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
+        with told_of_input(port if named and not isinstance(rows, Table) else None):
+            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
+    return made
 
 
 def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device) -> Inputs:

@@ -9,7 +9,7 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import output_views
+from nnrun.spec.ports import output_names, output_views
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import Shape, shape_text
@@ -111,17 +111,26 @@ _BOUNDED = {
 }
 
 
+def output_index(spec: schema.ExperimentSpec, graph: Graph) -> int | None:
+    """The node that gives the output that is looked at: the only one, or a view's first (`nnrun.spec.ports`);
+    None where it could not be found, which is a finding of its own."""
+    return graph.outputs.get(output_names(spec)[0])
+
+
 def output_of(spec: schema.ExperimentSpec) -> schema.Dense | None:
     """The last layer, or None where it is not dense."""
     graph, _ = read_graph(spec)
-    last = [graph.layers[index] for index in graph.outputs.values()]
-    return next((layer for layer in last if isinstance(layer, schema.Dense)), None)
+    index = output_index(spec, graph)
+    last = None if index is None else graph.layers[index]
+    return last if isinstance(last, schema.Dense) else None
 
 
 def _at_output(spec: schema.ExperimentSpec, *key: str) -> Location:
     """The location of the last layer, or of one of its parameters."""
     graph, _ = read_graph(spec)
-    node = graph.nodes[next(iter(graph.outputs.values()))]
+    index = output_index(spec, graph)
+    assert index is not None, "asked of a layer that was found"
+    node = graph.nodes[index]
     return (*node.location, node.layer.kind, *key)
 
 
@@ -129,7 +138,7 @@ def dataset_name(spec: schema.ExperimentSpec) -> str:
     """What messages call the data set: a file of the user's own by its name."""
     if isinstance(spec.dataset, schema.Sklearn):
         return spec.dataset.name
-    if isinstance(spec.dataset, (schema.Npz, *schema.FILES)):
+    if isinstance(spec.dataset, schema.WithPath):
         return printable(os.path.basename(spec.dataset.path))
     return spec.dataset.kind
 
@@ -315,6 +324,8 @@ def _number_output(
             "regression"
         )
         yield Finding(_at_output(spec, "activation"), said, "warning")
+    if schema.quantiles_of(spec.own_loss):
+        return  # findings of their own
     if units != facts.numbers:
         numbers = "one number" if facts.numbers == 1 else f"{facts.numbers} numbers"
         said = (
@@ -412,12 +423,40 @@ def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> 
             "mse, mae or huber"
         )
         yield Finding(("loss", loss.kind), said)
+    elif schema.quantiles_of(loss):
+        yield from _quantiles_of_one_number(spec, facts, output)
     elif isinstance(loss, schema.Quantile) and len(loss.quantile) not in (1, output.units):
         said = (
             f"there are {len(loss.quantile)} quantiles and {counted(output.units, 'unit')} in the last "
-            "layer; give one quantile for all of them, or one for each"
+            "layer; give one quantile for all of them, or one for each (of one number: `quantiles`)"
         )
         yield Finding(("loss", loss.kind, "quantile"), said)
+
+
+def _quantiles_of_one_number(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+) -> Iterator[Finding]:
+    """`quantiles`: there is a unit for each, in ascending order, and one number that they are of."""
+    quantiles, here = schema.quantiles_of(spec.own_loss), ("loss", "quantile", "quantiles")
+    if spec.own_loss != schema.Quantile(quantiles=quantiles):
+        yield Finding(
+            ("loss", "quantile", "quantile"),
+            "quantile is of each output, and quantiles are of one number; keep one of the two",
+        )
+    if sorted(set(quantiles)) != quantiles:
+        yield Finding(here, f"quantiles must ascend; found {quantiles}")
+    if output.units != len(quantiles):
+        yield Finding(
+            _at_output(spec, "units"),
+            f"there are {len(quantiles)} quantiles, and the last layer gives one number for each: units must "
+            f"be {len(quantiles)}; found {output.units}",
+        )
+    if facts.task == "regression" and facts.numbers != 1:
+        yield Finding(
+            here,
+            f"quantiles are of one number, and {dataset_name(spec)} has {facts.numbers} to predict; give "
+            "`quantile` one for each of them",
+        )
 
 
 def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

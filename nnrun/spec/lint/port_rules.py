@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import prediction_columns
+from nnrun.spec.ports import OUTPUT, array_of, columns_of, prediction_columns, target_of
+from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import listing, nearest, quoted
 
 _OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
 
@@ -45,7 +46,8 @@ def steps_of_an_input_stand_there(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Arrays of an npz have names, and columns of a table."""
-    of_arrays, of_columns = isinstance(spec.dataset, schema.Npz), isinstance(spec.dataset, schema.RowFile)
+    of_arrays = isinstance(spec.dataset, schema.WITH_ARRAYS)
+    of_columns = isinstance(spec.dataset, schema.NamedColumns)
     for key in ("inputs", "outputs"):
         if getattr(spec, key) and not (of_arrays or of_columns):
             yield Finding(
@@ -55,39 +57,83 @@ def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
             )
     for name, port in spec.inputs.items():
         if port.columns is not None and of_arrays:
-            said = "columns are those of a table, and the dataset is npz; name the array: "
+            said = f"columns are those of a table, and the dataset is {spec.dataset.kind}; name the array: "
             yield Finding(("inputs", name, "columns"), f"{said}`array: NAME`")
         if of_columns and not port.columns:
             said = f"an input of a table takes columns; write inputs.{name}.columns: [NAME, NAME]"
             yield Finding(("inputs", name), said)
     for name, output in spec.outputs.items():
         if output.target is not None and len(output.target) > 1 and of_arrays:
-            said = "an output of an npz is compared with one array; stack the columns into one"
+            said = f"an output of {spec.dataset.kind} is compared with one array; stack the columns into one"
             yield Finding(("outputs", name, "target"), said)
 
 
-def test_rows_are_in_the_file(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """The classes of several outputs are those of one file."""
-    test = spec.dataset.test if isinstance(spec.dataset, schema.RowFile) else None
-    if not spec.outputs or test is None:
+def arrays_are_known(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The arrays of a data set that is made, not read, are known before."""
+    dataset = spec.dataset
+    if not isinstance(dataset, schema.DigitPairs):
         return
-    for key in ("path", "stratify"):
-        if getattr(test, key):
-            yield Finding(
-                ("dataset", spec.dataset.kind, "test", key),
-                "with `outputs` the test rows are rows of the same file, by column or fraction, and not "
-                f"chosen by the classes of one target; remove {key}",
+    images = [name for name, shape in dataset.arrays.items() if shape]
+    numbers = [name for name, shape in dataset.arrays.items() if not shape]
+    taken = [(("inputs", name), array_of(spec, name), images, "array") for name in spec.inputs]
+    taken += [(("outputs", name), target_of(spec, name)[0], numbers, "target") for name in spec.outputs]
+    for location, name, known, key in taken:
+        if name not in known:
+            said = f"{dataset.kind} has no {key} {quoted(name)}; write `{key}: {listing(known)}`"
+            yield Finding(location, said)
+
+
+def columns_stand_with_their_ports(written: schema.ExperimentSpec) -> Iterator[Finding]:
+    """A table's own `target` and `inputs` name no column that none of the outputs and inputs has.
+
+    `written` is the spec before these are filled in; a resolved one repeats the columns of all ports.
+    """
+    table = written.dataset
+    if not isinstance(table, schema.NamedColumns):
+        return
+    of_ports = {
+        "target": [name for port in written.outputs for name in target_of(written, port)],
+        "inputs": [name for port in written.inputs for name in columns_of(written, port)],
+    }
+    for key, known in of_ports.items():
+        given = getattr(table, key) if key in table.model_fields_set else None
+        if extra := [str(name) for name in given or () if known and name not in known]:
+            ports = "outputs" if key == "target" else "inputs"
+            said = f"the spec has `{ports}`, and none of them takes {listing([quoted(n) for n in extra])}; "
+            yield Finding(("dataset", table.kind, key), f"{said}name it there, or remove it")
+
+
+def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Rows are stratified by the classes of one of several outputs."""
+    parts: list[tuple[Location, object]] = [(("validation", spec.validation.kind), spec.validation)]
+    if isinstance(spec.dataset, schema.FILES):
+        parts.append((("dataset", spec.dataset.kind, "test"), spec.dataset.test))
+    classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
+    for place, part in parts:
+        stratify = getattr(part, "stratify", False)
+        if not stratify:
+            continue
+        if not spec.outputs:
+            if isinstance(stratify, str):
+                said = f"{quoted(stratify)} would be one of several `outputs`, and there are none; write true"
+                yield Finding((*place, "stratify"), said)
+            continue
+        which = f"write stratify: {listing(classes)}" if classes else "no output has classes; remove it"
+        if not isinstance(stratify, str):
+            said = "rows are stratified by the classes of one output: "
+        elif stratify not in spec.outputs:
+            match = nearest(stratify, spec.outputs)
+            said = f"there is no output {quoted(stratify)}"
+            which = f"did you mean {quoted(match)}?" if match else which
+            said += "; "
+        elif stratify not in classes and not isinstance(spec.outputs[stratify].loss, schema.Custom):
+            said = (
+                f"only classes can be stratified, and the output {quoted(stratify)} is a number by its loss, "
             )
-
-
-def folds_are_not_stratified(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Rows are stratified by the classes of one target."""
-    if spec.outputs and getattr(spec.validation, "stratify", False):
-        yield Finding(
-            ("validation", spec.validation.kind, "stratify"),
-            "rows are stratified by the classes of one target, and nnrun cannot choose among `outputs` yet; "
-            "remove it, or set shuffle: true",
-        )
+            said += f"{spec.outputs[stratify].loss.kind}; "
+        else:
+            continue
+        yield Finding((*place, "stratify"), said + which)
 
 
 def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -110,6 +156,11 @@ def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetF
                 said = f"predictions of {quoted(name)} have a column {quoted(column)}, and so has "
                 yield Finding(("outputs", name), f"{said}{owners[column]}; call the output otherwise")
             owners[column] = f"the output {quoted(name)}"
+    if list(spec.outputs) == [OUTPUT]:
+        said = (
+            f"an output without a name is called {quoted(OUTPUT)}; call an only output otherwise, or leave "
+        )
+        yield Finding(("outputs", OUTPUT), f"{said}`outputs` out")
     counts = Counter(trained_columns(spec))
     for column in [column for column, count in counts.items() if count > 1]:
         said = f"two columns of the history would be called {quoted(column)}; call an output otherwise"
@@ -120,15 +171,16 @@ def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """A squared error of large numbers drowns a cross-entropy beside it."""
     classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
     for name, port in spec.outputs.items():
-        if not classes or isinstance(port.loss, (schema.ClassLoss, schema.Custom)):
+        if not classes or not schema.in_own_units(port.loss):
             continue
         plain = port.preprocessing is None or isinstance(port.preprocessing, schema.NoTargetStep)
         if plain and port.loss_weight == 1.0:
+            step = f"preprocessing: standardize into {quoted(name)}, or a loss_weight"
             yield Finding(
                 ("outputs", name, "loss"),
                 f"the {port.loss.kind} of {quoted(name)} is in the target's own units, and may drown the "
-                f"loss of {quoted(classes[0])}: write preprocessing: standardize into {quoted(name)}, or a "
-                "loss_weight",
+                f"loss of {quoted(classes[0])}: write "
+                f"{step if schema.takes_standardized(port.loss) else f'a loss_weight into {quoted(name)}'}",
                 "warning",
             )
 
@@ -148,8 +200,8 @@ RULES: tuple[Rule, ...] = (
     keys_of_an_output_stand_there,
     steps_of_an_input_stand_there,
     data_have_named_parts,
-    test_rows_are_in_the_file,
-    folds_are_not_stratified,
+    arrays_are_known,
+    stratify_names_an_output,
     columns_have_names_of_their_own,
     losses_count_alike,
     some_output_counts,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.npz_header import facts_with_header
+from nnrun.spec.lint.port_rules import columns_stand_with_their_ports
+from nnrun.spec.npz_header import facts_with_header, facts_without_header
 from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
@@ -24,22 +25,19 @@ from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
-    WITH_PATH,
     Component,
     Csv,
     ExperimentSpec,
     Holdout,
-    ImageFolder,
     Jsonl,
     KFold,
     LearningRateSchedule,
-    Npz,
+    NamedColumns,
     Parquet,
-    RowFile,
     TargetStep,
-    TextFolder,
     TimeSeries,
     Warmup,
+    WithPath,
     component_name,
     components,
     target_step_of,
@@ -56,12 +54,18 @@ class LoadedSpec:
         source_text: the file as written, before overrides.
         path: the file, or None for a text.
         warnings: what is allowed and doubtful, in the order of the file.
+        root: its values as they were read, each with its place.
     """
 
     spec: ExperimentSpec
     source_text: str
     path: Path | None
     warnings: tuple[Problem, ...]
+    root: MapNode = field(compare=False, repr=False)
+
+    def problem_at(self, location: Location, message: str) -> Problem:
+        """An error at its line."""
+        return _problem_at(self.root, location, message, "error")
 
 
 def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
@@ -242,15 +246,21 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
-    facts = facts_with_header(spec.dataset) if look_at_data else spec.dataset.facts
+    facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
-    for finding in (*missing, *lint(spec, facts)):
-        place, path = locate(root, finding.location).place, spell_path(finding.location)
-        problems.append(place.problem(finding.message, path=path, severity=finding.severity))
+    for finding in (*missing, *columns_stand_with_their_ports(written), *lint(spec, facts)):
+        problems.append(_problem_at(root, finding.location, finding.message, finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    return LoadedSpec(spec, tree.text, tree.path, tuple(problems))
+    return LoadedSpec(spec, tree.text, tree.path, tuple(problems), root)
+
+
+def _problem_at(
+    root: MapNode, location: Location, message: str, severity: Literal["error", "warning"]
+) -> Problem:
+    place, path = locate(root, location).place, spell_path(location)
+    return place.problem(message, path=path, severity=severity)
 
 
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
@@ -301,9 +311,9 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
         for name, port in spec.outputs.items()
     }
-    if isinstance(spec.dataset, RowFile) and has_ports(spec):
+    if isinstance(spec.dataset, NamedColumns) and has_ports(spec):
         spec = spec.model_copy(update={"dataset": _with_columns_of_ports(spec, spec.dataset)})
-    if isinstance(spec.dataset, WITH_PATH):
+    if isinstance(spec.dataset, WithPath):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
@@ -330,8 +340,8 @@ def _missing_target(root: MapNode) -> list[Mapping[str, Any]]:
     return [{"type": "missing", "loc": ("dataset", kind, "target")}]
 
 
-def _with_columns_of_ports(spec: ExperimentSpec, dataset: RowFile) -> RowFile:
-    """The file with the targets of all outputs, and the columns of all inputs."""
+def _with_columns_of_ports(spec: ExperimentSpec, dataset: NamedColumns) -> NamedColumns:
+    """The columns with the targets of all outputs, and the columns of all inputs."""
     changes: dict[str, object] = {}
     if spec.outputs:
         targets = [column for name in spec.outputs for column in target_of(spec, name)]
@@ -368,9 +378,7 @@ def _targets_for(loss: Component) -> Component:
     return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
-def _with_absolute_paths(
-    dataset: Npz | RowFile | TextFolder | ImageFolder, base_of: Callable[..., Path]
-) -> Component:
+def _with_absolute_paths(dataset: WithPath, base_of: Callable[..., Path]) -> Component:
     where = ("dataset", dataset.kind)
     changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)

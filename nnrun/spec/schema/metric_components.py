@@ -1,7 +1,5 @@
 """The metrics: what is measured of a network beside its loss."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Union
 
 from nnrun.spec.schema.component import COMPONENT, Component, Count, Custom, Fraction
@@ -284,6 +282,11 @@ class CharacterErrorRate(BuiltInMetric):
     """
 
     kind = "character_error_rate"
+
+
+def quantile_of_metric(metric: Component) -> float:
+    """The quantile of a number that a metric compares with its target: 0.5 but for a `d2` of another one."""
+    return metric.quantile if isinstance(metric, D2) else 0.5
 
 
 Metric = Annotated[

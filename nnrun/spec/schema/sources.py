@@ -1,9 +1,8 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Annotated, Literal, Union
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
 
@@ -18,6 +17,7 @@ from nnrun.spec.schema.component import (
     Names,
     NonNegativeInt,
     Seed,
+    Stratify,
     Value,
 )
 
@@ -40,6 +40,8 @@ class DatasetFacts:
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
         numbers: how many numbers a row has to predict, for regression.
+        of_inputs: where a spec names inputs, what is known of each: `inputs`, `features`, `row_shape` and
+            `num_words`.
     """
 
     inputs: Literal["tokens", "table"] | None = None
@@ -51,6 +53,18 @@ class DatasetFacts:
     num_words: int | None = None
     numbers: int = 1
     row_shape: tuple[int, ...] | None = None
+    of_inputs: Mapping[str, "DatasetFacts"] = field(default_factory=dict)
+
+    def of_input(self, name: str) -> "DatasetFacts":
+        """The facts as one of several inputs sees them; nothing of the rows where nothing is known of it."""
+        own = self.of_inputs.get(name, DatasetFacts())
+        return replace(
+            self,
+            inputs=own.inputs,
+            features=own.features,
+            row_shape=own.row_shape,
+            num_words=own.num_words,
+        )
 
 
 class DataSource(Component):
@@ -175,24 +189,51 @@ class DigitLines(DataSource):
         return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
 
 
-class Npz(DataSource):
+class DigitPairs(DataSource):
+    """Pairs of scikit-learn's handwritten digits; the target is whether both are of one class, as half are.
+
+    Arrays `left` and `right` (8, 8), from 0 (white) to 1 (black), and `same` (0 or 1) are for `inputs` and
+    `outputs`. Without `inputs` a row is both images side by side, (8, 16). `seed` draws the pairs.
+    `test_rows` pairs of the test set are made of a fifth of the images, which no other pair has.
+    """
+
+    kind = "digit_pairs"
+    bare = "rows"
+    rows: Count = 10_000
+    test_rows: Count = 2000
+    seed: Seed = 0
+    arrays: ClassVar[Mapping[str, tuple[int, ...]]] = {"left": (8, 8), "right": (8, 8), "same": ()}
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return DatasetFacts("table", "binary", 2, None, self.rows, self.test_rows, row_shape=(8, 16))
+
+
+class WithPath(DataSource):
+    """Data of a user's own: a file or a folder."""
+
+    bare = "path"
+    path: str
+
+
+class Npz(WithPath):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
     kind = "npz"
-    bare = "path"
-    path: str
 
 
 class TestRows(Config):
     """The test set: a `fraction` of the rows, those with a `value` in a `column`, or another file.
 
     A fraction is drawn at random with its own seed, so that a spec's seeds share one test set; with
-    `shuffle: false` it is the last rows. `path` is a file of the same columns.
+    `shuffle: false` it is the last rows. `stratify` is as of a `holdout`. `path` is a file of the same
+    columns.
     """
 
     fraction: Fraction | None = None
     shuffle: bool = True
-    stratify: bool = False
+    stratify: Stratify = False
     seed: Seed = 0
     path: str | None = None
     column: str | None = None
@@ -202,21 +243,20 @@ class TestRows(Config):
 ColumnType = Literal["number", "category", "text", "date"]
 
 
-class RowFile(DataSource):
-    """A file of rows with named columns.
+class NamedColumns(DataSource):
+    """Rows with named columns.
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
     with `outputs` leaves it out: their targets are the targets.
     `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
-    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
-    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
-    A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a
+    target is, with several `outputs` where all are (they are refused otherwise). Rows of one `group` are
+    never split between training and validation. `weight` is how much a row counts in the loss. `types`
+    overrides what the values of a column look like. A column that only numbers the rows is not an input by
+    default; naming it in `inputs` makes it one.
     """
 
-    bare = "path"
     switchable = {"test": None}
-    path: str
     target: Names = []
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
@@ -226,11 +266,19 @@ class RowFile(DataSource):
     weight: str | None = None
     types: dict[str, ColumnType] = {}
 
+    def is_number(self, column: str) -> bool:
+        """Whether a column is known to hold numbers, without its values."""
+        return self.types.get(column) == "number"
+
     @property
     def facts(self) -> DatasetFacts:
         """How many numbers there are to predict, and whether there are no test rows."""
         test_rows = 0 if self.test is None else None
         return DatasetFacts("table", test_rows=test_rows, numbers=len(self.target))
+
+
+class RowFile(NamedColumns, WithPath):
+    """A file of rows with named columns."""
 
 
 DecimalMark = Literal[".", ","]
@@ -275,16 +323,129 @@ class Jsonl(RowFile):
     missing: list[str] = []
 
 
-class TextFolder(DataSource):
+@dataclass(frozen=True)
+class Content:
+    """What stands in a column of a published table: enough to check a spec, and to draw rows like its rows.
+
+    Attributes:
+        values: the names of a category; or words that texts are made of.
+        words: the fewest and the most words of a text; None where `values` are a category.
+        numbers: the lowest and the highest of a number, as the table spells them: with as many decimals.
+        missing: rows without a value.
+    """
+
+    values: tuple[str, ...] = ()
+    words: tuple[int, int] | None = None
+    numbers: tuple[str, str] | None = None
+    missing: int = 0
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known of the targets, where they are this column."""
+        if self.numbers is not None:
+            whole = not any("." in number for number in self.numbers)
+            if self.numbers == ("0", "1"):
+                return DatasetFacts("table", "binary", 2)
+            return DatasetFacts("table", None if whole else "regression")
+        classes = len(self.values)
+        if self.words is not None:
+            return DatasetFacts("table")
+        return DatasetFacts("table", "binary" if classes == 2 else "multiclass", classes)
+
+
+class PublishedTable(NamedColumns):
+    """A table with named columns that someone publishes as a file of CSV: it is downloaded once.
+
+    Class attributes:
+        columns: name → what stands in the column, in the order of the file.
+        rows: of the file.
+        numbers_rows: the column that only numbers the rows, which is no input by default, or None.
+    """
+
+    bare = "target"
+    columns: ClassVar[Mapping[str, Content]]
+    rows: ClassVar[int]
+    numbers_rows: ClassVar[str | None] = None
+
+    def is_number(self, column: str) -> bool:
+        """By `types`, or by what stands in the table."""
+        content = self.columns.get(column)
+        known = content is not None and content.numbers is not None
+        return super().is_number(column) or (known and column not in self.types)
+
+    def default_inputs(self, split_columns: Sequence[str]) -> list[str]:
+        """The inputs where the spec names none, these columns being set aside."""
+        test = None if self.test is None else self.test.column
+        others = {*self.target, *split_columns, self.group, self.weight, test, self.numbers_rows}
+        return [name for name in self.columns if name not in others]
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """By the first target; rows are known where none is left out and none is set aside."""
+        content = self.columns.get(self.target[0]) if len(self.target) == 1 else None
+        facts = super().facts if content is None else content.facts
+        left_out = self.drop_missing or self.drop_missing_target
+        rows = None if left_out or self.test is not None else self.rows
+        test_rows = 0 if self.test is None else None
+        return replace(facts, train_rows=rows, test_rows=test_rows, numbers=len(self.target))
+
+
+class Penguins(PublishedTable):
+    """Measurements of 344 penguins of three species; `target` is the species by default.
+
+    Collected by Kristen Gorman at Palmer Station, Antarctica; published by Horst, Hill and Gorman (2020) as
+    palmerpenguins, in the public domain (CC0). Two penguins have no measurements at all.
+    """
+
+    kind = "penguins"
+    target: Names = ["species"]
+    rows = 344
+    columns = {
+        "species": Content(("Adelie", "Chinstrap", "Gentoo")),
+        "island": Content(("Torgersen", "Biscoe", "Dream")),
+        "bill_length_mm": Content(numbers=("32.1", "59.6"), missing=2),
+        "bill_depth_mm": Content(numbers=("13.1", "21.5"), missing=2),
+        "flipper_length_mm": Content(numbers=("172", "231"), missing=2),
+        "body_mass_g": Content(numbers=("2700", "6300"), missing=2),
+        "sex": Content(("MALE", "FEMALE"), missing=11),
+    }
+
+
+class Titanic(PublishedTable):
+    """891 passengers of the Titanic with their names; `target` is Survived (0 or 1) by default.
+
+    These are the training rows of Kaggle's competition, from the list that Thomas Cason compiled of the
+    Encyclopedia Titanica. Their licence is unclear; the file is the copy in the documentation of pandas.
+    """
+
+    kind = "titanic"
+    target: Names = ["Survived"]
+    rows = 891
+    numbers_rows = "PassengerId"
+    columns = {
+        "PassengerId": Content(numbers=("1", "891")),
+        "Survived": Content(numbers=("0", "1")),
+        "Pclass": Content(numbers=("1", "3")),
+        "Name": Content(("Mr.", "Mrs.", "Miss", "Master", "Smith,", "John", "Mary", "Anna", "(Ada)"), (3, 6)),
+        "Sex": Content(("male", "female")),
+        "Age": Content(numbers=("0.42", "80.00"), missing=177),
+        "SibSp": Content(numbers=("0", "8")),
+        "Parch": Content(numbers=("0", "6")),
+        "Ticket": Content(("A/5", "PC", "CA", "17599", "21171", "347082", "113803"), (1, 3)),
+        "Fare": Content(numbers=("0.0000", "512.3292")),
+        "Cabin": Content(("B28", "C85", "C123", "E46", "G6"), (1, 2), missing=687),
+        "Embarked": Content(("C", "Q", "S"), missing=2),
+    }
+
+
+class TextFolder(WithPath):
     """Texts in one folder for each class: `<class>/*.txt`, or train/<class>/ and test/<class>/.
 
     The inputs have one column, `text`. `test` is for a folder without train/ and test/.
     """
 
     kind = "text_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     test: TestRows | None = None
 
     @property
@@ -293,7 +454,7 @@ class TextFolder(DataSource):
         return DatasetFacts("table")
 
 
-class ImageFolder(DataSource):
+class ImageFolder(WithPath):
     """Images (PNG, JPEG) in one folder for each class: `<class>/*.png`, or train/<class>/ and test/<class>/.
 
     Each becomes (height, width, channels) bytes of one `size` (a number for both, or height and width), by
@@ -302,9 +463,7 @@ class ImageFolder(DataSource):
     """
 
     kind = "image_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     size: Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
     mode: Literal["rgb", "grayscale"] = "rgb"
     test: TestRows | None = None
@@ -323,11 +482,11 @@ class ImageFolder(DataSource):
 FOLDERS = (TextFolder, ImageFolder)
 """Files in one folder for each class."""
 
-FILES = (RowFile, *FOLDERS)
-"""Data of a user's own with named columns or classes: what they hold is known once they are read."""
+WITH_ARRAYS = (Npz, DigitPairs)
+"""Data whose arrays have names, for `inputs` and `outputs`."""
 
-WITH_PATH = (Npz, *FILES)
-"""Data of a user's own, which a path leads to."""
+FILES = (NamedColumns, *FOLDERS)
+"""Data with named columns or classes: what they hold is known once they are read."""
 
 Dataset = Annotated[
     Union[
@@ -336,8 +495,11 @@ Dataset = Annotated[
         BostonHousing,
         Mnist,
         FashionMnist,
+        Penguins,
+        Titanic,
         Sklearn,
         DigitLines,
+        DigitPairs,
         Npz,
         Csv,
         Parquet,

@@ -118,6 +118,26 @@ def test_several_labels_of_one_row() -> None:
     ]
 
 
+def test_quantiles_of_one_number_are_named_by_their_share() -> None:
+    layers = [{"dense": 3}]
+    loss = {"quantile": {"quantiles": [0.025, 0.5, 0.9]}}
+    spec = {**REGRESSION, "layers": layers, "loss": loss}
+    found = meaning(spec, 3, FittedTargets(3, repeated=True), target_names=("price",))
+    predictions = found.predictions([0, 1], np.array([[1.5, 2, 3], [0, 1, 2]]), np.array([2.5, 1.0]))
+    names = ["prediction_q2.5", "prediction_q50", "prediction_q90"]
+    assert found.columns(probabilities=False) == ["row", *names]
+    assert found.columns(probabilities=False, targets=True) == ["row", "target", *names]
+    assert found.table(predictions, probabilities=False) == [[0, 2.5, 1.5, 2.0, 3.0], [1, 1.0, 0.0, 1.0, 2.0]]
+    assert found.documents(predictions, probabilities=False)[0] == {
+        "row": 0,
+        "target": 2.5,
+        "prediction": [1.5, 2.0, 3.0],
+    }
+    lines = CsvLines(found, probabilities=False, targets=True)
+    assert lines.header() == f"row,target,{','.join(names)}\n"
+    assert lines.lines(predictions) == "0,2.5,1.5,2.0,3.0\n1,1.0,0.0,1.0,2.0\n"
+
+
 def test_numbers() -> None:
     one, two = OutputDecoder("numbers", (0,)), OutputDecoder("numbers", (0, 1))
     assert one.columns(probabilities=False) == ["row", "prediction"]
