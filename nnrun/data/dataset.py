@@ -135,6 +135,24 @@ class Samples:
         return replace(self, targets=self.of_outputs[port]) if self.of_outputs else self
 
 
+@dataclass(frozen=True, eq=False)
+class RowsByInput:
+    """What each of several inputs takes of the same rows.
+
+    Attributes:
+        of_inputs: N rows for each input.
+    """
+
+    of_inputs: Mapping[Port, RawInputs]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.of_inputs.values())))
+
+    def take(self, rows: Rows) -> RowsByInput:
+        """The rows at these positions, in this order."""
+        return RowsByInput({port: _taken(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
+
+
 def _taken(inputs: RawInputs, rows: Array) -> RawInputs:
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
 

@@ -100,8 +100,13 @@ def array_of(spec: ExperimentSpec, port: Port) -> str:
     return spec.inputs[port].array or port
 
 
-def prediction_columns(output: Port) -> tuple[str, str, str]:
-    """The columns of an output's predictions: the true target, what is predicted, of classes how probable."""
+def prediction_columns(output: Port | None) -> tuple[str, str, str]:
+    """The columns of an output's predictions: the true target, what is predicted, of classes how probable.
+
+    `output` is its name; None where outputs have none.
+    """
+    if output is None:
+        return "target", "prediction", "probability"
     return f"{output}_target", output, f"{output}_probability"
 
 

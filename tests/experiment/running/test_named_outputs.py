@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import DataError, SpecError, UsageError
+from nnrun.errors import DataError, SpecError
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
@@ -188,10 +188,7 @@ def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None
 
 def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
-    with pytest.raises(UsageError, match="named inputs or outputs"):
-        nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
     for arguments in (
-        ("predict", str(run.path), "rows.csv"),
         ("export", str(run.path), "-o", "x.pt2"),
         ("data", "show", str(path)),
         ("data", "show", str(path), "--row", "1", "--prepared"),
