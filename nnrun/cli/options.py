@@ -276,7 +276,7 @@ def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def check_figure(path: Path | None) -> None:
+def check_figure(path: Path | None, option: str = "-o") -> None:
     """Refuse a figure of a kind that is not written."""
     if path is not None and path.suffix.lower() not in _FIGURE_ENDINGS:
-        raise UsageError(f"-o must name a .png or .svg file, but got {path}.")
+        raise UsageError(f"{option} must name a .png or .svg file, but got {path}.")

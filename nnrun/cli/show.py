@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from nnrun.cli import options
 from nnrun.cli.output import aligned, message, print_result, shortened, terminal_width, wrapped
@@ -27,9 +29,20 @@ def show(
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     data_dir: options.DataDir = None,
     allow_custom: options.AllowCustom = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            parser=options.path,
+            help="Only draw the network's layers: .png or .svg.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a spec with all defaults filled in, its network and its data; for a run also its results."""
+    options.check_figure(plot, "--plot")
+
     from nnrun.spec.reading.load import load_spec
 
     run: RunDirectory | None = None
@@ -41,13 +54,38 @@ def show(
 
         run = find_run(source, runs_dir)
         loaded = load_run_spec(run, set_ or ())
+    if plot is not None:
+        _draw(loaded, data_dir, run, plot)
+        _warn(loaded, as_json)
+        print_result(as_json, lambda: {"figure": str(plot)}, lambda: str(plot))
+        return
     description = _described(loaded, data_dir, run)
-    if not as_json:
-        for warning in loaded.warnings:
-            message(warning.render())
+    _warn(loaded, as_json)
     print_result(
         as_json, lambda: _document(loaded, description, run), lambda: _text(loaded, description, run)
     )
+
+
+def _warn(loaded: LoadedSpec, as_json: bool) -> None:
+    if not as_json:
+        for warning in loaded.warnings:
+            message(warning.render())
+
+
+def _draw(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None, path: Path) -> None:
+    """Write the picture of a network, and say it where its shapes are not known."""
+    from nnrun.cli.running import listener_for
+    from nnrun.experiment.describing.network_picture import network_figure, network_of_run, network_of_spec
+    from nnrun.figures.curve_figure import save
+
+    listener = listener_for(quiet=False, verbose=False)
+    if run is None:
+        known = network_of_spec(loaded.spec, data_dir, listener)
+    else:
+        known = network_of_run(run, loaded.spec, data_dir, listener)
+    if known.network is None:
+        message(printable(f"The picture has no shapes: {known.missing}"))
+    save(network_figure(loaded.spec, known), path)
 
 
 def _described(loaded: LoadedSpec, data_dir: Path | None, run: RunDirectory | None) -> Description:

@@ -84,7 +84,7 @@ def word_index_of(dataset: schema.Component) -> RemoteFile | None:
 
 def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:
     """Whether a data set can be loaded without a download."""
-    if isinstance(dataset, (schema.Npz, *schema.FILES)):
+    if isinstance(dataset, schema.WithPath):
         return os.path.exists(dataset.path)
     entry = CATALOG.get(dataset.kind)
     return entry is None or all(find(remote, data_dir) is not None for remote in entry.archives)

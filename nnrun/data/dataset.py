@@ -15,6 +15,7 @@ from nnrun.spec.ports import Port
 from nnrun.spec.schema import Task
 
 Array = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
 Rows = Sequence[int] | Array
 
 
@@ -92,6 +93,11 @@ class Samples:
         lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.
         of_inputs: where there are several inputs, what each takes; `inputs` is what the first takes.
         of_outputs: where there are several outputs, the targets of each; `targets` are those of the first.
+        present_of: of the outputs that some rows have no target for, (N,) which rows have one. The other
+            rows repeat the target of a row that has one, so that every value is valid; nothing may be fitted
+            to these, measured or counted by them.
+        present: the same of `targets`, where these are seen as those of one output; None where all rows have
+            one.
     """
 
     inputs: RawInputs
@@ -102,6 +108,8 @@ class Samples:
     lines: npt.NDArray[np.int64] | None = None
     of_inputs: Mapping[Port, RawInputs] = field(default_factory=dict)
     of_outputs: Mapping[Port, Array] = field(default_factory=dict)
+    present_of: Mapping[Port, Flags] = field(default_factory=dict)
+    present: Flags | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -120,7 +128,18 @@ class Samples:
             None if self.lines is None else self.lines[rows],
             {port: _taken(inputs, rows) for port, inputs in self.of_inputs.items()},
             {port: targets[rows] for port, targets in self.of_outputs.items()},
+            {port: present[rows] for port, present in self.present_of.items()},
+            None if self.present is None else self.present[rows],
         )
+
+    def with_target(self, rows: Array) -> Array:
+        """Those of the rows at these positions that have a target."""
+        return rows if self.present is None else rows[self.present[rows]]
+
+    @property
+    def known_targets(self) -> Array:
+        """The targets of the rows that have one."""
+        return self.targets if self.present is None else self.targets[self.present]
 
     def by_input(self, ports: Iterable[Port]) -> Mapping[Port, RawInputs]:
         """What each of these inputs takes; the only one takes `inputs`."""
@@ -132,7 +151,22 @@ class Samples:
 
     def output(self, port: Port) -> Samples:
         """The samples as one of several outputs sees them."""
-        return replace(self, targets=self.of_outputs[port]) if self.of_outputs else self
+        if not self.of_outputs:
+            return self
+        return replace(self, targets=self.of_outputs[port], present=self.present_of.get(port))
+
+
+def repeated(values: Array, present: Flags | None) -> Array:
+    """Values in which each row without one repeats the row before it that has one, or the first that has.
+
+    Args:
+        values: (N, ...).
+        present: (N,) which rows have a value, at least one of them; None for all.
+    """
+    if present is None:
+        return values
+    last = np.maximum.accumulate(np.where(present, np.arange(len(values)), -1))
+    return np.asarray(values[np.where(last < 0, np.argmax(present), last)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +203,7 @@ class SourceFile:
         note: what a reader should know about it: `not the published file`, `generated`; mostly empty.
         rows_without_target: rows that were left out, since the target is missing there.
         index_columns: columns that were left out, since they only number or name the rows.
+        rows_without_target_of: output → rows that lack its target and count for the other outputs only.
     """
 
     name: str
@@ -178,6 +213,7 @@ class SourceFile:
     note: str = ""
     rows_without_target: int = 0
     index_columns: tuple[str, ...] = ()
+    rows_without_target_of: Mapping[Port, int] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, Any]:
         """What the record of a run or a sweep says of it."""
@@ -191,6 +227,8 @@ class SourceFile:
             record["rows_without_target"] = self.rows_without_target
         if self.index_columns:
             record["index_columns"] = list(self.index_columns)
+        if self.rows_without_target_of:
+            record["rows_without_target_of"] = dict(self.rows_without_target_of)
         return record
 
 

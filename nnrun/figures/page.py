@@ -37,11 +37,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """An `<svg>` element and what stands under it. One that is `detailed` is not made small on a phone."""
+    """A figure of a page.
+
+    Attributes:
+        svg: an `<svg>` element.
+        note: stands under it.
+        detailed: it is not made small on a phone.
+        width: in inches, of one that keeps its size and is scrolled where it is too wide; else it is as wide
+            as the text.
+    """
 
     svg: str
     note: str = ""
     detailed: bool = False
+    width: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from nnrun.errors import printable
 # Okabe and Ito's colours, which people with any common colour vision can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#5A5A5A"
-_DPI = 150
+DPI = 150  # of PNG files
 
 
 def empty_figure(width: float, height: float) -> Figure:
     """A figure of this size in inches, whose axes keep clear of each other."""
-    return Figure(figsize=(width, height), dpi=_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
 
 
 def plain_axes(*axes: Axes) -> None:

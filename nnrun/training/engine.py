@@ -117,7 +117,9 @@ def evaluate(
 
 
 def _accumulator(problem: TrainingProblem, replicas: int) -> MetricAccumulator:
-    return MetricAccumulator({port: head.metrics for port, head in problem.heads.items()}, replicas)
+    heads = problem.heads.items()
+    counts = {port: head.loss_weight for port, head in heads}
+    return MetricAccumulator({port: head.metrics for port, head in heads}, replicas, counts)
 
 
 def _add(
@@ -128,7 +130,13 @@ def _add(
         port: problem.scored(port, logits, data, result.masks.get(port))
         for port, logits in result.logits.items()
     }
-    accumulator.add(data.segment.replicas, result.losses, data.segment.batch_size, scored)
+    size = data.segment.batch_size
+    with_target = {
+        port: rows.present.reshape(len(rows.present), -1, size).sum(2)
+        for port, rows in data.targets.items()
+        if rows.present is not None
+    }
+    accumulator.add(data.segment.replicas, result.losses, size, scored, with_target)
 
 
 def _same_arrays(some: Sequence[RowIndices], others: Sequence[RowIndices]) -> bool:

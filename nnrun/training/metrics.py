@@ -10,6 +10,7 @@ probabilities of large ones round to 0 or 1, and what was ordered is tied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -99,6 +100,8 @@ class MetricTotals:
 
         Statistics stay on their device until `values` asks for them, so that a GPU need not be waited for.
         """
+        if not scored.logits.shape[1]:
+            return
         for g, place in enumerate(replicas):
             self.rows[place] += scored.logits.shape[1]
             if self._needs_rows:
@@ -111,7 +114,9 @@ class MetricTotals:
         self._statistics.append((tuple(replicas), found))
 
     def values(self, place: int) -> dict[str, float]:
-        """Metric → value, for the replica at `place`."""
+        """Metric → value, for the replica at `place`; NaN where it had no rows."""
+        if not self.rows[place]:
+            return dict.fromkeys((metric.name for metric in self.metrics), math.nan)
         result = {}
         for metric in self.metrics:
             if metric.from_rows is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrun.spec.ports import OUTPUT, Port
-from nnrun.training.problem import Head, TargetRows, TrainingProblem
+from nnrun.training.problem import Head, TargetRows, TrainingProblem, counted_steps
 
 TOTAL = "loss"
 """The name of the total loss, in `objective` and in the history."""
@@ -55,20 +55,25 @@ def forward(
         outputs = problem.network.activate(port, logits[port])
         losses[port] = head.loss(logits[port], outputs, targets[port].targets)
         if head.form == "steps":
-            losses[port] = mean_over_steps(losses[port], masks.get(port))
+            losses[port] = mean_over_steps(losses[port], masks.get(port), targets[port].present)
     of_weights = problem.network.penalty(parameters)
     terms = penalties if of_weights is None else [of_weights, *penalties]
     of_steps = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
     return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None, of_steps)
 
 
-def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None) -> Tensor:
-    """(R, B): the loss of each row. With a mask the mean over a batch is that of all steps that count."""
+def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None, present_RB: Tensor | None = None) -> Tensor:
+    """(R, B): the loss of each row. With a mask the mean over a batch is that of all steps that count.
+
+    Steps of rows without targets do not count; `mean_loss` leaves these rows out.
+    """
     if mask_RBT is None:
         return losses_RBT.mean(-1)
-    counted_R = mask_RBT.sum((1, 2)).clamp(min=1)
-    rows = mask_RBT.shape[1]
-    return torch.where(mask_RBT, losses_RBT, 0.0).sum(-1) * rows / counted_R.unsqueeze(1)
+    counted_RBT = counted_steps(losses_RBT, mask_RBT, present_RB)
+    assert counted_RBT is not None, "there is a mask"
+    steps_R = counted_RBT.sum((1, 2)).clamp(min=1)
+    rows = mask_RBT.shape[1] if present_RB is None else present_RB.sum(1, keepdim=True)
+    return torch.where(counted_RBT, losses_RBT, 0.0).sum(-1) * rows / steps_R.unsqueeze(1)
 
 
 def objective(
@@ -80,7 +85,7 @@ def objective(
     """(R,) losses of a batch by their names: the total; and `<head>_loss` of each, of named heads."""
     total, losses = penalty_R, dict[str, Tensor]()
     for port, head in heads.items():
-        loss_R = mean_loss(row_losses[port], targets[port].weights)
+        loss_R = mean_loss(row_losses[port], targets[port].weights, targets[port].present)
         losses[f"{port}_{TOTAL}"] = loss_R
         weighted = loss_R if head.loss_weight == 1 else head.loss_weight * loss_R
         total = weighted if total is None else weighted + total
@@ -88,6 +93,14 @@ def objective(
     return {TOTAL: total, **({} if list(heads) == [OUTPUT] else losses)}
 
 
-def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None) -> Tensor:
-    """(R,): the loss of a batch. Weighted losses are divided by the number of rows, as Keras does."""
-    return (losses_RB if weights_RB is None else losses_RB * weights_RB).mean(1)
+def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None, present_RB: Tensor | None = None) -> Tensor:
+    """(R,): the loss of a batch. Weighted losses are divided by the number of rows, as Keras does.
+
+    Rows without a target do not count, neither in the sum nor in the number, as where Keras masks them (a
+    `sample_weight` of 0 would leave them in the number): what an output loses does not depend on how many
+    other rows lack its target. A batch without any row that has one loses 0.
+    """
+    weighted_RB = losses_RB if weights_RB is None else losses_RB * weights_RB
+    if present_RB is None:
+        return weighted_RB.mean(1)
+    return torch.where(present_RB, weighted_RB, 0.0).sum(1) / present_RB.sum(1).clamp(min=1)

@@ -100,11 +100,14 @@ class TargetRows:
             steps (G, n, T) or (G, n, L) class indices.
         unscaled: the same in the targets' own units, as metrics take them.
         weights: (G, n) the weight of each row's loss; None where all are 1.
+        present: (G, n) booleans, which rows have a target; None where all have. The others count neither in
+            the loss nor in metrics.
     """
 
     targets: Tensor
     unscaled: Tensor
     weights: Tensor | None = None
+    present: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.targets.shape[1])
@@ -114,7 +117,24 @@ class TargetRows:
         targets = torch.split(self.targets, size, 1)
         unscaled = targets if self.unscaled is self.targets else torch.split(self.unscaled, size, 1)
         weights = repeat(None) if self.weights is None else torch.split(self.weights, size, 1)
-        return map(TargetRows, targets, unscaled, weights)
+        present = repeat(None) if self.present is None else torch.split(self.present, size, 1)
+        return map(TargetRows, targets, unscaled, weights, present)
+
+    def with_target(self) -> TargetRows:
+        """The rows that have a target, of one network (G = 1)."""
+        if self.present is None:
+            return self
+        kept = self.present[0]
+        weights = None if self.weights is None else self.weights[:, kept]
+        return TargetRows(self.targets[:, kept], self.unscaled[:, kept], weights)
+
+
+def counted_steps(like_GNT: Tensor, mask_GNT: Tensor | None, present_GN: Tensor | None) -> Tensor | None:
+    """(G, n, T) booleans: the steps that a mask keeps, of rows that have targets; None where all count."""
+    if present_GN is None:
+        return mask_GNT
+    of_rows = present_GN.unsqueeze(2).expand(like_GNT.shape)
+    return of_rows if mask_GNT is None else of_rows & mask_GNT
 
 
 @dataclass(frozen=True)
@@ -135,6 +155,7 @@ class Head:
         unscaled_targets: (1, N, K) float64, before scaling; None where `scales` is.
         weights: (S, N) the weight of each row's loss; None where all are 1.
         training_weights: the same during training, with the weights of classes multiplied in.
+        present: (1, N) booleans, which rows have a target; None where all have.
     """
 
     num_outputs: int
@@ -147,6 +168,7 @@ class Head:
     unscaled_targets: Tensor | None = None
     weights: Tensor | None = None
     training_weights: Tensor | None = None
+    present: Tensor | None = None
     form: Literal["row", "steps", "sequence"] = "row"
 
     def gather(self, data_index: Sequence[int], rows_GN: RowIndices, *, training: bool = False) -> TargetRows:
@@ -157,6 +179,7 @@ class Head:
             targets,
             targets if unscaled is None else take_rows(unscaled, data_index, rows_GN),
             None if weights is None else take_rows(weights, data_index, rows_GN),
+            None if self.present is None else take_rows(self.present, data_index, rows_GN),
         )
 
     def unscale(self, outputs_GNK: Tensor, data_index: Sequence[int]) -> Tensor:
@@ -281,22 +304,29 @@ class TrainingProblem:
     ) -> list[tuple[tuple[int, ...], Scored]]:
         """The rows of a segment as a head's metrics compare them, with the replicas whose rows they are.
 
-        Of an output with steps each step is a row, but those that its mask leaves out: replicas may then have
-        different numbers of rows.
+        Of an output with steps each step is a row, but those that its mask leaves out. Rows without a target
+        are left out too. Replicas may then have different numbers of rows, or none.
         """
         head, targets, replicas = self.heads[port], data.targets[port].unscaled, data.segment.replicas
         outputs_GNK = logits_GNK
         if not all(metric.of_logits for metric in head.metrics):
             # In float64, so that a sum over rows does not depend on how many of them are activated at a time.
             outputs_GNK = head.unscale(self.network.activate(port, logits_GNK.double()), data.data_index)
+        counts = mask_GNT
+        if (present_GN := data.targets[port].present) is not None:
+            counts = (
+                present_GN
+                if head.form != "steps"
+                else counted_steps(logits_GNK[..., 0], mask_GNT, present_GN)
+            )
         if head.form == "steps":
             logits_GNK, outputs_GNK, targets = (
                 values.flatten(1, 2) for values in (logits_GNK, outputs_GNK, targets)
             )
-        if mask_GNT is None:
+        if counts is None:
             return [(tuple(replicas), Scored(logits_GNK, outputs_GNK, targets))]
         counted = [
-            [values[g, mask.flatten()][None] for values in (logits_GNK, outputs_GNK, targets)]
-            for g, mask in enumerate(mask_GNT)
+            [values[g, own.flatten()][None] for values in (logits_GNK, outputs_GNK, targets)]
+            for g, own in enumerate(counts)
         ]
         return [((replica,), Scored(*values)) for replica, values in zip(replicas, counted, strict=True)]

@@ -57,7 +57,7 @@ def test_ls_json(run: Any, folder: Path) -> None:
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert entries["reuters"]["path"] == str(folder / "reuters.npz")
     missing = [name for name, entry in entries.items() if not entry["present"]]
-    assert missing == ["imdb", "mnist", "fashion_mnist"]
+    assert missing == ["imdb", "mnist", "fashion_mnist", "penguins", "titanic"]
 
 
 def test_show_a_token_row_as_words(run: Any, folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_one_run(folder: Path, capsys: Capture) -> None:
         (run / "resolved.yaml").read_text().splitlines()[-1],
     ):
         assert told in text, told
-    assert page.count("<svg") == 3  # loss, mae, residuals
+    assert page.count("<svg") == 4  # loss, mae, residuals, network
 
 
 def test_nothing_is_fetched(folder: Path, capsys: Capture) -> None:
@@ -107,7 +107,7 @@ def test_several_runs_stand_side_by_side(folder: Path, capsys: Capture) -> None:
     found = outline(page)
     assert Path("both.html").read_text(encoding="utf-8") == page
     assert found.text.count("Side by side") == 1
-    assert page.count("<svg") == 1 + 2 * 3 + 1
+    assert page.count("<svg") == 1 + 2 * 4 + 1
     # What is named within one figure is not taken for what another names.
     names = [re.findall(r'clipPath id="([^"]+)"', svg) for svg in page.split("<svg")[1:]]
     assert len({name for of_figure in names for name in of_figure}) == sum(map(len, names)) > 0

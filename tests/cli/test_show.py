@@ -282,3 +282,34 @@ def test_a_graph_shows_what_each_layer_takes(tmp_path: Path, capsys: pytest.Capt
         "  out.1: dense, linear           1           4               out.0",
         "  40 parameters",
     ]
+
+
+# --- the picture -------------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_a_spec(folder: Path, capsys: Capture) -> None:
+    assert main(["show", "small.yaml", "--plot", "network.svg"]) == 0
+    assert capsys.readouterr() == ("network.svg\n", "")
+    assert "</svg>" in (folder / "network.svg").read_text()
+
+
+def test_the_picture_of_a_run(folder: Path, capsys: Capture) -> None:
+    assert main(["train", "small.yaml", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last", "--plot", "network.png", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"figure": "network.png"}
+    assert (folder / "network.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_without_shapes_says_why(folder: Path, capsys: Capture) -> None:
+    data = "dataset={csv: {path: none.csv, target: y}}"
+    assert main(["show", "small.yaml", "--set", data, "--plot", "network.svg"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "network.svg\n"
+    assert printed.err == f"The picture has no shapes: {folder / 'none.csv'} does not exist.\n"
+
+
+def test_a_picture_of_another_format_is_refused(folder: Path, capsys: Capture) -> None:
+    assert main(["show", "small.yaml", "--plot", "network.pdf"]) == 2
+    assert capsys.readouterr().err == ("error: --plot must name a .png or .svg file, but got network.pdf.\n")
+    assert not (folder / "network.pdf").exists()

@@ -1,10 +1,10 @@
 """Find a published file, download it, and keep what was read from it.
 
 A file is looked for in the folder that the user names, in nnrun's own cache, and where Keras keeps its files;
-then it is downloaded from where Keras publishes it. A download must have the published hash, then and
+then it is downloaded from where it is published. A download must have the published hash, then and
 whenever it is read again: a mark beside it says that nnrun put it there. A file that the user put in one of
 the folders is taken as it is, and its hash recorded; one in the cache only if no other user could have
-written it.
+written it. Tables of CSV must have their published hash wherever they lie: there are many a titanic.csv.
 
 Token lists take a second to read out of a pickle. They are kept as plain arrays in the cache, named by the
 hash of the file they came from, and so the hash is computed at each start: 17 MB take 15 ms, and no change of
@@ -40,19 +40,35 @@ _FORMAT = "v2"
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that Keras publishes.
+    """A published file.
 
     Attributes:
         name: its name, there and here.
         algorithm: `sha256`, or `md5` where nothing better is published.
         digest: its published hash.
-        folder: where Keras keeps it below its folder of data sets; empty for that folder itself.
+        folder: where it is kept below the folder of data sets; empty for that folder itself.
+        url: where it is published; empty for the files of Keras.
+        size: its bytes, where they are known.
+        exact: whether a file of another hash is not taken, wherever it lies.
     """
 
     name: str
     algorithm: str
     digest: str
     folder: str = ""
+    url: str = ""
+    size: int | None = None
+    exact: bool = False
+
+    @property
+    def address(self) -> str:
+        """Where it is downloaded from."""
+        return self.url or BASE_URL + self.name
+
+    def places(self, folder: Path) -> tuple[Path, ...]:
+        """Where it may lie in a folder of data sets; if only its hash counts, right in that folder too."""
+        kept = folder / self.folder / self.name
+        return (kept, folder / self.name) if self.exact and self.folder else (kept,)
 
 
 IMDB = RemoteFile("imdb.npz", "sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f")
@@ -74,6 +90,27 @@ FASHION_MNIST = (
 )
 
 
+def _table(url: str, size: int, sha256: str) -> RemoteFile:
+    """A published table of CSV."""
+    return RemoteFile(url.rpartition("/")[2], "sha256", sha256, "tables", url, size, exact=True)
+
+
+# By the kind of the data set.
+PUBLISHED_TABLES: Final = {
+    "penguins": _table(
+        "https://raw.githubusercontent.com/mwaskom/seaborn-data/master/penguins.csv",
+        13_478,
+        "e07636bd8af74260099ea2f8678e2eabbf35def579940cc76f67061ee16c06c1",
+    ),
+    "titanic": _table(
+        "https://raw.githubusercontent.com/pandas-dev/pandas/"
+        "3106d68bee33c160adbc9322a523dab600a81a73/doc/data/titanic.csv",
+        60_080,
+        "cd888141e6a2ca5906114d0b6a63d8a3e14edb3326f7bdd56327d14646b68c36",
+    ),
+}
+
+
 def search_folders(data_dir: Path | None) -> tuple[Path, ...]:
     """Where a published file is looked for, in this order."""
     own = (data_dir.expanduser(),) if data_dir is not None else ()
@@ -83,10 +120,18 @@ def search_folders(data_dir: Path | None) -> tuple[Path, ...]:
 def find(remote: RemoteFile, data_dir: Path | None) -> Path | None:
     """The file, where it is on this machine already."""
     for folder in search_folders(data_dir):
-        path = folder / remote.folder / remote.name
-        if path.exists() and (folder != cache_dir() or _why_unusable(remote, path) is None):
-            return path
+        for path in remote.places(folder):
+            if not path.exists() or (remote.exact and not is_published(remote, path)):
+                continue
+            if folder != cache_dir() or _why_unusable(remote, path) is None:
+                return path
     return None
+
+
+def _others(remote: RemoteFile, data_dir: Path | None) -> list[Path]:
+    """Files of the same name that are not taken, since they are not the published one."""
+    folders = [folder for folder in search_folders(data_dir) if folder != cache_dir()]
+    return [path for folder in folders for path in remote.places(folder) if remote.exact and path.exists()]
 
 
 def _why_unusable(remote: RemoteFile, path: Path) -> str | None:
@@ -106,7 +151,7 @@ def fetch(
     data_dir: Path | None,
     on_message: OnMessage = lambda text: None,
     *,
-    base_url: str = BASE_URL,
+    base_url: str | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Path:
     """The file, downloaded if it is nowhere on this machine.
@@ -120,7 +165,13 @@ def fetch(
     kept = cache_dir() / remote.folder / remote.name
     if kept.exists() and (why := _why_unusable(remote, kept)) is not None:
         on_message(f"{kept} cannot be used ({why})")
-    return _download(remote, data_dir, on_message, base_url + remote.name, timeout)
+    for other in _others(remote, data_dir):
+        on_message(
+            f"{other} is not used: its SHA-256 is not that of the published {remote.name}. A table of your "
+            "own is `dataset: {csv: {path: ..., target: ...}}`"
+        )
+    url = remote.address if base_url is None else base_url + remote.name
+    return _download(remote, data_dir, on_message, url, timeout)
 
 
 def is_published(remote: RemoteFile, path: Path) -> bool:
@@ -198,10 +249,12 @@ def _refuse_other_schemes(answer: requests.Response, *args: object, **named: obj
 def how_to_get(remote: RemoteFile, data_dir: Path | None, url: str | None = None) -> str:
     """Where a published file is, its hash, and the folders to put it in: lines for a message."""
     looked = "\n".join(f"    {place / remote.folder}" for place in search_folders(data_dir))
+    known = f"{remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}"
+    if remote.size is not None:
+        known = f"{remote.size:,} bytes, {known}"
     return (
-        f"  Get it from {url or BASE_URL + remote.name}\n"
-        f"  ({remote.algorithm.upper().replace('SHA256', 'SHA-256')} {remote.digest}) and put it in one "
-        f"of these folders:\n{looked}\n"
+        f"  Get it from {url or remote.address}\n"
+        f"  ({known}) and put it in one of these folders:\n{looked}\n"
         f"  or name the folder that holds {f'the folder {remote.folder}' if remote.folder else 'it'} with "
         "--data-dir."
     )

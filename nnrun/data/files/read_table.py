@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from nnrun.data.files.columns import RawNumbers, TableBuilder
 from nnrun.data.files.row_reader import LineNumbers, RowReader, separators_message
@@ -71,7 +72,7 @@ def read_table(
     on_message: OnMessage = lambda text: None,
     *,
     most_rows: int | None = None,
-    needed: Sequence[str] = (),
+    needed: Sequence[Sequence[str]] = (),
 ) -> ReadTable:
     """Read columns of a file.
 
@@ -83,7 +84,8 @@ def read_table(
         types: column → its type, where that is known.
         on_message: called with the progress of reading.
         most_rows: stop after about so many; default: read all.
-        needed: columns of which each row needs a value; other rows are left out.
+        needed: groups of columns; each row needs a value in every column of one group. Other rows are left
+            out.
 
     Raises:
         DataError: the file is damaged, or no row is left.
@@ -121,24 +123,31 @@ def _options_of(reader: RowReader) -> dict[str, object]:
     }
 
 
-def _with_values(kept: CachedTable, needed: Sequence[str], name: str) -> CachedTable:
-    """The rows in which these columns have a value."""
-    lacking = np.zeros(kept.n_rows, bool)
-    for column in needed:
-        raw = kept.columns[column]
-        lacking |= np.isnan(raw.values) if isinstance(raw, RawNumbers) else raw.codes < 0
+def _with_values(kept: CachedTable, needed: Sequence[Sequence[str]], name: str) -> CachedTable:
+    """The rows in which every column of one of these groups has a value; all where there are no groups."""
+    if not needed:
+        return kept
+    lacking = np.ones(kept.n_rows, bool)
+    for group in needed:
+        lacking &= np.any([_lacking(kept, column) for column in group], axis=0)
     if not lacking.any():
         return kept
     if lacking.all():
-        columns = listing([quoted(column) for column in needed], "and")
+        columns = listing([quoted(column) for group in needed for column in group], "and")
+        one = sum(map(len, needed)) == 1
         raise DataError(
-            f"{name}: {columns} {'lacks a value' if len(needed) == 1 else 'lack values'} in every row, so "
+            f"{name}: {columns} {'lacks a value' if one else 'lack values'} in every row, so "
             "`drop_missing_target` leaves none. Is another column the target?"
         )
     rows = np.flatnonzero(~lacking)
     lines = LineNumbers(kept.lines.unit, kept.lines.separators)
     lines.add(0, kept.lines.of_rows(rows))
     return CachedTable({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
+
+
+def _lacking(kept: CachedTable, column: str) -> npt.NDArray[np.bool_]:
+    raw = kept.columns[column]
+    return np.isnan(raw.values) if isinstance(raw, RawNumbers) else raw.codes < 0
 
 
 def _read(

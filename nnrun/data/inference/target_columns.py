@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Flags, repeated
 from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.table import CategoryColumn, NumberColumn, as_categories, category_column
@@ -27,11 +27,13 @@ class Targets:
         values: (N,) int64 labels or whole numbers, (N,) float64, or (N, K) float64 for several columns.
         task: what they are, or None where only the spec's loss can tell.
         class_names: in the order of the labels.
+        present: (N,) which rows have a target; None where all have. The others repeat one that there is.
     """
 
     values: Array
     task: Task | None
     class_names: tuple[str, ...] | None = None
+    present: Flags | None = None
 
     @property
     def classes(self) -> int | None:
@@ -49,6 +51,7 @@ def targets_of(
     constant_is_wrong: bool = True,
     marks_of: Callable[[str], str] = lambda name: "",
     any_text: bool = False,
+    may_lack: bool = False,
 ) -> Targets:
     """The targets that columns hold.
 
@@ -59,27 +62,33 @@ def targets_of(
         constant_is_wrong: refuse targets that are the same in every row.
         marks_of: says what the file has where a column's value is missing.
         any_text: texts may be different in every row.
+        may_lack: rows may have no target; of several columns they need all. Some row must have one.
 
     Raises:
         DataError: a target is missing, is no target, or is the same in every row; names the row.
     """
+    present = _present(file, names) if may_lack else None
     for name in names:
-        _refuse_missing(file, name, marks_of)
+        if not may_lack:
+            _refuse_missing(file, name, marks_of)
         if constant_is_wrong:
             _refuse_constant(file, name)
     if len(names) > 1:
-        columns = [_number_of_several(file, name) for name in names]
-        values = np.column_stack(columns)
-        whole = all(np.array_equal(column, np.round(column)) for column in columns)
-        return Targets(values, None if whole else "regression")
+        columns_NK = np.column_stack([_number_of_several(file, name) for name in names])
+        values = repeated(columns_NK, present)
+        return Targets(
+            values, None if np.array_equal(values, np.round(values)) else "regression", None, present
+        )
     inferred = file.columns[names[0]]
     if isinstance(inferred.column, NumberColumn) and not (known and known.class_names):
-        return _numbers(inferred.column)
-    return _classes(file, names[0], inferred, known, any_text)
+        found = _numbers(inferred.column, present)
+    else:
+        found = _classes(file, names[0], inferred, known, any_text, present)
+    return replace(found, present=present)
 
 
-def _numbers(column: NumberColumn) -> Targets:
-    whole = np.asarray(column.values.astype(np.float64))
+def _numbers(column: NumberColumn, present: Flags | None) -> Targets:
+    whole = repeated(np.asarray(column.values.astype(np.float64)), present)
     if (
         column.names is not None
         or not np.array_equal(whole, np.round(whole))
@@ -92,35 +101,43 @@ def _numbers(column: NumberColumn) -> Targets:
 
 
 def _classes(
-    file: ReadTable, name: str, inferred: ColumnInference, known: Targets | None, any_text: bool
+    file: ReadTable,
+    name: str,
+    inferred: ColumnInference,
+    known: Targets | None,
+    any_text: bool,
+    present: Flags | None,
 ) -> Targets:
     column = _as_category(inferred)
     if inferred.wrong is not None:
         refuse_wrong(file, name)
+    codes = repeated(column.codes, present)
     if known is not None and known.class_names is None:
+        row = 0 if present is None else int(np.argmax(present))
         raise DataError(
-            f"{file.at(0, name)} holds {quoted(column.levels[column.codes[0]])}, and the training rows have "
+            f"{file.at(row, name)} holds {quoted(column.levels[codes[row]])}, and the training rows have "
             f"numbers there."
         )
     if known is None:
-        if not any_text and len(column.codes) >= _ENOUGH_ROWS and 2 * len(column.levels) > len(column.codes):
+        rows = len(codes) if present is None else int(present.sum())
+        if not any_text and rows >= _ENOUGH_ROWS and 2 * len(column.levels) > rows:
             hint = next((warning.text for warning in inferred.warnings if warning.kind == "spelling"), None)
             raise DataError(
                 f"{file.name}: the target {quoted(name)} has {len(column.levels):,} different texts in "
-                f"{len(column.codes):,} rows; these cannot be classes. "
+                f"{rows:,} rows; these cannot be classes. "
                 + ("Is another column meant?" if hint is None else f"It {hint}.")
             )
         names = column.levels
-        labels = column.codes.astype(np.int64)
+        labels = codes.astype(np.int64)
     else:
         names = known.class_names or ()
         place = {level: label for label, level in enumerate(names)}
-        labels = np.array([place.get(level, -1) for level in column.levels], np.int64)[column.codes]
-        unknown = np.flatnonzero(labels < 0)
+        labels = np.array([place.get(level, -1) for level in column.levels], np.int64)[codes]
+        unknown = np.flatnonzero(labels < 0 if present is None else (labels < 0) & present)
         if len(unknown):
             row = int(unknown[0])
             raise DataError(
-                f"{file.at(row, name)} holds the class {quoted(column.levels[column.codes[row]])}, which the "
+                f"{file.at(row, name)} holds the class {quoted(column.levels[codes[row]])}, which the "
                 f"training rows do not have. They have: {_some(names)}."
             )
     return Targets(labels, "binary" if len(names) == 2 else "multiclass", names)
@@ -175,6 +192,17 @@ def _as_category(inferred: ColumnInference) -> CategoryColumn:
     return category_column(column.name, column.values.tolist())
 
 
+def _present(file: ReadTable, names: Sequence[str]) -> Flags | None:
+    """(N,) which rows have a value in each of these columns; None where all have."""
+    if not any(file.columns[name].missing for name in names):
+        return None
+    present = np.asarray(~np.any([file.columns[name].column.missing for name in names], axis=0))
+    if not present.any():
+        columns = listing([quoted(name) for name in names], "and")
+        raise DataError(f"{file.name}: no row has a target in {columns}. Is another column meant?")
+    return present
+
+
 def _refuse_missing(file: ReadTable, name: str, marks_of: Callable[[str], str]) -> None:
     missing = file.columns[name].column.missing
     if missing.any():
@@ -192,7 +220,7 @@ def _refuse_constant(file: ReadTable, name: str) -> None:
     if not inferred.constant:
         return
     value = (
-        number_name(inferred.column.values[0].item())
+        number_name(inferred.column.values[~inferred.column.missing][0].item())
         if isinstance(inferred.column, NumberColumn)
         else quoted(_as_category(inferred).levels[0])
     )

@@ -229,7 +229,7 @@ class NamedColumnDecoder:
             on_message,
             frozenset(own or ()),
             file_columns,
-            frozenset(declared.target) if isinstance(declared, schema.RowFile) else frozenset(),
+            frozenset(declared.target) if isinstance(declared, schema.NamedColumns) else frozenset(),
         )
 
     @property

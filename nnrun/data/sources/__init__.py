@@ -16,6 +16,7 @@ from nnrun.data.archives.download import (
     IMDB,
     IMDB_WORDS,
     MNIST,
+    PUBLISHED_TABLES,
     REUTERS,
     REUTERS_WORDS,
     RemoteFile,
@@ -75,6 +76,10 @@ def _of_sklearn(name: Literal["breast_cancer", "digits", "wine", "iris", "diabet
     return NamedSet(name, schema.Sklearn(name=name), what, home="scikit-learn")
 
 
+def _table(dataset: schema.PublishedTable, what: str) -> Source:
+    return Source("published_table", (NamedSet(dataset.kind, dataset, what, PUBLISHED_TABLES[dataset.kind]),))
+
+
 SOURCES: Mapping[type[schema.Component], Source] = {
     schema.Imdb: Source(
         "keras_tokens",
@@ -103,6 +108,8 @@ SOURCES: Mapping[type[schema.Component], Source] = {
             ),
         ),
     ),
+    schema.Penguins: _table(schema.Penguins(), "penguins of 3 species, with their body mass"),
+    schema.Titanic: _table(schema.Titanic(), "passengers with their names, drowned or saved"),
     schema.Sklearn: Source(
         "sklearn_sets",
         (

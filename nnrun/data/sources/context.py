@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnrun.data.dataset import Flags
 from nnrun.spec.ports import Port
+from nnrun.spec.wording import counted, listing, quoted
+
+
+def lacking_targets(output: Port, names: Sequence[str], present: Flags) -> str:
+    """A sentence on the rows that have no target for one of several outputs.
+
+    Args:
+        output: its name.
+        names: of its columns or its array.
+        present: (N,) which rows have a target.
+    """
+    lacking = int((~present).sum())
+    lack = "lacks" if lacking == 1 else "lack"
+    of = f"{counted(lacking, 'row')} of {len(present):,} {lack} its target"
+    where = "" if list(names) == [output] else f" ({listing([quoted(name) for name in names], 'and')})"
+    return (
+        f"output {quoted(output)}: {of}{where}, and count{'s' if lacking == 1 else ''} for other outputs only"
+    )
 
 
 @dataclass(frozen=True)

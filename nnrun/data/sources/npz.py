@@ -1,13 +1,15 @@
 """A NumPy archive with x_train, y_train and, optionally, x_test and y_test.
 
 x is an array of numbers, or lists of tokens in an object array. Each row keeps its shape: of (N, 28, 28) it
-is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes.
+is (28, 28). A one-dimensional x is a table with one column. y is numbers, or texts that name classes. Of
+several outputs the targets of some may be missing in a row, which is NaN in arrays of floats.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,25 @@ import numpy.typing as npt
 
 from nnrun.data.archives.download import through_cache
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TargetFacts, TokenRows
-from nnrun.data.sources.context import LoadContext
+from nnrun.data.dataset import (
+    Array,
+    Dataset,
+    Flags,
+    Samples,
+    SourceFile,
+    TargetFacts,
+    TokenRows,
+    repeated,
+)
+from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT
+from nnrun.spec.ports import INPUT, OUTPUT, Port
 from nnrun.spec.schema import Task
+from nnrun.spec.wording import counted, listing
 
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
@@ -43,7 +55,9 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         texts |= {outputs[port]: True for port in context.text_targets}
 
         def both_of(of_inputs: str, of_targets: str) -> Dataset:
-            return _one_of_each(archive, of_inputs, of_targets, context, texts=texts[of_targets])
+            return _one_of_each(
+                archive, of_inputs, of_targets, context, texts=texts[of_targets], may_lack=len(outputs) > 1
+            )
 
         both = both_of(first_input, first_output)
         of_inputs = {
@@ -66,11 +80,13 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
             parts = {port: data.test.inputs for port, data in of_inputs.items() if data.test is not None}
             test = replace(test, inputs=next(iter(parts.values())), of_inputs=parts)
     if context.outputs:
-        targets = {port: data.train.targets for port, data in of_outputs.items()}
-        train = replace(train, of_outputs=targets)
+        train = _of_outputs(train, {port: data.train for port, data in of_outputs.items()})
+        _tell_of_missing(path, train, "train", outputs, context)
         if test is not None:
-            targets = {port: data.test.targets for port, data in of_outputs.items() if data.test is not None}
-            test = replace(test, of_outputs=targets)
+            parts_of_test = {p: data.test for p, data in of_outputs.items() if data.test is not None}
+            test = _of_outputs(test, parts_of_test)
+            _tell_of_missing(path, test, "test", outputs, context)
+        source = replace(source, rows_without_target_of=_lacking(train, test))
     if context.smoke:
         train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
         test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
@@ -89,17 +105,57 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     )
 
 
+def _of_outputs(samples: Samples, each: Mapping[Port, Samples]) -> Samples:
+    """The samples with the targets of each output."""
+    return replace(
+        samples,
+        of_outputs={port: own.targets for port, own in each.items()},
+        present_of={port: own.present for port, own in each.items() if own.present is not None},
+        present=None,
+    )
+
+
+def _lacking(train: Samples, test: Samples | None) -> dict[Port, int]:
+    """Output → how many rows lack its target."""
+    counts: Counter[Port] = Counter()
+    for samples in (train, *([] if test is None else [test])):
+        counts.update({port: int((~present).sum()) for port, present in samples.present_of.items()})
+    return dict(counts)
+
+
+def _tell_of_missing(
+    path: Path, samples: Samples, part: str, arrays: Mapping[Port, str], context: LoadContext
+) -> None:
+    """Tell how many rows lack the target of which output; DataError where a row lacks all of them."""
+    for port, present in samples.present_of.items():
+        said = lacking_targets(port, (f"{arrays[port]}_{part}",), present)
+        context.on_message(f"{path.name}: {said}")
+    if samples.present_of and len(samples.present_of) == len(samples.of_outputs):
+        lacking = ~np.any(list(samples.present_of.values()), axis=0)
+        if lacking.any():
+            names = listing([f"{array}_{part}" for array in arrays.values()], "and")
+            rows = counted(int(lacking.sum()), "row")
+            raise DataError(
+                f"{path}: {names} all hold NaN in row {int(np.argmax(lacking))} ({rows} in all). Every row "
+                "needs the target of some output: fill it in, or leave out such rows."
+            )
+
+
 def _one_of_each(
-    archive: Archive, inputs: str, targets: str, context: LoadContext, *, texts: bool
+    archive: Archive, inputs: str, targets: str, context: LoadContext, *, texts: bool, may_lack: bool
 ) -> Dataset:
-    """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`."""
+    """The data set of one array of inputs and one of targets, `<name>_train` and `<name>_test`.
+
+    With `may_lack` NaN stands for a target that a row lacks, since it counts for other outputs.
+    """
     archive.require(f"{inputs}_train", f"{targets}_train")
     tests = (f"{inputs}_test", f"{targets}_test")
     has_test = not set(tests).isdisjoint(archive.names)
     if has_test:
         archive.require(*tests)
-    train = _samples(archive, inputs, targets, "train", context)
-    test = _samples(archive, inputs, targets, "test", context) if has_test else None
+    train = _samples(archive, inputs, targets, "train", context, may_lack=may_lack)
+    test = _samples(archive, inputs, targets, "test", context, may_lack=may_lack) if has_test else None
+    train, test = _as_integers(train, test)
     if test is not None:
         train, test = _equally_long(train, test, archive.holds_objects(f"{targets}_train"))
         _check_alike(archive.path, train, test)
@@ -130,8 +186,24 @@ def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
             )
 
 
-def _samples(archive: Archive, inputs: str, targets: str, part: str, context: LoadContext) -> Samples:
+def _as_integers(train: Samples, test: Samples | None) -> tuple[Samples, Samples | None]:
+    """Whole numbers of which some are missing as integers, which cannot be: an array of them has no NaN."""
+    parts = [part for part in (train, test) if part is not None]
+    if all(part.present is None for part in parts):
+        return train, test
+    if any(
+        part.targets.dtype.kind == "f" and (part.targets != np.round(part.targets)).any() for part in parts
+    ):
+        return train, test
+    made = [replace(part, targets=part.targets.astype(np.int64)) for part in parts]
+    return made[0], made[1] if test is not None else None
+
+
+def _samples(
+    archive: Archive, inputs: str, targets: str, part: str, context: LoadContext, *, may_lack: bool
+) -> Samples:
     x_name, y_name = f"{inputs}_{part}", f"{targets}_{part}"
+    present: Flags | None = None
     x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
     y = archive.read(y_name)
     where = f"{archive.path}: the array "
@@ -153,12 +225,17 @@ def _samples(archive: Archive, inputs: str, targets: str, part: str, context: Lo
         raise DataError(f"{where}{y_name} holds texts in shape {y.shape}. Class names are one per row.")
     if y.dtype.kind in "buif":
         y = y.astype(np.float64 if y.dtype.kind == "f" else np.int64, copy=False)
+        if may_lack and y.dtype.kind == "f":
+            present = ~np.isnan(y).any(axis=tuple(range(1, y.ndim)))
+        if present is not None and not present.any():
+            raise DataError(f"{where}{y_name} holds no row without NaN, so that there is no target in it.")
+        y = repeated(y, present)
         _check_finite(y, where + y_name)
     elif y.dtype.kind != "U":
         raise DataError(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
-    return Samples(x, y)
+    return Samples(x, y, present=None if present is None or present.all() else present)
 
 
 def _class_lists(lists: TokenRows, where: str) -> Array:

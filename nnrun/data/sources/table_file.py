@@ -18,7 +18,7 @@ from nnrun.data.files.row_reader import RowReader
 from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
-from nnrun.data.sources.context import LoadContext
+from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
 from nnrun.data.table import CategoryColumn, NumberColumn, TextColumn, as_categories, exact_number
@@ -93,16 +93,52 @@ class _Source:
             {name: types[name] for name in self.roles.all if name in types},
             self.context.on_message,
             most_rows=_SMOKE_ROWS if self.context.smoke and large else None,
-            needed=spec.target if spec.drop_missing_target else (),
+            needed=(list(self.context.outputs.values()) or [spec.target]) if spec.drop_missing_target else (),
         )
         if file.left_out:
             all_rows = file.n_rows + file.left_out
             names = listing([quoted(name) for name in spec.target], "or")
-            self.say(f"{counted(file.left_out, 'row')} of {all_rows:,} left out, since {names} is missing")
+            why = "no output has its target there" if self.may_lack else f"{names} is missing"
+            self.say(f"{counted(file.left_out, 'row')} of {all_rows:,} left out, since {why}")
             for name in spec.target:
                 if marks := self.marks(name):
                     self.say(f"column {quoted(name)}: {marks}")
         return file
+
+    @property
+    def may_lack(self) -> bool:
+        """Whether a row may lack the target of an output, since it counts for others."""
+        return len(self.context.outputs) > 1
+
+    def targets_of_outputs(
+        self, file: ReadTable, known: Mapping[Port, Targets] | None = None
+    ) -> dict[Port, Targets]:
+        """The targets of each output; of how many rows some are missing is told.
+
+        Args:
+            file: with all their columns.
+            known: those of the training rows, for a file of test rows.
+        """
+        found = {}
+        for port, columns in self.context.outputs.items():
+            found[port] = targets_of(
+                file,
+                columns,
+                None if known is None else known[port],
+                constant_is_wrong=known is None,
+                marks_of=self.marks,
+                any_text=port in self.context.text_targets,
+                may_lack=self.may_lack,
+            )
+        _refuse_rows_without_any_target(file, found, self.context.outputs)
+        for port, own in found.items():
+            if own.present is not None:
+                columns = self.context.outputs[port]
+                self.say(lacking_targets(port, columns, own.present))
+                for name in columns:
+                    if marks := self.marks(name):
+                        self.say(f"column {quoted(name)}: {marks}")
+        return found
 
     def samples(self, file: ReadTable, targets: Targets, of_outputs: Mapping[Port, Targets]) -> Samples:
         """All rows of the file."""
@@ -117,12 +153,21 @@ class _Source:
             file.lines.of_rows(np.arange(file.n_rows)),
             of_inputs,
             {port: own.values for port, own in of_outputs.items()},
+            {port: own.present for port, own in of_outputs.items() if own.present is not None},
         )
 
-    def record(self, file: ReadTable, rows: int) -> SourceFile:
-        """What a run's record says of the file, of which so many rows were taken."""
+    def record(self, file: ReadTable, rows: Rows, samples: Samples) -> SourceFile:
+        """What a run's record says of the file, of whose samples these rows were taken."""
         path = self.path
-        return SourceFile(path.name, file.sha256, rows, str(path), rows_without_target=file.left_out)
+        lacking = {port: int((~present[rows]).sum()) for port, present in samples.present_of.items()}
+        return SourceFile(
+            path.name,
+            file.sha256,
+            len(rows),
+            str(path),
+            rows_without_target=file.left_out,
+            rows_without_target_of={port: number for port, number in lacking.items() if number},
+        )
 
 
 def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
@@ -135,23 +180,19 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     source = replace(source, roles=_without_index(source, file))
     roles = source.roles
     _refuse_infinite(file, roles)
-    texts = context.text_targets
-    of_outputs = {
-        port: targets_of(file, columns, marks_of=source.marks, any_text=port in texts)
-        for port, columns in context.outputs.items()
-    }
+    of_outputs = source.targets_of_outputs(file)
     targets = next(iter(of_outputs.values()), None) or targets_of(
-        file, spec.target, marks_of=source.marks, any_text=bool(texts)
+        file, spec.target, marks_of=source.marks, any_text=bool(context.text_targets)
     )
     _tell_warnings(source, file)
     everything = source.samples(file, targets, of_outputs)
     chosen = _complete_rows(source, file)
     left = tuple(name for name in file.index if spec.inputs is None and name not in roles.inputs)
-    records = [replace(source.record(file, len(chosen)), index_columns=left)]
+    records = [replace(source.record(file, chosen, everything), index_columns=left)]
     test: Samples | None = None
     train_rows = chosen
     if spec.test is not None and spec.test.path is not None:
-        test, record = _test_file(source, Path(spec.test.path), file, targets)
+        test, record = _test_file(source, Path(spec.test.path), file, targets, of_outputs)
         records.append(record)
     elif spec.test is not None:
         is_test = _is_test(file, spec.test, chosen, targets, everything.groups)
@@ -392,6 +433,25 @@ def _groups(file: ReadTable, name: str | None) -> Rows | None:
     return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
 
 
+def _refuse_rows_without_any_target(
+    file: ReadTable, of_outputs: Mapping[Port, Targets], columns: Mapping[Port, Sequence[str]]
+) -> None:
+    """Raise DataError at the first row that lacks the target of every output."""
+    present = [own.present for own in of_outputs.values() if own.present is not None]
+    if not present or len(present) < len(of_outputs):
+        return
+    lacking = ~np.any(present, axis=0)
+    if lacking.any():
+        number = int(lacking.sum())
+        others = "" if number == 1 else f", as in {number - 1:,} later row{'s' if number > 2 else ''}"
+        first, *_ = next(iter(columns.values()))
+        raise DataError(
+            f"{file.at(int(np.argmax(lacking)), first)}: the targets of all outputs are missing{others}. "
+            "Every row needs one of them: fill it in, or set `drop_missing_target: true`, which leaves such "
+            "rows out."
+        )
+
+
 # --- rows --------------------------------------------------------------------------------------------------
 
 
@@ -475,6 +535,8 @@ def _refuse_one_sided(file: ReadTable, test: schema.TestRows, train: Rows, held:
 def _refuse_untrained_class(file: ReadTable, name: str, targets: Targets, train: Rows, held: Rows) -> None:
     if targets.class_names is None:
         return
+    if targets.present is not None:
+        train, held = train[targets.present[train]], held[targets.present[held]]
     trained = np.zeros(len(targets.class_names), bool)
     trained[targets.values[train]] = True
     unknown = held[~trained[targets.values[held]]]
@@ -488,7 +550,11 @@ def _refuse_untrained_class(file: ReadTable, name: str, targets: Targets, train:
 
 
 def _test_file(
-    training: _Source, path: Path, file: ReadTable, targets: Targets
+    training: _Source,
+    path: Path,
+    file: ReadTable,
+    targets: Targets,
+    of_outputs: Mapping[Port, Targets],
 ) -> tuple[Samples, SourceFile]:
     """The samples of a second file, which has the same columns."""
     spec, roles = training.spec, replace(training.roles, split_columns=(), group=None)
@@ -506,10 +572,13 @@ def _test_file(
     for name in roles.inputs:
         if held.columns[name].wrong is not None:
             refuse_wrong(held, name, f"in {file.name} the column holds numbers")
-    known = targets_of(held, spec.target, targets, constant_is_wrong=False, marks_of=source.marks)
-    samples = source.samples(held, known, {})
+    of_tests = source.targets_of_outputs(held, of_outputs)
+    known = next(iter(of_tests.values()), None) or targets_of(
+        held, spec.target, targets, constant_is_wrong=False, marks_of=source.marks
+    )
+    samples = source.samples(held, known, of_tests)
     rows = _complete_rows(source, held)
-    record = source.record(held, len(rows))
+    record = source.record(held, rows, samples)
     if path.name == training.path.name:  # records tell files apart by their names
         record = replace(record, name=f"{path.parent.name}/{path.name}")
     return samples.take(rows), record

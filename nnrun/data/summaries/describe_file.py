@@ -67,7 +67,13 @@ def read_file(
         reader = reader_of(_table(kind, path, keys), path)
         options = {"kind": kind.kind, "delimiter": None}
         file = read_table(
-            reader, sha256_of(path), options, reader.names, types or {}, on_message, needed=needed
+            reader,
+            sha256_of(path),
+            options,
+            reader.names,
+            types or {},
+            on_message,
+            needed=[needed] if needed else (),
         )
         return replace(file, keys=keys)
 

@@ -20,7 +20,7 @@ from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
-from nnrun.model.network import LayerShape, RowShape, build_network
+from nnrun.model.network import LayerShape, Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
@@ -92,12 +92,8 @@ def describe_spec(
         smoke: the generated rows of a smoke run.
         selection: which networks.
     """
-    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
-    if missing:
-        options = " ".join(f"{OPTION} {module}" for module in missing)
-        return _without_data(
-            spec, selection, f"the shapes follow from custom code, which runs with {options}"
-        )
+    if custom := custom_code_that_shapes(spec):
+        return _without_data(spec, selection, custom)
     try:
         dataset = load_data(spec, data_dir=data_dir, smoke=smoke, on_message=listener.message)
     except DataError as error:
@@ -132,13 +128,21 @@ def _with_axes(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     return shape if len(shape) > 1 else None
 
 
+def custom_code_that_shapes(spec: schema.ExperimentSpec) -> str:
+    """Why shapes are not known, where they follow from custom code that may not run; else empty."""
+    missing = [module for module in _modules_that_shape(spec) if not is_allowed(module)]
+    options = " ".join(f"{OPTION} {module}" for module in missing)
+    return f"the shapes follow from custom code, which runs with {options}" if missing else ""
+
+
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
     """The modules of the custom code that decides what shape the rows and the layers have."""
     parts = [*spec.preprocessing.inputs, *(layer for _, layer in all_layers(spec))]
     return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
 
 
-def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
+def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
+    """The network of a spec; None where only the data could tell the shape of a row."""
     facts = facts_with_header(spec.dataset)
     graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
     words = facts.num_words
@@ -150,10 +154,14 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     if steps or not all(map(is_allowed, _modules_that_shape(spec))):
         row = (None,)
     known = tuple(size for size in row if size is not None)
-    network = build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
+    return build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
+
+
+def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
+    network = network_without_data(spec)
     return Description(
-        features=None if network is None else math.prod(known),
-        row_shape=None if network is None else _with_axes(known),
+        features=None if network is None else math.prod(network.inputs[INPUT]),
+        row_shape=None if network is None else _with_axes(network.inputs[INPUT]),
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
@@ -161,7 +169,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
         kind=selection.member_type(spec),
         train_rows=None,
         validation_rows=None,
-        test_rows=facts.test_rows,
+        test_rows=facts_with_header(spec.dataset).test_rows,
         missing=missing,
     )
 

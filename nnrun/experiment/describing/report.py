@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnrun.atomic_files import write_text
-from nnrun.errors import DataError, UsageError, one_line
+from nnrun.errors import DataError, SpecError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
+from nnrun.experiment.describing.network_picture import network_figure, network_of_run
 from nnrun.experiment.evaluating.error_analysis import Classification, ClassScores, MultiLabel, Residuals
 from nnrun.experiment.evaluating.evaluate import analysis_figures, evaluate_run
-from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     best_epoch_text,
@@ -57,7 +58,8 @@ def write_report(runs: Sequence[RunDirectory], output: Path | None, access: Acce
         for run in runs:
             read_used_weights(run, list(run.members()) or [None], access.weights)
     analyses = {run.id: analysis_blocks(run, access, f"run {place}") for place, run in enumerate(runs)}
-    text = report_page(runs, analyses, access.weights)
+    networks = {run.id: network_block(run, access, f"run {place}") for place, run in enumerate(runs)}
+    text = report_page(runs, analyses, access.weights, networks)
     stop_if_leaving()
     if output is None:
         return runs[0].write_report(text)
@@ -69,6 +71,7 @@ def report_page(
     runs: Sequence[RunDirectory],
     analyses: Mapping[str, Sequence[Block]],
     weights: WeightsChoice = "last",
+    networks: Mapping[str, Block] | None = None,
 ) -> str:
     """The page as HTML.
 
@@ -76,6 +79,7 @@ def report_page(
         runs: one section each; several are also drawn and listed side by side.
         analyses: run id → what its predictions on the validation rows show, where that is known.
         weights: whose predictions these are.
+        networks: run id → the picture of its network.
     """
     records = [run.read_record() for run in runs]
     sections = []
@@ -86,6 +90,7 @@ def report_page(
             _summary(run, record, weights),
             *_curves([run], f"run {place}"),
             *analyses.get(run.id, ()),
+            *([networks[run.id]] if networks else []),
             _data(record),
             _environment(record),
             _repeat(run),
@@ -220,6 +225,26 @@ def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
     ]
     left_out = panels.left_out_text([run.id for run in runs])
     return [Block("Curves", [Paragraph(left_out, "muted")] if left_out else [], pictures)]
+
+
+def network_block(run: RunDirectory, access: Access, salt: str) -> Block:
+    """The picture of a run's network; a sentence where its shapes, or all of it, are not known.
+
+    Args:
+        run: the run.
+        access: how it is opened.
+        salt: different for each run of a page.
+    """
+    try:
+        spec = load_run_spec(run, access.overrides, access.data_dir).spec
+        known = network_of_run(run, spec, access.data_dir, access.listener)
+    except (SpecError, UsageError, DataError) as error:
+        return Block("Network", [Paragraph(f"It cannot be drawn: {error}", "muted")])
+    figure = network_figure(spec, known)
+    said = f"The picture has no shapes: {known.missing}" if known.network is None else ""
+    svg = inline_svg(figure, "Graph of the network's layers", f"{salt} network")
+    picture = Picture(svg, width=figure.get_size_inches()[0])
+    return Block("Network", [Paragraph(said, "muted")] if said else [], [picture])
 
 
 def _data(record: RunRecord) -> Block:

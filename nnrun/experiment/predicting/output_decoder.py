@@ -31,7 +31,8 @@ class Predictions:
         predicted: a class (its name, or its number), a list of classes, or a number, or a list of numbers.
         probability: (N,) float32, of the predicted class; None where no single class is predicted.
         probabilities: (N, C) float32, of each class; None for numbers.
-        true: the targets of the rows, as `predicted`; None where they are not known.
+        true: the targets of the rows, as `predicted`, None for a row without (for several numbers a list of
+            None); None where targets are not known.
     """
 
     rows: Sequence[int]

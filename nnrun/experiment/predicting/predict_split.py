@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from nnrun.data import Samples
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Flags
 from nnrun.data.labels import Labels
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, output_decoders
 from nnrun.experiment.predicting.outputs import Combined, combination_text, combine, finite_rows
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
 from nnrun.records import RunDirectory
@@ -43,6 +43,7 @@ class SplitPredictions:
         split: which rows.
         of_outputs: of each output what it gives for each row.
         targets: of these rows, of each output.
+        present: (M,) which of these rows have a target, of each output that some rows have none for.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
@@ -52,6 +53,7 @@ class SplitPredictions:
     split: Split
     of_outputs: Mapping[Port, Combined]
     targets: Mapping[Port, Array]
+    present: Mapping[Port, Flags]
     look: int | None
 
     @property
@@ -80,16 +82,21 @@ class SplitPredictions:
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
             numbers = rows[part].tolist()
-            yield {
-                port: decoder.predictions(
-                    numbers, self.of_outputs[port].outputs[part], self.targets[port][part]
-                )
-                for port, decoder in self.output_decoders.items()
-            }
+            yield {port: self._predictions(port, numbers, part) for port in self.output_decoders}
+
+    def _predictions(self, port: Port, numbers: Sequence[int], part: slice) -> Predictions:
+        """Those of an output for some rows. A target that a row lacks is None."""
+        decoder, outputs = self.output_decoders[port], self.of_outputs[port].outputs[part]
+        found = decoder.predictions(numbers, outputs, self.targets[port][part])
+        if port not in self.present or found.true is None:
+            return found
+        none = [None] * len(decoder.classes) if decoder.several_numbers else None
+        there = self.present[port][part].tolist()
+        return replace(found, true=[true if t else none for true, t in zip(found.true, there, strict=True)])
 
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
-        """All of them: of each output the target, the prediction and, for classes, its probability; with
-        `probabilities` also that of each class. The index is the row.
+        """All of them: of each output the target (None or NaN where a row lacks it), the prediction and, for
+        classes, its probability; with `probabilities` also that of each class. The index is the row.
         """
         table = PredictionTable(self.output_decoders, probabilities=probabilities, targets=True)
         return table.frame(self.blocks())
@@ -146,8 +153,10 @@ def predict_split(
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
         listener.message(f"each row is predicted {combination_text(first.how, len(networks), kind)}")
-    targets = {port: samples.output(port).targets[first.rows] for port in found}
-    return SplitPredictions(opened, decoders, split, found, targets, look)
+    own = {port: samples.output(port) for port in found}
+    targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
+    present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
+    return SplitPredictions(opened, decoders, split, found, targets, present, look)
 
 
 def refuse_without_probabilities(run: RunDirectory, decoders: Mapping[Port, OutputDecoder]) -> None:

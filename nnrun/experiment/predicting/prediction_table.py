@@ -78,7 +78,7 @@ class PredictionTable:
             if decoder.several_numbers:
                 parts.append(values)
             elif decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([[p if isinstance(p, str) else ";".join(map(str, p))] for p in values])
+                parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
             else:
                 parts.append([[p] for p in values])
         if predictions.probability is not None:
@@ -161,9 +161,9 @@ class CsvLines:
             if values is None:
                 continue
             if decoder.kind == "numbers":
-                parts += _numbers(values)
+                parts += _numbers(values, missing="")
             elif decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([self._field(v if isinstance(v, str) else tuple(v)) for v in values])
+                parts.append([self._field(tuple(v) if isinstance(v, list) else v) for v in values])
             else:
                 parts.append(map(self._field, values))
         if predictions.probability is not None:
@@ -217,12 +217,12 @@ class JsonLines:
                 continue
             place = "{}"
             if decoder.kind == "numbers":
-                columns = _numbers(values)
+                columns = _numbers(values, missing="null")
                 parts += columns
                 if values and isinstance(values[0], list):
                     place = "[" + ", ".join(["{}"] * len(columns)) + "]"
             elif decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([self._value(v if isinstance(v, str) else tuple(v)) for v in values])
+                parts.append([self._value(tuple(v) if isinstance(v, list) else v) for v in values])
             else:
                 parts.append(map(self._value, values))
             pieces.append(f"{_key(name)}: {place}")
@@ -256,8 +256,7 @@ def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
     return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
 
 
-def _numbers(predicted: Sequence[Any]) -> list[Iterable[str]]:
-    """The columns of numbers that were predicted."""
-    if predicted and isinstance(predicted[0], list):
-        return [map(repr, column) for column in zip(*predicted, strict=True)]
-    return [map(repr, predicted)]
+def _numbers(values: Sequence[Any], *, missing: str) -> list[Iterable[str]]:
+    """The columns of numbers as texts; `missing` stands for a target that a row lacks."""
+    columns = zip(*values, strict=True) if values and isinstance(values[0], list) else [values]
+    return [[missing if number is None else repr(number) for number in column] for column in columns]

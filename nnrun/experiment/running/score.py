@@ -10,9 +10,15 @@ import numpy as np
 import torch
 
 from nnrun.data import FittedPreprocessing, Samples
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Flags
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import make_problem, network_of, unscaled_targets, weights_on_device
+from nnrun.experiment.setup.groups import (
+    make_problem,
+    network_of,
+    present_on_device,
+    unscaled_targets,
+    weights_on_device,
+)
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port
@@ -36,11 +42,15 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class KnownTargets:
-    """The targets of some rows as the data set has them, and what each row counts (None: all the same)."""
+    """The targets of some rows as the data set has them, and what each row counts (None: all the same).
+
+    Of several outputs the targets of each, and of those that some rows lack which rows have one.
+    """
 
     targets: Array
     weights: Array | None
     of_outputs: Mapping[Port, Array] = field(default_factory=dict)
+    present_of: Mapping[Port, Flags] = field(default_factory=dict)
 
 
 def known_targets(samples: Samples, rows: Array | None = None) -> KnownTargets:
@@ -51,6 +61,7 @@ def known_targets(samples: Samples, rows: Array | None = None) -> KnownTargets:
         samples.targets[chosen],
         None if weights is None else weights[chosen],
         {port: targets[chosen] for port, targets in samples.of_outputs.items()},
+        {port: present[chosen] for port, present in samples.present_of.items()},
     )
 
 
@@ -179,5 +190,6 @@ def _known_rows(
         own_targets = known.of_outputs.get(port, known.targets)
         targets = torch.from_numpy(each.transform(own_targets))[None].to(device)
         own = unscaled_targets(each, own_targets, device)
-        rows[port] = TargetRows(targets, targets if own is None else own, weights)
+        present = present_on_device(known.present_of.get(port), device)
+        rows[port] = TargetRows(targets, targets if own is None else own, weights, present)
     return rows

@@ -83,7 +83,10 @@ def constant_scores(
 def _constant_scores(
     spec: schema.ExperimentSpec, head: Head, known: TargetRows, scored: TargetRows
 ) -> dict[str, float]:
-    """Of one head; `spec` is as it sees it."""
+    """Of one head, of the rows that have its target; `spec` is as it sees it."""
+    known, scored = known.with_target(), scored.with_target()
+    if not (len(known) and len(scored)):
+        return {}  # the few rows of a smoke run may have none
     if head.form == "sequence" or (head.form == "steps" and outputs_masked(graph_of(spec))[0]):
         return {}
     if head.form == "steps":

@@ -37,7 +37,7 @@ def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
     Data that `why_not_read` names are not looked at.
     """
     spec, file = loaded.spec, None if loaded.path is None else str(loaded.path)
-    if not isinstance(spec.dataset, schema.WITH_PATH) or why_not_read(spec.dataset) is not None:
+    if not isinstance(spec.dataset, schema.WithPath) or why_not_read(spec.dataset) is not None:
         return ()
     try:
         dataset = load_data(spec)
@@ -52,7 +52,7 @@ def why_not_read(dataset: schema.Component) -> str | None:
     """A sentence on a file of the user's that is not read by `problems_of_data`; None where it is, or for a
     published data set.
     """
-    if not isinstance(dataset, schema.WITH_PATH):
+    if not isinstance(dataset, schema.WithPath):
         return None
     path = Path(dataset.path).expanduser()
     only = "so only the spec was checked, not the data"

@@ -36,7 +36,7 @@ def class_weight_of_rows(
     if isinstance(spec.class_weight, Mapping):
         weights = _given(spec.class_weight, dataset, labels)
     else:
-        weights = balanced(labels[train_rows], int(labels.max()) + 1)
+        weights = balanced(labels[dataset.train.with_target(train_rows)], int(labels.max()) + 1)
     return weights[labels].astype(np.float32)
 
 
@@ -116,7 +116,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
     shows = (schema.ClassMetric, schema.CustomMetric)
     hides = any(isinstance(metric, _HIDES_THEM) for metric in spec.metrics)
     shown = any(isinstance(m, shows) and not isinstance(m, _HIDES_THEM) for m in spec.metrics)
-    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WITH_PATH):
+    if not hides or shown or spec.class_weight is not None or not isinstance(spec.dataset, schema.WithPath):
         return None
     labels = _labels(spec, dataset)
     if labels is None:
@@ -139,7 +139,7 @@ def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | N
 
 def _labels(spec: schema.ExperimentSpec, dataset: Dataset) -> Array | None:
     """The class of each training row, as an index; None where the targets are not classes."""
-    targets = dataset.train.targets
+    targets = dataset.train.known_targets
     if schema.target_step_of(spec.own_loss) == "one_hot" and targets.ndim == 2 and targets.shape[1] > 1:
         return np.asarray(targets.argmax(axis=1))
     labels = labels_of(dataset)

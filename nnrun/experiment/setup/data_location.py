@@ -57,7 +57,7 @@ def located_text(
 def paths_of(spec: schema.ExperimentSpec) -> Iterator[tuple[str, str]]:
     """Key, as `--set` spells it, and path of every file or folder that a spec names."""
     dataset = spec.dataset
-    if isinstance(dataset, schema.WITH_PATH):
+    if isinstance(dataset, schema.WithPath):
         yield f"dataset.{dataset.kind}.path", dataset.path
         test = getattr(dataset, "test", None)
         if test is not None and test.path is not None:
@@ -162,7 +162,7 @@ def _name(path: str) -> str:
 def _with_paths(spec: schema.ExperimentSpec, there: Mapping[str, str]) -> schema.ExperimentSpec:
     changes: dict[str, Any] = {}
     dataset = spec.dataset
-    if isinstance(dataset, schema.WITH_PATH):
+    if isinstance(dataset, schema.WithPath):
         within: dict[str, Any] = {"path": there.get(dataset.path, dataset.path)}
         test = getattr(dataset, "test", None)
         if test is not None and test.path is not None:

@@ -16,7 +16,7 @@ import scipy.sparse
 import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
-from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.dataset import Array, Flags, RawInputs
 from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.errors import UsageError
@@ -24,6 +24,7 @@ from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
+    refuse_rows_without_target,
     refuse_unknown_classes,
     refuse_unsuitable_steps,
     refuse_unsuitable_targets,
@@ -143,6 +144,7 @@ def prepare_groups(
         for port, view in output_views(spec).items():
             own = dataset.output(port)
             with told_of(spec, port):
+                refuse_rows_without_target(own, fold)
                 if view.class_weight is not None:
                     class_weights[port] = class_weight_of_rows(view, own, fold.train_rows)
                 refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
@@ -199,9 +201,11 @@ def _fitted(
     graph = graph_of(spec)
     outputs = {}
     for port, step in steps.items():
-        targets, layer = dataset.output(port).train.targets[rows], graph.output_layer(port)
+        own, layer = dataset.output(port).train, graph.output_layer(port)
         assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
-        outputs[port] = fit_targets(step, targets, rows, layer.units)
+        known = own.with_target(rows)
+        known = known if len(known) else rows  # the few rows of a smoke run may have none
+        outputs[port] = fit_targets(step, own.targets[known], known, layer.units)
     inputs = {
         port: fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
         for port, view in input_views(spec).items()
@@ -304,7 +308,8 @@ def _head(
     device: torch.device,
 ) -> Head:
     """What an output is trained on; `view` is the spec as it sees it."""
-    targets = samples.output(port).targets
+    own = samples.output(port)
+    targets = own.targets
     weights = weights_on_device(samples.weights, device)
     decides_as = schema.decision_activation(view.own_loss, layer.activation)
     return Head(
@@ -317,6 +322,7 @@ def _head(
         unscaled_targets=unscaled_targets(fitted[0], targets, device),
         weights=weights,
         training_weights=weights,
+        present=present_on_device(own.present, device),
         form=target_form(view.own_loss, layer.output_shape),
     )
 
@@ -355,6 +361,11 @@ def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal[
 def weights_on_device(weights: Array | None, device: torch.device) -> torch.Tensor | None:
     """(1, N), or None."""
     return None if weights is None else torch.from_numpy(weights.astype(np.float32))[None].to(device)
+
+
+def present_on_device(present: Flags | None, device: torch.device) -> torch.Tensor | None:
+    """(1, N) booleans, or None where all rows have a target."""
+    return None if present is None else torch.from_numpy(present)[None].to(device)
 
 
 def make_inputs(

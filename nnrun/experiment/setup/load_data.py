@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.dataset import Array, TargetFacts, TokenRows
+from nnrun.data.dataset import Array, Flags, TargetFacts, TokenRows
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
@@ -71,6 +71,11 @@ def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset, texts: 
         own = dataset.output(port)
         with told_of(spec, port):
             each[port] = with_code_points(own) if port in texts else with_classes(view, own)
+            if own.test is not None and not len(own.test.known_targets) and not dataset.smoke:
+                raise DataError(
+                    f"none of the {len(own.test):,} test rows has its target, so it cannot be measured on "
+                    "them. Choose the test rows otherwise, or leave out the output."
+                )
     targets = {port: own.train.targets for port, own in each.items()}
     first, *_ = each
     train = replace(dataset.train, targets=targets[first], of_outputs=targets)
@@ -202,6 +207,7 @@ def refuse_unknown_classes(
         train_rows, validation_rows: positions among them.
     """
     names, labels = dataset.class_names, dataset.train.targets
+    train_rows, validation_rows = map(dataset.train.with_target, (train_rows, validation_rows))
     if dataset.smoke or not isinstance(spec.dataset, schema.FILES) or names is None or labels.ndim != 1:
         return
     trained = np.zeros(len(names), bool)
@@ -219,6 +225,26 @@ def refuse_unknown_classes(
         "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the "
         "class."
     )
+
+
+def refuse_rows_without_target(dataset: Dataset, fold: Fold) -> None:
+    """Raise DataError where no training row, or no validation row of a fold has the target of an output.
+
+    The few rows of a smoke run may lack it.
+
+    Args:
+        dataset: as the output sees it.
+        fold: the rows.
+    """
+    if dataset.train.present is None or dataset.smoke:
+        return
+    for part, rows in (("training", fold.train_rows), ("validation", fold.validation_rows)):
+        if len(rows) and not len(dataset.train.with_target(rows)):
+            raise DataError(
+                f"None of the {len(rows):,} {part} rows of fold {fold.index} has a target, so that there is "
+                f"nothing to {'learn' if part == 'training' else 'measure'}. Split the rows otherwise, as by "
+                "shuffle: true, or with fewer folds."
+            )
 
 
 def refuse_unsuitable_targets(
@@ -240,13 +266,13 @@ def refuse_unsuitable_targets(
         if samples is None:
             continue
         if schema.last_activation_of(spec.own_loss) == "sigmoid":
-            _refuse_outside_of_0_and_1(spec.own_loss, samples.targets, part)
+            _refuse_outside_of_0_and_1(spec.own_loss, samples, part)
         elif schema.target_step_of(spec.own_loss) == "one_hot" and samples.targets.ndim == 2:
-            _refuse_what_is_no_share(spec.own_loss, samples.targets, part)
+            _refuse_what_is_no_share(spec.own_loss, samples, part)
         elif not isinstance(spec.own_loss, schema.ClassLoss):
-            _refuse_what_float32_rounds_away(samples.targets, part)
+            _refuse_what_float32_rounds_away(samples.known_targets, part)
         if isinstance(spec.own_loss, schema.Poisson | schema.Msle):
-            _refuse_negative(spec.own_loss, samples.targets, part)
+            _refuse_negative(spec.own_loss, samples, part)
 
 
 def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given: Sequence[int]) -> None:
@@ -269,7 +295,7 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
                 "Let it take (steps, features): set return_sequences: true in the recurrent layer before it."
             )
         if isinstance(spec.own_loss, schema.Ctc):
-            _refuse_what_steps_cannot_hold(samples.targets, part, given[0])
+            _refuse_what_steps_cannot_hold(samples, part, given[0])
         elif steps is not None and not of_classes:
             raise DataError(
                 f"The last layer gives {shape_text(tuple(given))} per row, and predictions are one row of "
@@ -290,13 +316,23 @@ def refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given
             )
 
 
-def _refuse_what_steps_cannot_hold(targets: Array, part: str, steps: int) -> None:
+def _of_present(samples: Samples, wrong: Flags) -> Flags:
+    """(N, ...): what is wrong in rows that have a target; the others only repeat one."""
+    if samples.present is None:
+        return wrong
+    return wrong & samples.present.reshape(-1, *[1] * (wrong.ndim - 1))
+
+
+def _refuse_what_steps_cannot_hold(samples: Samples, part: str, steps: int) -> None:
+    targets = samples.targets
     if targets.ndim != 2 or targets.dtype.kind not in "iu":
         raise DataError(
             f"ctc reads a list of classes from each row, and the targets of the {part} rows have shape "
             f"{targets.shape}. Give them as lists of integers from 1, in an array of objects."
         )
     needed = steps_needed(targets)
+    if samples.present is not None:
+        needed = np.where(samples.present, needed, 0)
     if needed.max(initial=0) > steps:
         row = int(needed.argmax())
         found = lists_of(targets[row : row + 1])[0]
@@ -305,8 +341,9 @@ def _refuse_what_steps_cannot_hold(targets: Array, part: str, steps: int) -> Non
             f"ctc needs {needed[row]} steps (one for each, and a blank between two that are equal), and the "
             f"network gives {steps}: its loss is infinite. Give it more steps, or leave out such rows."
         )
-    if not (targets != 0).any(1).all():
-        row = int(np.argmin((targets != 0).any(1)))
+    empty = _of_present(samples, (targets == 0).all(1))
+    if empty.any():
+        row = int(np.argmax(empty))
         raise DataError(f"Row {row} of the {part} rows has no class to read. Leave out such rows.")
 
 
@@ -327,8 +364,9 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
 
-def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
-    negative = np.argwhere(targets < 0)
+def _refuse_negative(loss: schema.Component, samples: Samples, part: str) -> None:
+    targets = samples.targets
+    negative = np.argwhere(_of_present(samples, targets < 0))
     if len(negative):
         value = targets[tuple(negative[0])].item()
         raise DataError(
@@ -337,8 +375,9 @@ def _refuse_negative(loss: schema.Component, targets: Array, part: str) -> None:
         )
 
 
-def _refuse_outside_of_0_and_1(loss: schema.Component, targets: Array, part: str) -> None:
-    outside = np.argwhere((targets < 0) | (targets > 1))
+def _refuse_outside_of_0_and_1(loss: schema.Component, samples: Samples, part: str) -> None:
+    targets = samples.targets
+    outside = np.argwhere(_of_present(samples, (targets < 0) | (targets > 1)))
     if not len(outside):
         return
     row = int(outside[0][0])
@@ -366,9 +405,11 @@ def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
         )
 
 
-def _refuse_what_is_no_share(loss: schema.Component, targets: Array, part: str) -> None:
+def _refuse_what_is_no_share(loss: schema.Component, samples: Samples, part: str) -> None:
+    targets = samples.targets
     sums = targets.sum(axis=1)
-    wrong = np.flatnonzero((targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE))
+    no_share = (targets.min(axis=1) < 0) | (np.abs(sums - 1) > _SUM_TOLERANCE)
+    wrong = np.flatnonzero(_of_present(samples, no_share))
     if len(wrong):
         row = int(wrong[0])
         low, high = targets[row].min(), targets[row].max()
@@ -475,13 +516,16 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
     """
     changed = spec.model_copy(update={"validation": validation})
     dataset = spec.dataset
-    if not isinstance(dataset, schema.RowFile) or dataset.inputs is not None:
+    if not isinstance(dataset, schema.NamedColumns) or dataset.inputs is not None:
         return changed
     split_columns = split_columns_of(spec.validation)
     if set(split_columns) <= set(split_columns_of(validation)):
         return changed
-    update = {"inputs": default_inputs(dataset, split_columns)}
-    return changed.model_copy(update={"dataset": dataset.model_copy(update=update)})
+    if isinstance(dataset, schema.PublishedTable):
+        inputs = dataset.default_inputs(split_columns)
+    else:
+        inputs = default_inputs(dataset, split_columns)
+    return changed.model_copy(update={"dataset": dataset.model_copy(update={"inputs": inputs})})
 
 
 def load_for_kfold(

@@ -141,12 +141,12 @@ def _rows_of(dataset: Any, same_files: bool) -> Any:
     neutral: dict[str, Any] = {}
     if isinstance(dataset, (schema.Imdb, schema.Reuters)):
         neutral = {"num_words": None, "skip_top": 0}
-    if isinstance(dataset, schema.RowFile):
+    if isinstance(dataset, schema.NamedColumns):
         types = {column: type_ for column, type_ in dataset.types.items() if column in dataset.target}
         neutral = {"types": types}
         if not dataset.drop_missing:  # else the inputs decide which rows are complete
             neutral |= {"inputs": None, "weight": None}
-    if same_files and "path" in type(dataset).model_fields:
+    if same_files and isinstance(dataset, schema.WithPath):
         neutral["path"] = ""
     return dataset.model_copy(update=neutral)
 

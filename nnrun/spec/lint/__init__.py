@@ -29,7 +29,7 @@ from nnrun.spec.ports import (
     output_names,
     view_of,
 )
-from nnrun.spec.schema import DatasetFacts, ExperimentSpec, RowFile
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec, NamedColumns
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
@@ -70,7 +70,7 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
     for one_input, one_output in pairs:
         view = view_of(spec, one_input, one_output)
-        if given is None and isinstance(view.dataset, RowFile):
+        if given is None and isinstance(view.dataset, NamedColumns):
             facts = view.dataset.facts
         for finding in lint_view(view, facts):
             place = location_of_input(spec, one_input, finding.location)

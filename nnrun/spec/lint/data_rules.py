@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
+from nnrun.spec.ports import columns_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import listing, nearest, quoted
 
 
 def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A column is an input, or a target, or says something else of its row."""
     file = spec.dataset
-    if not isinstance(file, schema.RowFile):
+    if not isinstance(file, schema.NamedColumns):
         return
     at: Location = ("dataset", file.kind)
     test = file.test.column if file.test is not None else None
@@ -48,6 +49,32 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             yield Finding((*at, "inputs", i), f"{quoted(name)} is in the list twice")
 
 
+def columns_are_in_the_table(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The columns of a published table are known before it is there; those of a file once it is read."""
+    table = spec.dataset
+    if not isinstance(table, schema.PublishedTable):
+        return
+    at: Location = ("dataset", table.kind)
+    named: list[tuple[Location, str | None]] = [
+        *(((*at, "target", i), name) for i, name in enumerate(table.target)),
+        *(((*at, "types", name), name) for name in table.types),
+        *(((*at, key), getattr(table, key)) for key in ("group", "weight")),
+        ((*at, "test", "column"), None if table.test is None else table.test.column),
+    ]
+    for key in ("column", "group"):
+        named.append((("validation", spec.validation.kind, key), getattr(spec.validation, key, None)))
+    if not spec.inputs:
+        named += [((*at, "inputs", i), name) for i, name in enumerate(table.inputs or ())]
+    for port in spec.inputs:
+        columns = enumerate(columns_of(spec, port))
+        named += [(("inputs", port, "columns", i), name) for i, name in columns]
+    for location, name in named:
+        if name is not None and name not in table.columns:
+            match = nearest(name, table.columns)
+            hint = f"did you mean {quoted(match)}?" if match else f"it has {listing(table.columns, 'and')}"
+            yield Finding(location, f"{table.kind} has no column {quoted(name)}; {hint}")
+
+
 def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """A fraction, another file, or a value in a column."""
     if not isinstance(spec.dataset, schema.FILES) or spec.dataset.test is None:
@@ -57,6 +84,8 @@ def test_rows_are_told_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFac
     ways = [key for key in ("fraction", "path", "column") if getattr(test, key) is not None]
     if folder and "column" in ways:
         yield Finding((*at, "column"), "texts in folders have no columns; use fraction or path")
+    elif "path" in ways and not isinstance(spec.dataset, schema.WithPath):
+        yield Finding((*at, "path"), f"{spec.dataset.kind} is one file; use fraction, or column and value")
     elif not ways:
         allowed = ["fraction", "path"] if folder else ["fraction", "path", "column and value"]
         yield Finding(at, f"test must say which rows: {listing(allowed)}")
@@ -195,7 +224,7 @@ def time_series_is_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
     if rows is not None and series.k >= rows:
         said = f"{dataset_name(spec)} has {rows:,} training rows, too few for {series.k + 1:,} parts"
         yield Finding(("validation", "time_series", "k"), said)
-    if isinstance(spec.dataset, schema.RowFile) and spec.dataset.group is not None:
+    if isinstance(spec.dataset, schema.NamedColumns) and spec.dataset.group is not None:
         said = "time_series cuts by time, which would split groups; remove group, or use kfold"
         yield Finding(("dataset", spec.dataset.kind, "group"), said)
 
@@ -204,7 +233,7 @@ def columns_have_names(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """Only rows of a file with named columns can be split by one."""
     for key in ("column", "group"):
         name = getattr(spec.validation, key, None)
-        if name is not None and not isinstance(spec.dataset, schema.RowFile):
+        if name is not None and not isinstance(spec.dataset, schema.NamedColumns):
             no_names = f"{dataset_name(spec)} has no columns with names"
             said = f"{no_names}, so {quoted(name)} cannot be one; remove it"
             yield Finding(("validation", spec.validation.kind, key), said)
@@ -240,6 +269,7 @@ def _rows_trained_on(spec: schema.ExperimentSpec, facts: DatasetFacts) -> int | 
 
 RULES: tuple[Rule, ...] = (
     each_column_has_one_part,
+    columns_are_in_the_table,
     test_rows_are_told_in_one_way,
     a_delimiter_is_one_character,
     marks_of_numbers_differ,

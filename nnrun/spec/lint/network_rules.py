@@ -129,7 +129,7 @@ def dataset_name(spec: schema.ExperimentSpec) -> str:
     """What messages call the data set: a file of the user's own by its name."""
     if isinstance(spec.dataset, schema.Sklearn):
         return spec.dataset.name
-    if isinstance(spec.dataset, (schema.Npz, *schema.FILES)):
+    if isinstance(spec.dataset, schema.WithPath):
         return printable(os.path.basename(spec.dataset.path))
     return spec.dataset.kind
 

@@ -45,7 +45,8 @@ def steps_of_an_input_stand_there(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Arrays of an npz have names, and columns of a table."""
-    of_arrays, of_columns = isinstance(spec.dataset, schema.Npz), isinstance(spec.dataset, schema.RowFile)
+    of_arrays = isinstance(spec.dataset, schema.Npz)
+    of_columns = isinstance(spec.dataset, schema.NamedColumns)
     for key in ("inputs", "outputs"):
         if getattr(spec, key) and not (of_arrays or of_columns):
             yield Finding(
@@ -68,7 +69,7 @@ def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
 
 def test_rows_are_in_the_file(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """The classes of several outputs are those of one file."""
-    test = spec.dataset.test if isinstance(spec.dataset, schema.RowFile) else None
+    test = spec.dataset.test if isinstance(spec.dataset, schema.NamedColumns) else None
     if not spec.outputs or test is None:
         return
     for key in ("path", "stratify"):

@@ -24,22 +24,19 @@ from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
-    WITH_PATH,
     Component,
     Csv,
     ExperimentSpec,
     Holdout,
-    ImageFolder,
     Jsonl,
     KFold,
     LearningRateSchedule,
-    Npz,
+    NamedColumns,
     Parquet,
-    RowFile,
     TargetStep,
-    TextFolder,
     TimeSeries,
     Warmup,
+    WithPath,
     component_name,
     components,
     target_step_of,
@@ -301,9 +298,9 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         name: port.model_copy(update={"preprocessing": port.preprocessing or _targets_for(port.loss)})
         for name, port in spec.outputs.items()
     }
-    if isinstance(spec.dataset, RowFile) and has_ports(spec):
+    if isinstance(spec.dataset, NamedColumns) and has_ports(spec):
         spec = spec.model_copy(update={"dataset": _with_columns_of_ports(spec, spec.dataset)})
-    if isinstance(spec.dataset, WITH_PATH):
+    if isinstance(spec.dataset, WithPath):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
@@ -330,8 +327,8 @@ def _missing_target(root: MapNode) -> list[Mapping[str, Any]]:
     return [{"type": "missing", "loc": ("dataset", kind, "target")}]
 
 
-def _with_columns_of_ports(spec: ExperimentSpec, dataset: RowFile) -> RowFile:
-    """The file with the targets of all outputs, and the columns of all inputs."""
+def _with_columns_of_ports(spec: ExperimentSpec, dataset: NamedColumns) -> NamedColumns:
+    """The columns with the targets of all outputs, and the columns of all inputs."""
     changes: dict[str, object] = {}
     if spec.outputs:
         targets = [column for name in spec.outputs for column in target_of(spec, name)]
@@ -368,9 +365,7 @@ def _targets_for(loss: Component) -> Component:
     return components(TargetStep)[target_step_of(loss) or "none"]()
 
 
-def _with_absolute_paths(
-    dataset: Npz | RowFile | TextFolder | ImageFolder, base_of: Callable[..., Path]
-) -> Component:
+def _with_absolute_paths(dataset: WithPath, base_of: Callable[..., Path]) -> Component:
     where = ("dataset", dataset.kind)
     changes: dict[str, object] = {"path": _absolute(base_of(*where, "path"), dataset.path)}
     test = getattr(dataset, "test", None)

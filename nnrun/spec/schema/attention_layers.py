@@ -1,7 +1,5 @@
 """Attention, and what tells it where a step stands."""
 
-from __future__ import annotations
-
 from typing import Literal, Union
 
 from nnrun.spec.schema.component import Count, Decay, Positive

@@ -1,7 +1,5 @@
 """Dense layers, activations, and layers that give the same numbers in another shape."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Union
 

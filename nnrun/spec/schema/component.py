@@ -1,8 +1,10 @@
-"""What every part of a spec is built on: checked scalar types, `Config` and `Component`."""
+"""What every part of a spec is built on: checked scalar types, `Config` and `Component`.
 
-from __future__ import annotations
+Of the modules here only `layers` has `from __future__ import annotations`, because its layers hold layers:
+pydantic would evaluate the texts of a base class's annotations again for each of its subclasses.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import (
@@ -111,7 +113,7 @@ class Config(BaseModel):
         rarely_changed: the fields that a written spec leaves out where they have their default.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
     bare: ClassVar[str | None] = None
     switchable: ClassVar[Mapping[str, Any]] = {}
     rarely_changed: ClassVar[frozenset[str]] = frozenset()
@@ -184,10 +186,17 @@ def component_tag(value: Any) -> str | None:
 
 
 class _ByName:
-    """Annotates a union of components: the name says which of them a value is."""
+    """Annotates a union of components: the name says which of them a value is.
+
+    A class's validator is built when the first value names it. Were those of the classes part of the union's,
+    all two hundred of them would be built at import, most of them several times.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {cls.kind: handler.generate_schema(cls) for cls in get_args(source)}
+        choices: dict[Hashable, CoreSchema] = {
+            cls.kind: core_schema.no_info_plain_validator_function(cls.model_validate)
+            for cls in get_args(source)
+        }
         return core_schema.tagged_union_schema(choices, component_tag)
 
 

@@ -1,7 +1,5 @@
 """Convolutions over steps and over images."""
 
-from __future__ import annotations
-
 from typing import Union
 
 from nnrun.spec.schema.component import Count

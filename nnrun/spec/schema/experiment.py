@@ -1,7 +1,5 @@
 """The whole spec of an experiment, and its sweep."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag

@@ -1,7 +1,5 @@
 """Several inputs and several outputs of a network."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -31,6 +29,11 @@ class NamedOutput(Config):
     `target` is a column or several, or an array of an npz; default: the output's name. `loss_weight`
     multiplies its loss in the total. The other keys are those that a spec of one output has at its top;
     `preprocessing` is what `preprocessing: targets` is there.
+
+    A row may lack the target of some outputs (an empty field, NaN in an npz). It counts for the others: an
+    output's loss in a batch is the mean over the rows that have its target, as where Keras masks the others,
+    and does not depend on how many there are of these; its metrics and its fitted steps know only rows that
+    have its target.
     """
 
     switchable = {"target": None, "class_weight": None, "metrics": []}

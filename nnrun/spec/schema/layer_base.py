@@ -1,7 +1,5 @@
 """What every layer of a spec has: the rule for its shape; and the activations that it may name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 

@@ -4,8 +4,6 @@ A shape is that of one row, without the batch: (64,), (steps, features), (height
 stands for a size that only the data can tell. Channels and features come last, as in Keras.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The losses, and the class weights that multiply them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Union
 

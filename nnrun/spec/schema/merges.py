@@ -4,8 +4,6 @@ A chain is a list of layers, each of which takes what the one before it gives. I
 these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Union
 

@@ -1,7 +1,5 @@
 """The metrics: what is measured of a network beside its loss."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal, Union
 
 from nnrun.spec.schema.component import COMPONENT, Component, Count, Custom, Fraction

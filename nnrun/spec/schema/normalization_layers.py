@@ -1,7 +1,5 @@
 """Normalization: over the rows of a batch, or over the features of each row."""
 
-from __future__ import annotations
-
 from typing import Annotated, Union
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The optimizers, the schedules of their learning rate, and gradient clipping."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, model_validator

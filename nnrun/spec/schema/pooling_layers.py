@@ -1,7 +1,5 @@
 """Pooling over steps and over images, and what else changes how many places there are."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Union
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The preprocessing steps of inputs and targets."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BeforeValidator, Field

@@ -1,7 +1,5 @@
 """Layers that do something while training alone."""
 
-from __future__ import annotations
-
 from typing import Annotated, Union
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Layers over steps: embeddings and recurrent layers."""
 
-from __future__ import annotations
-
 from typing import Union
 
 from nnrun.spec.schema.component import Count, Decay, Finite

@@ -1,9 +1,8 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Annotated, Literal, Union
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
 
@@ -175,12 +174,17 @@ class DigitLines(DataSource):
         return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
 
 
-class Npz(DataSource):
+class WithPath(DataSource):
+    """Data of a user's own: a file or a folder."""
+
+    bare = "path"
+    path: str
+
+
+class Npz(WithPath):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
     kind = "npz"
-    bare = "path"
-    path: str
 
 
 class TestRows(Config):
@@ -202,21 +206,20 @@ class TestRows(Config):
 ColumnType = Literal["number", "category", "text", "date"]
 
 
-class RowFile(DataSource):
-    """A file of rows with named columns.
+class NamedColumns(DataSource):
+    """Rows with named columns.
 
     `target` is what to predict: a column, or several (numbers, or 0 and 1 for each of several labels). A spec
     with `outputs` leaves it out: their targets are the targets.
     `inputs` default to every column that has no other role. `test` says which rows are the test set; default:
-    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a target
-    is (they are refused otherwise). Rows of one `group` are never split between training and validation.
-    `weight` is how much a row counts in the loss. `types` overrides what the values of a column look like.
-    A column that only numbers the rows is not an input by default; naming it in `inputs` makes it one.
+    none. `drop_missing` leaves out rows where an input is missing, `drop_missing_target` rows where a
+    target is, with several `outputs` where all are (they are refused otherwise). Rows of one `group` are
+    never split between training and validation. `weight` is how much a row counts in the loss. `types`
+    overrides what the values of a column look like. A column that only numbers the rows is not an input by
+    default; naming it in `inputs` makes it one.
     """
 
-    bare = "path"
     switchable = {"test": None}
-    path: str
     target: Names = []
     inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
     test: TestRows | None = None
@@ -231,6 +234,10 @@ class RowFile(DataSource):
         """How many numbers there are to predict, and whether there are no test rows."""
         test_rows = 0 if self.test is None else None
         return DatasetFacts("table", test_rows=test_rows, numbers=len(self.target))
+
+
+class RowFile(NamedColumns, WithPath):
+    """A file of rows with named columns."""
 
 
 DecimalMark = Literal[".", ","]
@@ -275,16 +282,123 @@ class Jsonl(RowFile):
     missing: list[str] = []
 
 
-class TextFolder(DataSource):
+@dataclass(frozen=True)
+class Content:
+    """What stands in a column of a published table: enough to check a spec, and to draw rows like its rows.
+
+    Attributes:
+        values: the names of a category; or words that texts are made of.
+        words: the fewest and the most words of a text; None where `values` are a category.
+        numbers: the lowest and the highest of a number, as the table spells them: with as many decimals.
+        missing: rows without a value.
+    """
+
+    values: tuple[str, ...] = ()
+    words: tuple[int, int] | None = None
+    numbers: tuple[str, str] | None = None
+    missing: int = 0
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """What is known of the targets, where they are this column."""
+        if self.numbers is not None:
+            whole = not any("." in number for number in self.numbers)
+            if self.numbers == ("0", "1"):
+                return DatasetFacts("table", "binary", 2)
+            return DatasetFacts("table", None if whole else "regression")
+        classes = len(self.values)
+        if self.words is not None:
+            return DatasetFacts("table")
+        return DatasetFacts("table", "binary" if classes == 2 else "multiclass", classes)
+
+
+class PublishedTable(NamedColumns):
+    """A table with named columns that someone publishes as a file of CSV: it is downloaded once.
+
+    Class attributes:
+        columns: name → what stands in the column, in the order of the file.
+        rows: of the file.
+        numbers_rows: the column that only numbers the rows, which is no input by default, or None.
+    """
+
+    bare = "target"
+    columns: ClassVar[Mapping[str, Content]]
+    rows: ClassVar[int]
+    numbers_rows: ClassVar[str | None] = None
+
+    def default_inputs(self, split_columns: Sequence[str]) -> list[str]:
+        """The inputs where the spec names none, these columns being set aside."""
+        test = None if self.test is None else self.test.column
+        others = {*self.target, *split_columns, self.group, self.weight, test, self.numbers_rows}
+        return [name for name in self.columns if name not in others]
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """By the first target; rows are known where none is left out and none is set aside."""
+        content = self.columns.get(self.target[0]) if len(self.target) == 1 else None
+        facts = super().facts if content is None else content.facts
+        left_out = self.drop_missing or self.drop_missing_target
+        rows = None if left_out or self.test is not None else self.rows
+        test_rows = 0 if self.test is None else None
+        return replace(facts, train_rows=rows, test_rows=test_rows, numbers=len(self.target))
+
+
+class Penguins(PublishedTable):
+    """Measurements of 344 penguins of three species; `target` is the species by default.
+
+    Collected by Kristen Gorman at Palmer Station, Antarctica; published by Horst, Hill and Gorman (2020) as
+    palmerpenguins, in the public domain (CC0). Two penguins have no measurements at all.
+    """
+
+    kind = "penguins"
+    target: Names = ["species"]
+    rows = 344
+    columns = {
+        "species": Content(("Adelie", "Chinstrap", "Gentoo")),
+        "island": Content(("Torgersen", "Biscoe", "Dream")),
+        "bill_length_mm": Content(numbers=("32.1", "59.6"), missing=2),
+        "bill_depth_mm": Content(numbers=("13.1", "21.5"), missing=2),
+        "flipper_length_mm": Content(numbers=("172", "231"), missing=2),
+        "body_mass_g": Content(numbers=("2700", "6300"), missing=2),
+        "sex": Content(("MALE", "FEMALE"), missing=11),
+    }
+
+
+class Titanic(PublishedTable):
+    """891 passengers of the Titanic with their names; `target` is Survived (0 or 1) by default.
+
+    These are the training rows of Kaggle's competition, from the list that Thomas Cason compiled of the
+    Encyclopedia Titanica. Their licence is unclear; the file is the copy in the documentation of pandas.
+    """
+
+    kind = "titanic"
+    target: Names = ["Survived"]
+    rows = 891
+    numbers_rows = "PassengerId"
+    columns = {
+        "PassengerId": Content(numbers=("1", "891")),
+        "Survived": Content(numbers=("0", "1")),
+        "Pclass": Content(numbers=("1", "3")),
+        "Name": Content(("Mr.", "Mrs.", "Miss", "Master", "Smith,", "John", "Mary", "Anna", "(Ada)"), (3, 6)),
+        "Sex": Content(("male", "female")),
+        "Age": Content(numbers=("0.42", "80.00"), missing=177),
+        "SibSp": Content(numbers=("0", "8")),
+        "Parch": Content(numbers=("0", "6")),
+        "Ticket": Content(("A/5", "PC", "CA", "17599", "21171", "347082", "113803"), (1, 3)),
+        "Fare": Content(numbers=("0.0000", "512.3292")),
+        "Cabin": Content(("B28", "C85", "C123", "E46", "G6"), (1, 2), missing=687),
+        "Embarked": Content(("C", "Q", "S"), missing=2),
+    }
+
+
+class TextFolder(WithPath):
     """Texts in one folder for each class: `<class>/*.txt`, or train/<class>/ and test/<class>/.
 
     The inputs have one column, `text`. `test` is for a folder without train/ and test/.
     """
 
     kind = "text_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     test: TestRows | None = None
 
     @property
@@ -293,7 +407,7 @@ class TextFolder(DataSource):
         return DatasetFacts("table")
 
 
-class ImageFolder(DataSource):
+class ImageFolder(WithPath):
     """Images (PNG, JPEG) in one folder for each class: `<class>/*.png`, or train/<class>/ and test/<class>/.
 
     Each becomes (height, width, channels) bytes of one `size` (a number for both, or height and width), by
@@ -302,9 +416,7 @@ class ImageFolder(DataSource):
     """
 
     kind = "image_folder"
-    bare = "path"
     switchable = {"test": None}
-    path: str
     size: Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
     mode: Literal["rgb", "grayscale"] = "rgb"
     test: TestRows | None = None
@@ -323,11 +435,8 @@ class ImageFolder(DataSource):
 FOLDERS = (TextFolder, ImageFolder)
 """Files in one folder for each class."""
 
-FILES = (RowFile, *FOLDERS)
-"""Data of a user's own with named columns or classes: what they hold is known once they are read."""
-
-WITH_PATH = (Npz, *FILES)
-"""Data of a user's own, which a path leads to."""
+FILES = (NamedColumns, *FOLDERS)
+"""Data with named columns or classes: what they hold is known once they are read."""
 
 Dataset = Annotated[
     Union[
@@ -336,6 +445,8 @@ Dataset = Annotated[
         BostonHousing,
         Mnist,
         FashionMnist,
+        Penguins,
+        Titanic,
         Sklearn,
         DigitLines,
         Npz,

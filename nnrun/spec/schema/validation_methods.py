@@ -1,7 +1,5 @@
 """How training rows are set apart for validation, and early stopping."""
 
-from __future__ import annotations
-
 from typing import Annotated, Union
 
 from pydantic import Field

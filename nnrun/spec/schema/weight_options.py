@@ -4,8 +4,6 @@ Axes of a constraint are those of Keras's arrays, whatever the order of axes in 
 dense kernel, (height, width, in, out) of a convolution's.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Union
 
 from pydantic import Field

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nnrun.spec.schema import Component, Config, ExperimentSpec, RowFile
+from nnrun.spec.schema import Component, Config, ExperimentSpec, NamedColumns
 
 _WIDTH = 100
 
@@ -48,7 +48,7 @@ def dump_value(value: Any) -> Any:
             for key, field in type(value).model_fields.items()
             if key not in value.rarely_changed or getattr(value, key) != field.default
         }
-        if isinstance(value, RowFile) and not value.target:  # `outputs` name the targets
+        if isinstance(value, NamedColumns) and not value.target:  # `outputs` name the targets
             del fields["target"]
         if isinstance(value, Component):
             return {value.kind: fields} if fields else value.kind
