@@ -32,7 +32,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     found = pd.read_csv(io.StringIO(printed))
     pd.testing.assert_frame_equal(found, own[list(found)].assign(row=range(24)), rtol=1e-6)
 
-    content = (tmp_path / "new.csv").readio.StringIO()
+    content = (tmp_path / "new.csv").read_text()
     assert nnrun(tmp_path, "predict", "@last", "-", "--probabilities", stdin=content) == printed
     document = json.loads(nnrun(tmp_path, "predict", "@last", "new.csv", "--json"))
     assert (document["outputs"], document["rows"]) == (["grade", "size"], 24)
@@ -40,9 +40,9 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     lines = nnrun(tmp_path, "predict", "@last", "new.csv", "--format", "jsonl").splitlines()
     assert [json.loads(line) for line in lines] == document["predictions"]
     nnrun(tmp_path, "predict", "@last", "new.csv", "--probabilities", "-o", "out.csv")
-    assert (tmp_path / "out.csv").readio.StringIO() == printed
+    assert (tmp_path / "out.csv").read_text() == printed
 
-    (tmp_path / "bad.csv").writeio.StringIO("b,kind,a\n1,x,2\nmany,x,2\n")
+    (tmp_path / "bad.csv").write_text("b,kind,a\n1,x,2\nmany,x,2\n")
     refused = nnrun_command("predict", "@last", "bad.csv", cwd=tmp_path)
     assert refused.returncode == 4
     assert "row 1 (line 3) has 'many' in column 'b' (input 'numbers')" in refused.stderr
