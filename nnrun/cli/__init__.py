@@ -19,6 +19,7 @@ from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, 
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
 from nnrun.spec.allowed_modules import allowing
+from nnrun.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,11 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in args
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
+    result: object = None
     try:
-        from nnrun.cli.app import app  # takes a moment, in which Ctrl-C may come
+        if args == ["--version"]:  # needs no Typer, whose import takes longer than all else
+            print(f"nnrun {__version__}")
+        else:
+            from nnrun.cli.app import app  # takes a moment, in which Ctrl-C may come
 
-        with allowing():  # what one command was allowed, the next is not
-            result = app(args, standalone_mode=False, prog_name="nnrun")
+            with allowing():  # what one command was allowed, the next is not
+                result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
     except KeyboardInterrupt:
         _say("interrupted", "KeyboardInterrupt", exit_code_of_interruption(), as_json)

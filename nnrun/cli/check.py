@@ -52,13 +52,12 @@ class Checked:
 
 def check_spec(spec: Path, overrides: Sequence[str]) -> Checked:
     """Check one spec; whatever is wrong with it, or with its file, is in the answer."""
-    from nnrun.spec.reading.load import load_spec
     from nnrun.spec.sweep_plan import check_sweep
 
     try:
-        warnings = check_sweep(spec, overrides)
-        of_data, note = _checked_data(load_spec(spec, overrides))
-        problems = (*warnings, *of_data)
+        loaded = check_sweep(spec, overrides)
+        of_data, note = _checked_data(loaded)
+        problems = (*loaded.warnings, *of_data)
         wrong = any(problem.severity == "error" for problem in problems)
         return Checked(str(spec), problems, DataError.exit_code if wrong else 0, note)
     except SpecError as error:

@@ -127,7 +127,8 @@ def _weights(record: RunRecord) -> str:
         return ""
     text = f"Weights: {used.text}"
     scores = [f"{n} {with_std(v)}" for n, v in record.last.items() if n.startswith("val_")]
-    if len(used.epochs) == 1 and used.others and scores and used.epoch == record.epochs_run:
+    of_last_row = used.epoch == record.epochs_run and not record.weights_averaged
+    if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
     if used.chosen_apart and record.best:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import typer
 
@@ -12,10 +13,11 @@ from nnrun.cli.output import hanging, print_result, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from nnrun.experiment.exporting.export import Exported
+    from nnrun.experiment.exporting.export import Exported, ExportedInput, ExportedOutput
 
 
 ExportFormat = Literal["safetensors", "pt2", "onnx"]
+_Port = TypeVar("_Port")
 
 
 def export(
@@ -64,15 +66,28 @@ def export(
 
 
 def _document(exported: Exported) -> dict[str, Any]:
-    meaning = exported.meaning
-    return {
-        **vars(exported),
-        "run": exported.run.id,
-        "weights": exported.weights.as_document(),
+    document: dict[str, Any] = {
         "path": str(exported.path),
-        "meaning": {"kind": meaning.kind, "classes": list(meaning.classes)},
+        "format": exported.format,
+        "run": exported.run.id,
+        "member": exported.member,
+        "weights": exported.weights.as_document(),
+    }
+    takes = {name: vars(each) for name, each in exported.inputs.items()}
+    gives = {name: _given(each) for name, each in exported.outputs.items()}
+    document |= {"takes": takes} if exported.named_inputs else next(iter(takes.values()))
+    document |= {"gives": gives} if exported.named_outputs else next(iter(gives.values()))
+    return document | {
+        "rows": exported.rows,
+        "rows_from": exported.rows_from,
+        "difference": exported.difference,
         "bytes": exported.path.stat().st_size,
     }
+
+
+def _given(output: ExportedOutput) -> dict[str, Any]:
+    meaning = {"kind": output.meaning.kind, "classes": list(output.meaning.classes)}
+    return {"outputs": output.outputs, "meaning": meaning}
 
 
 def _text(exported: Exported) -> str:
@@ -80,10 +95,11 @@ def _text(exported: Exported) -> str:
     lines = [f"{exported.run.id}{of_member} in {exported.path}", f"weights  {exported.weights.text}"]
     if exported.weights.others:
         lines.append(f"         {exported.weights.others}")
-    if exported.dtype is None:
+    if exported.format == "safetensors":
         lines.append("holds    the weights; as metadata the spec, the preprocessing and the class names")
     else:
-        lines += [f"takes    {_input(exported)}", f"gives    {_output(exported)}"]
+        lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
+        lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)
     lines.append(
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
         f"the run's by at most {exported.difference:.3g}"
@@ -91,31 +107,37 @@ def _text(exported: Exported) -> str:
     return hanging("\n".join(lines), len("weights  "), terminal_width())
 
 
-def _input(exported: Exported) -> str:
-    shape = f"(N, {', '.join(map(str, exported.row_shape))}) {exported.dtype}"
-    if exported.rows_of in ("multi_hot", "pad"):
-        rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[exported.rows_of]
+def _each(does: str, ports: Mapping[str, _Port], text: Callable[[_Port], str], *, named: bool) -> list[str]:
+    """A line for each input or output, with its name where the spec gave it one."""
+    texts = [f"{printable(name)} {text(port)}" if named else text(port) for name, port in ports.items()]
+    return [f"{does if i == 0 else '':<9}{line}" for i, line in enumerate(texts)]
+
+
+def _input(taken: ExportedInput) -> str:
+    shape = f"(N, {', '.join(map(str, taken.row_shape))}) {taken.dtype}"
+    if taken.rows_of in ("multi_hot", "pad"):
+        rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[taken.rows_of]
         return f"{shape}: {rows}; tokenizing texts and making such rows is not included"
-    if exported.rows_of == "prepared":
+    if taken.rows_of == "prepared":
         return (
             f"{shape}: prepared rows; some columns are not numeric, so the preprocessing is not included: "
             "the run's own makes such rows"
         )
-    if exported.columns:
-        names = printable(", ".join(exported.columns))
+    if taken.columns:
+        names = printable(", ".join(taken.columns))
         return f"{shape}: {names}, NaN where one is missing; their preprocessing is included"
-    what = "raw features" if len(exported.row_shape) == 1 else "raw rows"
+    what = "raw features" if len(taken.row_shape) == 1 else "raw rows"
     return f"{shape}: {what}; their preprocessing is included"
 
 
-def _output(exported: Exported) -> str:
-    shape, last = f"(N, {exported.outputs}) float32", exported.meaning.classes[-1]
-    what = "score" if exported.meaning.of_scores else "probability"
+def _output(given: ExportedOutput) -> str:
+    shape, last = f"(N, {given.outputs}) float32", given.meaning.classes[-1]
+    what = "score" if given.meaning.of_scores else "probability"
     return {
         "binary": f"{shape}: the {what} of {last if isinstance(last, str) else f'class {last}'}",
         "class": f"{shape}: the {what} of each class",
         "labels": f"{shape}: the {what} of each label",
         "numbers": f"{shape}: in the target's own units",
-        "steps": f"(N, steps, {exported.outputs}) float32: the {what} of each class in each step",
-        "sequence": f"(N, steps, {exported.outputs}) float32: scores of each class, which ctc decodes",
-    }[exported.meaning.kind]
+        "steps": f"(N, steps, {given.outputs}) float32: the {what} of each class in each step",
+        "sequence": f"(N, steps, {given.outputs}) float32: scores of each class, which ctc decodes",
+    }[given.meaning.kind]

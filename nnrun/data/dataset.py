@@ -187,6 +187,24 @@ class RowsByInput:
         return RowsByInput({port: _taken(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
 
 
+def strata(labels: Array, present: Flags | None, least: int) -> Array:
+    """(N,) classes to stratify by, where some rows have none: these are a class of their own.
+
+    Fewer than `least` of them cannot be one, and go with the most frequent class.
+
+    Args:
+        labels: (N,) the classes.
+        present: (N,) which rows have one; None for all.
+        least: rows that a class must have.
+    """
+    if present is None or present.all():
+        return labels
+    known, counts = np.unique(labels[present], return_counts=True)
+    enough = int((~present).sum()) >= least
+    other = known.max() + 1 if enough else known[counts.argmax()]
+    return np.where(present, labels, other)
+
+
 def _taken(inputs: RawInputs, rows: Array) -> RawInputs:
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
 

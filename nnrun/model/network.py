@@ -160,6 +160,16 @@ class Network:
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
+    @cached_property
+    def matrices(self) -> Mapping[str, tuple[str, Shape]]:
+        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+        return {
+            name: (layer.spec.kind, weight.in_keras)
+            for layer in self._distinct
+            for name, weight in layer.weights.items()
+            if weight.trainable and len(weight.in_keras) == 2
+        }
+
     def multiplications(self, elements_per_row: Mapping[Port, int]) -> int:
         """Multiplications of one row, forward, that threads can share, to choose their number by.
 
@@ -213,6 +223,18 @@ class Network:
             for name, ports in met.items()
             if used.count(name) == 1 and name not in self._constrained  # limits may hold across its rows
         }
+
+    @cached_property
+    def place_squares(self) -> Mapping[str, str]:
+        """For the table of each embedding without a regularizer the name of another argument of `forward`.
+
+        It is of the table's shape, and of no influence; its gradient is the sum, over the places where a row
+        of the table stands in a batch, of the squares of the place's gradient.
+        """
+        found: dict[str, str] = {}
+        for layer in self._distinct:
+            found |= layer.place_squares
+        return found
 
     def forward(
         self,

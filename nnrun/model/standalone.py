@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nnrun.model.network import Network
-from nnrun.spec.ports import INPUT, OUTPUT
+from nnrun.spec.ports import Port
 from nnrun.target_scale import TargetScale
+
+Preprocess = Callable[[Tensor], Tensor]
+
+_NONE: Mapping[Port, None] = MappingProxyType({})
 
 
 class StandaloneNetwork(nn.Module):
@@ -19,42 +24,67 @@ class StandaloneNetwork(nn.Module):
     Args:
         network: the architecture.
         weights: as a weights file has them.
-        preprocess: (N, C) raw float64 numbers, NaN where one is missing → (N, F) features, or rows with more
-            axes → rows of the same shape; None where rows are prepared outside.
-        targets: what the targets were scaled by; predictions are turned back.
+        preprocess: for an input, (N, C) raw float64 numbers, NaN where one is missing → (N, F) features, or
+            rows with more axes → rows of the same shape; None where its rows are prepared outside.
+        targets: for an output, what its targets were scaled by; its predictions are turned back.
+        named_inputs: whether `forward` takes a dictionary of rows by input, else the only input's rows.
+        named_outputs: whether it gives a dictionary of predictions by output, else the only output's.
     """
 
     def __init__(
         self,
         network: Network,
         weights: Mapping[str, np.ndarray],
-        preprocess: Callable[[Tensor], Tensor] | None = None,
-        targets: TargetScale | None = None,
+        preprocess: Mapping[Port, Preprocess | None] = _NONE,
+        targets: Mapping[Port, TargetScale | None] = _NONE,
+        *,
+        named_inputs: bool = False,
+        named_outputs: bool = False,
     ) -> None:
         super().__init__()
         self._network = network
-        self._names = tuple(network.weights)
+        self._buffer_names = _buffer_names(network)
         for name, value in network.stack([weights]).items():
-            self.register_buffer(_buffer_name(name), value)
-        self._preprocess = preprocess
-        self._target_scale = targets
+            self.register_buffer(self._buffer_names[name], value)
+        self._preprocess, self._target_scales = dict(preprocess), dict(targets)
+        self._named_inputs, self._named_outputs = named_inputs, named_outputs
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """(N, C) raw rows, (N, ...) where they have more axes → (N, K) float32.
+    def forward(self, rows: Tensor | dict[Port, Tensor]) -> Tensor | dict[Port, Tensor]:
+        """(N, C) raw rows, (N, ...) where they have more axes → (N, K) float32, (N, T, K) of T steps.
 
         Outputs are probabilities after a sigmoid or softmax, else numbers.
 
         Preprocessing is computed in float64 and rounded once, as in training.
         """
-        x = rows if self._preprocess is None else self._preprocess(rows.to(torch.float64))
-        parameters = {name: self.get_buffer(_buffer_name(name)) for name in self._names}
-        logits = self._network.forward(parameters, {INPUT: x.to(torch.float32)[None]})[OUTPUT]
-        outputs = self._network.activate(OUTPUT, logits)[0]
-        if self._target_scale is not None:
-            outputs = self._target_scale.invert(outputs)
-        return outputs.to(torch.float32)
+        if self._named_inputs:
+            assert isinstance(rows, dict), "the rows of each input by its name"
+            taken = rows
+        else:
+            assert isinstance(rows, Tensor), "the rows of the only input"
+            taken = dict.fromkeys(self._network.inputs, rows)
+        inputs = {port: self._prepared(port, taken[port])[None] for port in self._network.inputs}
+        parameters = {name: self.get_buffer(buffer) for name, buffer in self._buffer_names.items()}
+        logits = self._network.forward(parameters, inputs)
+        outputs = {port: self._predictions(port, logits[port]) for port in self._network.outputs}
+        return outputs if self._named_outputs else next(iter(outputs.values()))
+
+    def _prepared(self, port: Port, rows: Tensor) -> Tensor:
+        preprocess = self._preprocess.get(port)
+        return (rows if preprocess is None else preprocess(rows.to(torch.float64))).to(torch.float32)
+
+    def _predictions(self, port: Port, logits: Tensor) -> Tensor:
+        outputs, scale = self._network.activate(port, logits)[0], self._target_scales.get(port)
+        return (outputs if scale is None else scale.invert(outputs)).to(torch.float32)
 
 
-def _buffer_name(parameter: str) -> str:
-    """A buffer's name may hold no point."""
-    return parameter.replace(".", "_")
+def _buffer_names(network: Network) -> dict[str, str]:
+    """For each array of weights the name of its buffer, which may hold no point and is that of no other."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in network.weights:
+        buffer = name.replace(".", "_")
+        while buffer in taken:  # a layer within `a`, and one of `a_1`
+            buffer += "_"
+        found[name] = buffer
+        taken.add(buffer)
+    return found

@@ -75,7 +75,7 @@ VERSION = 2
 Version 1 had what `OF_NETWORK` names, and `test_members`, as maps from a fold or seed.
 """
 
-OF_NETWORK = ("stopped_early", "weights_epoch", "best_weights_epoch", "test_epoch")
+OF_NETWORK = ("stopped_early", "weights_epoch", "weights_averaged", "best_weights_epoch", "test_epoch")
 """Fields of a record that has one network; of several each member has its own."""
 
 SHUFFLED = "accuracy_shuffled"
@@ -150,7 +150,7 @@ def _skip_malformed(value: Any, handler: Callable[[Any], T], info: ValidationInf
 class _Record(BaseModel):
     """A JSON object of run.json. Keys of other versions are kept as they are."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -238,7 +238,8 @@ class MemberRecord(_Record):
         member: the name of its folder.
         best, last: its scores at the best epoch of all, and at its own last epoch.
         epochs: that were trained.
-        stopped_early, weights_epoch, best_weights_epoch, test_epoch: as `RunRecord` has them for one network.
+        stopped_early, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as `RunRecord` has
+            them for one network.
         test: its scores on the test set.
     """
 
@@ -248,6 +249,7 @@ class MemberRecord(_Record):
     epochs: Count | None = None
     stopped_early: Count | None = None
     weights_epoch: Count | None = None
+    weights_averaged: bool = False
     best_weights_epoch: Count | None = None
     test: Scores = {}
     test_epoch: Count | None = None
@@ -272,6 +274,24 @@ class NearPerfect(_Record):
     value: float
     column: str
     alone: float
+
+
+class DrownedLoss(_Record):
+    """Two outputs whose weighted losses in the first epoch were so different that one hardly counts.
+
+    Attributes:
+        output, loss: the one that hardly counts, and its weighted training loss.
+        by, by_loss: the one with the largest.
+        loss_weight: of `by` that would make both alike.
+        standardize: whether its target may be standardized instead, and is not.
+    """
+
+    output: str
+    loss: float
+    by: str
+    by_loss: float
+    loss_weight: float
+    standardize: bool = False
 
 
 class Resumption(_Record):
@@ -299,6 +319,7 @@ class RunRecord(_Record):
         stopped_early: the epoch at which early stopping ended the only network; `members` have their own.
         weights_epoch, best_weights_epoch, test_epoch: of the weights that it kept, of those of its best
             epoch, and of those that were tested.
+        weights_averaged: whether the weights that it kept are the optimizer's moving averages.
         best, last: scores at the best and at the last epoch, of several networks their mean; `*_std` the
             deviation over them, `best_interval` the 95 % interval of the mean.
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
@@ -344,6 +365,7 @@ class RunRecord(_Record):
     baseline_on: str | None = None
     stopped_early: Count | None = None
     weights_epoch: Count | None = None
+    weights_averaged: bool = False
     best_weights_epoch: Count | None = None
     training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     best_epoch: Count | None = None
@@ -359,6 +381,7 @@ class RunRecord(_Record):
     not_trained: list[Count] = []
     not_better_than_baseline: Pairs = {}
     near_perfect: NearPerfect | None = None
+    drowned: DrownedLoss | None = None
     test: Scores = {}
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None

@@ -78,7 +78,7 @@ class TrialRecord(BaseModel):
         error: why there is no score, as a sentence.
     """
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     number: Number
     values: dict[str, Any]
@@ -107,7 +107,7 @@ class SweepRecord(BaseModel):
         trials: those that are known, in order.
     """
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     version: Count = VERSION
     id: FolderName

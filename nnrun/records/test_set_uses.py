@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -227,9 +228,11 @@ def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
 def _look(line: bytes) -> Look | None:
     """The look of a line; None where the line is damaged."""
     try:
-        return _LOOK.validate_json(line)
+        return _look_reader().validate_json(line)
     except ValidationError:
         return None
 
 
-_LOOK = TypeAdapter(Look)
+@cache
+def _look_reader() -> TypeAdapter[Look]:
+    return TypeAdapter(Look)

@@ -51,12 +51,18 @@ class WeightsEpoch:
         last: whether the network was trained no further.
         best: whether it is the best epoch by validation.
         restored: whether early stopping put these weights back.
+        averaged: whether they are the optimizer's moving averages up to there.
     """
 
     epoch: int
     last: bool = False
     best: bool = False
     restored: bool = False
+    averaged: bool = False
+
+    def as_document(self) -> dict[str, Any]:
+        """As a file holds it; `averaged` only where it is true, since older files lack it."""
+        return {name: value for name, value in asdict(self).items() if value or name != "averaged"}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> WeightsEpoch | None:
@@ -64,7 +70,7 @@ class WeightsEpoch:
         epoch = values.get("epoch")
         if not isinstance(epoch, int) or isinstance(epoch, bool):
             return None
-        return cls(epoch, *(values.get(name) is True for name in ("last", "best", "restored")))
+        return cls(epoch, *(values.get(name) is True for name in ("last", "best", "restored", "averaged")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +99,7 @@ def write_weights_file(
     digest = _digest(arrays, epoch)
     metadata = {_DIGEST: digest}
     if epoch is not None:
-        metadata = {_WEIGHTS: json.dumps({**asdict(epoch), "sha256": digest})}
+        metadata = {_WEIGHTS: json.dumps({**epoch.as_document(), "sha256": digest})}
     try:
         replace_file(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
     except SafetensorError as error:  # its own kind, for a full disk too
@@ -177,7 +183,7 @@ def _digest(arrays: Mapping[str, np.ndarray[Any, Any]], epoch: WeightsEpoch | No
 
     digest = hashlib.sha256()
     if epoch is not None:
-        digest.update(json.dumps(asdict(epoch)).encode())
+        digest.update(json.dumps(epoch.as_document()).encode())
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())

@@ -10,23 +10,63 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.spec import schema
-from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.ports import array_of, columns_of
+from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 _MAGIC: Final = b"\x93NUMPY"
 _MOST_BYTES: Final = 4096
 
 
-def facts_with_header(dataset: schema.DataSource) -> DatasetFacts:
-    """What is known of a data set without loading it; of an npz archive also the shape of its rows."""
-    facts = dataset.facts
-    shape = _row_shape(dataset.path, "x_train") if isinstance(dataset, schema.Npz) else None
-    return facts if shape is None else replace(facts, inputs="table", row_shape=shape)
+def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
+    """What is known of a spec's data set without loading it; of an npz archive also the shape of its rows.
 
-
-def _row_shape(path: str, array: str) -> tuple[int, ...] | None:
-    """The shape of a row of numbers with more than one axis; None for other rows, or where it cannot be told:
-    loading says what is wrong with the file.
+    Of named inputs the facts tell what is known of each.
     """
+    facts, dataset = facts_without_header(spec), spec.dataset
+    if not isinstance(dataset, schema.Npz):
+        return facts
+    if spec.inputs:
+        arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
+        return replace(facts, of_inputs={name: _facts_of(dataset.path, a) for name, a in arrays.items()})
+    row_shape = _facts_of(dataset.path, "x_train").row_shape
+    return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
+
+
+def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
+    """What the spec alone tells of its data set.
+
+    An input of a table is a table; its width is known where `types` says of each column that it is a number.
+    """
+    facts, dataset = spec.dataset.facts, spec.dataset
+    if not spec.inputs or not isinstance(dataset, schema.NamedColumns):
+        return facts
+    of_inputs = {}
+    for name in spec.inputs:
+        columns = columns_of(spec, name)
+        numbers = all(dataset.types.get(column) == "number" for column in columns)
+        of_inputs[name] = DatasetFacts("table", features=len(columns) if numbers else None)
+    return replace(facts, of_inputs=of_inputs)
+
+
+def _facts_of(path: str, array: str) -> DatasetFacts:
+    """What an array's header tells of its rows; nothing where it cannot be read: loading says what is wrong
+    with the file.
+    """
+    header = _header_of(path, array)
+    if header is None:
+        return DatasetFacts()
+    shape, kind = header
+    if kind == "O":
+        return DatasetFacts("tokens")
+    if kind not in "buif" or not shape:
+        return DatasetFacts()
+    if len(shape) > 2:
+        return DatasetFacts("table", row_shape=shape[1:])
+    return DatasetFacts("table", features=shape[1] if len(shape) == 2 else 1)
+
+
+def _header_of(path: str, array: str) -> tuple[tuple[int, ...], str] | None:
+    """The shape of an array, its rows counted, and the letter of its type; None where it cannot be told."""
     try:
         file_path = Path(path).expanduser()
         if not file_path.is_file():
@@ -46,4 +86,4 @@ def _row_shape(path: str, array: str) -> tuple[int, ...] | None:
         return None
     if not isinstance(shape, tuple) or any(type(size) is not int or size < 1 for size in shape[1:]):
         return None
-    return shape[1:] if len(shape) > 2 and kind.lstrip("<>|=")[:1] in "buif" else None
+    return shape, kind.lstrip("<>|=")[:1]

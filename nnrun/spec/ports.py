@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
@@ -37,15 +37,6 @@ def output_names(spec: ExperimentSpec) -> tuple[Port, ...]:
 def has_ports(spec: ExperimentSpec) -> bool:
     """Whether a spec names its inputs or outputs."""
     return bool(spec.inputs or spec.outputs)
-
-
-def refuse_ports(spec: ExperimentSpec, run: str, what: str) -> None:
-    """Raise UsageError for a spec of several inputs or outputs, which a command cannot handle yet."""
-    if has_ports(spec):
-        raise UsageError(
-            f"{run} has named inputs or outputs, and {what} them. `nnrun evaluate` measures it, and "
-            "`nnrun predict --split` predicts the rows of its data set."
-        )
 
 
 def input_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:

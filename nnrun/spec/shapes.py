@@ -16,18 +16,30 @@ from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_
 
 
 def row_shapes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> dict[Port, Shape]:
-    """What the preprocessing gives to the layers, as far as it is known before the data are loaded.
+    """What the preprocessing of each input gives to the layers, as far as it is known before the data are
+    loaded.
 
     An input is left out of whose rows not even the number of axes is known.
     """
+    if not spec.inputs:
+        shapes = {INPUT: _prepared(spec.preprocessing.inputs, facts)}
+    else:
+        shapes = {
+            name: _prepared(port.preprocessing, facts.of_input(name)) for name, port in spec.inputs.items()
+        }
+    return {port: shape for port, shape in shapes.items() if shape is not None}
+
+
+def _prepared(steps: Sequence[schema.InputStep], facts: DatasetFacts) -> Shape | None:
+    """The shape of a row after these steps; None where not even the number of its axes is known."""
     shape: Shape | None = facts.row_shape or (None if facts.inputs is None else (facts.features,))
-    for step in spec.preprocessing.inputs:
+    for step in steps:
         if isinstance(step, schema.Custom):
             shape = (None,)
         elif step.gives == "rows" or (shape is not None and len(shape) == 1):
             shape = (step.width_after(None if shape is None else shape[0], facts.num_words),)
         # Steps keep the shape of rows with more axes; what would not is refused when it is fitted.
-    return {} if shape is None else {INPUT: shape}
+    return shape
 
 
 def trace(

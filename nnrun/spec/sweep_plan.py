@@ -151,11 +151,11 @@ def load_sweep(
     return _plan(tree, base)
 
 
-def check_sweep(path: Path | str, overrides: Overrides = ()) -> tuple[Problem, ...]:
-    """The warnings of a spec and, where it has a sweep, of its trials; raises as `load_sweep`."""
+def check_sweep(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
+    """A spec, its warnings and, where it has a sweep, those of its trials; raises as `load_sweep`."""
     tree = read_spec(path, overrides)
     base = _checked_base(tree, overrides)
-    return base.warnings if base.spec.sweep is None else _plan(tree, base).warnings
+    return base if base.spec.sweep is None else replace(base, warnings=_plan(tree, base).warnings)
 
 
 def _checked_base(tree: SpecTree, overrides: Overrides) -> LoadedSpec:

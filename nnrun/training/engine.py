@@ -74,6 +74,16 @@ class Engine:
         """A copy of the stacked parameters and buffers, on the CPU."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self.state.weights.items()}
 
+    @property
+    def averages(self) -> bool:
+        """Whether training ends with moving averages of the parameters."""
+        return self.problem.optimizer.averages
+
+    def averaged_weights(self) -> dict[str, Tensor]:
+        """The same as `weights` with the moving averages of the parameters, which the optimizer keeps."""
+        averaged = self.state.averaged_weights
+        return {name: value.detach().to("cpu", copy=True) for name, value in averaged.items()}
+
     def state_dict(self) -> dict[str, Tensor]:
         """A copy of all that training has changed, on the CPU, by name."""
         return {name: value.to("cpu", copy=True) for name, value in self.state.state_dict().items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -133,6 +133,7 @@ class Trainer:
         best: replica number → the weights of its best epoch by `Schedule.best_by`.
         last_epochs: replica number → the last epoch that it trained.
         restored: the replicas that got back the weights of their best epoch.
+        averaged: the replicas that ended with the moving averages of their weights.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
         diverged: replica number → what became infinite or NaN, as a sentence.
     """
@@ -148,6 +149,7 @@ class Trainer:
     best: dict[int, BestWeights] = field(default_factory=dict)
     last_epochs: dict[int, int] = field(default_factory=dict)
     restored: set[int] = field(default_factory=set)
+    averaged: set[int] = field(default_factory=set)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
     _active: list[Replica] = field(init=False)
@@ -209,7 +211,7 @@ class Trainer:
             self._end(epoch, {n: rows[n] for n in current}, current)
             best = {n: self.best[n] for n in current if n in self.best}
             yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
-        self._restore_best([n for n in self._watchers if n not in self.stopped_epochs])
+        self._finish([r.number for r in self._active])
 
     @property
     def is_done(self) -> bool:
@@ -316,7 +318,8 @@ class Trainer:
                     self._restorable[number] = kept
             if watcher is not None and watcher.should_stop(epoch):
                 self.stopped_epochs[number] = epoch
-                self._restore_best([number])
+        ended = [number for number in rows if number in self.stopped_epochs]
+        self._finish(ended, engine_follows=engine_follows)
         left = self.stopped_epochs.keys() | self.diverged.keys()
         going_on = [index for index, r in enumerate(self._active) if r.number not in left]
         if len(going_on) < len(self._active):
@@ -329,13 +332,21 @@ class Trainer:
         own = schedule.learning_rate if replica.learning_rate is None else replica.learning_rate
         return LearningRate(own, schedule.rates, maximize=schedule.rates_maximize)
 
-    def _restore_best(self, numbers: Iterable[int]) -> None:
+    def _finish(self, numbers: Sequence[int], *, engine_follows: bool = True) -> None:
+        """Settle the weights that replicas end with: the moving averages, or those of the best epoch."""
+        if self.engine.averages and numbers:
+            self.averaged.update(numbers)
+            averages = self.engine.averaged_weights() if engine_follows else {}
+            own = {r.number: _one(averages, i) for i, r in enumerate(self._active) if r.number in numbers}
+            self.finished.update(own)
         for number in numbers:
-            best_epoch = self._watchers[number].best_epoch
-            if number in self._restorable and number not in self.diverged and best_epoch is not None:
+            watcher = self._watchers.get(number)
+            best_epoch = None if watcher is None else watcher.best_epoch
+            if number in self._restorable and best_epoch is not None:
                 self.finished[number] = self._restorable[number]
                 self.finished_epochs[number] = best_epoch
                 self.restored.add(number)
+                self.averaged.discard(number)
 
 
 def _by_number(tensors: Mapping[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:

@@ -3,12 +3,19 @@
 An optimizer is two functions: `slots` gives the state of one parameter, `change` changes a parameter and its
 state. All values are stacked over replicas; `steps_R` counts each replica's updates, the present one
 included, since replicas with fewer rows make fewer. Replicas may have learning rates of their own.
+
+An optimizer that keeps a mean of squared gradients takes, for an embedding's table, the squares of the
+gradients of the places where a word stands, added, and not the square of their sum: what Keras 3 computes on
+TensorFlow, where such a gradient is a `tf.IndexedSlices` (keras/src/backend/tensorflow/sparse.py). Adamax,
+which keeps the largest gradient, takes their sum, as do all under gradient clipping.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +27,15 @@ Rate = float | Tensor
 """A learning rate: one for all, or a tensor that broadcasts against the parameter."""
 
 
+class Change(Protocol):
+    """Changes a parameter and its slots, in place."""
+
+    def __call__(
+        self, w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None, /
+    ) -> None:
+        """One step with gradient `g`. `squares` stands for g * g where it is not that."""
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """How parameters follow their gradients.
@@ -27,18 +43,25 @@ class Optimizer:
     Attributes:
         learning_rate: the step size, as the history records it.
         slots: parameter → its first state, a list of tensors of the parameter's shape.
-        change: (parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots.
+        change: the update.
         idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
             it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
         elementwise: whether each number of a parameter is updated by its own history alone, so that several
             parameters may be updated as one.
+        squares: whether it keeps squares of gradients, and takes others than those of the gradient.
+        of_matrix: (name of a parameter that is a matrix in Keras, its layer's kind, its shape in Keras) → the
+            optimizer of it; None where that is this one. None of an optimizer with one rule for all.
+        averages: whether the last slot is the moving average of the parameter, which training ends with.
     """
 
     learning_rate: float
     slots: Callable[[Tensor], Slots]
-    change: Callable[[Tensor, Tensor, Slots, Tensor, Rate], None]
+    change: Change
     idle_decay: float | None = None
     elementwise: bool = True
+    squares: bool = False
+    of_matrix: Callable[[str, str, tuple[int, ...]], Optimizer | None] | None = None
+    averages: bool = False
 
     def update(
         self,
@@ -47,15 +70,20 @@ class Optimizer:
         slots: Slots,
         steps_R: Tensor,
         rates_R: Rate | None = None,
+        squares: Tensor | None = None,
     ) -> None:
         """Update a parameter, (R, ...).
 
-        `rates_R` is another learning rate than the optimizer's: one for all replicas, or one for each.
+        Args:
+            parameter, gradient, slots: of one shape, and its state.
+            steps_R: the present step of each replica, from 1.
+            rates_R: another learning rate than the optimizer's: one for all replicas, or one for each.
+            squares: what stands for the gradient's squares; None for gradient * gradient.
         """
         rate = self.learning_rate if rates_R is None else rates_R
         if isinstance(rate, Tensor):
             rate = rate.view(-1, *[1] * (parameter.dim() - 1))
-        self.change(parameter, gradient, slots, steps_R, rate)
+        self.change(parameter, gradient, slots, steps_R, rate, squares)
 
     def update_rows(
         self,
@@ -124,12 +152,22 @@ def _add_product(target: Tensor, a: Tensor, b: Tensor, rate: Rate) -> None:
         target.addcmul_(a, b, value=rate)
 
 
+def _add_squares(target: Tensor, g: Tensor, squares: Tensor | None, factor: float = 1.0) -> None:
+    """target += factor * g * g, or factor * squares."""
+    if squares is None:
+        target.addcmul_(g, g, value=factor)
+    else:
+        target.add_(squares, alpha=factor)
+
+
 def _rmsprop(spec: schema.RmsProp) -> Optimizer:
     rho, eps = spec.rho, spec.epsilon
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         square, *rest = slots
-        square.mul_(rho).addcmul_(g, g, value=1 - rho)
+        _add_squares(square.mul_(rho), g, squares, 1 - rho)
         if spec.centered:
             mean = rest.pop(0)
             mean.mul_(rho).add_(g, alpha=1 - rho)
@@ -145,13 +183,16 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
             _add_product(w, g, inverse_root, -lr)
 
     slots = _zeros(1 + spec.centered + (spec.momentum > 0))
-    return Optimizer(spec.learning_rate, slots, change, idle_decay=rho if spec.momentum == 0 else None)
+    idle_decay = rho if spec.momentum == 0 else None
+    return Optimizer(spec.learning_rate, slots, change, idle_decay=idle_decay, squares=True)
 
 
 def _sgd(spec: schema.Sgd) -> Optimizer:
     momentum = spec.momentum
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         if momentum == 0:
             _add(w, g, -lr)
             return
@@ -167,35 +208,90 @@ def _sgd(spec: schema.Sgd) -> Optimizer:
 
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
-    b1, b2 = spec.beta_1, spec.beta_2
+    change = _adam_change(spec.beta_1, spec.beta_2, spec.epsilon)
+    return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change, squares=True)
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+
+def _adam_change(b1: float, b2: float, epsilon: float, ratio: float = 1.0) -> Change:
+    """Adam's update at `ratio` times the learning rate; with a third slot that of AMSGrad."""
+
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         mean, square, *largest = slots
         steps = steps_R.view(-1, *[1] * (w.dim() - 1))
-        rate = (lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
+        rate = (ratio * lr * (1 - b2**steps).sqrt() / (1 - b1**steps)).to(w.dtype)
         mean.lerp_(g, 1 - b1)
-        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        _add_squares(square.mul_(b2), g, squares, 1 - b2)
         if largest:
             square = torch.maximum(largest[0], square, out=largest[0])
-        w.addcdiv_(mean * rate, square.sqrt().add_(spec.epsilon), value=-1)
+        w.addcdiv_(mean * rate, square.sqrt().add_(epsilon), value=-1)
 
-    return Optimizer(spec.learning_rate, _zeros(2 + spec.amsgrad), change)
+    return change
+
+
+def _muon(spec: schema.Muon) -> Optimizer:
+    adam = _adam_change(spec.adam_beta_1, spec.adam_beta_2, spec.epsilon, spec.adam_lr_ratio)
+    places = [str(place) for place in spec.exclude_layers]
+
+    def of_matrix(name: str, kind: str, shape: tuple[int, ...]) -> Optimizer | None:
+        if spec.exclude_embeddings and "embedding" in kind:
+            return None
+        if any(name.startswith(f"{place}.") for place in places):
+            return None
+        return Optimizer(spec.learning_rate, _zeros(1), _muon_change(spec, shape), elementwise=False)
+
+    return Optimizer(spec.learning_rate, _zeros(2), adam, of_matrix=of_matrix, squares=True)
+
+
+def _muon_change(spec: schema.Muon, shape: tuple[int, ...]) -> Change:
+    """A step of momentum, made orthogonal, of a parameter that is a matrix of this shape."""
+    factor = 1.0 if spec.rms_rate is None else spec.rms_rate * math.sqrt(max(shape))
+
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
+        (momentum,) = slots
+        momentum.mul_(spec.momentum).add_(g)
+        ahead = g + spec.momentum * momentum if spec.nesterov else momentum
+        update = _orthogonal(ahead.view(-1, *shape), spec)
+        _add(w, update.view(w.shape), lr * -factor)
+
+    return change
+
+
+def _orthogonal(x_RMN: Tensor, spec: schema.Muon) -> Tensor:
+    """Each replica's matrix with its singular values brought near 1, by the Newton-Schulz iteration.
+
+    The smaller of M and N is that of the products. Keras does not round to bfloat16, as Muon's authors do.
+    """
+    a, b, c = spec.muon_a, spec.muon_b, spec.muon_c
+    tall = x_RMN.shape[1] > x_RMN.shape[2]
+    x = x_RMN.mT if tall else x_RMN
+    x = x / (x.flatten(1).norm(dim=1).view(-1, 1, 1) + 1e-7)
+    for _ in range(spec.ns_steps):
+        squares = x @ x.mT
+        x = a * x + (b * squares + c * squares @ squares) @ x
+    found: Tensor = x.mT if tall else x
+    return found
 
 
 def _adagrad(spec: schema.Adagrad) -> Optimizer:
     def slots(parameter: Tensor) -> Slots:
         return [torch.full_like(parameter, spec.initial_accumulator_value)]
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         (accumulator,) = slots
-        accumulator.addcmul_(g, g)
+        _add_squares(accumulator, g, squares)
         root = accumulator.add(spec.epsilon).sqrt_()
         if isinstance(lr, Tensor):
             w.addcdiv_(g * lr.to(g.dtype), root, value=-1)
         else:
             w.addcdiv_(g, root, value=-lr)
 
-    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0)
+    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0, squares=True)
 
 
 def _of_steps(steps_R: Tensor, w: Tensor) -> Tensor:
@@ -214,23 +310,27 @@ def _nadam(spec: schema.Nadam) -> Optimizer:
     def slots(parameter: Tensor) -> Slots:
         return [torch.zeros_like(parameter), torch.zeros_like(parameter), torch.ones_like(parameter)]
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         mean, square, product = slots
         steps = _of_steps(steps_R, w)
         u, next_u = (b1 * (1 - 0.5 * 0.96**step) for step in (steps, steps + 1))
         u, next_u = u.to(w.dtype), next_u.to(w.dtype)
         product.mul_(u)
         mean.lerp_(g, 1 - b1)
-        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        _add_squares(square.mul_(b2), g, squares, 1 - b2)
         ahead = mean * next_u / (1 - product * next_u) + g * (1 - u) / (1 - product)
         root = (square / (1 - b2**steps).to(w.dtype)).sqrt_().add_(spec.epsilon)
         w.addcdiv_(ahead * _as(w, lr), root, value=-1)
 
-    return Optimizer(spec.learning_rate, slots, change)
+    return Optimizer(spec.learning_rate, slots, change, squares=True)
 
 
 def _adamax(spec: schema.Adamax) -> Optimizer:
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         mean, largest = slots
         rate = (lr / (1 - spec.beta_1 ** _of_steps(steps_R, w))).to(w.dtype)
         mean.lerp_(g, 1 - spec.beta_1)
@@ -243,18 +343,23 @@ def _adamax(spec: schema.Adamax) -> Optimizer:
 def _adadelta(spec: schema.Adadelta) -> Optimizer:
     rho, eps = spec.rho, spec.epsilon
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         square, moved = slots
-        square.mul_(rho).addcmul_(g, g, value=1 - rho)
-        delta = g * (moved + eps).sqrt_() / (square + eps).sqrt_()
-        moved.mul_(rho).addcmul_(delta, delta, value=1 - rho)
+        _add_squares(square.mul_(rho), g, squares, 1 - rho)
+        ratio = (moved + eps).sqrt_() / (square + eps).sqrt_()
+        delta = g * ratio
+        _add_squares(moved.mul_(rho), delta, None if squares is None else ratio.square() * squares, 1 - rho)
         _add(w, delta, -lr)
 
-    return Optimizer(spec.learning_rate, _zeros(2), change, idle_decay=rho)
+    return Optimizer(spec.learning_rate, _zeros(2), change, idle_decay=rho, squares=True)
 
 
 def _lion(spec: schema.Lion) -> Optimizer:
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         (mean,) = slots
         _add(w, mean.lerp(g, 1 - spec.beta_1).sign_(), -lr)
         mean.lerp_(g, 1 - spec.beta_2)
@@ -269,18 +374,20 @@ def _lamb(spec: schema.Lamb) -> Optimizer:
         """The norm of each replica's array."""
         return _of_steps(values.flatten(1).norm(dim=1), values)
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         mean, square = slots
         steps = _of_steps(steps_R, w)
         mean.lerp_(g, 1 - b1)
-        square.mul_(b2).addcmul_(g, g, value=1 - b2)
+        _add_squares(square.mul_(b2), g, squares, 1 - b2)
         root = (square / (1 - b2**steps).to(w.dtype)).sqrt_().add_(spec.epsilon)
         update = mean / (1 - b1**steps).to(w.dtype) / root
         own, theirs = size(w), size(update)
         ratio = torch.where((own > 0) & (theirs > 0), own / theirs, torch.ones_like(own))
         w.sub_(update * ratio * _as(w, lr))
 
-    return Optimizer(spec.learning_rate, _zeros(2), change, elementwise=False)
+    return Optimizer(spec.learning_rate, _zeros(2), change, elementwise=False, squares=True)
 
 
 def _ftrl(spec: schema.Ftrl) -> Optimizer:
@@ -290,17 +397,19 @@ def _ftrl(spec: schema.Ftrl) -> Optimizer:
     def slots(parameter: Tensor) -> Slots:
         return [torch.full_like(parameter, spec.initial_accumulator_value), torch.zeros_like(parameter)]
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
-        squares, linear = slots
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
+        accumulator, linear = slots
         rate = _as(w, lr)
-        before = squares**power
-        squares.addcmul_(g, g)
-        after = squares**power
+        before = accumulator**power
+        _add_squares(accumulator, g, squares)
+        after = accumulator**power
         linear.add_(g).add_(w, alpha=2 * shrinkage).sub_((after - before) / rate * w)
         quadratic = after / rate + 2 * (l2 + spec.beta / (2 * rate))
         w.copy_((linear.clamp(-l1, l1) - linear) / quadratic)
 
-    return Optimizer(spec.learning_rate, slots, change)
+    return Optimizer(spec.learning_rate, slots, change, squares=True)
 
 
 OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
@@ -315,26 +424,43 @@ OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
     schema.Lion: _lion,
     schema.Lamb: _lamb,
     schema.Ftrl: _ftrl,
+    schema.Muon: _muon,
 }
 
 
 def build_optimizer(spec: schema.Component) -> Optimizer:
     """The optimizer that a spec names."""
     optimizer = OPTIMIZERS[type(spec)](spec)
-    if isinstance(spec, schema.OptimizerComponent):
-        if spec.weight_decay:
-            optimizer = _decaying(optimizer, spec.weight_decay)
-        if spec.gradient_accumulation_steps is not None:
-            optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
-    return optimizer
+    if not isinstance(spec, schema.OptimizerComponent):
+        return optimizer
+    of_matrix, options = optimizer.of_matrix, spec
+    if of_matrix is None:
+        return _with_options(optimizer, spec, spec.weight_decay)
+
+    def found(name: str, kind: str, shape: tuple[int, ...]) -> Optimizer | None:
+        own = of_matrix(name, kind, shape)
+        return None if own is None else _with_options(own, options, options.weight_decay)
+
+    return replace(_with_options(optimizer, spec, spec.decay_of_others), of_matrix=found)
+
+
+def _with_options(optimizer: Optimizer, spec: schema.OptimizerComponent, decay: float) -> Optimizer:
+    """The same with what every optimizer can do."""
+    if decay:
+        optimizer = _decaying(optimizer, decay)
+    if spec.gradient_accumulation_steps is not None:
+        optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
+    return _averaging(optimizer, spec) if spec.use_ema else optimizer
 
 
 def _decaying(optimizer: Optimizer, decay: float) -> Optimizer:
     """The same after w -= rate * decay * w."""
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         w.mul_(_as(w, 1 - lr * decay))
-        optimizer.change(w, g, slots, steps_R, lr)
+        optimizer.change(w, g, slots, steps_R, lr, squares)
 
     return replace(optimizer, change=change, idle_decay=None)
 
@@ -348,7 +474,9 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
     def slots(parameter: Tensor) -> Slots:
         return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
 
-    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
         *own, total = slots
         total.add_(g)
         due = _of_steps(steps_R % count == 0, w)
@@ -358,7 +486,34 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
             value.copy_(torch.where(due, value, old))
         total.copy_(torch.where(due, torch.zeros_like(total), total))
 
-    return replace(optimizer, slots=slots, change=change, idle_decay=None)
+    # The mean of several gradients is dense in Keras too.
+    return replace(optimizer, slots=slots, change=change, idle_decay=None, squares=False)
+
+
+def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimizer:
+    """The same, with the moving average of the parameter in the last slot (Keras's `use_ema`).
+
+    As in Keras the first update sets the average to the parameter, accumulated gradients count as no update
+    before there are enough of them, and constraints do not reach the average.
+    """
+    count, frequency = spec.gradient_accumulation_steps or 1, spec.ema_overwrite_frequency
+
+    def slots(parameter: Tensor) -> Slots:
+        return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
+
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
+        *own, average = slots
+        optimizer.change(w, g, own, steps_R, lr, squares)
+        updates_before = _of_steps(torch.floor((steps_R - 1) / count), w)
+        share = (1 - spec.ema_momentum * (updates_before > 0).double()).to(w.dtype)
+        average.lerp_(w, share.expand_as(w))
+        if frequency is not None:
+            due = (updates_before + 1) % frequency == 0
+            w.copy_(torch.where(due, average, w))
+
+    return replace(optimizer, slots=slots, change=change, idle_decay=None, averages=True)
 
 
 Gradients = dict[str, Tensor]

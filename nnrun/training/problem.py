@@ -40,6 +40,18 @@ class Network(Protocol):
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
 
     @property
+    def place_squares(self) -> Mapping[str, str]:
+        """For the table of each embedding without a regularizer the name of another argument of `forward`.
+
+        It is of the table's shape, and of no influence; its gradient is the sum, over the places where a row
+        of the table stands in a batch, of the squares of the place's gradient.
+        """
+
+    @property
+    def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+
+    @property
     def sparse_kernels(self) -> Mapping[str, Port]:
         """The kernels that sparse rows of an input are multiplied with directly, and the input."""
 
@@ -254,6 +266,11 @@ class TrainingProblem:
         """The only head of a network with one output."""
         (head,) = self.heads.values()
         return head
+
+    @cached_property
+    def place_squares(self) -> Mapping[str, str]:
+        """The network's, where the optimizer uses them: limits hold for a table's gradient as a whole."""
+        return self.network.place_squares if self.optimizer.squares and self.clip is None else {}
 
     @property
     def device(self) -> torch.device:

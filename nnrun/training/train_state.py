@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nnrun.training.optimizers import Rate, Slots
+from nnrun.training.optimizers import Optimizer, Rate, Slots
 from nnrun.training.problem import LEARNING_RATE, TrainingProblem
 
 # Launching an operation takes longer than computing it on so few elements: such parameters share a group.
@@ -24,11 +24,13 @@ class ParameterGroup:
         shapes: name → shape of one replica's parameter.
         value: (R, *shape) of a single parameter; (R, n) of several, flattened and concatenated.
         slots: the optimizer's state, tensors of the shape of `value`.
+        optimizer: that updates them.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     value: Tensor
     slots: Slots
+    optimizer: Optimizer
 
     def views(self, whole: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Name and (R, *shape) part of `value`, or of one of the slots."""
@@ -95,6 +97,11 @@ class TrainState:
         """What a weights file holds: parameters and buffers."""
         return {**self.parameters, **self.buffers}
 
+    @property
+    def averaged_weights(self) -> Mapping[str, Tensor]:
+        """The same with the moving averages of the parameters, of an optimizer that keeps them."""
+        return {**{name: slots[-1] for name, slots in self.slots.items()}, **self.buffers}
+
     def update_buffers(self, new_buffers: Mapping[str, Tensor]) -> None:
         """Copy the new values that a training step's forward pass gave."""
         for name, value in new_buffers.items():
@@ -131,7 +138,9 @@ class TrainState:
         index = torch.tensor(list(replicas), device=self.steps_R.device)
         return TrainState(
             [
-                ParameterGroup(group.shapes, group.value[index], [slot[index] for slot in group.slots])
+                ParameterGroup(
+                    group.shapes, group.value[index], [slot[index] for slot in group.slots], group.optimizer
+                )
                 for group in self.groups
             ],
             self.steps_R[index],
@@ -164,9 +173,11 @@ def initial_state(
     copies = {name: value.to(problem.device, copy=True) for name, value in weights.items()}
     parameters = {name: value for name, value in copies.items() if name not in buffer_names}
     last_update = _deferred_rows(problem, parameters)
+    of_matrices = _of_matrices(problem)
     small = []
     if group_small_parameters and problem.optimizer.elementwise:
-        small = [n for n, v in parameters.items() if n not in last_update and v[0].numel() <= _SMALL]
+        own_way = {*last_update, *of_matrices, *problem.place_squares}
+        small = [n for n, v in parameters.items() if n not in own_way and v[0].numel() <= _SMALL]
     alone = [[name] for name in parameters if name not in small]
     groups = []
     for names in [*alone, small] if small else alone:
@@ -174,7 +185,8 @@ def initial_state(
         if len(names) > 1:
             value = torch.cat([parameters[name].flatten(1) for name in names], 1)
         shapes = {name: tuple(parameters[name].shape[1:]) for name in names}
-        groups.append(ParameterGroup(shapes, value, problem.optimizer.slots(value)))
+        optimizer = of_matrices.get(names[0], problem.optimizer)
+        groups.append(ParameterGroup(shapes, value, optimizer.slots(value), optimizer))
     return TrainState(
         groups,
         torch.zeros(len(next(iter(parameters.values()))), dtype=torch.float64, device=problem.device),
@@ -182,6 +194,17 @@ def initial_state(
         problem.per_replica,
         {name: value for name, value in copies.items() if name in buffer_names},
     )
+
+
+def _of_matrices(problem: TrainingProblem) -> dict[str, Optimizer]:
+    """The parameters that the optimizer has another rule for, which is for matrices, and that rule."""
+    of_matrix, found = problem.optimizer.of_matrix, {}
+    if of_matrix is not None:
+        for name, (kind, shape) in problem.network.matrices.items():
+            own = of_matrix(name, kind, shape)
+            if own is not None:
+                found[name] = own
+    return found
 
 
 def _deferred_rows(problem: TrainingProblem, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

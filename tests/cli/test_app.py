@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import app, main
+from nnrun.version import __version__
 
 SCRATCH = '''
 """A command."""
@@ -70,3 +71,8 @@ def test_a_clock_beyond_what_python_counts_is_told(
     monkeypatch.setattr("nnrun.cli.app._load", lambda name: beyond())
     assert main(["greet", "you"]) == 1
     assert capsys.readouterr().err.startswith("error: the clock of this machine shows a year after 2262, ")
+
+
+def test_the_version_is_the_same_however_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == main(["--version", "--help"]) == 0
+    assert capsys.readouterr().out == 2 * f"nnrun {__version__}\n"

@@ -17,11 +17,12 @@ from safetensors.numpy import load_file, save_file
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
-from nnrun.model.network import Network
+from nnrun.model.network import Network, RowShape, build_network
 from nnrun.model.rng import BatchRng
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.graph import Graph, GraphNode
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.native import unknown_in
@@ -281,6 +282,66 @@ def test_a_program_holds_the_layer(case: str) -> None:
     expected = network.forward(own, {INPUT: x[1:2]})[OUTPUT][0]
     for rows in (1, 3, ROWS):
         torch.testing.assert_close(program(x[1, :rows]), expected[:rows], rtol=1e-5, atol=1e-5)
+
+
+def many_headed() -> tuple[Network, dict[str, torch.Tensor]]:
+    """One network with an output for each case and for each merge, and rows for its two inputs."""
+    nodes: list[GraphNode] = []
+    outputs: dict[str, int] = {}
+
+    def add(chain: str, value: Any, *sources: int | str) -> int:
+        place = len(nodes)
+        layer = value if isinstance(value, schema.Component) else layer_of(value)
+        nodes.append(
+            GraphNode(f"{chain}.{place}", f"{chain}.{place}", (), layer, sources, ("",) * len(sources))
+        )
+        return place
+
+    def end(chain: str, last: int) -> None:
+        outputs[chain] = add(chain, {"dense": 2}, add(chain, "flatten", last))
+
+    for number, case in enumerate(CASES):
+        value = VARIANTS.get(case, {case: SAYS.get(case)})
+        (kind,) = value
+        takes = TAKES.get(kind, [4, 3] if case in VARIANTS else [6])
+        if kind == "embedding":
+            end(case, add(f"case{number}", value, "words"))
+        else:
+            first = add(f"case{number}", {"dense": int(np.prod(takes))}, "numbers")
+            end(case, add(f"case{number}", value, add(f"case{number}", {"reshape": takes}, first)))
+    for kind, merge in schema.components(schema.AnyMerge).items():
+        sides = [add(kind, {"dense": 4}, "numbers") for _ in range(2)]
+        end(kind, add(kind, merge(), *sides))
+    graph = Graph(("numbers", "words"), tuple(nodes), outputs)
+    network = build_network(graph, {"numbers": RowShape((3,)), "words": RowShape((7,), WORDS)})
+    words = np.random.default_rng(1).integers(0, WORDS, (ROWS, 7))
+    return network, {"numbers": inputs(ROWS, 3), "words": torch.from_numpy(words).float()}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_onnx_computes_every_layer_and_merge() -> None:
+    """Of one network, which is traced and written once; a layer that cannot be is named by the exception."""
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
+    network, rows = many_headed()
+    parameters = lively(network)
+    own = {name: value[1:2] for name, value in parameters.items()}
+    expected = network.forward(own, {port: x[None] for port, x in rows.items()})
+    weights = network.unstack(parameters, 1)
+    module = StandaloneNetwork(network, weights, named_inputs=True, named_outputs=True).eval()
+    dynamic = {port: {0: torch.export.Dim("rows", min=1)} for port in rows}
+    program = torch.export.export(module, (rows,), dynamic_shapes=(dynamic,))
+    written = torch.onnx.export(program, dynamo=True, verbose=False)
+    assert written is not None
+    session = onnxruntime.InferenceSession(written.model_proto.SerializeToString())
+    for count in (1, ROWS):
+        names = [taken.name for taken in session.get_inputs()]
+        given = {name: x[:count].numpy() for name, x in zip(names, rows.values(), strict=True)}
+        for port, found in zip(network.outputs, session.run(None, given), strict=True):
+            np.testing.assert_allclose(
+                found, expected[port][0, :count].numpy(), rtol=1e-5, atol=1e-5, err_msg=port
+            )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from nnrun.errors import SpecError
 from nnrun.spec.graph import Graph, graph_of
 from nnrun.spec.ports import OUTPUT
-from nnrun.spec.reading.load import LoadedSpec, load_spec_text
+from nnrun.spec.reading.load import LoadedSpec, load_spec, load_spec_text
 
 BASE = "optimizer: adam\ndataset: {npz: {path: small.npz}}\n"
 LOSS = "loss: mse\n"
@@ -266,6 +267,23 @@ layers:
 BOTH = "outputs: {price: {loss: mse, loss_weight: 0.1}, dear: {loss: binary_crossentropy}}\n"
 
 WRONG_PORTS = {
+    "stratified by no output": (
+        PORTS + BOTH + "validation: {kfold: {k: 3, stratify: true}}",
+        "validation.kfold.stratify: rows are stratified by the classes of one output: write stratify: dear",
+    ),
+    "stratified by an unknown output": (
+        PORTS + BOTH + "validation: {holdout: {fraction: 0.2, stratify: deer}}",
+        "validation.holdout.stratify: there is no output 'deer'; did you mean 'dear'?",
+    ),
+    "stratified by a number": (
+        PORTS + BOTH + "validation: {kfold: {k: 3, stratify: price}}",
+        "validation.kfold.stratify: only classes can be stratified, and the output 'price' is a number by "
+        "its loss, mse; write stratify: dear",
+    ),
+    "stratified by a name without outputs": (
+        "layers: [dense: 1]\nvalidation: {kfold: {k: 3, stratify: dear}}\n" + LOSS,
+        "validation.kfold.stratify: 'dear' would be one of several `outputs`, and there are none; write true",
+    ),
     "an input that nothing takes": (
         "inputs: {a: {}, b: {}}\nlayers: {out: [from: a, dense: 1]}\n" + LOSS,
         "inputs.b: nothing takes the input 'b'; take it, or remove it",
@@ -367,10 +385,82 @@ def test_wrong_inputs_and_outputs_are_told_at_their_place(case: str) -> None:
     assert any(problem.startswith(expected) for problem in found), found
 
 
+def test_rules_look_at_the_output_that_they_are_asked_about() -> None:
+    """Where the first output ends otherwise than dense, the second one's layer is not taken for its own."""
+    text = """
+layers:
+  first: [dense: 4, dropout: 0.5]
+  second: [dense: 4, dense: {units: 3, activation: softmax}]
+  read: [dense: 4, dense: {units: 3, activation: softmax}]
+outputs:
+  first: {loss: binary_crossentropy}
+  second: {loss: categorical_crossentropy}
+  read: {loss: ctc}
+"""
+    assert problems(text) == [
+        "layers.first[1].dropout: the last layer is dropout: it would drop predictions; end the layers with "
+        "a dense layer",
+        "layers.read[1].dense.activation: ctc takes the values before any activation, and the last layer has "
+        "softmax; leave it out",
+    ]
+
+
+def test_shapes_of_named_inputs_are_those_of_their_arrays(tmp_path: Path) -> None:
+    tokens = np.empty(4, object)
+    tokens[:] = [[1], [1, 2], [3], [4]]
+    images = np.zeros((4, 8, 8), np.uint8)
+    arrays = {"size": np.zeros((4, 3)), "one": np.zeros(4), "pixels": images, "words": tokens}
+    np.savez(tmp_path / "data.npz", **{f"{name}_train": array for name, array in arrays.items()})
+    text = f"""
+optimizer: adam
+dataset: {{npz: {{path: {tmp_path / "data.npz"}}}}}
+inputs:
+  size: {{}}
+  one: {{preprocessing: multi_hot}}
+  seen: {{array: pixels}}
+  words: {{preprocessing: {{multi_hot: 5}}}}
+layers:
+  wide: [add: [size, words], dense: 4]
+  seen_too: [from: seen, conv2d: {{filters: 4, kernel_size: 3}}, flatten]
+  out: [concatenate: [wide, seen_too, one], dense: 1]
+loss: mse
+"""
+    (tmp_path / "g.yaml").write_text(text)
+    with pytest.raises(SpecError) as raised:
+        load_spec(tmp_path / "g.yaml")
+    found = {problem.path: problem.message for problem in raised.value.problems}
+    assert "size gives (3), words gives (5)" in found["layers.wide[0].add"]
+    assert found["layers.seen_too[1].conv2d"].startswith(
+        "conv2d needs (height, width, channels) per row; seen"
+    )
+    assert found["inputs.one.preprocessing[0].multi_hot"].startswith(
+        "multi_hot is for lists of word indices, and data.npz"
+    )
+    assert len(found) == 3, found
+
+
+def test_pad_and_masks_are_of_one_input() -> None:
+    text = """
+inputs: {a: {preprocessing: {pad: {value: 1}}}, b: {preprocessing: pad}}
+layers:
+  left: [from: a, embedding: 4, global_average_pooling]
+  right: [from: b, embedding: {output_dim: 4, mask_zero: true}, global_average_pooling]
+  out: [concatenate: [left, right], dense: 1]
+loss: mse
+"""
+    assert load(text).spec.inputs.keys() == {"a", "b"}
+    assert problems(text.replace("embedding: 4", "embedding: {output_dim: 4, mask_zero: true}")) == [
+        "layers.left[1].embedding.mask_zero: mask_zero masks word index 0, and pad fills with 1; leave out "
+        "pad's value, which is 0 then, or mask_zero"
+    ]
+
+
 def test_a_loss_that_may_drown_another_is_told() -> None:
     loaded = load(PORTS + BOTH.replace(", loss_weight: 0.1", ""))
     assert [(p.path, p.severity) for p in loaded.warnings] == [("outputs.price.loss", "warning")]
     assert load(PORTS + BOTH.replace("loss_weight: 0.1", "preprocessing: standardize")).warnings == ()
+    # Errors in percent, or of logarithms, are of no unit.
+    assert load(PORTS + BOTH.replace("loss: mse, loss_weight: 0.1", "loss: mape")).warnings == ()
 
 
 def test_set_reaches_into_chains_and_outputs() -> None:

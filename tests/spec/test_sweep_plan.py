@@ -188,8 +188,10 @@ def test_of_tpe_every_value_and_both_ends_are_checked(folder: Path) -> None:
 
 def test_warnings_of_trials_are_found_once(folder: Path) -> None:
     path = write(folder, {"over": {UNITS: [4, 32], "epochs": [1, 2, 3]}})
-    assert [(problem.path, problem.severity) for problem in check_sweep(path)] == [(UNITS, "warning")]
-    assert check_sweep(write(folder)) == ()
+    assert [(problem.path, problem.severity) for problem in check_sweep(path).warnings] == [
+        (UNITS, "warning")
+    ]
+    assert check_sweep(write(folder)).warnings == ()
 
 
 @pytest.mark.parametrize(

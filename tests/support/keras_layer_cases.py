@@ -118,8 +118,6 @@ LAYER_CASES = (
         },
         features=0,
         shapes={"0.weight": (20, 4), "2.weight": (1, 4), "2.bias": (1,)},
-        # On TensorFlow Keras's Adam squares the gradients of a word's places one by one, and not their sum.
-        backend="jax",
     ),
     Case(
         "embedding_padded_behind",

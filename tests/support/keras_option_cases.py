@@ -147,4 +147,82 @@ OPTION_CASES = (
         features=0,
         shapes={"0.weight": (20, 4), "2.weight": (1, 4), "2.bias": (1,)},
     ),
+    # Attention without biases: that of the keys changes nothing, so its gradient is the rounding of others.
+    Case(
+        "muon",
+        "one number",
+        [
+            {"reshape": [5, 3]},
+            {"gru": {"units": 4, "return_sequences": True}},
+            {"multi_head_attention": {"num_heads": 2, "key_dim": 3, "use_bias": False}},
+            "flatten",
+            dense(6, "tanh"),
+            dense(1),
+        ],
+        NUMBER
+        | {
+            "optimizer": {"muon": {"learning_rate": 0.02, "exclude_layers": [5], "adam_lr_ratio": 0.5}},
+            "batch_size": 9,
+        },
+        features=15,
+        shapes={
+            "1.weight_ih": (12, 3),
+            "1.weight_hh": (12, 4),
+            "1.bias": (2, 12),
+            **{f"2.{part}_weight": (6, 4) for part in ("query", "key", "value")},
+            "2.output_weight": (4, 6),
+            "4.weight": (6, 20),
+            "4.bias": (6,),
+            "5.weight": (1, 6),
+            "5.bias": (1,),
+        },
+    ),
+    Case(
+        "muon_as_in_its_paper",
+        "noise",
+        [dense(5, "tanh"), dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": {"muon": {"learning_rate": 0.05, "nesterov": False, "rms_rate": None}},
+            "batch_size": 7,
+        },
+    ),
+    # Validated are the weights, kept is their average.
+    Case(
+        "use_ema",
+        "one number",
+        [dense(8, "tanh"), "batch_normalization", dense(1)],
+        NUMBER
+        | {
+            "optimizer": {"adam": {"learning_rate": 0.02, "use_ema": True, "ema_momentum": 0.9}},
+            "validation": {"holdout": {"first": 10}},
+            "batch_size": 9,
+        },
+        shapes={
+            "0.weight": (8, 6),
+            "0.bias": (8,),
+            **{f"1.{name}": (8,) for name in ("weight", "bias", "running_mean", "running_var")},
+            "2.weight": (1, 8),
+            "2.bias": (1,),
+        },
+    ),
+    Case(
+        "use_ema_overwriting_under_a_constraint",
+        "one number",
+        [dense(8, "tanh", kernel_constraint={"max_norm": 0.5}), dense(1)],
+        NUMBER
+        | {
+            "optimizer": {
+                "sgd": {
+                    "learning_rate": 0.05,
+                    "momentum": 0.9,
+                    "use_ema": True,
+                    "ema_momentum": 0.7,
+                    "ema_overwrite_frequency": 4,
+                }
+            },
+            "validation": {"holdout": {"first": 10}},
+            "batch_size": 9,
+        },
+    ),
 )

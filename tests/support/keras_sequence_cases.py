@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.support.keras_cases import STEPS, Case, dense
 from tests.support.keras_layer_cases import NUMBER
 
@@ -187,4 +189,32 @@ SEQUENCE_CASES = (
             "2.bias": (3,),
         },
     ),
+)
+
+# On TensorFlow optimizers square the gradients of a word's places one by one, and not their sum.
+EMBEDDING_OPTIMIZERS: dict[str, Any] = {
+    "rmsprop": {"rmsprop": 0.02},
+    "adamw": {"adamw": 0.02},
+    "adagrad": {"adagrad": 0.1},
+    "nadam": {"nadam": 0.02},
+    "adadelta": {"adadelta": 1.0},
+    "lamb": {"lamb": 0.02},
+    "ftrl": {"ftrl": 0.1},
+    "accumulating": {"adam": {"learning_rate": 0.02, "gradient_accumulation_steps": 2}},
+}
+EMBEDDING_CASES = tuple(
+    Case(
+        f"embedding_under_{name}",
+        "noise",
+        [{"embedding": 4}, "global_average_pooling", dense(1, "sigmoid")],
+        {
+            "loss": "binary_crossentropy",
+            "optimizer": optimizer,
+            "batch_size": 7,
+            "preprocessing": {"inputs": {"pad": 6}},
+        },
+        features=0,
+        shapes={"0.weight": (20, 4), "2.weight": (1, 4), "2.bias": (1,)},
+    )
+    for name, optimizer in EMBEDDING_OPTIMIZERS.items()
 )

@@ -180,6 +180,45 @@ OPTIMIZER_CASES = (
             "beta": 0.3,
         },
     ),
+    OptimizerCase("muon", "Muon"),
+    OptimizerCase("muon", "Muon", {"learning_rate": 0.02, "nesterov": False, "rms_rate": None}),
+    OptimizerCase(
+        "muon",
+        "Muon",
+        {
+            "learning_rate": 0.05,
+            "momentum": 0.6,
+            "ns_steps": 3,
+            "weight_decay": 0.1,
+            "muon_a": 2.0,
+            "muon_b": -1.5,
+            "muon_c": 0.5,
+            "gradient_accumulation_steps": 2,
+        },
+    ),
+    OptimizerCase("adam", "Adam", {"learning_rate": 0.05, "use_ema": True, "ema_momentum": 0.7}),
+    OptimizerCase(
+        "sgd",
+        "SGD",
+        {
+            "learning_rate": 0.05,
+            "momentum": 0.5,
+            "use_ema": True,
+            "ema_momentum": 0.6,
+            "ema_overwrite_frequency": 3,
+        },
+    ),
+    OptimizerCase(
+        "rmsprop",
+        "RMSprop",
+        {
+            "learning_rate": 0.05,
+            "gradient_accumulation_steps": 2,
+            "use_ema": True,
+            "ema_momentum": 0.8,
+            "ema_overwrite_frequency": 2,
+        },
+    ),
 )
 
 

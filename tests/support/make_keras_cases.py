@@ -60,6 +60,11 @@ OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
     "adamw": keras.optimizers.AdamW,
     "adagrad": keras.optimizers.Adagrad,
+    "nadam": keras.optimizers.Nadam,
+    "adadelta": keras.optimizers.Adadelta,
+    "lamb": keras.optimizers.Lamb,
+    "ftrl": keras.optimizers.Ftrl,
+    "muon": keras.optimizers.Muon,
 }
 LOSSES = {
     "binary_crossentropy": keras.losses.BinaryCrossentropy,
@@ -344,6 +349,9 @@ def train(
         x_NF = pad(spec, x_NF)
     model = build_model(spec["layers"], x_NF.shape[1], words)
     set_weights(model, weights)
+    if places := optimizer_params.get("exclude_layers"):
+        names = [f"(^|/){model.layers[place].name}/" for place in places]
+        optimizer_params = {**optimizer_params, "exclude_layers": names}
     model.compile(
         loss=LOSSES[loss](**loss_params),
         optimizer=OPTIMIZERS[optimizer](**optimizer_params, **clipping(spec)),

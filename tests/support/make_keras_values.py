@@ -67,6 +67,7 @@ def optimizers() -> dict[str, Any]:
         optimizer, variable = getattr(keras.optimizers, case.keras)(**case.parameters), keras.Variable(start)
         for gradient in gradients:
             optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        optimizer.finalize_variable_values([variable])
         found[case.name] = rounded(np.asarray(variable.value))
     return found
 

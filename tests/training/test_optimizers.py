@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnrun.spec import schema
-from nnrun.training.optimizers import OPTIMIZERS, Slots, build_clip, build_optimizer
+from nnrun.training.optimizers import OPTIMIZERS, Optimizer, Slots, build_clip, build_optimizer
 from tests.support.example_tables import line_for
 from tests.support.keras_values import OPTIMIZER_CASES, OptimizerCase, keras_values
 
@@ -45,6 +45,7 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "adam": [{}, {"amsgrad": True}, {"beta_1": 0.0, "beta_2": 0.5, "epsilon": 0.1}],
     "adamw": [{}, {"weight_decay": 0.0}, {"weight_decay": 0.5, "amsgrad": True, "learning_rate": 0.1}],
     "adagrad": [{}, {"initial_accumulator_value": 0.0, "epsilon": 0.1}],
+    "lion": [{}, {"use_ema": True, "ema_momentum": 0.5}],
 }
 SPECS = [
     pytest.param(example(kind).model_copy(update=change), id=f"{kind} {change}" if change else kind)
@@ -57,21 +58,36 @@ def numbers(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
 
 
+def optimizer_of(spec: schema.Component, matrix: tuple[int, ...] | None = None) -> Optimizer:
+    """What updates a dense layer's parameter, which is a matrix of this shape in Keras, or none."""
+    optimizer = build_optimizer(spec)
+    own = None
+    if matrix is not None and optimizer.of_matrix is not None:
+        own = optimizer.of_matrix("0.weight", "dense", matrix)
+    return own or optimizer
+
+
 def follow(
     spec: schema.Component,
     start: torch.Tensor,
     gradients: list[torch.Tensor],
     steps: list[float] | None = None,
+    matrix: tuple[int, ...] | None = None,
+    *,
+    ended: bool = False,
 ) -> torch.Tensor:
-    """Where (R, ...) parameters go along these gradients; `steps` were made before, by each replica."""
-    optimizer = build_optimizer(spec)
+    """Where (R, ...) parameters go along these gradients; `steps` were made before, by each replica.
+
+    With `ended` what the training ends with, which may be their average.
+    """
+    optimizer = optimizer_of(spec, matrix)
     w = start.clone()
     slots = optimizer.slots(w)
     steps_R = torch.tensor(steps or [0.0] * len(w), dtype=torch.float64)
     for gradient in gradients:
         steps_R += 1
         optimizer.update(w, gradient.clone(), slots, steps_R)
-    return w
+    return slots[-1] if ended and optimizer.averages else w
 
 
 # --- the contract ------------------------------------------------------------------------------------------
@@ -292,6 +308,36 @@ def keras_lamb(spec: schema.Lamb, w: np.ndarray, gradients: Arrays, steps: float
     return w
 
 
+def keras_muon(spec: schema.Muon, w: np.ndarray, gradients: Arrays, steps: float) -> np.ndarray:
+    """Of what is no matrix."""
+    adam = schema.AdamW(
+        learning_rate=spec.learning_rate * spec.adam_lr_ratio,
+        beta_1=spec.adam_beta_1,
+        beta_2=spec.adam_beta_2,
+        epsilon=spec.epsilon,
+        # It decays by the learning rate alone.
+        weight_decay=spec.adam_weight_decay / spec.adam_lr_ratio,
+    )
+    return keras_adam(adam, w, gradients, steps)
+
+
+def keras_muon_of_a_matrix(spec: schema.Muon, w: np.ndarray, gradients: Arrays) -> np.ndarray:
+    m = np.zeros_like(w)
+    for g in gradients:
+        w = w - w * spec.weight_decay * spec.learning_rate
+        m = spec.momentum * m + g
+        x = g + spec.momentum * m if spec.nesterov else m
+        if len(w) > len(w.T):
+            x = x.T
+        x = x / (np.linalg.norm(x) + 1e-7)
+        for _ in range(spec.ns_steps):
+            a = x @ x.T
+            x = spec.muon_a * x + (spec.muon_b * a + spec.muon_c * a @ a) @ x
+        update = spec.learning_rate * (x.T if len(w) > len(w.T) else x)
+        w = w - update * (1 if spec.rms_rate is None else np.sqrt(max(w.shape)) * spec.rms_rate)
+    return w
+
+
 def keras_ftrl(spec: schema.Ftrl, w: np.ndarray, gradients: Arrays) -> np.ndarray:
     accum, linear = np.full_like(w, spec.initial_accumulator_value), np.zeros_like(w)
     l1, power = spec.l1_regularization_strength, -spec.learning_rate_power
@@ -318,6 +364,7 @@ RULES: Mapping[str, Callable[[Any, np.ndarray, Arrays, float], np.ndarray]] = {
     "lion": lambda spec, w, gradients, steps: keras_lion(spec, w, gradients),
     "lamb": keras_lamb,
     "ftrl": lambda spec, w, gradients, steps: keras_ftrl(spec, w, gradients),
+    "muon": keras_muon,
 }
 PARAMETERS: Mapping[str, st.SearchStrategy[Any]] = {
     "learning_rate": st.floats(1e-4, 0.5),
@@ -337,6 +384,20 @@ PARAMETERS: Mapping[str, st.SearchStrategy[Any]] = {
     "l2_regularization_strength": st.floats(0.0, 0.5),
     "l2_shrinkage_regularization_strength": st.floats(0.0, 0.5),
     "beta": st.floats(0.0, 1.0),
+    "use_ema": st.just(False),
+    "ema_momentum": st.just(0.99),
+    "ema_overwrite_frequency": st.none(),
+    "adam_beta_1": st.floats(0.01, 0.99),
+    "adam_beta_2": st.floats(0.01, 0.9999),
+    "adam_weight_decay": st.floats(0.001, 0.5),
+    "adam_lr_ratio": st.floats(0.1, 2.0),
+    "exclude_layers": st.just([]),
+    "exclude_embeddings": st.booleans(),
+    "muon_a": st.floats(0.5, 2.0),
+    "muon_b": st.floats(-1.5, 0.0),
+    "muon_c": st.floats(0.0, 0.5),
+    "ns_steps": st.integers(0, 3),  # such coefficients may lead far from 1
+    "rms_rate": st.none() | st.floats(0.01, 1.0),
 }
 
 
@@ -366,10 +427,91 @@ def test_the_rule_is_keras_s(kind: str, data: st.DataObject, seed: int, steps: l
         np.testing.assert_allclose(found[r].numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
+@settings(max_examples=50)
+@given(
+    data=st.data(),
+    seed=st.integers(0, 2**32),
+    replicas=st.integers(1, 3),
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+)
+def test_muon_moves_matrices_as_keras_does(
+    data: st.DataObject, seed: int, replicas: int, shape: tuple[int, int]
+) -> None:
+    """Also where the array has another shape here, as attention's biases do."""
+    fields = schema.Muon.model_fields
+    spec = schema.Muon.model_validate({name: data.draw(PARAMETERS[name], name) for name in fields})
+    start = numbers(replicas, *shape, seed=seed)
+    gradients = [numbers(replicas, *shape, seed=seed + i) for i in range(1, 4)]
+    found = follow(spec, start, gradients, matrix=shape)
+    flat = [g.view(replicas, 1, -1) for g in gradients]
+    found_flat = follow(spec, start.view(replicas, 1, -1), flat, matrix=shape)
+    for r in range(replicas):
+        expected = keras_muon_of_a_matrix(spec, start[r].numpy(), [g[r].numpy() for g in gradients])
+        np.testing.assert_allclose(found[r].numpy(), expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(found_flat[r].numpy().reshape(shape), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_muon_s_step_has_singular_values_near_1(dtype: torch.dtype) -> None:
+    """About 0.7 to 1.2, as of Muon's authors' coefficients, whatever the size of the gradient."""
+    spec = schema.Muon(learning_rate=1.0, weight_decay=0.0, rms_rate=None)
+    for size in (1e-3, 1.0, 1e4):
+        start, gradient = torch.zeros(REPLICAS, 6, 4, dtype=dtype), size * numbers(REPLICAS, 6, 4).to(dtype)
+        moved = follow(spec, start, [gradient], matrix=(6, 4))
+        values = torch.linalg.svdvals(moved)
+        assert values.min() > 0.6
+        assert values.max() < 1.3
+
+
+def test_muon_leaves_what_it_is_told_to_adam() -> None:
+    spec = schema.Muon(exclude_layers=[1, "words"])
+    of_matrix = build_optimizer(spec).of_matrix
+    assert of_matrix is not None
+    for name, kind in [("1.weight", "dense"), ("words.3.weight", "dense"), ("0.weight", "embedding")]:
+        assert of_matrix(name, kind, (4, 3)) is None
+    for name in ("0.weight", "10.weight", "words_too.1.weight"):
+        assert of_matrix(name, "dense", (4, 3)) is not None
+    of_matrix = build_optimizer(schema.Muon(exclude_embeddings=False)).of_matrix
+    assert of_matrix is not None
+    assert of_matrix("0.weight", "embedding", (4, 3)) is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frequency", [None, 3])
+@pytest.mark.parametrize("accumulated", [None, 2])
+def test_averages_follow_the_parameter(kind: str, frequency: int | None, accumulated: int | None) -> None:
+    """Each replica's from its own first update on; the third update puts them in the parameter's place."""
+    plain = example(kind).model_copy(
+        update={"learning_rate": 0.1, "gradient_accumulation_steps": accumulated}
+    )
+    options = {"use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": frequency}
+    optimizer, averaging = build_optimizer(plain), build_optimizer(plain.model_copy(update=options))
+    assert averaging.idle_decay is None
+    w, average = numbers(REPLICAS, 4, 2), torch.zeros(REPLICAS, 4, 2, dtype=torch.float64)
+    found, steps_R = w.clone(), torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)
+    slots, found_slots = optimizer.slots(w), averaging.slots(w)
+    for seed in range(2, 10):
+        gradient = numbers(REPLICAS, 4, 2, seed=seed)
+        steps_R += 1
+        optimizer.update(w, gradient, slots, steps_R)
+        averaging.update(found, gradient, found_slots, steps_R)
+        for r in range(REPLICAS):
+            updates = (int(steps_R[r]) - 1) // (accumulated or 1)
+            average[r] = w[r] if updates == 0 else 0.7 * average[r] + 0.3 * w[r]
+            if frequency is not None and (updates + 1) % frequency == 0:
+                w[r] = average[r]
+        torch.testing.assert_close(found, w, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found_slots[-1], average, rtol=1e-9, atol=1e-12)
+
+
+DECAY_OF = {"muon": "adam_weight_decay"}  # of what is no matrix
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_weight_decay_comes_before_the_update(kind: str) -> None:
-    plain = example(kind).model_copy(update={"weight_decay": 0.0, "learning_rate": 0.1})
-    decaying = plain.model_copy(update={"weight_decay": 0.3})
+    decay = DECAY_OF.get(kind, "weight_decay")
+    plain = example(kind).model_copy(update={decay: 0.0, "learning_rate": 0.1})
+    decaying = plain.model_copy(update={decay: 0.3})
     start, gradient = numbers(REPLICAS, 4, 2), numbers(REPLICAS, 4, 2, seed=2)
     expected = follow(plain, start * (1 - 0.1 * 0.3), [gradient])
     torch.testing.assert_close(follow(decaying, start, [gradient]), expected, rtol=1e-12, atol=1e-14)
@@ -399,7 +541,8 @@ def test_accumulated_gradients_are_one_update_by_their_mean(kind: str) -> None:
 def test_the_way_is_the_one_that_keras_went(case: OptimizerCase) -> None:
     spec = KINDS[case.kind].model_validate(case.parameters)
     start, gradients = case.arrays()
-    found = follow(spec, torch.from_numpy(start)[None], [torch.from_numpy(g)[None] for g in gradients])
+    stacked = [torch.from_numpy(g)[None] for g in gradients]
+    found = follow(spec, torch.from_numpy(start)[None], stacked, matrix=start.shape, ended=True)
     np.testing.assert_allclose(found[0].numpy(), keras_values("optimizers")[case.name], rtol=2e-5, atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
 from nnrun.data.table import CategoryColumn, NumberColumn, as_categories, category_column
 from nnrun.data.value_names import TRUTH, number_name
-from nnrun.errors import DataError
+from nnrun.errors import DataError, printable
 from nnrun.spec.schema import Task
 from nnrun.spec.wording import listing, quoted
 
@@ -67,6 +68,9 @@ def targets_of(
     Raises:
         DataError: a target is missing, is no target, or is the same in every row; names the row.
     """
+    if len(names) > 1:  # before anything else, since targets of classes are written otherwise
+        for name in names:
+            _number_of_several(file, name, names)
     present = _present(file, names) if may_lack else None
     for name in names:
         if not may_lack:
@@ -74,7 +78,7 @@ def targets_of(
         if constant_is_wrong:
             _refuse_constant(file, name)
     if len(names) > 1:
-        columns_NK = np.column_stack([_number_of_several(file, name) for name in names])
+        columns_NK = np.column_stack([_number_of_several(file, name, names) for name in names])
         values = repeated(columns_NK, present)
         return Targets(
             values, None if np.array_equal(values, np.round(values)) else "regression", None, present
@@ -143,13 +147,19 @@ def _classes(
     return Targets(labels, "binary" if len(names) == 2 else "multiclass", names)
 
 
-def _number_of_several(file: ReadTable, name: str) -> Array:
+def _number_of_several(file: ReadTable, name: str, names: Sequence[str]) -> Array:
     column = file.columns[name].column
     if isinstance(column, NumberColumn):
         return column.values.astype(np.float64)
     if isinstance(column, CategoryColumn) and set(column.levels) <= set(TRUTH):
         return np.array([TRUTH.index(level) for level in column.levels], np.float64)[column.codes]
-    refuse_wrong(file, name, "several targets must all be numbers")
+    options = " ".join(f"--target {shlex.quote(printable(each))}" for each in names)
+    refuse_wrong(
+        file,
+        name,
+        "the targets of one output must all be numbers. Give each target an output of its own (`outputs`), "
+        f"as `nnrun init {shlex.quote(printable(file.name))} {options}` writes it",
+    )
     raise AssertionError("a column that is no numbers was refused")
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Dataset, Samples, SourceFile, TargetFacts
+from nnrun.data.dataset import Dataset, Samples, SourceFile, TargetFacts, strata
 from nnrun.data.files.missing_marks import marks_sentence, missing_marks
 from nnrun.data.files.open_file import refuse_what_is_no_file, sha256_of
 from nnrun.data.files.read_table import ReadTable, read_table
@@ -195,13 +195,14 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         test, record = _test_file(source, Path(spec.test.path), file, targets, of_outputs)
         records.append(record)
     elif spec.test is not None:
-        is_test = _is_test(file, spec.test, chosen, targets, everything.groups)
+        by = of_outputs[spec.test.stratify] if isinstance(spec.test.stratify, str) else targets
+        is_test = _is_test(file, spec.test, chosen, by, everything.groups)
         train_rows, test_rows = chosen[~is_test], chosen[is_test]
         _refuse_one_sided(file, spec.test, train_rows, test_rows)
-        for column, own in [(context.outputs[port][0], own) for port, own in of_outputs.items()] or [
-            (spec.target[0], targets)
-        ]:
-            _refuse_untrained_class(file, column, own, train_rows, test_rows)
+        for port, own in of_outputs.items():
+            _refuse_untrained_class(file, context.outputs[port][0], own, train_rows, test_rows, port)
+        if not of_outputs:
+            _refuse_untrained_class(file, spec.target[0], targets, train_rows, test_rows)
         test = everything.take(test_rows)
     train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
     if train.weights is not None and not train.weights.any():
@@ -490,6 +491,8 @@ def _is_test(
     if test.fraction is None:
         return _rows_with_value(file, test)[chosen]
     classes = targets.values[chosen] if targets.task != "regression" else None
+    if classes is not None and targets.present is not None:
+        classes = strata(classes, targets.present[chosen], 2)
     own_groups = None if groups is None else groups[chosen]
     is_test = np.zeros(len(chosen), bool)
     is_test[rows_of_fraction(test, len(chosen), classes, own_groups, file.name)] = True
@@ -532,7 +535,9 @@ def _refuse_one_sided(file: ReadTable, test: schema.TestRows, train: Rows, held:
     raise DataError(f"{file.name}: column {name} is {test.value!r} in no row, so the test set is empty.{has}")
 
 
-def _refuse_untrained_class(file: ReadTable, name: str, targets: Targets, train: Rows, held: Rows) -> None:
+def _refuse_untrained_class(
+    file: ReadTable, name: str, targets: Targets, train: Rows, held: Rows, stratify: str = "true"
+) -> None:
     if targets.class_names is None:
         return
     if targets.present is not None:
@@ -545,7 +550,8 @@ def _refuse_untrained_class(file: ReadTable, name: str, targets: Targets, train:
         raise DataError(
             f"{file.at(row, name)}: only test rows have the class "
             f"{quoted(targets.class_names[int(targets.values[row])])}, so no network can learn it. "
-            "Choose the test rows differently (stratify: true draws some of each class), or remove the class."
+            f"Choose the test rows differently (stratify: {stratify} draws some of each class), or remove "
+            "the class."
         )
 
 

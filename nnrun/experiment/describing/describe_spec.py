@@ -27,7 +27,7 @@ from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.npz_header import facts_with_header
-from nnrun.spec.ports import INPUT, has_ports
+from nnrun.spec.ports import has_ports, input_views
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
@@ -137,31 +137,38 @@ def custom_code_that_shapes(spec: schema.ExperimentSpec) -> str:
 
 def _modules_that_shape(spec: schema.ExperimentSpec) -> list[str]:
     """The modules of the custom code that decides what shape the rows and the layers have."""
-    parts = [*spec.preprocessing.inputs, *(layer for _, layer in all_layers(spec))]
+    steps = [step for view in input_views(spec).values() for step in view.preprocessing.inputs]
+    parts = [*steps, *(layer for _, layer in all_layers(spec))]
     return list(dict.fromkeys(module_of(part) for part in parts if isinstance(part, schema.Custom)))
 
 
 def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
     """The network of a spec; None where only the data could tell the shape of a row."""
-    facts = facts_with_header(spec.dataset)
-    graph, row = graph_of(spec), row_shapes(spec, facts).get(INPUT, (None,))
-    words = facts.num_words
-    for first in (graph.layers[index] for index in graph.takers.get(graph.inputs[0], ())):
-        if isinstance(first, schema.Embedding):
-            words = first.input_dim or words
-            row = (None,) if words is None else row
-    steps = any(isinstance(step, schema.Custom) for step in spec.preprocessing.inputs)
-    if steps or not all(map(is_allowed, _modules_that_shape(spec))):
-        row = (None,)
-    known = tuple(size for size in row if size is not None)
-    return build_network(graph, {INPUT: RowShape(known, words)}) if len(known) == len(row) else None
+    if not all(map(is_allowed, _modules_that_shape(spec))):
+        return None
+    facts, graph = facts_with_header(spec), graph_of(spec)
+    shapes, rows = row_shapes(spec, facts), {}
+    for port, view in input_views(spec).items():
+        words = (facts.of_input(port) if spec.inputs else facts).num_words
+        takers = [graph.layers[index] for index in graph.takers.get(port, ())]
+        embeddings = [layer for layer in takers if isinstance(layer, schema.Embedding)]
+        for embedding in embeddings:
+            words = embedding.input_dim or words
+        row = shapes.get(port, (None,))
+        known = tuple(size for size in row if size is not None)
+        steps = any(isinstance(step, schema.Custom) for step in view.preprocessing.inputs)
+        if steps or len(known) < len(row) or (embeddings and words is None):
+            return None
+        rows[port] = RowShape(known, words)
+    return build_network(graph, rows)
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
     network = network_without_data(spec)
+    shapes = [] if network is None else list(network.inputs.values())
     return Description(
-        features=None if network is None else math.prod(network.inputs[INPUT]),
-        row_shape=None if network is None else _with_axes(network.inputs[INPUT]),
+        features=None if network is None else sum(map(math.prod, shapes)),
+        row_shape=None if network is None or spec.inputs else _with_axes(shapes[0]),
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
@@ -169,7 +176,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
         kind=selection.member_type(spec),
         train_rows=None,
         validation_rows=None,
-        test_rows=facts_with_header(spec.dataset).test_rows,
+        test_rows=facts_with_header(spec).test_rows,
         missing=missing,
     )
 

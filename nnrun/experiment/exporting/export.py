@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from nnrun.atomic_files import replace_file
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
-from nnrun.data.preprocess import FittedColumn
+from nnrun.data.preprocess import FittedColumn, FittedInputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.experiment.exporting.export_formats import (
@@ -22,10 +23,10 @@ from nnrun.experiment.exporting.export_formats import (
     Format,
     FormatName,
     metadata_of,
-    refuse_steps_without_program,
+    predictions_of,
     require_onnx,
-    rows_of,
 )
+from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
     Access,
@@ -37,12 +38,11 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder
-from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import refuse_ports
-from nnrun.spec.wording import listing
+from nnrun.spec.ports import Port, output_views
+from nnrun.spec.wording import listing, quoted
 from nnrun.version import __version__
 
 TOLERANCE = 1e-5
@@ -56,6 +56,38 @@ _MOST_NUMBERS = 1 << 24  # of the rows to compare on: multi-hot rows are wide
 
 
 @dataclass(frozen=True)
+class ExportedInput:
+    """What a program takes.
+
+    Attributes:
+        features: F, the numbers of a row.
+        row_shape: its shape, where it has more axes.
+        dtype: the type of the rows; None for a file that is no program.
+        rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
+        columns: the names of raw features of a table, in order.
+    """
+
+    features: int
+    row_shape: tuple[int, ...]
+    dtype: str | None
+    rows_of: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportedOutput:
+    """What a program gives.
+
+    Attributes:
+        outputs: K.
+        meaning: what the outputs mean.
+    """
+
+    outputs: int
+    meaning: OutputDecoder
+
+
+@dataclass(frozen=True)
 class Exported:
     """A file that was written and compared.
 
@@ -65,13 +97,9 @@ class Exported:
         run: the run.
         member: which of its networks, as its folder is named; None where there is one.
         weights: of which epoch they are.
-        features: F, the numbers of a row that a program takes.
-        row_shape: its shape, where it has more axes.
-        dtype: the type of the rows that a program takes; None for a file that is none.
-        rows_of: what a row is: `features`, raw ones; or `multi_hot`, `pad` or `prepared`, made outside.
-        columns: the names of raw features of a table, in order.
-        outputs: K.
-        meaning: what the outputs mean.
+        inputs: what a program takes, by the names that inputs have in the file.
+        outputs: what it gives, likewise.
+        named_inputs, named_outputs: whether the spec gave them these names.
         rows: how many rows were compared.
         rows_from: `training` rows, or `generated` ones.
         difference: the largest one between the file's predictions and the run's.
@@ -82,13 +110,10 @@ class Exported:
     run: RunDirectory
     member: str | None
     weights: UsedWeights
-    features: int
-    row_shape: tuple[int, ...]
-    dtype: str | None
-    rows_of: str
-    columns: tuple[str, ...]
-    outputs: int
-    meaning: OutputDecoder
+    inputs: Mapping[str, ExportedInput]
+    outputs: Mapping[str, ExportedOutput]
+    named_inputs: bool
+    named_outputs: bool
     rows: int
     rows_from: str
     difference: float
@@ -122,39 +147,47 @@ def export_run(
         require_onnx()
     network, used = _one_network(run, access)
     spec = load_spec_of_networks(run, access.data_dir)
-    refuse_ports(spec, run.id, "`nnrun export` cannot yet write a program of")
-    fitted, labels = network.fitted, load_labels(run)
     kind = FORMATS[format_]
-    if kind.program:
-        refuse_steps_without_program(fitted)
     metadata = _metadata(run, network, used)
-    raw = rows_of(fitted) == "features"
-    dtype = torch.float64 if float64 and raw else torch.float32
-    narrow = kind.program and raw and dtype == torch.float32
-    export = Export(spec, network, metadata, dtype)
-    inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
-    own = fitted.output.in_own_units(
-        network_outputs(
-            spec, fitted, network.weights, dict.fromkeys(fitted.inputs, inputs), torch.device("cpu")
-        )
-    )
-    difference = _write_and_compare(export, kind, path, inputs, own, narrow=narrow)
+    export = Export(spec, network, metadata, float64)
+    if kind.program:
+        for each in export.inputs.values():
+            each.refuse_steps_without_program()
+    inputs, rows_from = _rows_to_compare(run, spec, network.fitted, access.data_dir)
+    own = predictions_of(spec, network.fitted, network.weights, inputs)
+    difference = _write_and_compare(export, kind, path, inputs, own)
+    labels = load_labels(run)
     return Exported(
         path=path,
         format=format_,
         run=run,
         member=metadata.get("member"),
         weights=used,
-        features=math.prod(export.row_shape),
-        row_shape=export.row_shape,
-        dtype=str(export.dtype).removeprefix("torch.") if kind.program else None,
-        rows_of=export.rows_of,
-        columns=export.columns,
-        outputs=fitted.output.n_outputs,
-        meaning=make_output_decoder(spec, fitted, labels),
-        rows=len(own),
+        inputs={each.name: _exported(each, kind) for each in export.inputs.values()},
+        outputs={
+            export.output_names[port]: ExportedOutput(
+                network.fitted.outputs[port].n_outputs,
+                make_output_decoder(
+                    view, network.fitted.of_output(port), labels.output(port) if spec.outputs else labels
+                ),
+            )
+            for port, view in output_views(spec).items()
+        },
+        named_inputs=bool(spec.inputs),
+        named_outputs=bool(spec.outputs),
+        rows=len(next(iter(own.values()))),
         rows_from=rows_from,
         difference=difference,
+    )
+
+
+def _exported(taken: ProgramInput, kind: Format) -> ExportedInput:
+    return ExportedInput(
+        features=math.prod(taken.row_shape),
+        row_shape=taken.row_shape,
+        dtype=str(taken.dtype).removeprefix("torch.") if kind.program else None,
+        rows_of=taken.rows_of,
+        columns=taken.columns,
     )
 
 
@@ -184,24 +217,37 @@ def _one_network(run: RunDirectory, access: Access) -> tuple[TrainedNetwork, Use
 
 
 def _write_and_compare(
-    export: Export, kind: Format, path: Path, inputs: RawInputs, own: Array, *, narrow: bool
+    export: Export, kind: Format, path: Path, inputs: Mapping[Port, RawInputs], own: Mapping[Port, Array]
 ) -> float:
     """Write the file and ask it about the inputs; the largest difference from the run's own predictions."""
     differences: list[float] = []
+    raw = [each for each in export.inputs.values() if each.rows_of == "features"]
+    narrow = kind.program and any(each.dtype == torch.float32 for each in raw)
 
     def write(temporary: Path) -> None:
         kind.write(export, temporary)
-        differences.append(_difference(own, kind.ask(export, temporary, inputs), path, narrow))
+        found = kind.ask(export, temporary, inputs)
+        for port, values in own.items():
+            of = f" for {quoted(port)}" if export.spec.outputs else ""
+            differences.append(_difference(values, found[port], path, of, narrow))
 
     replace_file(path, write)
-    return differences[0]
+    return max(differences)
 
 
-def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
-    """The largest difference; NnrunError where it is too large. `narrow` is a program that takes float32."""
+def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool) -> float:
+    """The largest difference; NnrunError where it is too large.
+
+    Args:
+        own: the run's predictions.
+        found: the file's.
+        path: the file.
+        of: of which output they are, where it has a name.
+        narrow: whether it is a program that takes raw features as float32.
+    """
     if found.shape != own.shape:
         raise NnrunError(
-            f"{path} was not kept: when read back, it gives predictions of shape {found.shape}, not "
+            f"{path} was not kept: when read back, it gives predictions{of} of shape {found.shape}, not "
             f"{own.shape}."
         )
     differences = np.abs(found.astype(np.float64) - own)
@@ -210,7 +256,7 @@ def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
     if not (differences <= TOLERANCE * np.maximum(1.0, np.abs(own))).all():
         advice = " Features that vary little around a large value need --float64." if narrow else ""
         raise NnrunError(
-            f"{path} was not kept: when read back, its predictions differ from the run's by up to "
+            f"{path} was not kept: when read back, its predictions{of} differ from the run's by up to "
             f"{largest:.3g}; "
             f"the tolerance is {TOLERANCE:g}, relative to predictions larger than 1.{advice}"
         )
@@ -219,35 +265,38 @@ def _difference(own: Array, found: Array, path: Path, narrow: bool) -> float:
 
 def _rows_to_compare(
     run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
-) -> tuple[RawInputs, str]:
+) -> tuple[Mapping[Port, RawInputs], str]:
     """Some training rows where the data are here, else generated rows of their shape."""
-    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // fitted.input.width))
+    numbers = sum(each.width for each in fitted.inputs.values())
+    rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // numbers))
     record = run.read_record()
     try:
         if record.smoke or is_at_hand(spec.dataset, data_dir):
             dataset = load_data(spec, data_dir=data_dir, smoke=record.smoke)
             refuse_changed_data(dataset, record.data_hashes, run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
-            fitted.input.transform(chosen.inputs)
-            return chosen.inputs, "training"
+            inputs = chosen.by_input(fitted.inputs)
+            for port, each in fitted.inputs.items():
+                each.transform(inputs[port])
+            return inputs, "training"
     except DataError:
         pass  # other rows show the same
-    return generated_rows(fitted, rows), "generated"
+    return {port: generated_rows(each, rows) for port, each in fitted.inputs.items()}, "generated"
 
 
-def generated_rows(fitted: FittedPreprocessing, rows: int) -> RawInputs:
-    """Random rows that a network's preprocessing takes: about where its training rows were."""
+def generated_rows(fitted: FittedInputs, rows: int) -> RawInputs:
+    """Random rows that an input's preprocessing takes: about where its training rows were."""
     rng = np.random.default_rng(0)
-    if fitted.input.table is not None:
-        columns = fitted.input.table.columns
-        values = rows * (fitted.input.n_features or 1) // len(columns)  # more where rows have more axes
+    if fitted.table is not None:
+        columns = fitted.table.columns
+        values = rows * (fitted.n_features or 1) // len(columns)  # more where rows have more axes
         table = Table(tuple(_generated_column(column, rng, values) for column in columns), values)
-        if fitted.input.of_table:
+        if fitted.of_table:
             return table
         x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
-        return x_NC.reshape(rows, *(fitted.input.raw_shape or ()))
+        return x_NC.reshape(rows, *(fitted.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)
-    return TokenRows.from_lists([rng.integers(0, fitted.input.tokens or 1, n).tolist() for n in lengths])
+    return TokenRows.from_lists([rng.integers(0, fitted.tokens or 1, n).tolist() for n in lengths])
 
 
 def _generated_column(column: FittedColumn, rng: np.random.Generator, rows: int) -> Column:

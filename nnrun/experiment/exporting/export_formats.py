@@ -6,10 +6,10 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -19,20 +19,21 @@ import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import NnrunError, UsageError, printable
+from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.load_run import TrainedNetwork
-from nnrun.experiment.predicting.outputs import network_outputs
+from nnrun.experiment.predicting.outputs import outputs_function
 from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
+from nnrun.spec.ports import Port
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.wording import listing
 
 FormatName = Literal["safetensors", "pt2", "onnx"]
-INPUT, OUTPUT = "rows", "predictions"  # what an ONNX file calls them
+_ROWS, _PREDICTIONS = "rows", "predictions"  # what files call the only input and the only output
 _EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _CPU = torch.device("cpu")
 
@@ -45,66 +46,61 @@ class Export:
         spec: the run's.
         network: its weights and preprocessing.
         metadata: texts that tell what the numbers are, by name.
-        dtype: of the rows that a program takes.
+        float64: whether a program takes raw features as float64.
     """
 
     spec: schema.ExperimentSpec
     network: TrainedNetwork
     metadata: Mapping[str, str]
-    dtype: torch.dtype
+    float64: bool
 
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """The shape of a row as a program takes it: raw features, or a row that is prepared outside."""
-        fitted = self.network.fitted.input
-        if self.rows_of != "features":
-            return fitted.shape
-        return fitted.raw_shape or (fitted.n_features or 0,)
+    @cached_property
+    def inputs(self) -> Mapping[Port, ProgramInput]:
+        """What a program takes, by input."""
+        return {
+            port: ProgramInput(port if self.spec.inputs else _ROWS, fitted, self.float64)
+            for port, fitted in self.network.fitted.inputs.items()
+        }
 
-    @property
-    def rows_of(self) -> str:
-        """What a row is that a program takes."""
-        return rows_of(self.network.fitted)
+    @cached_property
+    def output_names(self) -> Mapping[Port, str]:
+        """What files call each output: its own name; `predictions`, where the spec names none."""
+        if self.spec.outputs:
+            return {port: port for port in self.network.fitted.outputs}
+        name = _PREDICTIONS
+        while name in self.spec.inputs:
+            name += "_"
+        return dict.fromkeys(self.network.fitted.outputs, name)
 
-    def module(self) -> StandaloneNetwork:
-        """The network with its preprocessing inside."""
+    def program(self) -> torch.export.ExportedProgram:
+        """The network with its preprocessing inside, traced.
+
+        It takes rows, or a dictionary of rows by input where the spec names these; outputs likewise.
+
+        Raises:
+            NnrunError: PyTorch cannot trace the network.
+        """
         fitted = self.network.fitted
-        network = network_of(self.spec, fitted)
-        numbers = None if fitted.input.table is None else fitted.input.table.numbers
-        preprocess = None
-        if numbers is not None:
-            compute = partial(numbers.map(torch.from_numpy).compute, xp=torch)
-            preprocess = compute if len(self.row_shape) == 1 else partial(_at_each_position, compute)
-        module = StandaloneNetwork(network, self.network.weights, preprocess, fitted.output.scale)
-        return module.eval()
+        module = StandaloneNetwork(
+            network_of(self.spec, fitted),
+            self.network.weights,
+            {port: each.preprocess() for port, each in self.inputs.items()},
+            {port: each.scale for port, each in fitted.outputs.items()},
+            named_inputs=bool(self.spec.inputs),
+            named_outputs=bool(self.spec.outputs),
+        )
+        examples = self.arguments({port: each.example() for port, each in self.inputs.items()})
+        dynamic = self.arguments({port: {0: torch.export.Dim(_ROWS, min=1)} for port in self.inputs})
+        with _quiet(), _told_of_layers(self.spec, "trace"):
+            return torch.export.export(module.eval(), (examples,), dynamic_shapes=(dynamic,))
 
-    def example(self) -> torch.Tensor:
-        """Rows to trace with. Their number means nothing, but for 0 and 1, which would be taken for fixed."""
-        return torch.zeros(3, *self.row_shape, dtype=self.dtype)
+    def arguments(self, by_input: Mapping[Port, Any]) -> Any:
+        """What a program takes, of something for each input."""
+        return dict(by_input) if self.spec.inputs else next(iter(by_input.values()))
 
-    def program_rows(self, inputs: RawInputs) -> torch.Tensor:
-        """Rows of a data set as a program takes them."""
-        if self.rows_of != "features":
-            rows = self.network.fitted.input.transform(inputs)
-            return torch.from_numpy(rows.to_dense())
-        if isinstance(inputs, Table):
-            columns = [inputs.by_name[name] for name in self.columns]
-            inputs = np.stack([c.values for c in columns if isinstance(c, NumberColumn)], axis=1)
-        assert isinstance(inputs, np.ndarray), "token rows are prepared outside"
-        return torch.from_numpy(np.ascontiguousarray(inputs)).to(self.dtype)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the raw features that a program takes, in order; empty where they are no table."""
-        fitted = self.network.fitted
-        if fitted.input.table is None or not fitted.input.of_table or self.rows_of != "features":
-            return ()
-        return tuple(column.name for column in fitted.input.table.columns)
-
-
-def _at_each_position(compute: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """(N, ..., C) → the same shape: what is computed of C columns, at each position of each row."""
-    return compute(x.flatten(0, -2)).view(x.shape)
+    def rows(self, inputs: Mapping[Port, RawInputs]) -> dict[Port, torch.Tensor]:
+        """Rows of a data set as a program takes them, by input."""
+        return {port: each.rows(inputs[port]) for port, each in self.inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -114,40 +110,13 @@ class Format:
     Attributes:
         program: whether it computes; else it holds numbers to compute with.
         write: fills a file.
-        ask: what the network in a file says of rows of a data set, (N, K).
+        ask: what the network in a file says of rows of a data set: for each output (N, K), of T steps
+            (N, T, K).
     """
 
     program: bool
     write: Callable[[Export, Path], None]
-    ask: Callable[[Export, Path, RawInputs], Array]
-
-
-def rows_of(fitted: FittedPreprocessing) -> str:
-    """What a row is that a program takes.
-
-    `features` are raw ones, NaN where one is missing. Other rows are made outside: `multi_hot` or `pad` of a
-    data set's tokens, `prepared` of columns of which some hold no numbers.
-    """
-    if fitted.input.table is None:
-        assert fitted.input.token_step is not None, "token rows have a step"
-        return fitted.input.token_step.kind
-    return "prepared" if fitted.input.table.numbers is None else "features"
-
-
-def refuse_steps_without_program(fitted: FittedPreprocessing) -> None:
-    """Raise UsageError where a step can neither be computed in a program nor be left to those who ask it."""
-    steps = (
-        [step for column in fitted.input.table.columns for step in column.steps] if fitted.input.table else []
-    )
-    steps += [] if fitted.input.token_step is None else [fitted.input.token_step]
-    names = [step.kind for step in steps if step.program is None]
-    names += [printable(step.spec.object) for step in fitted.input.custom]
-    if names:
-        raise UsageError(
-            "An exported program cannot contain the preprocessing step "
-            f"{listing(list(dict.fromkeys(names)))}. To export the weights, with spec and preprocessing "
-            "beside them: --format safetensors."
-        )
+    ask: Callable[[Export, Path, Mapping[Port, RawInputs]], dict[Port, Array]]
 
 
 # --- safetensors -------------------------------------------------------------------------------------------
@@ -160,7 +129,7 @@ def _write_safetensors(export: Export, path: Path) -> None:
     save_file(arrays, path, metadata=dict(export.metadata))
 
 
-def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
+def _ask_safetensors(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
     """From the file only: its weights, and its spec and preprocessing."""
     from safetensors import safe_open
 
@@ -168,28 +137,37 @@ def _ask_safetensors(export: Export, path: Path, inputs: RawInputs) -> Array:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
     fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return fitted.output.in_own_units(
-        network_outputs(spec, fitted, read_weights_file(path), dict.fromkeys(fitted.inputs, inputs), _CPU)
-    )
+    return predictions_of(spec, fitted, read_weights_file(path), inputs)
+
+
+def predictions_of(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, Array],
+    inputs: Mapping[Port, RawInputs],
+) -> dict[Port, Array]:
+    """What a network says of rows of a data set: each output, numbers in the target's own units."""
+    outputs = outputs_function(spec, fitted, weights, _CPU)(inputs)
+    return {port: fitted.outputs[port].in_own_units(values) for port, values in outputs.items()}
 
 
 # --- torch.export ------------------------------------------------------------------------------------------
 
 
 def _write_pt2(export: Export, path: Path) -> None:
-    with _quiet(), _traced(export):
-        dynamic = ({0: torch.export.Dim(INPUT, min=1)},)
-        program = torch.export.export(export.module(), (export.example(),), dynamic_shapes=dynamic)
-        content = io.BytesIO()
+    content = io.BytesIO()
+    program = export.program()
+    with _quiet():
         torch.export.save(program, content, extra_files=dict(export.metadata))
     path.write_bytes(content.getvalue())
 
 
-def _ask_pt2(export: Export, path: Path, inputs: RawInputs) -> Array:
+def _ask_pt2(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
     with _quiet(), path.open("rb") as file, torch.inference_mode():
         program = torch.export.load(io.BytesIO(file.read()))
-        outputs: torch.Tensor = program.module()(export.program_rows(inputs))
-    return outputs.numpy()
+        found = program.module()(export.arguments(export.rows(inputs)))
+    outputs = found if export.spec.outputs else dict.fromkeys(export.output_names, found)
+    return {port: outputs[port].numpy() for port in export.output_names}
 
 
 # --- ONNX --------------------------------------------------------------------------------------------------
@@ -208,45 +186,67 @@ def require_onnx() -> None:
 def _write_onnx(export: Export, path: Path) -> None:
     import onnx
 
-    with _quiet(), _traced(export):
-        program = torch.onnx.export(
-            export.module(),
-            (export.example(),),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim(INPUT, min=1)},),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-        )
+    traced = export.program()
+    with _quiet(), _told_of_layers(export.spec, "write as ONNX"):
+        program = torch.onnx.export(traced, dynamo=True, verbose=False)
     assert program is not None, "without a file to write it is given back"
+    inputs = [each.name for each in export.inputs.values()]
+    _name_ends(program.model.graph, inputs, list(export.output_names.values()))
     model = program.model_proto
     onnx.helper.set_model_props(model, dict(export.metadata))
     onnx.save_model(model, path)
 
 
-def _ask_onnx(export: Export, path: Path, inputs: RawInputs) -> Array:
+def _name_ends(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Give the inputs and outputs of an ONNX graph (`onnx_ir.Graph`) their names.
+
+    All values in a graph share one name space: what is called so within gets another name.
+    """
+    ends = dict(zip([*graph.inputs, *graph.outputs], [*inputs, *outputs], strict=True))
+    within = [value for node in graph.all_nodes() for value in node.outputs if value not in ends]
+    within += list(graph.initializers.values())
+    taken = {value.name for value in within} | set(ends.values())
+    for value in within:
+        if value.name in ends.values():
+            name = value.name
+            while name in taken:
+                name += "_"
+            value.name = name
+            taken.add(name)
+    for value, name in ends.items():
+        value.name = name
+
+
+def _ask_onnx(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    (outputs,) = session.run([OUTPUT], {INPUT: export.program_rows(inputs).numpy()})
-    return np.asarray(outputs)
+    rows = export.rows(inputs)
+    taken = {each.name: rows[port].numpy() for port, each in export.inputs.items()}
+    found = session.run(list(export.output_names.values()), taken)
+    return dict(zip(export.output_names, map(np.asarray, found), strict=True))
 
 
 @contextmanager
-def _traced(export: Export) -> Iterator[None]:
-    """Of a network with custom layers, say which could not be traced; whatever went wrong is theirs."""
-    layers = [layer for _, layer in all_layers(export.spec)]
+def _told_of_layers(spec: schema.ExperimentSpec, does: str) -> Iterator[None]:
+    """Say that PyTorch cannot `does` a network. Where it has custom layers, whatever went wrong is theirs."""
+    layers = [layer for _, layer in all_layers(spec)]
     names = [printable(layer.object) for layer in layers if isinstance(layer, schema.Custom)]
     try:
         yield
     except Exception as error:
-        if not names:
-            raise
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        what, advice = f"{type(error).__name__}: {printable(said[:200])}", "To export only the weights: "
+        if not names:
+            kinds = listing(list(dict.fromkeys(layer.kind for layer in layers)), "and")
+            raise NnrunError(
+                f"No program was written: PyTorch {torch.__version__} cannot {does} a network of {kinds} "
+                f"({what}). {advice}--format safetensors."
+            ) from error
         raise NnrunError(
-            f"An exported program contains no Python code, and PyTorch cannot trace what {listing(names)} "
-            f"does ({type(error).__name__}: {printable(said[:200])}). It must not branch on the values of a "
-            "tensor, or leave PyTorch. To export only the weights: --format safetensors."
+            f"An exported program contains no Python code, and PyTorch cannot {does} what {listing(names)} "
+            f"does ({what}). It must not branch on the values of a tensor, or leave PyTorch. {advice}"
+            "--format safetensors."
         ) from error
 
 

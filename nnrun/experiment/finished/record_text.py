@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from nnrun.experiment.finished.drowned_loss import drowned_text
 from nnrun.records import SHUFFLED, RunRecord
 from nnrun.records.run_record import NearPerfect, RowCounts
 from nnrun.spec.wording import listing, quoted, with_std
@@ -181,6 +182,7 @@ def caution_text(record: RunRecord) -> str:
     sentences = (
         no_better_text(record.not_better_than_baseline, several=len(record.member_ids) > 1),
         near_perfect_text(record.near_perfect),
+        drowned_text(record.drowned),
     )
     return "\n".join(text for text in sentences if text)
 

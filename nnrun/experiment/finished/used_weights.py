@@ -59,8 +59,9 @@ class UsedWeights:
             return "of an epoch that is not recorded"
         if len(set(known)) == 1:
             return f"epoch {known[0].epoch}, {self._what(known[0])}"
+        averaged = ", averaged over its updates (use_ema)" if any(of.averaged for of in known) else ""
         if self.epoch is not None and all(of.last for of in known):
-            return f"epoch {self.epoch}, the last"
+            return f"epoch {self.epoch}, the last{averaged}"
         restored = any(of.restored for of in known)
         if restored and all(of.restored or of.best for of in known):  # where training ended at its best
             what = f"best epoch{self._by}, restored by early stopping"
@@ -70,7 +71,7 @@ class UsedWeights:
             what = (
                 f"best epoch{self._by}"
                 if all(of.best for of in known) and self.which == "best"
-                else "last epoch"
+                else f"last epoch{averaged}"
             )
         return f"{self._each} {what} ({_epochs([of.epoch for of in known])})"
 
@@ -108,6 +109,8 @@ class UsedWeights:
 
     def _what(self, of: WeightsEpoch) -> str:
         best = f"the best{self._by}"
+        if of.averaged:
+            return "the last, averaged over its updates (use_ema)"
         if of.restored:
             return f"{best}, restored by early stopping" if of.best else "restored by early stopping"
         if of.best and of.last:
@@ -189,4 +192,5 @@ def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | 
     if epoch is None:
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)
-    return WeightsEpoch(epoch, last=epoch == ended, best=epoch == best, restored=epoch != ended)
+    averaged = known.weights_averaged
+    return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, epoch != ended, averaged)

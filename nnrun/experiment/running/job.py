@@ -18,7 +18,7 @@ from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.setup.baseline import baseline, mean_of
-from nnrun.experiment.setup.class_weights import rare_class_warning
+from nnrun.experiment.setup.class_weights import rare_class_warnings
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
@@ -245,8 +245,7 @@ def _tell_of_rows(
 ) -> Sequence[Unknown]:
     """Warn of rare classes and of values that training never saw; those of test rows that are to be used."""
     if settings.command != "final" and settings.trial is None and not settings.smoke:
-        warning = rare_class_warning(spec, dataset)
-        if warning is not None:
+        for warning in rare_class_warnings(spec, dataset):
             listener.message(f"warning: {warning}")
     if not isinstance(dataset.train.inputs, Table):
         return ()

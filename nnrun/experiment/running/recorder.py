@@ -14,6 +14,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from nnrun.errors import DivergedError, NnrunError, keep_folder
+from nnrun.experiment.finished.drowned_loss import drowned_loss, drowned_text
 from nnrun.experiment.finished.record_text import rows_in_words
 from nnrun.experiment.finished.saved_labels import keep_names
 from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
@@ -217,6 +218,18 @@ class Recorder:
             self.history.append({**of, "epoch": epoch.epoch, **row, **ending})
         record.epochs_run = max(record.epochs_run, epoch.epoch)
 
+    def told_of_drowned_loss(self, epoch: EpochRecord) -> str:
+        """Keep that one output's loss drowns another's in the first epoch, and say so once; else empty."""
+        record, job = self.run.record, self.run.job
+        if epoch.epoch > 1 or record.drowned is not None or job.settings.smoke:
+            return ""
+        found = drowned_loss(job.spec, epoch.rows.values())
+        if found is None:
+            return ""
+        record.drowned = found
+        self.run.directory.write_record(record)
+        return drowned_text(found)
+
     def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record, directory = self.run.record, self.run.directory
@@ -236,6 +249,10 @@ class Recorder:
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             record.tell(member, weights_epoch=ending.epoch.epoch)
+            if ending.epoch.averaged:
+                record.tell(member, weights_averaged=True)
+            else:
+                record.network(member).unset("weights_averaged")
             if ending.best is not None:
                 record.tell(member, best_weights_epoch=ending.best.epoch)
 

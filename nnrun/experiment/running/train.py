@@ -135,8 +135,9 @@ class _LastRows:
             epoch, best = self.epochs[member_id], self.best.get(member_id)
             restored = member_id in trainer.restored
             last = not restored or epoch == trainer.last_epochs[member_id]
-            is_best = best is not None and best.epoch == epoch
-            found[member_id] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored), best)
+            averaged = member_id in trainer.averaged
+            is_best = best is not None and best.epoch == epoch and not averaged
+            found[member_id] = Ending(weights, WeightsEpoch(epoch, last, is_best, restored, averaged), best)
         return found
 
 
@@ -175,7 +176,10 @@ def train_group(
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
                 for recorder, part in parts.items():
-                    recorder.run.job.listener.epoch(part)
+                    own = recorder.run.job.listener
+                    own.epoch(part)
+                    if warning := recorder.told_of_drowned_loss(part):
+                        own.message(f"warning: {warning}")
     except BaseException as reason:
         with uninterrupted():
             # Where later epochs of before are still in the history, their weights stay as well.

@@ -7,6 +7,7 @@ the loss, the rows split, the preprocessing of the first fold fitted. torch is n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +16,21 @@ import numpy as np
 from nnrun.data import Dataset
 from nnrun.data.preprocess import fit_inputs
 from nnrun.errors import DataError, Problem
-from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warning
+from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warnings
 from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
     load_data,
     refuse_unknown_classes,
+    refuse_unsuitable_steps,
     refuse_unsuitable_targets,
 )
 from nnrun.spec import schema
-from nnrun.spec.ports import input_views, output_views, told_of
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import Port, input_views, output_views, told_of
 from nnrun.spec.reading.load import LoadedSpec
+from nnrun.spec.schema.layer_shapes import Shape
+from nnrun.spec.shapes import trace
 
 _MOST_BYTES: Final = 64 * 2**20
 _BYTES_TO_FIT: Final = 8 * 2**20
@@ -41,11 +46,12 @@ def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
         return ()
     try:
         dataset = load_data(spec)
-        _try(spec, dataset, fit=_size(Path(spec.dataset.path).expanduser()) <= _BYTES_TO_FIT)
+        shapes = _try(spec, dataset, fit=_size(Path(spec.dataset.path).expanduser()) <= _BYTES_TO_FIT)
+        misfits = _misfits(loaded, dataset, shapes)
     except DataError as error:
         return (Problem(str(error), file=file),)
-    doubt = rare_class_warning(spec, dataset)
-    return () if doubt is None else (Problem(doubt, file=file, severity="warning"),)
+    doubts = rare_class_warnings(spec, dataset)
+    return (*misfits, *(Problem(doubt, file=file, severity="warning") for doubt in doubts))
 
 
 def why_not_read(dataset: schema.Component) -> str | None:
@@ -71,8 +77,11 @@ def _size(path: Path) -> int:
     return 10 * size if path.suffix == ".gz" else size
 
 
-def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
+def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Port, Shape]:
     """Go the way of training up to the first network.
+
+    Returns:
+        the shape of a row of each input whose preprocessing was fitted.
 
     Raises:
         DataError: training would refuse the data.
@@ -87,8 +96,29 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> None:
             for fold in folds:
                 refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
     some = np.arange(min(len(dataset.train), 100))
+    shapes: dict[Port, Shape] = {}
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
             fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
             fitted.transform(own.train.take(some).inputs)
+            shapes[port] = fitted.shape
+    return shapes
+
+
+def _misfits(loaded: LoadedSpec, dataset: Dataset, shapes: Mapping[Port, Shape]) -> list[Problem]:
+    """The layers that cannot take what these rows give, each at its line.
+
+    Raises:
+        DataError: what the layers give does not suit the targets.
+    """
+    spec = loaded.spec
+    graph = graph_of(spec)
+    given, problems = trace(graph, shapes)
+    for port, view in output_views(spec).items():
+        shape = given[graph.outputs[port]] or (None,)
+        known = [size for size in shape if size is not None]
+        if len(known) == len(shape):
+            with told_of(spec, port):
+                refuse_unsuitable_steps(view, dataset.output(port), known)
+    return [loaded.problem_at(problem.location, problem.message) for problem in problems]

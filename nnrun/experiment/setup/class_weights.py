@@ -15,6 +15,7 @@ from nnrun.errors import DataError
 from nnrun.experiment.init.sizes import UNEVEN
 from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
+from nnrun.spec.ports import output_views
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
 _SHOWN = 60
@@ -107,8 +108,20 @@ def _one_class_each(dataset: Dataset) -> Array:
 _HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
 
 
-def rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
-    """One sentence where accuracy is the only measure of uneven classes; None where there is no doubt.
+def rare_class_warnings(spec: schema.ExperimentSpec, dataset: Dataset) -> list[str]:
+    """A sentence for each output of uneven classes whose only measure is accuracy; none without doubt."""
+    found = {
+        port: _rare_class_warning(view, dataset.output(port)) for port, view in output_views(spec).items()
+    }
+    return [
+        f"the output {quoted(port)}: {said}" if spec.outputs else said
+        for port, said in found.items()
+        if said is not None
+    ]
+
+
+def _rare_class_warning(spec: schema.ExperimentSpec, dataset: Dataset) -> str | None:
+    """The sentence for one output; None where there is no doubt.
 
     The rule is that of `nnrun init` (the largest class has `UNEVEN` times as many rows as the rarest), so the
     specs that it writes cause no warning. Built-in data sets are not checked: their classes are known.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset, Samples, load_dataset
-from nnrun.data.dataset import Array, Flags, TargetFacts, TokenRows
+from nnrun.data.dataset import Array, Flags, TargetFacts, TokenRows, strata
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.preprocess import loss_of_digits
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
@@ -21,7 +21,15 @@ from nnrun.sequences import lists_of, padded, steps_needed
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.lint import lint_view
-from nnrun.spec.ports import Port, array_of, columns_of, output_views, target_of, told_of
+from nnrun.spec.ports import (
+    Port,
+    array_of,
+    columns_of,
+    input_views,
+    output_views,
+    target_of,
+    told_of,
+)
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.schema import DatasetFacts
@@ -222,8 +230,8 @@ def refuse_unknown_classes(
     rows = int((labels[unknown] == labels[row]).sum())
     raise DataError(
         f"Only validation rows have the class {name} ({counted(rows, 'row')}, the first is {place}), so no "
-        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: true), or remove the "
-        "class."
+        "network can learn it. Shuffle the rows (shuffle: true), stratify (stratify: "
+        f"{next(iter(spec.outputs), 'true')}), or remove the class."
     )
 
 
@@ -348,7 +356,7 @@ def _refuse_what_steps_cannot_hold(samples: Samples, part: str, steps: int) -> N
 
 
 def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
-    """What the targets are is known only now: the rules of `nnrun check` once more."""
+    """What the targets are is known only now: the rules of `nnrun check` once more, of the first input."""
     inputs = dataset.train.inputs
     shape = tuple(map(int, inputs.shape[1:])) if isinstance(inputs, np.ndarray) else ()
     facts = DatasetFacts(
@@ -359,7 +367,8 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         row_shape=shape if len(shape) > 1 else None,
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
-    errors = [finding.message for finding in lint_view(spec, facts) if finding.severity == "error"]
+    view = next(iter(input_views(spec).values()))
+    errors = [finding.message for finding in lint_view(view, facts) if finding.severity == "error"]
     if errors:
         raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
 
@@ -454,14 +463,21 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
             groups = _groups_of(found)
         else:
             column = _times(found) if isinstance(spec.validation, schema.TimeSeries) else _values(found)
+    own, least = dataset, 2
+    match spec.validation:
+        case schema.Holdout(stratify=str(output)):
+            own = dataset.output(output)
+        case schema.KFold(stratify=str(output), k=k):
+            own, least = dataset.output(output), k
+    labels = labels_of(own)
     return make_folds(
         spec.validation,
         len(dataset.train),
-        labels_of(dataset),
+        None if labels is None else strata(labels, own.train.present, least),
         seed,
         groups=groups,
         column=column,
-        class_names=dataset.class_names,
+        class_names=own.class_names,
     )
 
 

@@ -69,7 +69,9 @@ def estimate_memory(
         row_bytes: bytes of all training rows, as the first network takes them.
     """
     samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
-    data = sum(_bytes(part.inputs) + part.targets.nbytes for part in samples)
+    inputs = [each for part in samples for each in part.of_inputs.values() or [part.inputs]]
+    targets = [each for part in samples for each in part.of_outputs.values() or [part.targets]]
+    data = sum(map(_bytes, inputs)) + sum(each.nbytes for each in targets)
     slots = len(build_optimizer(spec.optimizer).slots(torch.empty(0)))
     of_groups = [
         len(g.members)
@@ -82,7 +84,7 @@ def estimate_memory(
     ]
     # Rows that folds prepare differently are kept once for each of them.
     copies = 1 if all(share_rows(g.fitted) for g in groups) else max(len(g.members) for g in groups)
-    tokens = isinstance(dataset.train.inputs, TokenRows)
+    tokens = any(isinstance(each, TokenRows) for each in inputs)
     return Memory(
         reading=data * (_COPIES_WHILE_READING if tokens else 1),
         data=data,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.layers.base import Layer, Parameters, Weight
-from nnrun.model.layers.initializers import ones
+from nnrun.model.layers.initializers import Shape, ones
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
@@ -92,9 +92,16 @@ class MultiHeadAttentionLayer(Layer[schema.MultiHeadAttention]):
         }
         found = {}
         for part, shape in shapes.items():
-            found[self.name(f"{part}_weight")] = self.weight("kernel", shape, "transposed")
+            of_heads = (heads, shape[1] // heads)  # an axis of Keras's arrays
+            kernel: Shape = (features, *of_heads)
+            bias: Shape = of_heads
+            if part == "output":
+                kernel, bias = (heads, self.value_dim, shape[1]), shape[1:]
+            found[self.name(f"{part}_weight")] = self.weight(
+                "kernel", shape, "transposed", keras_shape=kernel
+            )
             if self.spec.use_bias:
-                found[self.name(f"{part}_bias")] = self.weight("bias", (1, shape[1]), "row")
+                found[self.name(f"{part}_bias")] = self.weight("bias", (1, shape[1]), "row", keras_shape=bias)
         return found
 
     @property

@@ -53,6 +53,7 @@ class Weight:
         constraint: what holds for it after each update, as the spec declares it; None for none.
         axes: for each axis of `shape` which one it is in Keras's array, -1 for none; None where they are the
             same.
+        keras_shape: its shape in Keras, where that has an axis more; None otherwise.
     """
 
     shape: Shape
@@ -63,6 +64,14 @@ class Weight:
     regularizer: schema.Component | None = field(default=None, compare=False)
     constraint: schema.Component | None = None
     axes: tuple[int, ...] | None = None
+    keras_shape: Shape | None = None
+
+    @property
+    def in_keras(self) -> Shape:
+        """Its shape in Keras, but for the order of the axes."""
+        if self.keras_shape is not None:
+            return self.keras_shape
+        return self.shape[1:] if self.layout == "row" else self.shape
 
     @property
     def num_elements(self) -> int:
@@ -131,6 +140,11 @@ class Layer(ABC, Generic[S]):
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Its arrays by their names in a weights file, `<weights_path>.<name>`."""
+        return {}
+
+    @property
+    def place_squares(self) -> Mapping[str, str]:
+        """`Network.place_squares`, of this layer."""
         return {}
 
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
@@ -216,6 +230,7 @@ class Layer(ABC, Generic[S]):
         shape: Shape,
         layout: Layout = "same",
         axes: Shape | None = None,
+        keras_shape: Shape | None = None,
     ) -> Weight:
         """A trained array, as the spec's options say: `kernel_initializer` and so on, where it has them.
 
@@ -225,6 +240,7 @@ class Layer(ABC, Generic[S]):
             layout: as in a weights file.
             axes: for each axis of `shape` which one it is in Keras's array; by default the same, without the
                 first axis of a row.
+            keras_shape: as of a `Weight`.
         """
         found = {
             name: getattr(self.spec, f"{options}_{name}", None)
@@ -242,6 +258,7 @@ class Layer(ABC, Generic[S]):
             regularizer=found["regularizer"],
             constraint=found["constraint"],
             axes=axes,
+            keras_shape=keras_shape,
         )
 
     def name(self, name: str) -> str:

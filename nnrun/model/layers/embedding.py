@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,12 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         assert self.spec.input_dim is not None, "the network fills it in"
         return {self.name("weight"): self.weight("embeddings", (self.spec.input_dim, self.spec.output_dim))}
 
+    @property
+    def place_squares(self) -> Mapping[str, str]:
+        """The table's, but where a regularizer's gradient is added to that of its places."""
+        name = self.name("weight")
+        return {} if self.weights[name].regularizer is not None else {name: f"{name}.place_squares"}
+
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
@@ -35,12 +42,37 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         index = x.round().to(torch.int64)
         if replicas > 1:  # the tables lie one behind the other
             index = index + torch.arange(replicas, device=x.device).view(-1, 1, 1) * words
-        return F.embedding(index, table_RVD.flatten(0, 1))
+        squares_RVD = parameters.get(self.name("weight") + ".place_squares")
+        if squares_RVD is None:
+            return F.embedding(index, table_RVD.flatten(0, 1))
+        tables = (table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1))
+        found: Tensor = _LookUp.apply(*tables, index)  # type: ignore[no-untyped-call]
+        return found
 
     def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
         """With `mask_zero` index 0 does not count."""
         assert isinstance(x, Tensor), "word indices are dense"
         return x.round() != 0 if self.spec.mask_zero else None
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of a table. The gradient of `squares` is the sum of the squares of the places' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, table_VD: Tensor, squares_VD: Tensor, index: Tensor) -> Tensor:
+        """(...) indices → (..., D)."""
+        ctx.save_for_backward(index)
+        ctx.rows = len(table_VD)
+        return F.embedding(index, table_VD)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The gradients of the table and of `squares`, (V, D), added up in one pass."""
+        (index,) = ctx.saved_tensors
+        both = torch.cat([gradient, gradient.square()], -1)
+        both_V2D = torch.ops.aten.embedding_dense_backward(both, index, ctx.rows, -1, False)
+        of_table, of_squares = both_V2D.chunk(2, -1)
+        return of_table, of_squares, None
 
 
 @dataclass(frozen=True)

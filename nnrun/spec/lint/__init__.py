@@ -22,6 +22,7 @@ from nnrun.spec.lint import (
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import (
+    Port,
     has_ports,
     input_names,
     location_of_input,
@@ -40,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     *step_rules.RULES,
     *training_rules.RULES,
     *sweep_rules.RULES,
+    port_rules.stratify_names_an_output,
 )
 
 
@@ -58,11 +60,9 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
 
     Of several inputs and outputs each is looked at by itself.
     """
+    facts = facts or facts_with_header(spec)
     if not has_ports(spec):
-        facts = facts or facts_with_header(spec.dataset)
         return [finding for rule in RULES for finding in rule(spec, facts)]
-    given = facts
-    facts = given or (DatasetFacts() if spec.inputs else facts_with_header(spec.dataset))
     found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found
@@ -70,12 +70,18 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     pairs = [*((first_input, output) for output in outputs), *((name, outputs[0]) for name in more_inputs)]
     for one_input, one_output in pairs:
         view = view_of(spec, one_input, one_output)
-        if given is None and isinstance(view.dataset, NamedColumns):
-            facts = view.dataset.facts
-        for finding in lint_view(view, facts):
+        for finding in lint_view(view, _facts_of_view(view, facts, one_input)):
             place = location_of_input(spec, one_input, finding.location)
             found.append(replace(finding, location=location_of_output(spec, one_output, place)))
     return list(dict.fromkeys(found))
+
+
+def _facts_of_view(view: ExperimentSpec, facts: DatasetFacts, one_input: Port) -> DatasetFacts:
+    """The facts as one input and one output see them."""
+    if isinstance(view.dataset, NamedColumns):  # of which the view has the columns of this output's target
+        own = view.dataset.facts
+        facts = replace(facts, task=own.task, classes=own.classes, numbers=own.numbers)
+    return facts.of_input(one_input) if view.inputs else facts
 
 
 def lint_view(view: ExperimentSpec, facts: DatasetFacts) -> list[Finding]:

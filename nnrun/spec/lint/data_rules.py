@@ -195,9 +195,9 @@ def _leaves_some(
 
 
 def _stratify_has_classes(
-    spec: schema.ExperimentSpec, facts: DatasetFacts, stratify: bool
+    spec: schema.ExperimentSpec, facts: DatasetFacts, stratify: bool | str
 ) -> Iterator[Finding]:
-    if stratify and facts.task == "regression":
+    if stratify is True and facts.task == "regression":
         said = f"stratify needs classes, and {dataset_name(spec)} has a number to predict; remove it"
         yield Finding(("validation", spec.validation.kind, "stratify"), said)
 

@@ -9,7 +9,7 @@ from nnrun.errors import printable
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import output_views
+from nnrun.spec.ports import output_names, output_views
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import Shape, shape_text
@@ -111,17 +111,26 @@ _BOUNDED = {
 }
 
 
+def output_index(spec: schema.ExperimentSpec, graph: Graph) -> int | None:
+    """The node that gives the output that is looked at: the only one, or a view's first (`nnrun.spec.ports`);
+    None where it could not be found, which is a finding of its own."""
+    return graph.outputs.get(output_names(spec)[0])
+
+
 def output_of(spec: schema.ExperimentSpec) -> schema.Dense | None:
     """The last layer, or None where it is not dense."""
     graph, _ = read_graph(spec)
-    last = [graph.layers[index] for index in graph.outputs.values()]
-    return next((layer for layer in last if isinstance(layer, schema.Dense)), None)
+    index = output_index(spec, graph)
+    last = None if index is None else graph.layers[index]
+    return last if isinstance(last, schema.Dense) else None
 
 
 def _at_output(spec: schema.ExperimentSpec, *key: str) -> Location:
     """The location of the last layer, or of one of its parameters."""
     graph, _ = read_graph(spec)
-    node = graph.nodes[next(iter(graph.outputs.values()))]
+    index = output_index(spec, graph)
+    assert index is not None, "asked of a layer that was found"
+    node = graph.nodes[index]
     return (*node.location, node.layer.kind, *key)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.ports import prediction_columns
+from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import listing, nearest, quoted
 
 _OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
 
@@ -67,28 +68,37 @@ def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
             yield Finding(("outputs", name, "target"), said)
 
 
-def test_rows_are_in_the_file(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """The classes of several outputs are those of one file."""
-    test = spec.dataset.test if isinstance(spec.dataset, schema.NamedColumns) else None
-    if not spec.outputs or test is None:
-        return
-    for key in ("path", "stratify"):
-        if getattr(test, key):
-            yield Finding(
-                ("dataset", spec.dataset.kind, "test", key),
-                "with `outputs` the test rows are rows of the same file, by column or fraction, and not "
-                f"chosen by the classes of one target; remove {key}",
+def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Rows are stratified by the classes of one of several outputs."""
+    parts: list[tuple[Location, object]] = [(("validation", spec.validation.kind), spec.validation)]
+    if isinstance(spec.dataset, schema.FILES):
+        parts.append((("dataset", spec.dataset.kind, "test"), spec.dataset.test))
+    classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
+    for place, part in parts:
+        stratify = getattr(part, "stratify", False)
+        if not stratify:
+            continue
+        if not spec.outputs:
+            if isinstance(stratify, str):
+                said = f"{quoted(stratify)} would be one of several `outputs`, and there are none; write true"
+                yield Finding((*place, "stratify"), said)
+            continue
+        which = f"write stratify: {listing(classes)}" if classes else "no output has classes; remove it"
+        if not isinstance(stratify, str):
+            said = "rows are stratified by the classes of one output: "
+        elif stratify not in spec.outputs:
+            match = nearest(stratify, spec.outputs)
+            said = f"there is no output {quoted(stratify)}"
+            which = f"did you mean {quoted(match)}?" if match else which
+            said += "; "
+        elif stratify not in classes and not isinstance(spec.outputs[stratify].loss, schema.Custom):
+            said = (
+                f"only classes can be stratified, and the output {quoted(stratify)} is a number by its loss, "
             )
-
-
-def folds_are_not_stratified(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Rows are stratified by the classes of one target."""
-    if spec.outputs and getattr(spec.validation, "stratify", False):
-        yield Finding(
-            ("validation", spec.validation.kind, "stratify"),
-            "rows are stratified by the classes of one target, and nnrun cannot choose among `outputs` yet; "
-            "remove it, or set shuffle: true",
-        )
+            said += f"{spec.outputs[stratify].loss.kind}; "
+        else:
+            continue
+        yield Finding((*place, "stratify"), said + which)
 
 
 def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -121,15 +131,16 @@ def losses_count_alike(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iter
     """A squared error of large numbers drowns a cross-entropy beside it."""
     classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
     for name, port in spec.outputs.items():
-        if not classes or isinstance(port.loss, (schema.ClassLoss, schema.Custom)):
+        if not classes or not schema.in_own_units(port.loss):
             continue
         plain = port.preprocessing is None or isinstance(port.preprocessing, schema.NoTargetStep)
         if plain and port.loss_weight == 1.0:
+            step = f"preprocessing: standardize into {quoted(name)}, or a loss_weight"
             yield Finding(
                 ("outputs", name, "loss"),
                 f"the {port.loss.kind} of {quoted(name)} is in the target's own units, and may drown the "
-                f"loss of {quoted(classes[0])}: write preprocessing: standardize into {quoted(name)}, or a "
-                "loss_weight",
+                f"loss of {quoted(classes[0])}: write "
+                f"{step if schema.takes_standardized(port.loss) else f'a loss_weight into {quoted(name)}'}",
                 "warning",
             )
 
@@ -149,8 +160,7 @@ RULES: tuple[Rule, ...] = (
     keys_of_an_output_stand_there,
     steps_of_an_input_stand_there,
     data_have_named_parts,
-    test_rows_are_in_the_file,
-    folds_are_not_stratified,
+    stratify_names_an_output,
     columns_have_names_of_their_own,
     losses_count_alike,
     some_output_counts,

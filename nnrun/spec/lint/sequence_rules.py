@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.lint.network_rules import dataset_name, targets_kind
+from nnrun.spec.lint.network_rules import dataset_name, output_index, targets_kind
 from nnrun.spec.masks import masked_nodes
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
@@ -27,28 +27,27 @@ def ctc_reads_steps(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterato
         return
     graph, _ = read_graph(spec)
     shapes, _ = trace(graph, row_shapes(spec, facts))
-    masked = masked_nodes(graph)
-    for index in list(graph.outputs.values())[:1]:  # of several outputs the one that is looked at
-        node, shape = graph.nodes[index], shapes[index]
-        last = node.layer
-        if not isinstance(last, schema.Dense):
-            continue  # a finding of its own
-        at = (*node.location, last.kind)
-        if shape is not None and len(shape) == 1:
-            yield Finding(
-                at,
-                f"ctc reads classes from steps, and the last layer gives {shape_text(shape)} per row; let it "
-                "take (steps, features): set return_sequences: true in the recurrent layer before it",
-            )
-        if last.activation != "linear":
-            said = f"ctc takes the values before any activation, and the last layer has {last.activation}; "
-            yield Finding((*at, "activation"), f"{said}leave it out")
-        if last.units < 2:
-            said = "ctc needs a unit for each class and one for the blank, so at least 2"
-            yield Finding((*at, "units"), f"{said}; found {last.units}")
-        if masked[index]:
-            said = "ctc reads masked steps as well, as Keras's does: they can say the blank"
-            yield Finding(at, said, "warning")
+    index = output_index(spec, graph)
+    last = None if index is None else graph.nodes[index].layer
+    if index is None or not isinstance(last, schema.Dense):
+        return  # a finding of its own
+    node, shape = graph.nodes[index], shapes[index]
+    at = (*node.location, last.kind)
+    if shape is not None and len(shape) == 1:
+        yield Finding(
+            at,
+            f"ctc reads classes from steps, and the last layer gives {shape_text(shape)} per row; let it "
+            "take (steps, features): set return_sequences: true in the recurrent layer before it",
+        )
+    if last.activation != "linear":
+        said = f"ctc takes the values before any activation, and the last layer has {last.activation}; "
+        yield Finding((*at, "activation"), f"{said}leave it out")
+    if last.units < 2:
+        said = "ctc needs a unit for each class and one for the blank, so at least 2"
+        yield Finding((*at, "units"), f"{said}; found {last.units}")
+    if masked_nodes(graph)[index]:
+        said = "ctc reads masked steps as well, as Keras's does: they can say the blank"
+        yield Finding(at, said, "warning")
 
 
 def ctc_and_its_metric_go_together(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_of, targets_kind
 from nnrun.spec.reading.locate import Location
@@ -247,6 +248,36 @@ def nesterov_has_momentum(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         )
 
 
+def averages_are_kept(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """What says how weights are averaged needs `use_ema`."""
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, schema.OptimizerComponent) or optimizer.use_ema:
+        return
+    for name in ("ema_momentum", "ema_overwrite_frequency"):
+        if getattr(optimizer, name) != type(optimizer).model_fields[name].default:
+            yield Finding(
+                ("optimizer", optimizer.kind, name),
+                f"{name} is of the moving average of the weights, which use_ema: true keeps; add it, or "
+                f"remove {name}",
+            )
+
+
+def muon_excludes_layers_that_are_there(
+    spec: schema.ExperimentSpec, facts: DatasetFacts
+) -> Iterator[Finding]:
+    """Each place that `exclude_layers` names is that of a layer or a chain."""
+    if not isinstance(spec.optimizer, schema.Muon):
+        return
+    places = [node.weights_path for node in graph_of(spec).nodes]
+    for position, place in enumerate(spec.optimizer.exclude_layers):
+        if not any(f"{known}.".startswith(f"{place}.") for known in places):
+            yield Finding(
+                ("optimizer", "muon", "exclude_layers", position),
+                f"there is no layer at {place}; places are those that `nnrun show` prints, here "
+                f"{listing(dict.fromkeys(places), 'and')}",
+            )
+
+
 RULES: tuple[Rule, ...] = (
     metrics_differ,
     class_metrics_are_for_classes,
@@ -260,4 +291,6 @@ RULES: tuple[Rule, ...] = (
     clip_is_of_each_batch,
     class_weights_are_for_classes,
     nesterov_has_momentum,
+    averages_are_kept,
+    muon_excludes_layers_that_are_there,
 )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
-from nnrun.spec.npz_header import facts_with_header
+from nnrun.spec.npz_header import facts_with_header, facts_without_header
 from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.locate import Location, empty_values, locate
@@ -53,12 +53,18 @@ class LoadedSpec:
         source_text: the file as written, before overrides.
         path: the file, or None for a text.
         warnings: what is allowed and doubtful, in the order of the file.
+        root: its values as they were read, each with its place.
     """
 
     spec: ExperimentSpec
     source_text: str
     path: Path | None
     warnings: tuple[Problem, ...]
+    root: MapNode = field(compare=False, repr=False)
+
+    def problem_at(self, location: Location, message: str) -> Problem:
+        """An error at its line."""
+        return _problem_at(self.root, location, message, "error")
 
 
 def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
@@ -239,15 +245,21 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
-    facts = facts_with_header(spec.dataset) if look_at_data else spec.dataset.facts
+    facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
     for finding in (*missing, *lint(spec, facts)):
-        place, path = locate(root, finding.location).place, spell_path(finding.location)
-        problems.append(place.problem(finding.message, path=path, severity=finding.severity))
+        problems.append(_problem_at(root, finding.location, finding.message, finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
-    return LoadedSpec(spec, tree.text, tree.path, tuple(problems))
+    return LoadedSpec(spec, tree.text, tree.path, tuple(problems), root)
+
+
+def _problem_at(
+    root: MapNode, location: Location, message: str, severity: Literal["error", "warning"]
+) -> Problem:
+    place, path = locate(root, location).place, spell_path(location)
+    return place.problem(message, path=path, severity=severity)
 
 
 def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:

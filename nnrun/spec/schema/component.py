@@ -35,6 +35,8 @@ ColumnName = Annotated[Union[NonNegativeInt, str], "column"]
 """A column by its name or, from 0, by its position among the inputs."""
 Value = Annotated[Union[bool, int, float, str], "value"]
 """A single value of a file, as YAML reads it."""
+Stratify = Annotated[Union[bool, str], "stratify"]
+"""Whether each part gets its share of each class; of several outputs the one whose classes these are."""
 
 
 def _as_list(value: Any) -> Any:

@@ -269,6 +269,16 @@ def target_step_of(loss: Component) -> Literal["one_hot", "class_index", "none"]
     return loss.target_step if isinstance(loss, ClassLoss) else None
 
 
+def in_own_units(loss: Component) -> bool:
+    """Whether a loss grows with the unit of its target, so that it is larger for grams than for kilograms."""
+    return isinstance(loss, Mse | Mae | Huber | LogCosh | Quantile | Poisson)
+
+
+def takes_standardized(loss: Component) -> bool:
+    """Whether a loss may compare with standardized targets, which can be negative."""
+    return in_own_units(loss) and not isinstance(loss, Poisson)
+
+
 def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
     """The last activation that a loss of classes needs; None for any other loss."""
     return loss.last_activation if isinstance(loss, ClassLoss) else None

@@ -6,16 +6,21 @@ from pydantic import Field, model_validator
 
 from nnrun.spec.schema.component import (
     COMPONENT,
+    ONE_IS_ENOUGH,
     Component,
     Config,
     Count,
     Decay,
+    Finite,
     Fraction,
     NonNegative,
     NonNegativeInt,
     Positive,
     Share,
 )
+
+Place = Annotated[Union[NonNegativeInt, str], "value"]
+"""Where a layer stands: `2`, `words.2`."""
 
 
 class OptimizerComponent(Component):
@@ -24,12 +29,26 @@ class OptimizerComponent(Component):
     `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too.
     `gradient_accumulation_steps` n: an update after every n batches, by the mean of their gradients. What is
     left at the end of an epoch counts in the next one.
+    `use_ema`: keep a moving average of the weights, average = ema_momentum * average + (1 - ema_momentum) * w
+    after each update, and put it in place of the weights after every `ema_overwrite_frequency` updates, and
+    when the training ends. As in Keras's `fit`, the epochs in between train and validate the weights
+    themselves, and the best epoch's are those that were validated; so the score of what training ends with is
+    not that of the last epoch. Where early stopping restores the best epoch, its weights are kept instead.
     """
 
     bare = "learning_rate"
+    rarely_changed = frozenset(("use_ema", "ema_momentum", "ema_overwrite_frequency"))
     learning_rate: Positive = 0.001
     weight_decay: NonNegative = 0.0
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
+    use_ema: bool = False
+    ema_momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.99
+    ema_overwrite_frequency: Count | None = None
+
+    @property
+    def decay_of_others(self) -> float:
+        """The weight decay of parameters that do not go through an optimizer's rule for matrices."""
+        return self.weight_decay
 
 
 class RmsProp(OptimizerComponent):
@@ -141,6 +160,43 @@ class Ftrl(OptimizerComponent):
     beta: NonNegative = 0.0
 
 
+class Muon(OptimizerComponent):
+    """Matrices move by their momentum made orthogonal (Jordan et al. 2024), all else by AdamW, as in Keras.
+
+    A matrix is what is one in Keras: kernels of dense and recurrent layers, not those of convolutions and of
+    attention. Its momentum's singular values are brought near 1 by `ns_steps` steps of the Newton-Schulz
+    iteration with the coefficients `muon_a`, `muon_b`, `muon_c`. The step is multiplied by `rms_rate` and the
+    root of the larger size (Liu et al. 2025), which makes it about as long as Adam's; `rms_rate: null` leaves
+    that out. Embeddings go by AdamW with `exclude_embeddings`, and so do the layers whose places are in
+    `exclude_layers`, as `nnrun show` and weights files have them: `2`, `words.2`, or `words` for a chain.
+    As in Keras it is empty, though Muon's authors leave the last layer to AdamW. (Keras takes regular
+    expressions for its own names.) AdamW has `adam_lr_ratio` times the learning rate, and decays by
+    `adam_weight_decay`.
+    """
+
+    kind = "muon"
+    adam_beta_1: Decay = 0.9
+    adam_beta_2: Decay = 0.999
+    adam_weight_decay: NonNegative = 0.004
+    epsilon: Positive = 1e-7
+    weight_decay: NonNegative = 0.004
+    exclude_layers: Annotated[list[Place], ONE_IS_ENOUGH] = []
+    exclude_embeddings: bool = True
+    muon_a: Finite = 3.4445
+    muon_b: Finite = -4.775
+    muon_c: Finite = 2.0315
+    adam_lr_ratio: NonNegative = 1.0
+    momentum: Decay = 0.95
+    ns_steps: NonNegativeInt = 5
+    nesterov: bool = True
+    rms_rate: Positive | None = 0.2
+
+    @property
+    def decay_of_others(self) -> float:
+        """That of AdamW."""
+        return self.adam_weight_decay
+
+
 Optimizer = Annotated[
     Union[
         RmsProp,
@@ -154,6 +210,7 @@ Optimizer = Annotated[
         Lion,
         Lamb,
         Ftrl,
+        Muon,
     ],
     COMPONENT,
 ]

@@ -22,7 +22,9 @@ class Embedding(NetworkLayer):
 
     Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
     Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
-    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out.
+    `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out. Optimizers
+    that keep squares of gradients add those of the places where a word stands, as Keras does on TensorFlow,
+    but under `embeddings_regularizer`, `gradient_clip` or `gradient_accumulation_steps` square their sum.
     """
 
     kind = "embedding"

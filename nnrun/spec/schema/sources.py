@@ -1,7 +1,7 @@
 """The data sets that a spec can name, and what is known of each before it is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, Union
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from nnrun.spec.schema.component import (
     Names,
     NonNegativeInt,
     Seed,
+    Stratify,
     Value,
 )
 
@@ -39,6 +40,8 @@ class DatasetFacts:
         train_rows, test_rows: rows; a test set of 0 rows means that there is none.
         num_words: token indices are below this number.
         numbers: how many numbers a row has to predict, for regression.
+        of_inputs: where a spec names inputs, what is known of each: `inputs`, `features`, `row_shape` and
+            `num_words`.
     """
 
     inputs: Literal["tokens", "table"] | None = None
@@ -50,6 +53,18 @@ class DatasetFacts:
     num_words: int | None = None
     numbers: int = 1
     row_shape: tuple[int, ...] | None = None
+    of_inputs: Mapping[str, "DatasetFacts"] = field(default_factory=dict)
+
+    def of_input(self, name: str) -> "DatasetFacts":
+        """The facts as one of several inputs sees them; nothing of the rows where nothing is known of it."""
+        own = self.of_inputs.get(name, DatasetFacts())
+        return replace(
+            self,
+            inputs=own.inputs,
+            features=own.features,
+            row_shape=own.row_shape,
+            num_words=own.num_words,
+        )
 
 
 class DataSource(Component):
@@ -191,12 +206,13 @@ class TestRows(Config):
     """The test set: a `fraction` of the rows, those with a `value` in a `column`, or another file.
 
     A fraction is drawn at random with its own seed, so that a spec's seeds share one test set; with
-    `shuffle: false` it is the last rows. `path` is a file of the same columns.
+    `shuffle: false` it is the last rows. `stratify` is as of a `holdout`. `path` is a file of the same
+    columns.
     """
 
     fraction: Fraction | None = None
     shuffle: bool = True
-    stratify: bool = False
+    stratify: Stratify = False
     seed: Seed = 0
     path: str | None = None
     column: str | None = None

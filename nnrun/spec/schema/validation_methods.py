@@ -13,6 +13,7 @@ from nnrun.spec.schema.component import (
     Fraction,
     NonNegative,
     NonNegativeInt,
+    Stratify,
     Value,
 )
 
@@ -61,8 +62,9 @@ class Holdout(ValidationMethod):
 
     A fraction is drawn at random (scikit-learn's `train_test_split`); with `shuffle: false` it is the last
     rows (Keras's `validation_split`). Default: a fraction of 0.2. Where the data have groups, a fraction is
-    of whole groups. A `column` that splits the rows is not an input, unless the data set lists it in
-    `inputs`.
+    of whole groups. `stratify: true` gives both parts their share of each class; with `outputs` it names
+    the output whose classes these are, and rows without its target are a class of their own. A `column`
+    that splits the rows is not an input, unless the data set lists it in `inputs`.
     """
 
     kind = "holdout"
@@ -71,26 +73,27 @@ class Holdout(ValidationMethod):
     column: str | None = None
     value: Value | None = None
     shuffle: bool = True
-    stratify: bool = False
+    stratify: Stratify = False
 
     @property
     def drawn_by_seed(self) -> bool:
         """A fraction is drawn; the first rows and those that a column marks are not."""
-        return self.fraction is not None and (self.shuffle or self.stratify)
+        return self.fraction is not None and (self.shuffle or bool(self.stratify))
 
 
 class KFold(ValidationMethod):
     """k folds, contiguous unless `shuffle`; every row is validated exactly once per repeat.
 
     `group` is a column whose equal values stay together in one fold; default: the data set's `group`. Folds
-    of groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups.
+    of groups have about as many rows (`GroupKFold`), or with `shuffle` as many groups. `stratify` is as of
+    `holdout`.
     """
 
     kind = "kfold"
     bare = "k"
     k: Annotated[int, Field(ge=2)] = 4
     shuffle: bool = False
-    stratify: bool = False
+    stratify: Stratify = False
     group: str | None = None
     repeats: Count = 1
 

@@ -65,35 +65,42 @@ class EagerBackend:
         rng: Any,
     ) -> tuple[dict[str, Tensor], dict[Port, Tensor], Mapping[Port, Tensor]]:
         """One update. Returns the losses before it, and the logits, all detached; and the masks."""
-        problem, parameters = self._problem, state.forward_parameters
+        problem = self._problem
+        of_places = {
+            squares: torch.zeros_like(state.parameters[table]).requires_grad_()
+            for table, squares in problem.place_squares.items()
+        }
+        parameters = {**state.forward_parameters, **of_places} if of_places else state.forward_parameters
         new_buffers: dict[str, Tensor] = {}
         logits, row_losses, penalty_R, masks = forward(problem, parameters, inputs, targets, rng, new_buffers)
         losses = objective(problem.heads, row_losses, targets, penalty_R)
         # The sum's gradient for one replica's parameters is that of its own loss: replicas share nothing.
         # A custom layer may leave some of its own unused: these have a gradient of zero.
-        found = torch.autograd.grad(
-            losses[TOTAL].sum(), list(state.parameters.values()), materialize_grads=True
-        )
-        gradients = dict(zip(state.parameters, found, strict=True))
+        leaves = {**state.parameters, **of_places}
+        found = torch.autograd.grad(losses[TOTAL].sum(), list(leaves.values()), materialize_grads=True)
+        gradients = dict(zip(leaves, found, strict=True))
+        squares = {table: gradients.pop(name) for table, name in problem.place_squares.items()}
         with torch.no_grad():
             if problem.clip is not None:
                 gradients = problem.clip(gradients)
             state.steps_R += 1
             for group in state.groups:
-                self._update(group, group.joined(gradients), state)
+                self._update(group, group.joined(gradients), state, squares)
             problem.network.constrain(state.parameters)
             state.update_buffers(new_buffers)
         return _detached(losses), _detached(logits), masks
 
-    def _update(self, group: ParameterGroup, gradient: Tensor, state: TrainState) -> None:
-        optimizer, (name, *_) = self._problem.optimizer, group.shapes
+    def _update(
+        self, group: ParameterGroup, gradient: Tensor, state: TrainState, squares: Mapping[str, Tensor]
+    ) -> None:
+        optimizer, (name, *_) = group.optimizer, group.shapes
         steps_R, rates = state.steps_R, state.learning_rates
         if name in state.last_update:
             last_update = state.last_update[name]
             optimizer.update_rows(group.value, gradient, group.slots, last_update, steps_R, rates)
         else:
             dense = gradient.to_dense() if gradient.is_sparse else gradient
-            optimizer.update(group.value, dense, group.slots, steps_R, rates)
+            optimizer.update(group.value, dense, group.slots, steps_R, rates, squares.get(name))
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""

@@ -15,17 +15,25 @@ from safetensors import safe_open
 
 from nnrun.data import Dataset, Samples, TokenRows, load_dataset
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess import fit_preprocessing
+from nnrun.data.preprocess import fit_inputs
 from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.exporting import export as export_module
-from nnrun.experiment.exporting.export import Exported, export_run, generated_rows
+from nnrun.experiment.exporting.export import (
+    Exported,
+    ExportedInput,
+    ExportedOutput,
+    export_run,
+    generated_rows,
+)
 from nnrun.experiment.exporting.export_formats import FORMATS, FormatName
 from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import OUTPUT, Port
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers
 
 # Normalized first, so that no activation carries the values away.
@@ -72,13 +80,10 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         run=run,
         member=None,
         weights=exported.weights,
-        features=3,
-        row_shape=(3,),
-        dtype="float32",
-        rows_of="features",
-        columns=(),
-        outputs=1,
-        meaning=exported.meaning,
+        inputs={"rows": ExportedInput(3, (3,), "float32", "features", ())},
+        outputs={"predictions": ExportedOutput(1, OutputDecoder("numbers", (0,)))},
+        named_inputs=False,
+        named_outputs=False,
         rows=48,
         rows_from="training",
         difference=exported.difference,
@@ -111,7 +116,7 @@ def test_what_is_inside_a_program(changes: dict[str, Any], tmp_path: Path) -> No
 def test_a_program_gives_probabilities(tmp_path: Path) -> None:
     run = train(tmp_path, BINARY)
     exported = export_run(run, tmp_path / "m.pt2", "pt2")
-    assert exported.meaning.kind == "binary"
+    assert exported.outputs["predictions"].meaning.kind == "binary"
     outputs = program(tmp_path / "m.pt2")(torch.from_numpy(numbers()["x_test"]).float())
     assert ((outputs > 0) & (outputs < 1)).all()
 
@@ -119,9 +124,10 @@ def test_a_program_gives_probabilities(tmp_path: Path) -> None:
 def test_a_token_network_takes_multi_hot_rows(tmp_path: Path) -> None:
     run = train_tokens(tmp_path)
     exported = export_run(run, tmp_path / "m.pt2", "pt2", float64=True)
-    assert (exported.rows_of, exported.dtype, exported.rows_from) == ("multi_hot", "float32", "training")
+    taken = exported.inputs["rows"]
+    assert (taken.rows_of, taken.dtype, exported.rows_from) == ("multi_hot", "float32", "training")
     rows = TokenRows.from_lists([[1, 5], [7, 7, 2]])
-    multi_hot = torch.zeros(2, exported.features)
+    multi_hot = torch.zeros(2, taken.features)
     multi_hot[0, [1, 5]] = 1
     multi_hot[1, [7, 2]] = 1
     found = program(tmp_path / "m.pt2")(multi_hot).numpy()
@@ -142,7 +148,7 @@ def test_weights_with_what_tells_what_they_are(tmp_path: Path) -> None:
         tmp_path, BINARY, dataset={"sklearn": "breast_cancer"}, preprocessing={"inputs": "standardize"}
     )
     exported = export_run(run, tmp_path / "m.safetensors", "safetensors")
-    assert (exported.dtype, exported.difference) == (None, 0)
+    assert (exported.inputs["rows"].dtype, exported.difference) == (None, 0)
     with safe_open(tmp_path / "m.safetensors", framework="np") as file:
         metadata = file.metadata()
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
@@ -174,10 +180,10 @@ def test_a_file_that_says_something_else_is_not_kept(
     path.write_text("as it was")
     before = sorted(tmp_path.iterdir())
 
-    def ask(*arguments: Any) -> Array:
-        outputs = kind.ask(*arguments)
+    def ask(*arguments: Any) -> dict[Port, Array]:
+        (outputs,) = kind.ask(*arguments).values()
         outputs[7] += wrong
-        return outputs
+        return {OUTPUT: outputs}
 
     monkeypatch.setattr(export_module, "FORMATS", {format_: dataclasses.replace(kind, ask=ask)})
     with pytest.raises(NnrunError, match="was not kept: when read back, its predictions differ"):
@@ -192,7 +198,7 @@ def test_features_far_from_0_need_float64(tmp_path: Path) -> None:
     with pytest.raises(NnrunError, match=r"differ .* need --float64"):
         export_run(run, tmp_path / "m.pt2", "pt2")
     exported = export_run(run, tmp_path / "m.pt2", "pt2", float64=True)
-    assert exported.dtype == "float64"
+    assert exported.inputs["rows"].dtype == "float64"
     outputs = program(tmp_path / "m.pt2")(torch.from_numpy(arrays["x_test"])).numpy()
     np.testing.assert_allclose(outputs, load_predictor(run).outputs(arrays["x_test"]), atol=1e-5)
 
@@ -231,14 +237,12 @@ def test_generated_rows_are_about_where_the_training_rows_were() -> None:
     boston = load_dataset(schema.BostonHousing()).train.inputs
     assert isinstance(boston, np.ndarray)
     standardize = schema.Preprocessing(inputs=[schema.Standardize()])
-    rows = generated_rows(
-        fit_preprocessing(standardize, load_dataset(schema.BostonHousing()), n_outputs=1), 500
-    )
+    rows = generated_rows(fit_inputs(standardize, load_dataset(schema.BostonHousing())), 500)
     assert isinstance(rows, np.ndarray)
     np.testing.assert_allclose(rows.mean(0), boston.mean(0), atol=0.2 * boston.std(0).max())
     lists = Samples(TokenRows.from_lists([[1, 19], [2]]), np.zeros(2))
     multi_hot = schema.Preprocessing(inputs=[schema.MultiHot()])
-    tokens = generated_rows(fit_preprocessing(multi_hot, Dataset("w", lists, None, ()), n_outputs=1), 50)
+    tokens = generated_rows(fit_inputs(multi_hot, Dataset("w", lists, None, ())), 50)
     assert isinstance(tokens, TokenRows)
     assert len(tokens) == 50
     assert (tokens.tokens.min(), tokens.tokens.max()) == (0, 19)
@@ -280,7 +284,7 @@ def test_onnx(changes: dict[str, Any], float64: bool, tmp_path: Path, onnxruntim
 def test_onnx_of_tokens(tmp_path: Path, onnxruntime: Any) -> None:
     run = train_tokens(tmp_path)
     exported = export_run(run, tmp_path / "m.onnx", "onnx")
-    assert (exported.rows_of, exported.rows_from) == ("multi_hot", "training")
+    assert (exported.inputs["rows"].rows_of, exported.rows_from) == ("multi_hot", "training")
 
 
 def test_without_its_packages_onnx_says_what_to_install(

@@ -85,7 +85,8 @@ def test_trained_evaluated_predicted_exported(
         np.testing.assert_allclose(predicted(run, tmp_path / name)[:, -1:], expected, rtol=1e-6, err_msg=name)
     for format_ in ("safetensors", "pt2"):
         exported = export_run(run, tmp_path / f"m.{format_}", format_)  # type: ignore[arg-type]
-        assert (exported.row_shape, exported.rows_of, exported.rows_from) == (shape, "features", "training")
+        taken = exported.inputs["rows"]
+        assert (taken.row_shape, taken.rows_of, exported.rows_from) == (shape, "features", "training")
     (tmp_path / "a.npz").unlink()
     assert export_run(run, tmp_path / "n.pt2", "pt2").rows_from == "generated"
 
@@ -161,7 +162,7 @@ def test_onnx(tmp_path: Path) -> None:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")
     run = train(tmp_path, (6, 5, 1), CONVOLUTIONS)
-    assert export_run(run, tmp_path / "m.onnx", "onnx").row_shape == (6, 5, 1)
+    assert export_run(run, tmp_path / "m.onnx", "onnx").inputs["rows"].row_shape == (6, 5, 1)
 
 
 def test_other_shapes_are_refused_when_predicting(tmp_path: Path) -> None:

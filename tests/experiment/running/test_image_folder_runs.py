@@ -53,7 +53,7 @@ def test_trained_and_asked_about_a_folder_and_a_file(tmp_path: Path) -> None:
     assert one.probabilities is not None
     files = sorted(path.name for path in (tmp_path / "pets" / "cats").iterdir())
     assert one.probabilities[0] == pytest.approx(whole.probabilities[files.index("3.jpg")], abs=1e-6)
-    assert export_run(run, tmp_path / "m.safetensors", "safetensors").row_shape == (12, 15, 3)
+    assert export_run(run, tmp_path / "m.safetensors", "safetensors").inputs["rows"].row_shape == (12, 15, 3)
 
 
 def test_a_broken_image_is_named_when_predicting(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def asked(path: Path, rows: np.ndarray) -> np.ndarray:
 def test_a_program_of_images(tmp_path: Path) -> None:
     run = train(tmp_path, layers=IMAGES)
     assert export_run(run, tmp_path / "m.safetensors", "safetensors").difference <= 1e-5
-    assert export_run(run, tmp_path / "m.pt2", "pt2").rows_of == "features"
+    assert export_run(run, tmp_path / "m.pt2", "pt2").inputs["rows"].rows_of == "features"
     x = np.load(tmp_path / "small.npz")["x_test"]
     expected = load_predictor(run).outputs(x)
     for count in (1, len(x)):
@@ -216,7 +216,7 @@ def test_a_program_of_images(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_program_of_words_takes_padded_rows(tmp_path: Path) -> None:
     run = train_words(tmp_path)
-    exported = export_run(run, tmp_path / "m.pt2", "pt2")
+    exported = export_run(run, tmp_path / "m.pt2", "pt2").inputs["rows"]
     assert (exported.rows_of, exported.features, exported.dtype) == ("pad", 5, "float32")
     found = asked(tmp_path / "m.pt2", np.array([[0, 0, 1, 2, 33]], np.float32))
     own = load_predictor(run).outputs(TokenRows.from_lists([[1, 2, 33]]))

@@ -229,3 +229,66 @@ def test_an_output_trains_as_on_the_rows_that_have_its_target_alone(tmp_path: Pa
     alone = nnrun.train(path, runs_dir=tmp_path / "alone", overrides=changes).history
     columns = ["price_loss", "price_mae", "loss"]
     pd.testing.assert_frame_equal(some[columns], alone[columns], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("validation", [{"kfold": {"k": 4}}, {"holdout": {"fraction": 0.25}}])
+def test_rows_are_stratified_by_the_output_that_is_named(
+    path: Path, tmp_path: Path, validation: dict[str, dict[str, object]]
+) -> None:
+    """Each part has its share of each class, and of the rows that have none."""
+    table = rows_of_a_table().sort_values("a", kind="stable")
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    ((kind, said),) = validation.items()
+    changes = {"validation": {kind: {**said, "stratify": "grade"}}, "epochs": 1}
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    trained = table[table["part"] == "r"].reset_index(drop=True)
+    share = trained["grade"].fillna("none").value_counts(normalize=True)
+    for member in ["fold-0", "fold-1", "fold-2", "fold-3"] if kind == "kfold" else [None]:
+        found = nnrun.predict(run.path, split="validation", member=member)
+        own = found["grade_target"].fillna("none").value_counts(normalize=True)
+        assert own.to_dict() == pytest.approx(share.to_dict(), abs=0.05)
+
+
+def test_a_fraction_of_test_rows_is_stratified_by_the_output_that_is_named(
+    path: Path, tmp_path: Path
+) -> None:
+    test = {"fraction": 0.2, "stratify": "grade"}
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"dataset.csv.test": test, "epochs": 1})
+    share = rows_of_a_table()["grade"].fillna("none").value_counts(normalize=True)
+    own = nnrun.predict(run.path, split="test")["grade_target"].fillna("none").value_counts(normalize=True)
+    assert own.to_dict() == pytest.approx(share.to_dict(), abs=0.02)
+
+
+def test_a_few_rows_without_a_class_are_no_class_of_their_own(path: Path, tmp_path: Path) -> None:
+    table = rows_of_a_table()
+    table["grade"] = table["grade"].fillna("low")
+    table.loc[30, "grade"] = None
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    changes = {"validation.kfold.stratify": "grade", "epochs": 1}
+    assert nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes).path.exists()
+
+
+def test_a_test_file_of_its_own(path: Path, tmp_path: Path) -> None:
+    table = rows_of_a_table()
+    table[table["part"] == "r"].to_csv(tmp_path / "rows.csv", index=False)
+    table[table["part"] == "t"].to_csv(tmp_path / "held.csv", index=False)
+    one = nnrun.evaluate(
+        nnrun.train(
+            path,
+            runs_dir=tmp_path / "own",
+            overrides={"dataset.csv.test": {"path": str(tmp_path / "held.csv")}},
+        ).path
+    )
+    rows_of_a_table().to_csv(tmp_path / "rows.csv", index=False)
+    other = nnrun.evaluate(nnrun.train(path, runs_dir=tmp_path / "one").path)
+    assert one.scores == other.scores
+    table["grade"] = table["grade"].replace("top", "best")
+    table[table["part"] == "t"].to_csv(tmp_path / "held.csv", index=False)
+    with pytest.raises(
+        DataError, match=r"held.csv, line \d+, column 'grade' holds the class 'best', which the "
+    ):
+        nnrun.train(
+            path,
+            runs_dir=tmp_path / "other",
+            overrides={"dataset.csv.test": {"path": str(tmp_path / "held.csv")}},
+        )

@@ -11,7 +11,10 @@ import yaml
 
 import nnrun
 from nnrun.errors import DataError, SpecError
+from nnrun.experiment.finished.drowned_loss import drowned_text
+from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
+from nnrun.records.run_record import DrownedLoss
 from tests.support.commands import nnrun_command
 from tests.support.small_experiments import only_run, without_seconds
 
@@ -101,6 +104,30 @@ def test_the_mean_divides_by_the_number_of_outputs(path: Path, tmp_path: Path) -
     assert row["loss"] == pytest.approx((0.5 * row["price_loss"] + row["kind_loss"]) / 2, rel=1e-5)
 
 
+@pytest.mark.parametrize("networks", [{"kfold": {"k": 3}}, {"holdout": {"fraction": 0.25}}])
+def test_a_loss_that_drowns_another_is_told_after_the_first_epoch_and_kept(
+    path: Path, tmp_path: Path, networks: dict[str, dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Squares of hundreds beside a cross-entropy; for all folds once."""
+    changes = {"outputs.price.preprocessing": None, "outputs.price.loss_weight": 1, "validation": networks}
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes, verbose=True)
+    lines = capsys.readouterr().err.splitlines()
+    (place,) = (i for i, line in enumerate(lines) if "drowns" in line)
+    assert lines[place - 1].startswith("epoch 1/4")
+    told = run.record["drowned"]
+    sizes = [run.history.query("epoch == 1")[f"{name}_loss"].mean() for name in ("kind", "price")]
+    assert (told["output"], told["by"], told["standardize"]) == ("kind", "price", True)
+    assert [told["loss"], told["by_loss"]] == pytest.approx(sizes)
+    text = drowned_text(DrownedLoss(**told))
+    assert lines[place] == f"warning: {text}"
+    assert text in caution_text(RunDirectory(run.path).read_record())
+
+
+def test_losses_of_one_size_are_not_warned_of(path: Path, tmp_path: Path) -> None:
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
+    assert "drowned" not in run.record
+
+
 def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
     together = nnrun.train(path, runs_dir=tmp_path / "runs").history
     for fold in range(3):
@@ -149,13 +176,24 @@ def test_evaluate_says_that_several_outputs_have_no_tables(path: Path, tmp_path:
 
 def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
     archive = dict(np.load(tmp_path / "data.npz"))
-    for part, rows in (("train", 96), ("test", 30)):
-        archive[f"words_{part}"] = np.empty(rows, object)
-        archive[f"words_{part}"][:] = [[1, 2]] * rows
+    archive["price_train"][5] = -1
     np.savez(tmp_path / "data.npz", **archive)
-    changes = {"outputs.kind": {"target": "words", "loss": "ctc"}, "layers.kind[1]": {"dense": {"units": 3}}}
-    with pytest.raises(DataError, match=r"^The output 'kind': ctc reads classes from steps, and the last"):
+    layer = {"dense": {"units": 1, "activation": "softplus"}}
+    changes = {"outputs.price": {"loss": "poisson"}, "layers.price[1]": layer}
+    with pytest.raises(
+        DataError, match=r"^The output 'price': Row 5 of the training rows has the target -1\.0"
+    ):
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
+def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
+    changes = {"layers.trunk": [{"add": ["size", "place"]}, {"dense": 4}]}
+    with pytest.raises(SpecError) as raised:
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    said = [problem.message for problem in raised.value.problems]
+    assert any(
+        text.startswith("add takes rows of one shape; size gives (3), place gives (2)") for text in said
+    )
 
 
 def test_a_class_whose_column_another_output_has_is_refused(path: Path, tmp_path: Path) -> None:
@@ -187,9 +225,7 @@ def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None
 
 
 def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
-    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
     for arguments in (
-        ("export", str(run.path), "-o", "x.pt2"),
         ("data", "show", str(path)),
         ("data", "show", str(path), "--row", "1", "--prepared"),
     ):

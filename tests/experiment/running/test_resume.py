@@ -109,6 +109,8 @@ OPTIMIZERS: dict[str, Any] = {
     "adam, amsgrad": {"adam": {"amsgrad": True}},
     "adamw": "adamw",
     "adagrad": "adagrad",
+    "muon": {"muon": {"learning_rate": 0.01, "exclude_layers": 1}},
+    "averages": {"adam": {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 5}},
 }
 DROPOUT: list[Any] = [{"dense": {"units": 8, "activation": "relu"}}, {"dropout": 0.4}, {"dense": 1}]
 _IMAGES = np.random.default_rng(0).normal(size=(48, 5, 4)).astype(np.float32)
@@ -126,6 +128,11 @@ SPECS: dict[str, dict[str, Any]] = {
         "validation": {"kfold": {"k": 3}},
         "early_stopping": {"patience": 1, "restore_best": True},
         "optimizer": {"adam": 0.1},
+    },
+    "averages and early stopping": {
+        "validation": {"kfold": {"k": 3}},
+        "early_stopping": {"patience": 1},
+        "optimizer": {"muon": {"learning_rate": 0.1, "use_ema": True, "ema_momentum": 0.8}},
     },
     "plateau": {
         "learning_rate_schedule": {"reduce_on_plateau": {"patience": 1}},

@@ -175,7 +175,8 @@ def test_a_program_of_numbers_has_its_steps_inside(file: Path, tmp_path: Path) -
         validation={"holdout": {"fraction": 0.2}},
     )
     exported = export_run(run, tmp_path / "net.pt2", "pt2", float64=True)
-    assert (exported.rows_of, exported.columns, exported.features) == ("features", ("a", "b"), 2)
+    taken = exported.inputs["rows"]
+    assert (taken.rows_of, taken.columns, taken.features) == ("features", ("a", "b"), 2)
     assert (exported.rows_from, exported.rows) == ("training", ROWS)
     program = torch.export.load(tmp_path / "net.pt2").module()
     raw = torch.tensor([[50.0, float("nan")], [40.0, 2.0]], dtype=torch.float64)
@@ -187,7 +188,8 @@ def test_a_program_of_numbers_has_its_steps_inside(file: Path, tmp_path: Path) -
 def test_a_program_of_other_columns_takes_prepared_rows(file: Path, tmp_path: Path) -> None:
     run = train(file, tmp_path, validation={"holdout": {"fraction": 0.2}})
     exported = export_run(run, tmp_path / "net.pt2", "pt2")
-    assert (exported.rows_of, exported.columns) == ("prepared", ())
+    taken = exported.inputs["rows"]
+    assert (taken.rows_of, taken.columns) == ("prepared", ())
     held = export_run(run, tmp_path / "net.safetensors", "safetensors")
     assert held.difference == 0
 
@@ -201,7 +203,7 @@ def test_generated_rows_suit_the_preprocessing(kind: str, file: Path) -> None:
         preprocessing={"inputs": STEPS[kind]},
     ).spec
     fitted: FittedPreprocessing = prepare_groups(spec, load_data(spec))[0].fitted[0]
-    rows = generated_rows(fitted, 30)
+    rows = generated_rows(fitted.input, 30)
     assert isinstance(rows, Table)
     assert fitted.input.problems(rows) == {}
     assert len(fitted.input.transform(rows)) == 30

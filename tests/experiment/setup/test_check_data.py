@@ -33,7 +33,13 @@ def spec(folder: Path, target: str, rest: str, more: str = "") -> Path:
     [
         ("y", NUMBERS, "", "the target is missing"),
         ("y", NUMBERS, ", drop_missing_target: true", None),
-        ("[z, label]", NUMBERS, "", "'yes' is not a number, and several targets must all be numbers"),
+        (
+            "[z, label]",
+            NUMBERS,
+            "",
+            "'yes' is not a number, and the targets of one output must all be numbers",
+        ),
+        ("[y, label]", NUMBERS, "", "t.csv --target y --target label` writes it."),
         ("lable", CLASSES, "", "has no column 'lable'"),
         ("label", NUMBERS, "", "The data do not match the spec"),
         ("label", CLASSES, "", None),
@@ -102,3 +108,37 @@ def test_data_that_were_read_have_no_note(tmp_path: Path, capsys: pytest.Capture
     assert main(["check", str(path), "--json"]) == 0
     out, err = capsys.readouterr()
     assert (json.loads(out)["specs"][0]["note"], err) == (None, "")
+
+
+NAMED = """
+dataset: {csv: {path: t.csv}}
+inputs:
+  numbers: {columns: [a, b]}
+  kinds: {columns: [z], preprocessing: {one_hot: [z]}}
+layers:
+  trunk: [LAYERS]
+  y: [from: trunk, dense: 1]
+  label: [from: trunk, dense: {units: 1, activation: sigmoid}]
+outputs:
+  y: {loss: mse, preprocessing: standardize}
+  label: {loss: binary_crossentropy, metrics: [accuracy]}
+"""
+
+
+def test_layers_that_do_not_fit_the_rows_are_told_at_their_line(tmp_path: Path) -> None:
+    layers = "layers:\n- reshape: [3, 1]\n- flatten\n- dense: 1\nloss: mse\n"
+    (problem,) = problems_of_data(load_spec(spec(tmp_path, "y", layers, ", drop_missing_target: true")))
+    assert (problem.line, problem.path, problem.severity) == (3, "layers[0].reshape.target_shape", "error")
+    assert problem.message.startswith("reshape to (3, 1) holds 3 numbers; the inputs give (2)")
+
+
+def test_the_width_of_each_named_input_is_known_once_its_steps_are_fitted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(ROWS)
+    (tmp_path / "s.yaml").write_text(NAMED.replace("LAYERS", "add: [numbers, kinds]"))
+    misfit, rare = problems_of_data(load_spec(tmp_path / "s.yaml"))
+    assert (misfit.line, misfit.path, misfit.severity) == (7, "layers.trunk[0].add", "error")
+    assert "numbers gives (2), kinds gives (3)" in misfit.message
+    assert rare.severity == "warning"
+    assert rare.message.startswith("the output 'label': class 'yes' has only 2 of 60 rows")
+    (tmp_path / "s.yaml").write_text(NAMED.replace("LAYERS", "concatenate: [numbers, kinds]"))
+    assert [problem.severity for problem in problems_of_data(load_spec(tmp_path / "s.yaml"))] == ["warning"]

@@ -19,7 +19,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.check_data import problems_of_data
-from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows, rare_class_warning
+from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows, rare_class_warnings
 from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.spec.reading.load import load_spec
@@ -273,7 +273,7 @@ def test_arrays(one_hot: bool, positives: int, warned: bool, folder: Path) -> No
     network = SOFTMAX if one_hot else SIGMOID
     (folder / "s.yaml").write_text(f"dataset: {{npz: {{path: t.npz}}}}\n{network}metrics: [accuracy]\n")
     spec = load_spec(folder / "s.yaml").spec
-    assert (rare_class_warning(spec, load_data(spec)) is not None) == warned
+    assert bool(rare_class_warnings(spec, load_data(spec))) == warned
 
 
 @pytest.mark.parametrize(
@@ -290,4 +290,4 @@ def test_arrays(one_hot: bool, positives: int, warned: bool, folder: Path) -> No
 def test_another_metric_or_weights_are_enough(more: str, warned: bool, folder: Path) -> None:
     (folder / "s.yaml").write_text(f"{TABLE}{SIGMOID}{more}\n")
     spec = load_spec(folder / "s.yaml").spec
-    assert (rare_class_warning(spec, load_data(spec)) is not None) == warned
+    assert bool(rare_class_warnings(spec, load_data(spec))) == warned
