@@ -176,7 +176,7 @@ def _show_of_spec(
 ) -> None:
     """Show the data of a spec, or one row, also as the network gets it."""
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.describing.describe_spec import describe_row_of_spec
+    from nnrun.experiment.describing.rows_of_spec import describe_row_of_spec
     from nnrun.spec.reading.load import load_spec
 
     document = describe_row_of_spec(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, table, text_width
-from nnrun.errors import one_line
+from nnrun.errors import one_line, printable
 from nnrun.spec.wording import counted
 
 _MOST_COLUMNS = 64
@@ -25,6 +25,29 @@ def overview_text(document: dict[str, Any]) -> str:
     for source in document["sources"]:
         where, note = source["path"] or source["name"], source["note"]
         parts[0] += _source(document["name"], where, source["sha256"], note)
+    for name, of_input in _named(document, "inputs"):
+        blocks = _overview_blocks(of_input, tests=bool(rows["test"]))
+        parts += [f"input {name}\n{blocks[0]}", *blocks[1:]]
+    for name, of_output in _named(document, "outputs"):
+        blocks = _overview_blocks(of_output, tests=bool(rows["test"]))
+        parts += [f"output {name}\n{blocks[0]}", *blocks[1:]]
+    return "\n\n".join([*parts, *_overview_blocks(document, tests=bool(rows["test"]))])
+
+
+def _named(document: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
+    """The named inputs or outputs of a document, and what it says of each; none where they have no names."""
+    held = document.get(key)
+    return [(printable(name), each) for name, each in held.items()] if isinstance(held, dict) else []
+
+
+def _overview_blocks(document: Mapping[str, Any], *, tests: bool) -> list[str]:
+    """What is said of the inputs and targets that stand beside each other in a document.
+
+    Args:
+        document: the whole, or what it says of one input or output.
+        tests: whether there are test rows.
+    """
+    parts: list[str] = []
     if "tokens" in document:
         lengths, tokens = document["tokens_per_row"], document["tokens"]
         parts.append(
@@ -37,7 +60,7 @@ def overview_text(document: dict[str, Any]) -> str:
         lines = [["LABEL", "CLASS", "TRAIN", "TEST"]]
         for c in document["classes"]:
             lines.append([str(c["label"]), c["name"] or "", f"{c['train']:,}", f"{c['test']:,}"])
-        if not rows["test"]:
+        if not tests:
             lines = [line[:3] for line in lines]
         if all(not line[1] for line in lines[1:]):
             lines = [[line[0], *line[2:]] for line in lines]
@@ -61,7 +84,9 @@ def overview_text(document: dict[str, Any]) -> str:
         parts.append(_statistics_table("COLUMN", document["features"]))
     if "target" in document:
         parts.append(_statistics_table("TARGET", document["target"]))
-    return "\n\n".join(parts)
+    if document.get("missing"):
+        parts.append(f"{counted(document['missing'], 'training row')} without this target")
+    return parts
 
 
 def _source(shown: str, where: str, sha256: str, note: str = "") -> str:
@@ -84,21 +109,20 @@ def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
 
     With `integers` the integers of a token row are shown below its words.
     """
-    if "target" in document:
-        target = document["target"]
-        shown = f"{target} ({document['class']})" if "class" in document else f"{target}"
-        head = f"{document['name']}, {document['split']} row {document['row']}: target {shown}"
+    blocks = []
+    if "outputs" in document:
+        lines = [f"{name}: {_target_text(each)}" for name, each in _named(document, "outputs")]
+        blocks.append("\n".join([f"{document['name']}, {document['split']} row {document['row']}", *lines]))
+    elif "target" in document:
+        where = f"{document['name']}, {document['split']} row {document['row']}"
+        blocks.append(f"{where}: target {_target_text(document)}")
     else:
         line = f" (line {document['line']})" if "line" in document else ""
-        head = f"{document['name']}, row {document['row']}{line}"
-    if "tokens" in document:
-        words = document.get("words") or [str(token) for token in document["tokens"]]
-        body = paragraph(" ".join(words), text_width())
-    elif "image" in document:
-        body = picture(document["image"])
+        blocks.append(f"{document['name']}, row {document['row']}{line}")
+    if "inputs" in document:
+        blocks += [f"input {name}\n{_row_body(each)}" for name, each in _named(document, "inputs")]
     else:
-        body = _values(document["values"])
-    blocks = [head, body]
+        blocks.append(_row_body(document))
     if integers and document.get("words"):
         blocks.append(_numbers(map(str, document["tokens"])))
     if "prepared" in document:
@@ -106,27 +130,58 @@ def row_text(document: dict[str, Any], *, integers: bool = False) -> str:
     return "\n\n".join(blocks)
 
 
+def _target_text(document: Mapping[str, Any]) -> str:
+    if document["target"] is None:
+        return "missing"
+    return f"{document['target']} ({document['class']})" if "class" in document else f"{document['target']}"
+
+
+def _row_body(document: Mapping[str, Any]) -> str:
+    """What a row, or an input of it, holds."""
+    if "tokens" in document:
+        words = document.get("words") or [str(token) for token in document["tokens"]]
+        return paragraph(" ".join(words), text_width())
+    return picture(document["image"]) if "image" in document else _values(document["values"])
+
+
 def _prepared_text(prepared: dict[str, Any]) -> str:
     """What the network gets: each number that is not 0 by its name or index where most are 0."""
     rows = f"{prepared['fitted_on']:,} training rows"
     where = f"the {rows} of {prepared['fitted_in']}" if prepared["fitted_in"] else f"the {rows}"
-    values, names = prepared["values"], prepared["names"]
-    count = f"{prepared['features']:,} numbers"
-    if prepared["sparse"]:
-        count += f", {len(values):,} of them not 0"
-    head = f"As the network gets it: {count}; preprocessing fitted on {where}."
-    if not prepared["sparse"] and names is None:
-        body = _numbers(f"{value:.6g}" for value in _flat(values))
-    elif names is None and all(value == 1 for value in values):
-        body = f"1 at the indices\n{_numbers(map(str, prepared['indices']))}"
+    head = "As the network gets it: "
+    if "inputs" in prepared:
+        text = textwrap.fill(f"{head}preprocessing fitted on {where}.", text_width())
+        for name, each in _named(prepared, "inputs"):
+            text += f"\n\ninput {name}: {_count_text(each)}\n{_prepared_body(each)}"
     else:
-        indices = prepared["indices"] if prepared["sparse"] else range(len(values))
-        named = names or [str(i) for i in range(prepared["features"])]
-        body = _values({named[i]: float(f"{value:.6g}") for i, value in zip(indices, values, strict=True)})
-    target = prepared["target"]
-    shown = target if isinstance(target, list) else [target]
-    numbers = _numbers(f"{value:.6g}" for value in shown)
-    return f"{textwrap.fill(head, text_width())}\n{body}\n\nIts target: {numbers}"
+        head += f"{_count_text(prepared)}; preprocessing fitted on {where}."
+        text = f"{textwrap.fill(head, text_width())}\n{_prepared_body(prepared)}"
+    if "outputs" in prepared:
+        lines = [f"{name}: {_prepared_target(target)}" for name, target in _named(prepared, "outputs")]
+        return f"{text}\n\nIts targets\n" + "\n".join(lines)
+    return f"{text}\n\nIts target: {_prepared_target(prepared['target'])}"
+
+
+def _count_text(prepared: Mapping[str, Any]) -> str:
+    not_0 = f", {len(prepared['values']):,} of them not 0" if prepared["sparse"] else ""
+    return f"{prepared['features']:,} numbers{not_0}"
+
+
+def _prepared_body(prepared: Mapping[str, Any]) -> str:
+    values, names = prepared["values"], prepared["names"]
+    if not prepared["sparse"] and names is None:
+        return _numbers(f"{value:.6g}" for value in _flat(values))
+    if names is None and all(value == 1 for value in values):
+        return f"1 at the indices\n{_numbers(map(str, prepared['indices']))}"
+    indices = prepared["indices"] if prepared["sparse"] else range(len(values))
+    named = names or [str(i) for i in range(prepared["features"])]
+    return _values({named[i]: float(f"{value:.6g}") for i, value in zip(indices, values, strict=True)})
+
+
+def _prepared_target(target: Any) -> str:
+    if target is None:
+        return "missing"
+    return _numbers(f"{value:.6g}" for value in (target if isinstance(target, list) else [target]))
 
 
 def _flat(values: Any) -> Iterator[float]:

@@ -21,7 +21,7 @@ from nnrun.cli.output import (
     times,
 )
 from nnrun.errors import printable
-from nnrun.spec.wording import with_std
+from nnrun.spec.wording import counted, listing, quoted, with_std
 
 if TYPE_CHECKING:
     from nnrun.cli.analysis_tables import Brief
@@ -91,8 +91,6 @@ def evaluate(
 
 
 def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
-    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel, Residuals
-
     document = {
         **vars(evaluation),
         "run": evaluation.run.id,
@@ -104,12 +102,22 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
     }
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
-    analysis: Analysis | None = document.pop("analysis")
+    del document["analyses"]
+    document |= _tables_document(evaluation.analysis)
+    if evaluation.outputs_have_names:
+        document["outputs"] = {port: _tables_document(found) for port, found in evaluation.analyses.items()}
+    return {**document, "figures": [str(path) for path in figures]}
+
+
+def _tables_document(analysis: Analysis | None) -> dict[str, Any]:
+    """What an analysis found, under the name of its kind; the other kinds are null."""
+    from nnrun.experiment.evaluating.error_analysis import Classification, MultiLabel, Residuals
+
     kinds = {Classification: "classification", MultiLabel: "multi_label", Residuals: "residuals"}
     tables: dict[str, Any] = dict.fromkeys(kinds.values())
     if analysis is not None:
         tables[kinds[type(analysis)]] = analysis.as_document()
-    return {**document, **tables, "figures": [str(path) for path in figures]}
+    return tables
 
 
 def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
@@ -122,7 +130,7 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
     with_members = [(True, brief) for brief in _BRIEF if brief[1]] if few else []
     for members, (classes, mistakes, confusions) in [*with_members, *((False, brief) for brief in _BRIEF)]:
         text = _screen(evaluation, figures, Brief(classes, mistakes, confusions), members=members)
-        if text.count("\n") < _LINES:
+        if text.count("\n") < _LINES * len(evaluation.analyses):
             break
     return text
 
@@ -210,18 +218,25 @@ def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:
     from nnrun.cli.analysis_tables import analysis_text
     from nnrun.experiment.predicting.outputs import combination_text
 
-    analysis, width = evaluation.analysis, text_width()
-    if analysis is None:
-        return [
-            textwrap.fill(
-                "No mistakes, residuals or figures are shown: they are made for a single output of classes, "
-                f"labels or numbers. nnrun predict {evaluation.run.id} --split {evaluation.split} writes the "
-                "prediction of each row.",
-                width,
-            )
-        ]
+    width, named, each = text_width(), evaluation.outputs_have_names, evaluation.analyses
+    found = {port: made for port, made in each.items() if made is not None}
     lines = []
-    if evaluation.combination != "one_network":
+    if found and evaluation.combination != "one_network":
         how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-        lines.append(textwrap.fill(f"Below, each of {analysis.rows:,} rows is predicted {how}.", width))
-    return [*lines, analysis_text(analysis, width, brief)]
+        rows = "each row" if named else f"each of {next(iter(found.values())).rows:,} rows"
+        lines.append(textwrap.fill(f"Below, {rows} is predicted {how}.", width))
+    for port, analysis in found.items():
+        if named:
+            lines.append(f"{port}, on {counted(analysis.rows, 'row')}")
+        lines.append(analysis_text(analysis, width, brief))
+    if len(found) < len(each):
+        without = listing([quoted(port) for port in each if port not in found], "and")
+        of, kinds = "", "a single output of classes, labels or numbers"
+        if named:
+            of, kinds = f" of {without}", "classes, labels or one number per row"
+        text = (
+            f"No mistakes, residuals or figures are shown{of}: they are made for {kinds}. nnrun predict "
+            f"{evaluation.run.id} --split {evaluation.split} writes the prediction of each row."
+        )
+        lines.append(textwrap.fill(text, width))
+    return lines

@@ -60,7 +60,8 @@ Targets = Annotated[
     typer.Option(
         "--target",
         metavar="COLUMN",
-        help="The column to predict. Repeat it for several numbers, or for labels that are 0 or 1.",
+        help="The column to predict. Repeat it for several: each gets an output, labels that are 0 or 1 one "
+        "together.",
         show_default=False,
     ),
 ]
@@ -89,7 +90,8 @@ def init(
     survived, class, ...), a column named like the file, one whose name has a word that is common in
     targets (price, salary, score, ...) or in the file's name, the last column, the first column. Never
     chosen: ids, row numbers, dates, marks of test rows, and columns of one value or of texts that all differ.
-    On a terminal nnrun asks, unless --target, --task or --yes decides.
+    On a terminal nnrun asks, unless --target, --task or --yes decides. Several targets get an output each,
+    with its own loss and metrics, and share all layers before; --task holds for all of them.
     """
     if list_:
         _list_examples(as_json)
@@ -176,9 +178,17 @@ def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
     chosen = _Target(asked.targets) if asked.targets else _target(read, file, asked)
     for name in chosen.names:
         require_target(read, name)
-    task = asked.task or _task(read, chosen.names, asked)
+    tasks = {name: asked.task or _task(read, name, len(chosen.names) > 1, asked) for name in chosen.names}
     request = Request(
-        file, chosen.names, task, path, chosen.why, chosen.runners_up, asked.test, chosen.labels
+        file,
+        chosen.names,
+        tasks[chosen.names[0]],
+        path,
+        chosen.why,
+        chosen.runners_up,
+        asked.test,
+        chosen.labels,
+        tasks,
     )
     return initial_spec_of_file(request, read, message)
 
@@ -223,41 +233,51 @@ def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
         message(f"  {printable(name)}  {inferred.type}, {inferred.why}")
     if len(read.columns) > _MOST_COLUMNS:
         message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
+    message("For several, write commas between them.")
     while True:
         answer = str(typer.prompt("Which column should be predicted?", default=best.name, err=True)).strip()
-        if answer not in read.columns:
-            message(f"There is no column {printable(answer)!r}.")
-        elif reason := why_no_target(read.columns[answer], read.n_rows):
-            message(f"That column cannot be the target: it {reason}.")
+        # A column may have commas in its name.
+        names = [answer] if answer in read.columns else [name.strip() for name in answer.split(",")]
+        wrong = next((name for name in names if name not in read.columns), None)
+        if wrong is not None:
+            message(f"There is no column {printable(wrong)!r}.")
+            continue
+        reasons = {name: why_no_target(read.columns[name], read.n_rows) for name in names}
+        unable = next((name for name, reason in reasons.items() if reason), None)
+        if unable is not None:
+            which = "That column" if len(reasons) == 1 else f"The column {printable(unable)!r}"
+            message(f"{which} cannot be the target: it {reasons[unable]}.")
         else:
-            return default if answer == best.name else _Target((answer,), labels=labels)
+            return default if answer == best.name else _Target(tuple(reasons), labels=labels)
 
 
-def _task(read: ReadTable, targets: tuple[str, ...], asked: _Asked) -> TaskName:
+def _task(read: ReadTable, target: str, is_of_several: bool, asked: _Asked) -> TaskName:
+    """As what a target is predicted, asked where both are possible."""
     from nnrun.experiment.init.target import default_task, possible_tasks
 
-    if len(targets) > 1:
-        return "regression"
-    target = targets[0]
     possible = possible_tasks(read.columns[target])
     default = default_task(read.columns[target], read.n_rows, target)
     if asked.yes or len(possible) == 1:
         return default
+    if is_of_several and not _at_terminal():
+        return default  # --task would be one for all of them
     _require_terminal(f"--task (by default {default})")
+    what = f"{printable(target)}: predict" if is_of_several else "Predict"
+    question = f"{what} classes (classification) or a number (regression)?"
     while True:
-        answer = str(
-            typer.prompt(
-                "Predict classes (classification) or a number (regression)?", default=default, err=True
-            )
-        ).strip()
+        answer = str(typer.prompt(question, default=default, err=True)).strip()
         found = [task for task in possible if answer and task.startswith(answer.lower())]
         if len(found) == 1:
             return found[0]
         message("Answer classification or regression (c or r).")
 
 
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _require_terminal(missing: str) -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _at_terminal():
         raise UsageError(
             f"{missing} is not given, and there is no terminal to ask on. Add it, or --yes for the defaults."
         )

@@ -112,6 +112,17 @@ def told_of(spec: ExperimentSpec, output: Port) -> Iterator[None]:
         raise DataError(f"The output {quoted(output)}: {error}") from error
 
 
+@contextmanager
+def told_of_input(name: Port | None) -> Iterator[None]:
+    """Errors of the data that are raised within say of which input they are; None for one without a name."""
+    try:
+        yield
+    except DataError as error:
+        if name is None:
+            raise
+        raise DataError(f"The input {quoted(name)}: {error}") from error
+
+
 def loss_weights(spec: ExperimentSpec) -> Mapping[Port, float]:
     """What the loss of each output counts in the total."""
     if not spec.outputs:

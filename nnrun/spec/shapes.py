@@ -1,7 +1,7 @@
-"""Shapes of rows from the data to the last layer: each step's and each layer's own rule, in order.
+"""Shapes and masks of rows from the data to the last layer: each step's and each layer's own rule, in order.
 
-The rules are `width_after` of a preprocessing step and `output_shape` of a layer or a merge, in
-`nnrun.spec.schema`.
+The rules are `width_after` of a preprocessing step, and `output_shape`, `makes_mask` and `passes_mask` of a
+layer or a merge, in `nnrun.spec.schema`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from nnrun.spec import schema
-from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse
+from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse, Source
 from nnrun.spec.ports import INPUT, Port
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text
@@ -121,3 +121,30 @@ def _given(
         problems.append(GraphProblem((*node.location, layer.kind, *key), str(error), node.location))
         return None
     return None if of_custom is None else of_custom(node, taken[0].shape)
+
+
+def masked_nodes(graph: Graph) -> tuple[bool, ...]:
+    """For each node whether what it gives has a mask."""
+    masked: list[bool] = []
+    for node in graph.nodes:
+        taken = taken_masks(node.sources, masked)
+        if isinstance(node.layer, schema.Merging):
+            masked.append(node.layer.passes_mask(taken))
+        elif isinstance(node.layer, schema.NetworkLayer):
+            masked.append(node.layer.makes_mask or (any(taken) and node.layer.passes_mask))
+        else:
+            masked.append(False)  # custom code knows no masks
+    return tuple(masked)
+
+
+def outputs_masked(graph: Graph) -> tuple[bool, ...]:
+    """For each output whether it has a mask."""
+    masked = masked_nodes(graph)
+    return tuple(masked[index] for index in graph.outputs.values())
+
+
+def taken_masks(
+    sources: tuple[Source | None, ...], masked: list[bool] | tuple[bool, ...]
+) -> tuple[bool, ...]:
+    """For each thing that a node takes whether it has a mask; `masked` is of the nodes before it."""
+    return tuple(isinstance(source, int) and masked[source] for source in sources)

@@ -256,8 +256,13 @@ def _ctc(spec: schema.Ctc) -> RowLoss:
         replicas, rows, steps, _ = z_RBK.shape
         logs = torch.log_softmax(z_RBK, -1).flatten(0, 1).transpose(0, 1)
         classes = targets.flatten(0, 1)
-        lengths = torch.full((replicas * rows,), steps)
-        losses = F.ctc_loss(logs, classes, lengths, (classes != 0).sum(1).cpu(), reduction="none")
+        # Lengths are tensors, and stay where they are made: on a CPU nothing is copied. On CUDA PyTorch's own
+        # kernel takes these (cuDNN's is for int32 targets in one dimension, of fewer than 256 classes); it
+        # reads the lengths on the CPU, so the target lengths are copied there once, and those of the steps,
+        # which are known, are made there. Its gradient is not deterministic, so `deterministic: true` refuses
+        # it on CUDA.
+        step_lengths = torch.full((replicas * rows,), steps)
+        losses = F.ctc_loss(logs, classes, step_lengths, (classes != 0).sum(1), reduction="none")
         return losses.view(replicas, rows)
 
     return of_rows

@@ -80,6 +80,16 @@ def test_the_screens_and_the_specs(write: Callable[[], None], name: str, capsys:
     trains(f"{name}.yaml", capsys)
 
 
+def test_several_targets_have_an_output_each(capsys: Capture) -> None:
+    """One of classes, and a number that one row lacks."""
+    write_birds()
+    assert main(["init", "birds.csv", "--target", "species", "--target", "bill_mm"]) == 0
+    printed = capsys.readouterr()
+    printed = printed._replace(out=f"{printed.out}--- birds.yaml\n{Path('birds.yaml').read_text()}")
+    check_screen("init_outputs", printed)
+    trains("birds.yaml", capsys)
+
+
 def test_a_folder_of_texts(capsys: Capture) -> None:
     for part in ("train", "test"):
         for kind in ("good", "bad"):
@@ -359,9 +369,9 @@ def test_another_target_and_task(capsys: Capture) -> None:
             "mpg.csv: column 'weight' cannot be the target: it has 4",
         ),
         (
-            ["gap.csv", "--target", "a", "--target", "c", "--yes"],
+            ["gap.csv", "--target", "a", "--target", "c", "--yes", "--task", "regression"],
             2,
-            "gap.csv: with several targets each must hold numbers, or 0 and 1 for labels",
+            "gap.csv: column 'c' holds texts, not numbers, so it can only be predicted as classes: ",
         ),
         (
             ["mpg.csv", "--yes", "-o", "there.yaml"],
@@ -464,6 +474,35 @@ def test_the_default_is_a_return_away(capsys: Capture, monkeypatch: pytest.Monke
     assert Path("birds.yaml").read_text() == with_prompt
 
 
+def test_several_answers_are_several_targets(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the number it is asked whether it is one; one answer at a time may be wrong."""
+    import typer
+
+    answers = iter(["species, bill", "species,continent", "species, bill_mm", "r"])
+    asked: list[str] = []
+
+    def prompt(text: str, **_: object) -> str:
+        asked.append(text)
+        return next(answers)
+
+    monkeypatch.setattr(typer, "prompt", prompt)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    write_birds()
+    assert main(["init", "birds.csv"]) == 0
+    assert asked == [
+        *["Which column should be predicted?"] * 3,
+        "bill_mm: predict classes (classification) or a number (regression)?",
+    ]
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3:] == [
+        "For several, write commas between them.",
+        "There is no column 'bill'.",
+        "The column 'continent' cannot be the target: it is the same in every row.",
+    ]
+    assert "\noutputs:" in Path("birds.yaml").read_text()
+
+
 # --- real files --------------------------------------------------------------------------------------------
 
 
@@ -494,6 +533,21 @@ def test_a_real_file_trains_well(
     best = record_of(only_run(tmp_path / "runs"))["best"]
     value = best.get(f"{column}_mean", best.get(column))
     assert least <= value <= most
+
+
+@pytest.mark.slow
+def test_two_outputs_of_a_real_file_train_well(
+    real_file: Callable[[str], Path], tmp_path: Path, capsys: Capture
+) -> None:
+    targets = ["--target", "species", "--target", "body_mass_g"]
+    assert main(["init", str(real_file("tables/penguins.csv")), *targets, "--yes", "-o", "first.yaml"]) == 0
+    capsys.readouterr()
+    trains("first.yaml", capsys)
+    shutil.rmtree(tmp_path / "runs")
+    assert main(["train", "first.yaml", "-q"]) == 0
+    best = record_of(only_run(tmp_path / "runs"))["best"]
+    assert best["val_species_accuracy"] >= 0.97
+    assert best["val_body_mass_g_r2"] >= 0.83
 
 
 @pytest.mark.slow

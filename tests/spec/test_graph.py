@@ -470,3 +470,32 @@ def test_set_reaches_into_chains_and_outputs() -> None:
     graph = graph_of(spec)
     assert [getattr(layer, "units", None) for layer in graph.layers] == [7, 2, 1]
     assert spec.outputs["price"].loss_weight == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "layers[0].dense.units=8",
+            "layers is a map of chains with names (trunk, price and dear), not a list; say which by its "
+            "name: layers.trunk[0].dense.units=8",
+        ),
+        ("outputs[0].loss_weight=2", "say which by its name: outputs.price.loss_weight=2"),
+        ("layers.trnk[1].units=2", "layers has no chain 'trnk'; did you mean 'trunk'?"),
+    ],
+)
+def test_set_tells_how_a_path_into_a_map_of_chains_is_written(change: str, said: str) -> None:
+    text = BASE + PORTS + BOTH
+    with pytest.raises(SpecError) as raised:
+        load_spec_text(text, file="g", base=Path("/"), default_name="g", overrides=[change])
+    assert said in raised.value.problems[0].message
+
+
+def test_set_tells_that_a_list_has_no_names() -> None:
+    text = HOUSES + LOSS + "layers: [dense: 4, dense: 1]"
+    with pytest.raises(SpecError) as raised:
+        load_spec_text(
+            text, file="g", base=Path("/"), default_name="g", overrides=["layers.a[0].dense.units=2"]
+        )
+    said = "layers is a list, whose entries have no names; write layers[0].dense.units=2"
+    assert raised.value.problems[0].message == said

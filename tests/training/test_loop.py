@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -360,6 +360,7 @@ class ScriptedEngine:
 
     courses: Sequence[Sequence[float]]
     column: str
+    averages: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.numbers = list(range(len(self.courses)))

@@ -131,6 +131,17 @@ SOURCES: Mapping[type[schema.Component], Source] = {
             ),
         ),
     ),
+    schema.DigitPairs: Source(
+        "digit_pairs",
+        (
+            NamedSet(
+                "digit_pairs",
+                schema.DigitPairs(),
+                "pairs of handwritten digits, of one class or not",
+                home="scikit-learn",
+            ),
+        ),
+    ),
     schema.Npz: Source("npz"),
     schema.Csv: Source("table_file"),
     schema.Parquet: Source("table_file"),

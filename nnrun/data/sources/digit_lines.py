@@ -8,6 +8,7 @@ for the digit d, filled up with 0.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 
 import numpy as np
@@ -24,27 +25,37 @@ _TEST_SHARE = 5  # a fifth of the images, which no training line has
 
 def load(spec: schema.DigitLines, context: LoadContext) -> Dataset:
     """The lines that the seed draws. Test lines are made of other images than training lines."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
     rng = np.random.RandomState(np.uint32(spec.seed % 2**32))  # its stream is frozen, unlike the newer ones
-    order = rng.permutation(len(bunch.target))
-    images, digits = bunch.images[order].astype(np.float32) / _BLACK, bunch.target[order]
-    first = len(order) // _TEST_SHARE
+    for_training, for_test = two_parts_of_digits(rng)
     rows, test_rows = (TRAIN_ROWS, TEST_ROWS) if context.smoke else (spec.rows, spec.test_rows)
-    train = _lines(images[first:], digits[first:], rows, rng)
-    test = _lines(images[:first], digits[:first], test_rows, rng)
+    train, test = _lines(*for_training, rows, rng), _lines(*for_test, test_rows, rng)
     arrays = [np.asarray(part) for samples in (train, test) for part in (samples.inputs, samples.targets)]
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-    note = f"generated from scikit-learn {version('scikit-learn')}"
     return Dataset(
         name=spec.kind,
         train=train,
         test=test,
-        sources=(SourceFile(spec.kind, digest, rows + test_rows, note=note),),
+        sources=(made_of_digits(spec.kind, arrays, rows + test_rows),),
         class_names=tuple(map(str, range(10))),
         smoke=context.smoke,
     )
+
+
+def two_parts_of_digits(rng: np.random.RandomState) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """scikit-learn's images (N, 8, 8), from 0 to 1, with their digits (N,): four fifths, and the others."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    order = rng.permutation(len(bunch.target))
+    images, digits = bunch.images[order].astype(np.float32) / _BLACK, bunch.target[order]
+    first = len(order) // _TEST_SHARE
+    return (images[first:], digits[first:]), (images[:first], digits[:first])
+
+
+def made_of_digits(name: str, arrays: Iterable[Array], rows: int) -> SourceFile:
+    """The record of so many rows that were made of these images."""
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+    note = f"generated from scikit-learn {version('scikit-learn')}"
+    return SourceFile(name, digest, rows, note=note)
 
 
 def _lines(images: Array, digits: Array, rows: int, rng: np.random.RandomState) -> Samples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,12 @@ from nnrun.spec.wording import counted, listing
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
-    if not os.path.exists(path):
-        raise DataError(
-            f"{path} does not exist. The dataset npz needs a file with arrays x_train and y_train."
-        )
     inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT}
     outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT}
+    if not os.path.exists(path):
+        arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
+        names = listing([f"{array}_train" for array in arrays], "and")
+        raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
         texts = dict.fromkeys(outputs.values(), False)
@@ -71,7 +71,6 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         first = next(iter(of_outputs.values()))
         rows = len(first.train) + (len(first.test) if first.test else 0)
         source = SourceFile(path.name, archive.sha256, rows, str(path))
-    _refuse_other_rows(path, [*of_inputs.values(), *of_outputs.values()])
     train, test = first.train, first.test
     if context.inputs:
         parts = {port: data.train.inputs for port, data in of_inputs.items()}
@@ -158,8 +157,8 @@ def _one_of_each(
     train, test = _as_integers(train, test)
     if test is not None:
         train, test = _equally_long(train, test, archive.holds_objects(f"{targets}_train"))
-        _check_alike(archive.path, train, test)
-    train, test, names = _class_labels(archive.path, train, test, texts=texts)
+        _check_alike(archive.path, inputs, targets, train, test)
+    train, test, names = _class_labels(archive.path, targets, train, test, texts=texts)
     task, classes = _task(train.targets, names)
     return Dataset(
         name=archive.path.stem,
@@ -170,20 +169,6 @@ def _one_of_each(
         classes=classes,
         class_names=names,
     )
-
-
-def _refuse_other_rows(path: Path, parts: Sequence[Dataset]) -> None:
-    """Raise DataError where only some arrays have test rows, or the arrays are of different rows."""
-    if len({data.test is None for data in parts}) > 1:
-        raise DataError(
-            f"{path}: some arrays have test rows (NAME_test) and others none; all need them, or none."
-        )
-    for data in parts[1:]:
-        if len(data.train) != len(parts[0].train):
-            raise DataError(
-                f"{path}: the arrays have {len(parts[0].train):,} and {len(data.train):,} training rows; all "
-                "inputs and outputs are of the same rows."
-            )
 
 
 def _as_integers(train: Samples, test: Samples | None) -> tuple[Samples, Samples | None]:
@@ -289,27 +274,34 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
         raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
 
 
-def _check_alike(path: Path, train: Samples, test: Samples) -> None:
+def _check_alike(path: Path, x: str, y: str, train: Samples, test: Samples) -> None:
+    """Raise DataError where rows of `x_train` and `x_test`, or of `y_train` and `y_test`, differ in form.
+
+    Args:
+        path: the archive.
+        x, y: what its arrays of inputs and of targets are called, without `_train`.
+        train, test: what they hold.
+    """
     if isinstance(train.inputs, TokenRows) != isinstance(test.inputs, TokenRows):
-        raise DataError(f"{path}: of x_train and x_test one holds token lists and the other a table.")
+        raise DataError(f"{path}: of {x}_train and {x}_test one holds token lists and the other a table.")
     if isinstance(train.inputs, np.ndarray) and isinstance(test.inputs, np.ndarray):
         a, b = train.inputs.shape[1:], test.inputs.shape[1:]
         if a != b and len(a) == len(b) == 1:
-            raise DataError(f"{path}: x_train has {a[0]:,} features a row, but x_test has {b[0]:,}.")
+            raise DataError(f"{path}: {x}_train has {a[0]:,} features a row, but {x}_test has {b[0]:,}.")
         if a != b:
-            raise DataError(f"{path}: x_train has rows of shape {a}, but x_test has rows of shape {b}.")
+            raise DataError(f"{path}: {x}_train has rows of shape {a}, but {x}_test has rows of shape {b}.")
     if train.targets.shape[1:] != test.targets.shape[1:]:
         raise DataError(
-            f"{path}: y_train has shape {train.targets.shape}, but y_test has {test.targets.shape}."
+            f"{path}: {y}_train has shape {train.targets.shape}, but {y}_test has {test.targets.shape}."
         )
     if (train.targets.dtype.kind == "U") != (test.targets.dtype.kind == "U"):
-        raise DataError(f"{path}: of y_train and y_test one holds texts and the other numbers.")
+        raise DataError(f"{path}: of {y}_train and {y}_test one holds texts and the other numbers.")
 
 
 def _class_labels(
-    path: Path, train: Samples, test: Samples | None, *, texts: bool
+    path: Path, y: str, train: Samples, test: Samples | None, *, texts: bool
 ) -> tuple[Samples, Samples | None, tuple[str, ...] | None]:
-    """Class names to labels, numbered in the order of the names in y_train (`value_names.in_order`).
+    """Class names to labels, numbered in the order of the names in `<y>_train` (`value_names.in_order`).
 
     With `texts` they are no classes: test rows may have some that no training row has.
     """
@@ -324,8 +316,8 @@ def _class_labels(
         if unknown.size:
             row = int(unknown[0])
             raise DataError(
-                f"{path}: y_test holds the class {str(test.targets[row])!r} in row {row}, which y_train "
-                "does not have."
+                f"{path}: {y}_test holds the class {str(test.targets[row])!r} in row {row}, which "
+                f"{y}_train does not have."
             )
         test = Samples(test.inputs, places)
     return Samples(train.inputs, labels), test, tuple(names)

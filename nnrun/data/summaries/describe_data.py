@@ -25,51 +25,25 @@ _MOST_LABELS = 100  # an integer target with more values is a number, not a clas
 def overview(dataset: Dataset) -> dict[str, Any]:
     """Rows, classes with their counts, and the range of the inputs and of a target that is a number.
 
-    Statistics are those of the training rows.
+    Statistics are those of the training rows. Where inputs or outputs have names, `inputs` and `outputs` map
+    these to what would else stand beside them.
     """
     train, test = dataset.train, dataset.test
+    ports = train.of_inputs or train.of_outputs
     document: dict[str, Any] = {
         "name": dataset.name,
         "rows": {"train": len(train), "test": len(test) if test is not None else 0},
-        "task": dataset.task,
+        **({} if train.of_outputs else {"task": dataset.task}),
         "num_words": dataset.num_words,
-        "inputs": "tokens" if isinstance(train.inputs, TokenRows) else "table",
     }
-    labels = _labels(dataset)
-    if labels is not None:
-        document["classes"] = [
-            {
-                "label": label,
-                "name": class_name(dataset, label),
-                "train": int((train.targets == label).sum()),
-                "test": int((test.targets == label).sum()) if test is not None else 0,
-            }
-            for label in labels
-        ]
+    of_inputs = {port: _inputs(dataset.input(port)) for port in train.of_inputs}
+    of_outputs = {port: _targets(dataset.output(port)) for port in train.of_outputs}
+    if ports:
+        document |= {"inputs": of_inputs} if of_inputs else _inputs(dataset)
+        document |= {"outputs": of_outputs} if of_outputs else _targets(dataset)
     else:
-        names = dataset.target_names or (("target",) if train.targets.ndim == 1 else None)
-        document["target"] = _columns(train.targets, names)
-    if isinstance(train.inputs, TokenRows):
-        lengths = train.inputs.lengths
-        document["tokens_per_row"] = {"median": float(np.median(lengths)), **statistics(lengths)}
-        document["tokens"] = {
-            "total": len(train.inputs.tokens),
-            "different": len(np.unique(train.inputs.tokens)),
-            "highest": int(train.inputs.tokens.max(initial=0)),
-        }
-    elif isinstance(train.inputs, Table):
-        document["columns"] = [column_document(column) for column in train.inputs.columns]
-    elif dataset.image_shape is not None:
-        pixels = train.inputs
-        document["image"] = {
-            "shape": list(dataset.image_shape),
-            "min": float(pixels.min()),
-            "max": float(pixels.max()),
-            "mean": float(pixels.mean()),
-            "first": pixels[0].tolist(),
-        }
-    else:
-        document["features"] = _columns(train.inputs, dataset.feature_names)
+        document["inputs"] = _kind_of(dataset)
+        document |= _targets(dataset) | _inputs(dataset)
     document["sources"] = [
         {"name": s.name, "sha256": s.sha256, "rows": s.rows, "path": s.path, "note": s.note}
         for s in dataset.sources
@@ -77,10 +51,65 @@ def overview(dataset: Dataset) -> dict[str, Any]:
     return document
 
 
+def _kind_of(dataset: Dataset) -> Literal["tokens", "table"]:
+    return "tokens" if isinstance(dataset.train.inputs, TokenRows) else "table"
+
+
+def _targets(dataset: Dataset) -> dict[str, Any]:
+    """The classes of the targets, or the range of each number; of rows that have a target."""
+    train, test = dataset.train.known_targets, None if dataset.test is None else dataset.test.known_targets
+    document: dict[str, Any] = {"task": dataset.task}
+    labels = _labels(dataset)
+    if labels is not None:
+        document["classes"] = [
+            {
+                "label": label,
+                "name": class_name(dataset, label),
+                "train": int((train == label).sum()),
+                "test": int((test == label).sum()) if test is not None else 0,
+            }
+            for label in labels
+        ]
+    else:
+        names = dataset.target_names or (("target",) if train.ndim == 1 else None)
+        document["target"] = _columns(train, names)
+    missing = len(dataset.train) - len(train)
+    return document | ({"missing": missing} if missing else {})
+
+
+def _inputs(dataset: Dataset) -> dict[str, Any]:
+    """What the rows of an input are: tokens, columns, images or numbers."""
+    inputs = dataset.train.inputs
+    document: dict[str, Any] = {"inputs": _kind_of(dataset)}
+    if isinstance(inputs, TokenRows):
+        lengths = inputs.lengths
+        document["tokens_per_row"] = {"median": float(np.median(lengths)), **statistics(lengths)}
+        document["tokens"] = {
+            "total": len(inputs.tokens),
+            "different": len(np.unique(inputs.tokens)),
+            "highest": int(inputs.tokens.max(initial=0)),
+        }
+    elif isinstance(inputs, Table):
+        document["columns"] = [column_document(column) for column in inputs.columns]
+    elif dataset.image_shape is not None:
+        document["image"] = {
+            "shape": list(dataset.image_shape),
+            "min": float(inputs.min()),
+            "max": float(inputs.max()),
+            "mean": float(inputs.mean()),
+            "first": inputs[0].tolist(),
+        }
+    else:
+        document["features"] = _columns(inputs, dataset.feature_names)
+    return document
+
+
 def describe_row(
     dataset: Dataset, split: Split, row: int, words: Mapping[int, str] | None = None
 ) -> dict[str, Any]:
     """One row: its target, and its words or its values by name. Without `words` tokens stay tokens.
+
+    Where inputs or outputs have names, `inputs` and `outputs` map these to what would else stand beside them.
 
     Raises:
         UsageError: there is no such row.
@@ -91,24 +120,35 @@ def describe_row(
             f"There is no row {row} in the {split} set of {dataset.name}: "
             f"it has {counted(len(samples), 'row')}, counted from 0."
         )
+    document: dict[str, Any] = {"name": dataset.name, "split": split, "row": row}
+    targets = {port: _target_of(dataset.output(port), split, row) for port in samples.of_outputs}
+    document |= {"outputs": targets} if targets else _target_of(dataset, split, row)
+    values = {port: _values_of(dataset.input(port), split, row, words) for port in samples.of_inputs}
+    return document | ({"inputs": values} if values else _values_of(dataset, split, row, words))
+
+
+def _target_of(dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
+    """A row's target, and the name of its class; None where it has no target."""
+    samples = _split(dataset, split)
+    if samples.present is not None and not samples.present[row]:
+        return {"target": None}
     target = samples.targets[row].tolist()
-    document: dict[str, Any] = {"name": dataset.name, "split": split, "row": row, "target": target}
     name = class_name(dataset, target)
-    if name is not None:
-        document["class"] = name
-    if isinstance(samples.inputs, TokenRows):
-        tokens = samples.inputs.row(row).tolist()
-        document["tokens"] = tokens
-        if words is not None:
-            document["words"] = decode(tokens, words)
-    elif isinstance(samples.inputs, Table):
-        document["values"] = row_values(samples.inputs, row)
-    elif dataset.image_shape is not None:
-        document["image"] = samples.inputs[row].tolist()
-    else:
-        names = _feature_names(dataset.feature_names, samples.inputs.shape[1:])
-        document["values"] = dict(zip(names, samples.inputs[row].ravel().tolist(), strict=True))
-    return document
+    return {"target": target} | ({} if name is None else {"class": name})
+
+
+def _values_of(dataset: Dataset, split: Split, row: int, words: Mapping[int, str] | None) -> dict[str, Any]:
+    """What a row holds."""
+    inputs = _split(dataset, split).inputs
+    if isinstance(inputs, TokenRows):
+        tokens = inputs.row(row).tolist()
+        return {"tokens": tokens} | ({} if words is None else {"words": decode(tokens, words)})
+    if isinstance(inputs, Table):
+        return {"values": row_values(inputs, row)}
+    if dataset.image_shape is not None:
+        return {"image": inputs[row].tolist()}
+    names = _feature_names(dataset.feature_names, inputs.shape[1:])
+    return {"values": dict(zip(names, inputs[row].ravel().tolist(), strict=True))}
 
 
 def row_in_one_line(
@@ -150,7 +190,7 @@ def _labels(dataset: Dataset) -> list[int] | None:
     """All labels, where the targets are classes as far as one can tell."""
     if dataset.classes is not None:
         return list(range(dataset.classes))
-    targets = dataset.train.targets
+    targets = dataset.train.known_targets
     if dataset.task == "regression" or targets.ndim != 1 or targets.dtype.kind != "i":
         return None
     labels = np.unique(targets)

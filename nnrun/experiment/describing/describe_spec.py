@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
-from nnrun.data.catalog import token_words_of
 from nnrun.data.preprocess import column_plans
-from nnrun.data.preprocess.column_transformer import rows_by_line
-from nnrun.data.summaries.describe_data import Split, describe_row, overview
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.experiment.setup.load_data import load_data
@@ -257,69 +250,3 @@ def _step(step: schema.Component) -> str:
     }
     text = flow_text(step.model_copy(update=alone))
     return text[1:-1] if text.startswith("{") else text
-
-
-def describe_row_of_spec(
-    spec: schema.ExperimentSpec,
-    split: Split,
-    row: int | None,
-    *,
-    prepared: bool,
-    data_dir: Path | None,
-    listener: Listener,
-) -> dict[str, Any]:
-    """A row of a spec's data set, or what the data set holds; plain values, ready for JSON.
-
-    Args:
-        spec: the experiment.
-        split: the set that the row is in.
-        row: counted from 0; None for the whole set.
-        prepared: also tell the numbers that the network gets, under `prepared`. What preprocessing learns, it
-            learns as in training: from the training rows of the first network.
-        data_dir: where data files are looked for first.
-        listener: receives progress messages.
-
-    Raises:
-        UsageError: there is no such row, or the spec has named inputs or outputs.
-        DataError: the data are missing, or do not suit the spec.
-    """
-    if has_ports(spec):
-        raise UsageError(
-            "The spec has named inputs or outputs, and `nnrun data show` cannot yet show rows of several. "
-            "`nnrun show` shows its rows and sizes, and `nnrun data show FILE` an archive's x and y."
-        )
-    dataset = load_data(spec, data_dir=data_dir, on_message=listener.message)
-    if row is None:
-        return overview(dataset)
-    words = token_words_of(spec.dataset, data_dir, listener.message)
-    document = describe_row(dataset, split, row, words)
-    return document | ({"prepared": _prepared(spec, dataset, split, row)} if prepared else {})
-
-
-def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: int) -> dict[str, Any]:
-    member = prepare_groups(spec, dataset)[0].members[0]
-    samples = dataset.train if split == "train" or dataset.test is None else dataset.test
-    fitted = member.fitted
-    with rows_by_line(samples.lines):
-        one = samples.take(np.array([row]))
-        rows = fitted.input.transform(one.inputs)
-    member_type = EVERYTHING.member_type(spec)
-    found: dict[str, Any] = {
-        "fitted_on": len(member.fold.train_rows),
-        "fitted_in": None if member_type is None else f"{member_type} {member.id}",
-        "features": rows.n_features,
-        "names": _names(fitted, dataset),
-        "target": fitted.output.transform(one.targets)[0].tolist(),
-    }
-    if not isinstance(rows, SparseRows):
-        return found | {"sparse": False, "values": rows.to_dense()[0].tolist()}
-    indices: Sequence[int] = rows.indices.tolist()
-    values = [1.0] * len(indices) if rows.values is None else rows.values.tolist()
-    return found | {"sparse": True, "indices": indices, "values": values}
-
-
-def _names(fitted: FittedPreprocessing, dataset: Dataset) -> list[str] | None:
-    names = fitted.input.feature_names or (
-        None if fitted.input.custom or fitted.input.tokens else dataset.feature_names
-    )
-    return list(names) if names is not None and len(names) == fitted.input.width else None

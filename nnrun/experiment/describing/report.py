@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nnrun.atomic_files import write_text
 from nnrun.errors import DataError, SpecError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.describing.network_picture import network_figure, network_of_run
-from nnrun.experiment.evaluating.error_analysis import Classification, ClassScores, MultiLabel, Residuals
-from nnrun.experiment.evaluating.evaluate import analysis_figures, evaluate_run
+from nnrun.experiment.evaluating.error_analysis import (
+    Analysis,
+    Classification,
+    ClassScores,
+    MultiLabel,
+    Residuals,
+)
+from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
     baseline_text,
@@ -30,6 +37,7 @@ from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, 
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice
+from nnrun.spec.ports import Port
 from nnrun.spec.wording import counted, with_std
 
 _DONE = {
@@ -300,20 +308,29 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
         evaluation = evaluate_run(run, access, split="validation")
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
-    analysis = evaluation.analysis
-    if analysis is None:
-        return [
-            Block(
-                title,
-                [Paragraph("The predictions are neither classes or labels nor one number per row.", "muted")],
+    blocks: list[Block] = []
+    for port, analysis in evaluation.analyses.items():
+        of = f"{title}: {port}" if evaluation.outputs_have_names else title
+        if analysis is None:
+            said = "The predictions are neither classes or labels nor one number per row."
+            blocks.append(Block(of, [Paragraph(said, "muted")]))
+        else:
+            blocks += _blocks_of_output(
+                evaluation, port, analysis, of, salt if len(evaluation.analyses) == 1 else f"{salt} {port}"
             )
-        ]
+    return blocks
+
+
+def _blocks_of_output(
+    evaluation: Evaluation, port: Port, analysis: Analysis, title: str, salt: str
+) -> list[Block]:
+    named = evaluation.outputs_have_names
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
     said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
     pictures = {
         name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
-        for name, figure in analysis_figures(analysis, rows).items()
+        for name, figure in analysis_figures(analysis, f"{port}, {rows}" if named else rows).items()
     }
     if isinstance(analysis, Residuals):
         return [_residuals(analysis, title, said, pictures)]
@@ -323,7 +340,10 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
         return [
             Block(title, [Paragraph(text), said], list(pictures.values()), [_scores_table("label", each)])
         ]
-    return _classes(analysis, title, rows, said, pictures)
+    blocks = _classes(analysis, title, rows, said, pictures)
+    if named:  # the headings of several outputs would be the same
+        blocks[1:] = [replace(block, title=f"{block.title}: {port}") for block in blocks[1:]]
+    return blocks
 
 
 def _classes(

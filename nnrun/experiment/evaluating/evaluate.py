@@ -40,8 +40,8 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.masks import outputs_masked
-from nnrun.spec.ports import output_names
+from nnrun.spec.ports import OUTPUT, Port, output_names
+from nnrun.spec.shapes import outputs_masked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,8 +92,8 @@ class Evaluation:
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
-        analysis: what lies behind the scores, from one prediction per row; None where the targets are neither
-            classes or labels nor one number per row, and of several outputs.
+        analyses: for each output what lies behind its scores, from one prediction per row that has its
+            target; None where the targets are neither classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
         not_better_than_baseline: each score that does not beat its baseline, and both.
         unknown: what these rows hold that training never saw.
@@ -116,7 +116,7 @@ class Evaluation:
     baseline: dict[str, float]
     test_uses: int
     look: int | None
-    analysis: Analysis | None
+    analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
@@ -125,6 +125,16 @@ class Evaluation:
     def epoch(self) -> int | None:
         """The epoch whose weights were measured; None for several networks of different epochs."""
         return self.weights.epoch
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """What lies behind the scores of the only output; None where outputs have names, too."""
+        return None if self.outputs_have_names else self.analyses[OUTPUT]
+
+    @property
+    def outputs_have_names(self) -> bool:
+        """Whether there are several outputs, or the only one has a name."""
+        return list(self.analyses) != [OUTPUT]
 
     @property
     def chosen_on_these_rows(self) -> bool:
@@ -162,13 +172,13 @@ class _Measured:
     Attributes:
         rows: their numbers in their split.
         scored: its scores, and those of the baselines.
-        outputs: (N, K) of the first output, numbers in the target's own units.
+        outputs: (N, K) of each output, numbers in the target's own units.
         unknown: what validation rows hold that its training rows do not.
     """
 
     rows: Array
     scored: Scored
-    outputs: Array
+    outputs: Mapping[Port, Array]
     unknown: list[Unknown]
 
 
@@ -198,7 +208,9 @@ def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
             members = common
     if split == "validation":
         unknown = _unknown_in_validation(opened, measured)
-    combined = combine([(each.rows, each.outputs) for each in measured])
+    combined = {
+        port: combine([(each.rows, each.outputs[port]) for each in measured]) for port in output_names(spec)
+    }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     kind = None if opened.networks[0].member is None else opened.networks[0].member.type
     evaluation = Evaluation(
@@ -219,8 +231,11 @@ def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
         baseline=baseline,
         test_uses=len(record.test_uses),
         look=look,
-        analysis=_analysis(opened, samples, combined, mistakes),
-        combination=combined.how,
+        analyses={
+            port: _analysis(opened.of_output(port), samples.output(port), found, mistakes)
+            for port, found in combined.items()
+        },
+        combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
     )
@@ -265,34 +280,38 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
     if split == "validation" and isinstance(own.inputs, Table):
         unknown = unknown_in([network.fitted], own)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
-    first = opened.of_output(output_names(opened.spec)[0])
-    outputs = first.outputs(first.networks[opened.networks.index(network)], own)
-    return _Measured(rows, scored, outputs, unknown)
+    return _Measured(rows, scored, opened.by_output(network, own), unknown)
 
 
-def _ensemble(opened: OpenRun, samples: Samples, split: Split, combined: Combined) -> dict[str, float] | None:
+def _ensemble(
+    opened: OpenRun, samples: Samples, split: Split, combined: Mapping[Port, Combined]
+) -> dict[str, float] | None:
     """What the mean of the networks' outputs scores, where all were asked about the same rows."""
-    if combined.how != "ensemble" or opened.spec.outputs:
+    first = next(iter(combined.values()))
+    if first.how != "ensemble":
         return None
     if any(outputs_masked(graph_of(opened.spec))):
         return None  # the mean of the outputs has no mask
     parts = [(network.fitted, network.weights) for network in opened.networks]
-    asked = samples.take(combined.rows) if split == "validation" else samples
-    return score_ensemble(opened.spec, parts, asked, combined.outputs, opened.device)
+    asked = samples.take(first.rows) if split == "validation" else samples
+    outputs = {port: found.outputs for port, found in combined.items()}
+    return score_ensemble(opened.spec, parts, asked, outputs, opened.device)
 
 
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
-    if opened.spec.outputs:
-        return None
+    """What lies behind the scores of one output; the run and the samples are as it sees them."""
     dataset, last = opened.dataset, graph_of(opened.spec).first_output
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     if schema.is_of_scores(opened.spec.own_loss):
         return None  # scores are neither probabilities to calibrate nor numbers to subtract
+    rows = samples.with_target(combined.rows)
     return analyse(
-        combined.outputs,
-        samples.targets[combined.rows],
+        combined.outputs
+        if len(rows) == len(combined.rows)
+        else combined.outputs[np.isin(combined.rows, rows)],
+        samples.targets[rows],
         activation=last.activation,
-        rows=combined.rows,
+        rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,
         mistakes=mistakes,
@@ -319,11 +338,14 @@ def write_figures(evaluation: Evaluation) -> list[Path]:
     """
     from nnrun.figures.curve_figure import save
 
-    if evaluation.analysis is None:
-        return []
-    rows = f"{evaluation.analysis.rows:,} {evaluation.split} rows"
-    made = analysis_figures(evaluation.analysis, rows)
-    paths = {evaluation.run.figure(name): figure for name, figure in made.items()}
+    paths: dict[Path, Figure] = {}
+    for port, analysis in evaluation.analyses.items():
+        if analysis is None:
+            continue
+        rows = f"{analysis.rows:,} {evaluation.split} rows"
+        name, note = (f"{port}_", f"{port}, {rows}") if evaluation.outputs_have_names else ("", rows)
+        made = analysis_figures(analysis, note)
+        paths |= {evaluation.run.figure(f"{name}{figure}"): drawn for figure, drawn in made.items()}
     for path, figure in paths.items():
         save(figure, path)
     return list(paths)
@@ -360,7 +382,15 @@ def _text_of(opened: OpenRun, samples: Samples) -> Callable[[int], str]:
             return None
         return token_words_of(opened.spec.dataset, access.data_dir, access.listener.message)
 
-    return lambda row: row_in_one_line(samples.inputs, row, opened.dataset.feature_names, words())
+    names = opened.dataset.feature_names
+
+    def text(row: int) -> str:
+        parts = {p: row_in_one_line(part, row, names, words()) for p, part in samples.of_inputs.items()}
+        if len(parts) > 1:
+            return "; ".join(f"{port}: {part}" for port, part in parts.items())
+        return row_in_one_line(samples.inputs, row, names, words())
+
+    return text
 
 
 def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, float]]:

@@ -30,6 +30,7 @@ class Inputs:
         suspects: column → how it tells the target, where that may be a good measurement: they are inputs.
         copies: column → an input that it says the same as.
         kept_giveaways: the giveaways are among `names` after all, since nothing else was left.
+        tells: giveaway or suspect → the target that it tells.
     """
 
     names: tuple[str, ...]
@@ -38,12 +39,12 @@ class Inputs:
     suspects: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
     kept_giveaways: bool = False
+    tells: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_inputs(
     file: ReadTable,
-    targets: Sequence[str],
-    task: TaskName,
+    targets: Mapping[str, TaskName],
     roles: Roles | None = None,
     reserved: Sequence[str] = (),
 ) -> Inputs:
@@ -55,8 +56,7 @@ def choose_inputs(
 
     Args:
         file: with the columns.
-        targets: what is predicted.
-        task: as classes, or as numbers.
+        targets: what is predicted, as classes or as numbers.
         roles: of the columns, if they are known.
         reserved: columns that the test set or the validation takes.
 
@@ -69,32 +69,34 @@ def choose_inputs(
         for name, inferred in file.columns.items()
         if name not in targets and name not in reserved
     }
-    group = group_of(file, roles, targets)
+    group = group_of(file, roles, tuple(targets))
     left_out: dict[str, str] = {}
     giveaways: dict[str, str] = {}
     suspects: dict[str, str] = {}
+    tells: dict[str, str] = {}
     for name, inferred in others.items():
         why = _why_useless(name, inferred, file.n_rows, roles, group)
         if why is not None:
             left_out[name] = why
             continue
-        for target in targets:
+        for target, task in targets.items():
             leak = leak_of(inferred.column, file.columns[target].column, task == "classification")
             if leak is not None and not (name in roles.times and not leak.copy):
                 into = giveaways if leak.copy and not names.names_time(name) else suspects
                 into.setdefault(name, leak.how)
+                tells.setdefault(name, target)
     kept = tuple(name for name in others if name not in left_out and name not in giveaways)
     if kept:
-        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept))
+        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept), tells=tells)
     if giveaways:
-        return Inputs(tuple(giveaways), left_out, giveaways, suspects, kept_giveaways=True)
+        return Inputs(tuple(giveaways), left_out, giveaways, suspects, kept_giveaways=True, tells=tells)
     counting = [name for name in left_out if name in roles.rows | roles.members and name != group]
     if counting:
         rest = {name: why for name, why in left_out.items() if name not in counting}
         return Inputs(tuple(counting), rest, {})
     told = "; ".join(f"{quoted(name)} {why}" for name, why in list(left_out.items())[:4])
     raise DataError(
-        f"{file.name}: no column is left to learn {quoted(targets[0])} from"
+        f"{file.name}: no column is left to learn {quoted(next(iter(targets)))} from"
         f"{': ' + told if told else ', which is its only column'}."
     )
 

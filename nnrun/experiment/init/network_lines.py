@@ -15,53 +15,63 @@ _OF_DROPOUT: Final = "  # against overfitting; lower it if the training loss sta
 
 
 def network_lines(sizes: Sizes, row_shape: Sequence[int] = (), *, images: bool = False) -> list[str]:
+    """Layers, loss and training. For images, (height, width) or (height, width, channels), two
+    convolutions."""
+    hidden = _image_lines(row_shape) if images else hidden_lines(sizes, row_shape)
+    layer, gives, loss = last_layer(sizes)
+    last = [f"  - dense: {layer}  # {gives}", f"loss: {loss}"]
+    return ["layers:", *hidden, *last, *balance_lines(sizes), *training_lines(sizes, metrics_of(sizes))]
+
+
+def _image_lines(row_shape: Sequence[int]) -> list[str]:
+    one_channel = [f"  - reshape: {[*row_shape, 1]}  # height, width and one channel"]
+    return [
+        *(one_channel if len(row_shape) == 2 else []),
+        "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
+        "  - max_pooling",
+        "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
+        "  - max_pooling",
+        "  - flatten",
+        f"  - dropout: 0.3{_OF_DROPOUT}",
+    ]
+
+
+def hidden_lines(sizes: Sizes, row_shape: Sequence[int] = (), *, dropout: bool | None = None) -> list[str]:
     """Layers by rows: 16-16 below 500, 32-32 below 2,000, 64-64 below 50,000, else 128-128; for texts one
-    layer, whose first weights are many. No layer is narrower than the classes. For images, (height, width) or
-    (height, width, channels), two convolutions."""
-    rest = [*_last_layer(sizes), *balance_lines(sizes), *_training_lines(sizes)]
-    if images:
-        one_channel = [f"  - reshape: {[*row_shape, 1]}  # height, width and one channel"]
-        return [
-            "layers:",
-            *(one_channel if len(row_shape) == 2 else []),
-            "  - conv2d: {filters: 16, kernel_size: 3, padding: same, activation: relu}",
-            "  - max_pooling",
-            "  - conv2d: {filters: 32, kernel_size: 3, padding: same, activation: relu}",
-            "  - max_pooling",
-            "  - flatten",
-            f"  - dropout: 0.3{_OF_DROPOUT}",
-            *rest,
-        ]
+    layer, whose first weights are many. No layer is narrower than the classes. `dropout` follows each layer;
+    by default where classes or labels are predicted."""
     rows, classes = sizes.train_rows, len(sizes.classes)
     units = 16 if rows < 500 else 32 if rows < 2_000 else 64 if rows < 50_000 else 128
     if classes > 2:
         units = max(units, min(512, 1 << (classes - 1).bit_length()))
-    dropout = 0.5 if sizes.texts else 0.3
     hidden = f"  - dense: {{units: {units}, activation: relu}}"
     flat = [f"  - flatten  # rows of {tuple(row_shape)} to rows of numbers"] if len(row_shape) > 1 else []
-    lines = ["layers:", *flat, f"{hidden}  # sized for {counted(rows, 'training row')}"]
-    of_classes = bool(classes) or sizes.labels
-    if of_classes:
-        lines.append(f"  - dropout: {dropout}{_OF_DROPOUT}")
+    lines = [*flat, f"{hidden}  # sized for {counted(rows, 'training row')}"]
+    drops = bool(classes) or sizes.labels if dropout is None else dropout
+    if drops:
+        lines.append(dropout_line(sizes))
     if not sizes.texts:
         lines.append(hidden)
-        if of_classes:
-            lines.append(f"  - dropout: {dropout}")
-    return [*lines, *rest]
+        if drops:
+            lines.append("  - dropout: 0.3")
+    return lines
 
 
-def _last_layer(sizes: Sizes) -> list[str]:
+def dropout_line(sizes: Sizes) -> str:
+    """The first dropout of a network, with its remark."""
+    return f"  - dropout: {0.5 if sizes.texts else 0.3}{_OF_DROPOUT}"
+
+
+def last_layer(sizes: Sizes) -> tuple[str, str, str]:
+    """The parameters of the last dense layer, what it gives, and the loss."""
     classes, outputs = len(sizes.classes), sizes.outputs
     if sizes.labels or classes == 2:
-        units, activation, loss = outputs, "sigmoid", "binary_crossentropy"
         gives = f"the probability of {'each label' if sizes.labels else 'the second class'}"
-    elif classes:
-        units, activation, loss = classes, "softmax", "categorical_crossentropy"
-        gives = "a probability for each class"
-    else:
-        gives = "a number, of any size" if outputs == 1 else "a number for each target"
-        return [f"  - dense: {outputs}  # {gives}", "loss: mse"]
-    return [f"  - dense: {{units: {units}, activation: {activation}}}  # {gives}", f"loss: {loss}"]
+        return f"{{units: {outputs}, activation: sigmoid}}", gives, "binary_crossentropy"
+    if classes:
+        layer = f"{{units: {classes}, activation: softmax}}"
+        return layer, "a probability for each class", "categorical_crossentropy"
+    return str(outputs), "a number, of any size" if outputs == 1 else "a number for each target", "mse"
 
 
 def balance_lines(sizes: Sizes) -> list[str]:
@@ -89,15 +99,25 @@ def balance_lines(sizes: Sizes) -> list[str]:
     return [*comments(told, ""), "class_weight: balanced"]
 
 
-def _training_lines(sizes: Sizes) -> list[str]:
-    rows = sizes.train_rows
+def metrics_of(sizes: Sizes) -> list[str]:
+    """The metrics of a target, or of several labels."""
     if sizes.labels:
-        metrics = ["accuracy", "f1"]
-    elif sizes.classes:
+        return ["accuracy", "f1"]
+    if sizes.classes:
         rare = ["f1", *(["average_precision"] if len(sizes.classes) == 2 else [])]
-        metrics = ["accuracy", *(rare if sizes.uneven else [])]
-    else:
-        metrics = ["mae", *(["r2"] if rows >= 50 else [])]
+        return ["accuracy", *(rare if sizes.uneven else [])]
+    return ["mae", *(["r2"] if sizes.train_rows >= 50 else [])]
+
+
+def training_lines(sizes: Sizes, metrics: Sequence[str], watched: str = "val_loss") -> list[str]:
+    """Optimizer, metrics (none where outputs have their own), epochs, batches and early stopping.
+
+    Args:
+        sizes: how much there is to learn from.
+        metrics: at the top of the spec.
+        watched: what early stopping watches, in words.
+    """
+    rows = sizes.train_rows
     batch = _batch(rows)
     epochs, patience = (50, 3) if sizes.texts else (200, 20) if rows < 50_000 else (100, 10)
     optimizer = "optimizer: adam"
@@ -105,10 +125,10 @@ def _training_lines(sizes: Sizes) -> list[str]:
         optimizer = "optimizer: {adam: 0.005}  # faster than the default 0.001, since tf-idf values are small"
     return [
         optimizer,
-        f"metrics: {flow(metrics)}",
+        *([f"metrics: {flow(list(metrics))}"] if metrics else []),
         f"epochs: {epochs}  # at most",
         f"batch_size: {batch}",
-        f"early_stopping: {{patience: {patience}, restore_best: true}}  # stops when val_loss stops "
+        f"early_stopping: {{patience: {patience}, restore_best: true}}  # stops when {watched} stops "
         "improving",
     ]
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from nnrun.data.files.read_table import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
-from nnrun.experiment.init.target import TaskName
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow
 
@@ -30,17 +29,15 @@ def preprocessing_lines(
     inputs: Sequence[str],
     tags: Sequence[str],
     targets: Sequence[str],
-    task: TaskName,
     texts: bool,
 ) -> list[str]:
-    """The steps of the inputs and of the target.
+    """The steps of the inputs and of the targets.
 
     Args:
         file: with the columns.
         inputs: the columns to learn from.
         tags: those of them that list tags.
-        targets: what is predicted.
-        task: as classes, or as numbers.
+        targets: the numbers that are predicted, where they are scaled alike; else none.
         texts: the inputs are texts, and hardly anything else.
     """
     types = [file.columns[name].type for name in inputs if name not in tags]
@@ -65,20 +62,21 @@ def preprocessing_lines(
         weighed: dict[str, Any] = {"num_words": 10_000 if texts else _WORDS_BESIDE, "weighting": "tf_idf"}
         own = [name for name in inputs if file.columns[name].type == "text" and name not in tags]
         lines += [f"    - {flow({'text': {'column': name, **weighed}})}" for name in own]
-    if task == "regression":
-        lines += target_lines(file, targets)
+    if targets:
+        step, why = target_step([file.columns[name].column for name in targets])
+        lines.append(f"  targets: {step}  # {why}")
     return lines
 
 
-def target_lines(file: ReadTable, targets: Sequence[str]) -> list[str]:
-    """How numbers that are predicted are scaled."""
-    columns = [file.columns[name].column for name in targets]
+def target_step(columns: Sequence[Column]) -> tuple[str, str]:
+    """How numbers that are predicted are scaled, and why."""
     if columns and all(has_long_tail(column) for column in columns):
-        return [
-            "  targets: [log1p, standardize]  # a long tail: the loss uses logarithms, so that errors are "
-            "relative; metrics are in the target's own units"
-        ]
-    return ["  targets: standardize  # trains better; mae is still in the target's own units"]
+        return (
+            "[log1p, standardize]",
+            "a long tail: the loss uses logarithms, so that errors are relative; metrics are in the target's "
+            "own units",
+        )
+    return "standardize", "trains better; mae is still in the target's own units"
 
 
 def has_long_tail(column: Column) -> bool:

@@ -5,8 +5,8 @@ The rules are few and stand in the modules of this folder; the comments of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -18,13 +18,14 @@ from nnrun.data.files.read_table import ReadTable
 from nnrun.data.sources.table_file import reader_of
 from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.summaries.describe_file import kind_of_file, read_file
-from nnrun.data.table import NumberColumn
+from nnrun.data.table import Column, NumberColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init.input_columns import Inputs, choose_inputs, group_of
 from nnrun.experiment.init.likely_target import unable_by_name
 from nnrun.experiment.init.network_lines import network_lines
 from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
+from nnrun.experiment.init.several_outputs import TargetOutput, network_lines_of_outputs, output_names
 from nnrun.experiment.init.sizes import Sizes
 from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
 from nnrun.experiment.init.validation import (
@@ -75,6 +76,7 @@ class Request:
         path: of the file.
         targets: the columns to predict.
         task: as classes, or as numbers.
+        tasks: of several targets, those that are predicted otherwise.
         spec_path: where the spec will lie; its paths are relative to that folder.
         why_target: why this column, for the comment next to it.
         runners_up: what else could be the target, the likeliest first; the comment names two.
@@ -90,11 +92,19 @@ class Request:
     runners_up: tuple[str, ...] = ()
     test: Path | None = None
     labels: tuple[str, ...] = ()
+    tasks: Mapping[str, TaskName] = field(default_factory=dict)
+
+    def task_of(self, target: str) -> TaskName:
+        """How a target is predicted."""
+        return self.tasks.get(target, self.task)
 
 
 @dataclass(frozen=True)
 class _Decided:
-    """Everything that the lines of the spec show."""
+    """Everything that the lines of the spec show.
+
+    `outputs` are those of several targets that have one each; labels, and a single target, have none.
+    """
 
     request: Request
     file: ReadTable
@@ -104,6 +114,7 @@ class _Decided:
     inputs: Inputs
     types: Mapping[str, str]
     tags: tuple[str, ...]
+    outputs: tuple[TargetOutput, ...] = ()
 
     @property
     def target(self) -> str:
@@ -133,14 +144,21 @@ class _Decided:
         """How many columns are no target."""
         return len(self.file.columns) - len(self.request.targets)
 
+    @property
+    def left_out(self) -> int:
+        """Rows without a target, of several outputs without any."""
+        return _without_any(self.file, self.request.targets) if self.outputs else self.file.left_out
+
     @cached_property
     def marks(self) -> dict[str, str]:
         """Target → what a CSV file has where it is missing, as a sentence, where something stands out."""
         path = self.request.path
-        if not self.file.left_out or kind_of_file(path.name) is not schema.Csv:
+        lacking = [name for name in self.request.targets if self.file.columns[name].missing]
+        targets = lacking if self.outputs else self.request.targets
+        if not (self.file.left_out or lacking) or kind_of_file(path.name) is not schema.Csv:
             return {}
         marks = {}
-        for target in self.request.targets:
+        for target in targets:
             declared = {"path": str(path), "target": [target], **self.file.keys}
             reader = reader_of(schema.Csv.model_validate(declared), path)
             marks[target] = marks_sentence(missing_marks(reader, target))
@@ -164,6 +182,7 @@ def initial_spec_of_file(
     file = read_file(request.path, on_message) if file is None else file
     file, types = _with_target_types(request, file, on_message)
     decided = _decide(request, file, types)
+    sizes = decided.sizes
     text = spec_text(
         listing(list(request.targets), "and"),
         request.path.name,
@@ -173,11 +192,10 @@ def initial_spec_of_file(
             file,
             decided.inputs.names,
             decided.tags,
-            request.targets,
-            decided.request.task,
-            decided.sizes.texts,
+            () if decided.outputs or request.task == "classification" or sizes.labels else request.targets,
+            sizes.texts,
         ),
-        network_lines(decided.sizes),
+        network_lines_of_outputs(sizes, decided.outputs) if decided.outputs else network_lines(sizes),
         decided.split.validation_lines(),
     )
     return InitialSpec(text, _chosen(decided))
@@ -187,72 +205,112 @@ def _with_target_types(
     request: Request, file: ReadTable, on_message: Callable[[str], None]
 ) -> tuple[ReadTable, Mapping[str, str]]:
     """The rows that have a target, numbers that name classes read as categories; and what to write of that
-    under `types`."""
+    under `types`. Where each target has an output, a row needs none of them in particular, and all stay."""
     for name in request.targets:
         require_target(file, name)
-    if any(file.columns[name].missing for name in request.targets):  # as training will see the file
-        file = read_file(request.path, on_message, needed=request.targets, keys=file.keys)
+    labels = _are_all_labels(file, request.targets)
+    needed = request.targets if labels or len(request.targets) == 1 else ()
+    if any(file.columns[name].missing for name in needed):  # as training will see the file
+        file = read_file(request.path, on_message, needed=needed, keys=file.keys)
         for name in request.targets:
             require_target(file, name)
-    first = request.targets[0]
-    if len(request.targets) > 1:
-        wrong = [name for name in request.targets if not isinstance(file.columns[name].column, NumberColumn)]
-        if wrong:
-            raise UsageError(
-                f"{file.name}: with several targets each must hold numbers, or 0 and 1 for labels, but "
-                f"{quoted(wrong[0])} holds texts."
-            )
+    if labels:
         return file, {}
-    if request.task not in possible_tasks(file.columns[first]):
-        held = "holds only 0 and 1" if is_dummy(file.columns[first]) else "holds texts, not numbers"
-        raise UsageError(
-            f"{file.name}: column {quoted(first)} {held}, so it can only be predicted as classes: "
-            "--task classification."
-        )
-    types: dict[str, str] = {}
-    if request.task == "classification" and not _are_labels(file.columns[first].column):
-        types = {first: "category"}
-        file = read_file(request.path, on_message, {first: "category"}, request.targets, file.keys)
-        require_target(file, first)
-    if request.task == "classification" and (why := why_no_classes(file.columns[first], file.n_rows)):
-        raise DataError(f"{file.name}: column {quoted(first)} cannot be classes: it {why}.")
+    types: dict[str, schema.ColumnType] = {}
+    for name in request.targets:
+        task, inferred = request.task_of(name), file.columns[name]
+        if task not in possible_tasks(inferred):
+            held = "holds only 0 and 1" if is_dummy(inferred) else "holds texts, not numbers"
+            raise UsageError(
+                f"{file.name}: column {quoted(name)} {held}, so it can only be predicted as classes: "
+                "--task classification."
+            )
+        if task == "classification" and not _are_labels(inferred.column):
+            types[name] = "category"
+    if types:
+        file = read_file(request.path, on_message, types, needed, file.keys)
+    for name in request.targets:
+        require_target(file, name)
+        classes = request.task_of(name) == "classification"
+        if classes and (why := why_no_classes(file.columns[name], file.n_rows)):
+            raise DataError(f"{file.name}: column {quoted(name)} cannot be classes: it {why}.")
     return file, types
+
+
+def _are_all_labels(file: ReadTable, targets: Sequence[str]) -> bool:
+    """Whether several targets are labels, each of them 0 or 1, which one output gives."""
+    return len(targets) > 1 and all(is_dummy(file.columns[name]) for name in targets)
 
 
 def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Decided:
     first = request.targets[0]
-    labels = len(request.targets) > 1 and all(is_dummy(file.columns[name]) for name in request.targets)
+    labels = _are_all_labels(file, request.targets)
     if labels:
-        request = replace(request, task="classification")
+        request = replace(request, task="classification", tasks={})
+    outputs = () if labels or len(request.targets) == 1 else _outputs(request, file)
+    lead = _lead(outputs)
     one_of_classes = request.task == "classification" and len(request.targets) == 1
     counts = counts_of_values(file.columns[first].column) if one_of_classes else {}
-    rows = file.n_rows
+    rows = file.n_rows - (_without_any(file, request.targets) if outputs else 0)
     if rows < 4:
         raise DataError(f"{file.name} has {counted(rows, 'row')}; training and validation need 4 or more.")
     roles = roles_of(file)
     sizes = Sizes(
-        rows, counts, outputs=len(request.targets), labels=labels, own_test=request.test is not None
+        rows,
+        counts if lead is None else lead.sizes.classes,
+        outputs=len(request.targets) if labels else 1,
+        labels=labels,
+        own_test=request.test is not None,
     )
-    split = _split(request, file, roles, sizes)
+    split = _split(request, file, roles, sizes, first if lead is None else lead.column.name)
+    if lead is not None:
+        split = split.stratified_by(lead.name)
     sizes = replace(sizes, own_test=sizes.own_test or (split.test is not None and "column" in split.test))
-    inputs = choose_inputs(file, request.targets, request.task, roles, split.reserved)
+    tasks = {name: request.task_of(name) for name in request.targets}
+    inputs = choose_inputs(file, tasks, roles, split.reserved)
     tags = tuple(name for name in inputs.names if lists_tags(file.columns[name].column))
     texts = sum(file.columns[name].type == "text" for name in inputs.names)
     sizes = replace(sizes, texts=2 * texts >= len(inputs.names) and texts > 0)
-    return _Decided(
-        request, file, roles, sizes, split, inputs, {**types, **dict.fromkeys(tags, "text")}, tags
-    )
+    types = {**types, **dict.fromkeys(tags, "text")}
+    return _Decided(request, file, roles, sizes, split, inputs, types, tags, outputs)
 
 
-def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Split:
-    """By a mark of the rows, else by groups, else by time, else by how many rows there are."""
+def _outputs(request: Request, file: ReadTable) -> tuple[TargetOutput, ...]:
+    """An output for each target."""
+    names = output_names(request.targets)
+    found = []
+    for target in request.targets:
+        column = file.columns[target].column
+        classes = request.task_of(target) == "classification"
+        counts = counts_of_values(column) if classes else {}
+        rows = file.n_rows - file.columns[target].missing
+        found.append(TargetOutput(names[target], column, Sizes(rows, counts)))
+    return tuple(found)
+
+
+def _lead(outputs: Sequence[TargetOutput]) -> TargetOutput | None:
+    """The output whose classes decide how rows are split: the one with the rarest class; None without any."""
+    able = [output for output in outputs if output.sizes.classes and not output.column.missing.any()]
+    return min(able, key=lambda output: output.sizes.rarest, default=None)
+
+
+def _without_any(file: ReadTable, targets: Sequence[str]) -> int:
+    """How many rows have none of the targets."""
+    return int(np.all([file.columns[name].column.missing for name in targets], axis=0).sum())
+
+
+def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes, target: str) -> Split:
+    """By a mark of the rows, else by groups, else by time, else by how many rows there are.
+
+    `target` has the classes of `sizes`, if they have any.
+    """
     mark = mark_to_use(roles)
     if mark is not None and mark.name not in request.targets and request.test is None:
         return split_by_mark(mark, replace(sizes, own_test=mark.test is not None))
     group = group_of(file, roles, request.targets)
-    split = split_by_group(group, file, request.targets[0], sizes) if group is not None else None
+    split = split_by_group(group, file, target, sizes) if group is not None else None
     if split is None and (time := series_column(file, roles, request.targets)) is not None:
-        split = split_by_time(time, file, request.targets[0], sizes)
+        split = split_by_time(time, file, target, sizes)
     split = usual_split(sizes) if split is None else split
     if request.test is None:
         return split
@@ -266,6 +324,8 @@ def _split(request: Request, file: ReadTable, roles: Roles, sizes: Sizes) -> Spl
 
 def _about_target(decided: _Decided) -> list[str]:
     sizes, file = decided.sizes, decided.file
+    if decided.outputs:
+        return [line for output in decided.outputs for line in _about_output(output, sizes.rows)]
     if sizes.classes:
         return class_lines(sizes, "rows")
     lines = []
@@ -277,27 +337,49 @@ def _about_target(decided: _Decided) -> list[str]:
             share = 100 * float(values.mean())
             lines.append(comment(f"{sizes.rows:,} rows; label {quoted(name)} is 1 in {share:.0f} % of them."))
             continue
-        largest = float(np.abs(values).max()) or 1.0  # its square may be beyond any float
-        std = float((values / largest).std()) * largest
-        which = "the target" if sizes.outputs == 1 else quoted(name)
-        ranges = f"{which} ranges from {values.min():.5g} to {values.max():.5g}"
-        lines.append(comment(f"{sizes.rows:,} rows; {ranges}, with a standard deviation of {std:.5g}."))
+        lines.append(comment(f"{sizes.rows:,} rows; the target {_range(column)}."))
     return lines
 
 
-def class_lines(sizes: Sizes, rows: str) -> list[str]:
-    """How many classes there are, and how large the largest is."""
+def _about_output(output: TargetOutput, rows: int) -> list[str]:
+    """What a target with an output of its own holds, and how many of the rows lack it."""
+    name, sizes, column = output.column.name, output.sizes, output.column
+    lines = (
+        class_lines(sizes, "rows", name)
+        if sizes.classes
+        else [comment(f"{quoted(name)}: {sizes.rows:,} rows; it {_range(column)}.")]
+    )
+    if lacking := rows - sizes.rows:
+        lack = "row lacks it and counts" if lacking == 1 else "rows lack it and count"
+        lines.append(comment(f"  {lacking:,} {lack} for the other outputs only."))
+    return lines
+
+
+def _range(column: Column) -> str:
+    """`ranges from 6.8 to 37.6, with a standard deviation of 9.0639`."""
+    assert isinstance(column, NumberColumn), "other targets are classes"
+    values = column.values[~column.missing].astype(np.float64)
+    largest = float(np.abs(values).max()) or 1.0  # its square may be beyond any float
+    std = float((values / largest).std()) * largest
+    return f"ranges from {values.min():.5g} to {values.max():.5g}, with a standard deviation of {std:.5g}"
+
+
+def class_lines(sizes: Sizes, rows: str, target: str = "") -> list[str]:
+    """How many classes there are, and how large the largest is; of a target among several with its name."""
     most = max(sizes.classes, key=sizes.classes.__getitem__)
     share = f"{100 * sizes.classes[most] / sizes.rows:.0f} % of them: the accuracy of always guessing it."
     classes = f"{sizes.rows:,} {rows} in {len(sizes.classes):,} classes"
-    return [comment(f"{classes}. The largest, {quoted(most)}, has {share}")]
+    of = f"{quoted(target)}: " if target else ""
+    return [comment(f"{of}{classes}. The largest, {quoted(most)}, has {share}")]
 
 
 def _dataset_lines(decided: _Decided) -> list[str]:
-    request, file, split = decided.request, decided.file, decided.split
+    request = decided.request
     kind = kind_of_file(request.path.name)
     assert kind is not None, "a file of another kind cannot be read"
     lines = dataset_lines(kind.kind, request.path, request.spec_path)
+    if decided.outputs:
+        return lines + _rest_of_dataset_lines(decided)
     targets: Any = list(request.targets) if len(request.targets) > 1 else decided.target
     why = request.why_target
     if decided.runners_up:
@@ -310,14 +392,24 @@ def _dataset_lines(decided: _Decided) -> list[str]:
         command = " ".join(f"--target {flow(name)}" for name in decided.other_labels)
         alike = f"{some(decided.other_labels)} look like several labels per row; to predict all: {command}"
         lines += comments(alike, "    ")
-    if file.left_out:
-        of = f"{counted(file.left_out, 'row')} of {file.n_rows + file.left_out:,}"
-        are = "is" if file.left_out == 1 else "are"
-        lines.append(f"    drop_missing_target: true  # {of} without a target {are} left out")
-        for name, marks in decided.marks.items():
-            lines += comments(f"{quoted(name)}: {marks}", "    ")
+    return lines + _rest_of_dataset_lines(decided)
+
+
+def _rest_of_dataset_lines(decided: _Decided) -> list[str]:
+    """What follows the target: rows that are left out, types, inputs, groups and test rows."""
+    request, file, split = decided.request, decided.file, decided.split
+    lines: list[str] = []
+    if left_out := decided.left_out:
+        of = f"{counted(left_out, 'row')} of {decided.sizes.rows + left_out:,}"
+        are = "is" if left_out == 1 else "are"
+        which = "any target" if decided.outputs else "a target"
+        lines.append(f"    drop_missing_target: true  # {of} without {which} {are} left out")
+    for name, marks in decided.marks.items():
+        lines += comments(f"{quoted(name)}: {marks}", "    ")
     if decided.types:
-        told = ["its numbers are class labels"] if decided.target in decided.types else []
+        labels = [name for name in request.targets if name in decided.types]
+        whose = f"the numbers of {some(labels)} are" if decided.outputs else "its numbers are"
+        told = [f"{whose} class labels"] if labels else []
         told += ["tags separated by | are read as texts"] if decided.tags else []
         lines.append(f"    types: {flow(dict(decided.types))}  # {'; '.join(told)}")
     lines += [f"    {key}: {flow(value)}  # as found in the file" for key, value in file.keys.items()]
@@ -328,18 +420,18 @@ def _dataset_lines(decided: _Decided) -> list[str]:
 
 
 def _input_lines(decided: _Decided) -> list[str]:
-    inputs, target = decided.inputs, quoted(decided.target)
+    inputs, tells = decided.inputs, decided.inputs.tells
     verdict = "Left out: it is almost certainly the target under another name, or computed from it."
     if inputs.kept_giveaways:
         verdict = "Kept as an input, since nothing else is left: is it known before the target is?"
     good = "It may be a good measurement, so it is kept as an input; if it is known only after the target, "
     told = [
         *(
-            f"! {quoted(name)} GIVES {target} AWAY: {how}. {verdict}"
+            f"! {quoted(name)} GIVES {quoted(tells[name])} AWAY: {how}. {verdict}"
             for name, how in inputs.giveaways.items()
         ),
         *(
-            f"{quoted(name)} alone predicts {target}: {how}. {good}remove it."
+            f"{quoted(name)} alone predicts {quoted(tells[name])}: {how}. {good}remove it."
             for name, how in inputs.suspects.items()
         ),
         *(f"left out: {quoted(name)} {why}" for name, why in inputs.left_out.items()),
@@ -368,13 +460,11 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         chosen["passed over"] = "; ".join(decided.passed_over)
     if decided.file.keys:
         chosen["read with"] = ", ".join(f"{key}: {flow(value)}" for key, value in decided.file.keys.items())
-    task = "regression" if sizes.outputs == 1 else f"regression of {sizes.outputs:,} numbers"
-    if sizes.classes:
-        task = f"classification, {len(sizes.classes):,} classes"
-    elif sizes.labels:
-        task = f"{sizes.outputs:,} labels"
-    chosen["task"] = task
-    left_out = decided.file.left_out
+    chosen["task"] = f"{sizes.outputs:,} labels" if sizes.labels else _task_text(sizes)
+    if decided.outputs:
+        each = [f"{quoted(o.column.name)}: {_task_text(o.sizes)}" for o in decided.outputs]
+        chosen["task"] = "; ".join(each)
+    left_out = decided.left_out
     chosen["rows"] = f"{sizes.rows:,}" + (f" of {sizes.rows + left_out:,}" if left_out else "")
     for marks in decided.marks.values():
         chosen["missing?"] = marks
@@ -387,8 +477,15 @@ def _chosen(decided: _Decided) -> dict[str, str]:
     if inputs.giveaways:
         kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
         gives = "gives" if len(inputs.giveaways) == 1 else "give"
-        chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {quoted(decided.target)}{kept}"
+        told = listing(
+            [quoted(name) for name in dict.fromkeys(inputs.tells[n] for n in inputs.giveaways)], "and"
+        )
+        chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {told}{kept}"
     return chosen
+
+
+def _task_text(sizes: Sizes) -> str:
+    return f"classification, {len(sizes.classes):,} classes" if sizes.classes else "regression"
 
 
 def _are_labels(column: object) -> bool:

@@ -4,7 +4,7 @@ are."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -46,6 +46,15 @@ class Split:
     group: str | None = None
     reserved: tuple[str, ...] = ()
     said: Mapping[str, str] = field(default_factory=dict)
+
+    def stratified_by(self, output: str) -> Split:
+        """The same, where there are several outputs and the classes of this one are spread evenly."""
+
+        def named(keys: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: output if key == "stratify" else value for key, value in keys.items()}
+
+        validation = {kind: named(keys) for kind, keys in self.validation.items()}
+        return replace(self, test=None if self.test is None else named(self.test), validation=validation)
 
     def test_lines(self, own: str = "") -> list[str]:
         """The key `test` of the data set, or why there is none. `own` says where data have a test set."""

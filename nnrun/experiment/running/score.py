@@ -21,7 +21,7 @@ from nnrun.experiment.setup.groups import (
 )
 from nnrun.interrupts import stopping_between_batches
 from nnrun.spec import schema
-from nnrun.spec.ports import OUTPUT, Port
+from nnrun.spec.ports import Port, loss_weights, output_views
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.engine import evaluate
@@ -101,51 +101,72 @@ def score_ensemble(
     spec: schema.ExperimentSpec,
     networks: Sequence[tuple[FittedPreprocessing, Mapping[str, np.ndarray[Any, Any]]]],
     samples: Samples,
-    outputs_NK: Array,
+    outputs: Mapping[Port, Array],
     device: torch.device,
 ) -> dict[str, float]:
     """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
 
     Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
-    penalty on weights or activities counts in it as the mean of theirs. Steps must not be masked.
+    penalty on weights or activities counts in it as the mean of theirs. Steps must not be masked. Of several
+    outputs the loss is the total, and names begin with the output's, as of one network.
 
     Args:
         spec: their experiment.
         networks: the preprocessing and the weights of each.
         samples: the rows that were predicted.
-        outputs_NK: the mean outputs, numbers in the targets' own units.
+        outputs: the mean (N, K) of each output, numbers in the targets' own units.
         device: where to compute.
     """
-    loss, losses = build_loss(spec.own_loss), []
-    row_weights = weights_on_device(samples.weights, device)
-    activation = ""
+    totals = np.array([_penalty(spec, fitted, weights, samples, device) for fitted, weights in networks])
+    counts, scores = loss_weights(spec), dict[str, float]()
+    for port, view in output_views(spec).items():
+        fitted = [each for each, _ in networks]
+        losses, metrics = _ensemble_output(view, port, fitted, samples.output(port), outputs[port], device)
+        totals += counts[port] * losses
+        prefix = f"{port}_" if spec.outputs else ""
+        if prefix:
+            scores[f"{prefix}loss"] = float(np.mean(losses))
+        scores |= {f"{prefix}{name}": value for name, value in metrics.items()}
+    return {"loss": float(np.mean(totals)), **scores}
+
+
+def _ensemble_output(
+    view: schema.ExperimentSpec,
+    port: Port,
+    fitted: Sequence[FittedPreprocessing],
+    samples: Samples,
+    outputs_NK: Array,
+    device: torch.device,
+) -> tuple[Array, dict[str, float]]:
+    """The loss of one output by the scale of each network, and its metrics, of the rows with its target."""
+    kept = samples.with_target(np.arange(len(samples)))
+    targets, outputs_NK = samples.targets[kept], outputs_NK[kept]
+    loss, losses = build_loss(view.own_loss), []
+    row_weights = weights_on_device(None if samples.weights is None else samples.weights[kept], device)
+    activation = network_of(view, fitted[0]).output_layers[port].activation
     with torch.inference_mode():
-        for fitted, weights in networks:
-            network = network_of(spec, fitted)
-            activation = network.output_layers[OUTPUT].activation
-            scale = fitted.output.scale
-            scaled = outputs_NK if scale is None else scale.apply(outputs_NK)
+        for each in fitted:
+            own = each.outputs[port]
+            scaled = outputs_NK if own.scale is None else own.scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
-            targets = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
-            of_rows = loss(z, outputs, targets)
+            true = torch.from_numpy(own.transform(targets))[None].to(device)
+            of_rows = loss(z, outputs, true)
             of_rows = mean_over_steps(of_rows, None) if of_rows.dim() == 3 else of_rows
-            found = mean_loss(of_rows.double(), row_weights)
-            losses.append(float(found[0]) + _penalty(spec, fitted, weights, samples, device))
-        fitted, _ = networks[0]
-        own = unscaled_targets(fitted.output, samples.targets, device)
-        true = torch.from_numpy(fitted.output.transform(samples.targets))[None].to(device)
+            losses.append(float(mean_loss(of_rows.double(), row_weights)[0]))
+        first = fitted[0].outputs[port]
+        unscaled = unscaled_targets(first, targets, device)
+        true = torch.from_numpy(first.transform(targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
-        if fitted.output.kind == schema.ClassSequenceTargets.kind and not isinstance(
-            spec.own_loss, schema.Ctc
-        ):  # each step is a row
-            z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))
-        scores = {"loss": float(np.mean(losses))}
-        for metric in build_metrics(spec.metrics, schema.decision_activation(spec.own_loss, activation)):
-            dtype = dtype_of_outputs(metric, scaled=own is not None)
+        if first.kind == schema.ClassSequenceTargets.kind and not isinstance(view.own_loss, schema.Ctc):
+            z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))  # each step is a row
+        scores: dict[str, float] = {}
+        for metric in build_metrics(view.metrics, schema.decision_activation(view.own_loss, activation)):
+            dtype = dtype_of_outputs(metric, scaled=unscaled is not None)
             totals = MetricTotals([metric], 1)
-            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), true if own is None else own))
+            compared = true if unscaled is None else unscaled
+            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), compared))
             scores |= totals.values(0)
-    return scores
+    return np.array(losses), scores
 
 
 def _penalty(

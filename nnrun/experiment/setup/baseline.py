@@ -20,9 +20,9 @@ from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.masks import outputs_masked
 from nnrun.spec.ports import OUTPUT, Port, output_views
 from nnrun.spec.score_columns import directions
+from nnrun.spec.shapes import outputs_masked
 from nnrun.training.losses import FUZZ, build_loss
 from nnrun.training.metric_types import Constant, Metric, Scored
 from nnrun.training.metrics import MetricTotals

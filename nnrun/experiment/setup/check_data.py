@@ -27,7 +27,7 @@ from nnrun.experiment.setup.load_data import (
 )
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import Port, input_views, output_views, told_of
+from nnrun.spec.ports import Port, input_views, output_views, told_of, told_of_input
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.schema.layer_shapes import Shape
 from nnrun.spec.shapes import trace
@@ -100,8 +100,9 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
-            fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
-            fitted.transform(own.train.take(some).inputs)
+            with told_of_input(port if spec.inputs else None):
+                fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
+                fitted.transform(own.train.take(some).inputs)
             shapes[port] = fitted.shape
     return shapes
 

@@ -19,6 +19,7 @@ from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Sample
 from nnrun.data.dataset import Array, Flags, RawInputs
 from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
+from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.class_weights import class_weight_of_rows
 from nnrun.experiment.setup.load_data import (
@@ -35,7 +36,15 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import Port, input_views, loss_weights, output_views, told_of
+from nnrun.spec.ports import (
+    INPUT,
+    Port,
+    input_views,
+    loss_weights,
+    output_views,
+    told_of,
+    told_of_input,
+)
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
@@ -134,10 +143,10 @@ def prepare_groups(
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
     steps = _steps_of(spec, dataset)
-    plans = {
-        port: column_plans(view.preprocessing, dataset.input(port))
-        for port, view in input_views(spec).items()
-    }
+    plans = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            plans[port] = column_plans(view.preprocessing, dataset.input(port))
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
         class_weights: dict[Port, Array] = {}
@@ -205,11 +214,12 @@ def _fitted(
         assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
         known = own.with_target(rows)
         known = known if len(known) else rows  # the few rows of a smoke run may have none
-        outputs[port] = fit_targets(step, own.targets[known], known, layer.units)
-    inputs = {
-        port: fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
-        for port, view in input_views(spec).items()
-    }
+        with told_of(spec, port):
+            outputs[port] = fit_targets(step, own.targets[known], known, layer.units)
+    inputs = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            inputs[port] = fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
     return FittedPreprocessing(inputs, outputs)
 
 
@@ -282,12 +292,11 @@ def make_problem(
     if inputs is None:
         with rows_by_line(samples.lines):
             inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device)
-    heads = {
-        port: _head(
-            view, network.output_layers[port], [f.outputs[port] for f in fitted], samples, port, device
-        )
-        for port, view in output_views(spec).items()
-    }
+    heads = {}
+    for port, view in output_views(spec).items():
+        targets, layer = [f.outputs[port] for f in fitted], network.output_layers[port]
+        with told_of(spec, port):
+            heads[port] = _head(view, layer, targets, samples, port, device)
     return TrainingProblem(
         network=network,
         optimizer=build_optimizer(spec.optimizer),
@@ -372,9 +381,13 @@ def make_inputs(
     fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
 ) -> dict[Port, Inputs]:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
-    return {
-        port: _rows_of([f.inputs[port] for f in fitted], inputs[port], device) for port in fitted[0].inputs
-    }
+    made, named = {}, list(fitted[0].inputs) != [INPUT]
+    for port in fitted[0].inputs:
+        rows = inputs[port]
+        # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
+        with told_of_input(port if named and not isinstance(rows, Table) else None):
+            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
+    return made
 
 
 def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device) -> Inputs:

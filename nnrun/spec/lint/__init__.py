@@ -10,14 +10,13 @@ from dataclasses import replace
 
 from nnrun.spec.lint import (
     data_rules,
-    mask_rules,
+    layer_rules,
     network_rules,
     port_rules,
     sequence_rules,
     step_rules,
     sweep_rules,
     training_rules,
-    weight_rules,
 )
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.npz_header import facts_with_header
@@ -34,8 +33,7 @@ from nnrun.spec.schema import DatasetFacts, ExperimentSpec, NamedColumns
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
-    *weight_rules.RULES,
-    *mask_rules.RULES,
+    *layer_rules.RULES,
     *sequence_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,

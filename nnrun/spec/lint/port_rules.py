@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import prediction_columns
+from nnrun.spec.ports import array_of, prediction_columns, target_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
@@ -46,7 +46,7 @@ def steps_of_an_input_stand_there(spec: schema.ExperimentSpec, facts: DatasetFac
 
 def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Arrays of an npz have names, and columns of a table."""
-    of_arrays = isinstance(spec.dataset, schema.Npz)
+    of_arrays = isinstance(spec.dataset, schema.WITH_ARRAYS)
     of_columns = isinstance(spec.dataset, schema.NamedColumns)
     for key in ("inputs", "outputs"):
         if getattr(spec, key) and not (of_arrays or of_columns):
@@ -57,15 +57,30 @@ def data_have_named_parts(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
             )
     for name, port in spec.inputs.items():
         if port.columns is not None and of_arrays:
-            said = "columns are those of a table, and the dataset is npz; name the array: "
+            said = f"columns are those of a table, and the dataset is {spec.dataset.kind}; name the array: "
             yield Finding(("inputs", name, "columns"), f"{said}`array: NAME`")
         if of_columns and not port.columns:
             said = f"an input of a table takes columns; write inputs.{name}.columns: [NAME, NAME]"
             yield Finding(("inputs", name), said)
     for name, output in spec.outputs.items():
         if output.target is not None and len(output.target) > 1 and of_arrays:
-            said = "an output of an npz is compared with one array; stack the columns into one"
+            said = f"an output of {spec.dataset.kind} is compared with one array; stack the columns into one"
             yield Finding(("outputs", name, "target"), said)
+
+
+def arrays_are_known(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """The arrays of a data set that is made, not read, are known before."""
+    dataset = spec.dataset
+    if not isinstance(dataset, schema.DigitPairs):
+        return
+    images = [name for name, shape in dataset.arrays.items() if shape]
+    numbers = [name for name, shape in dataset.arrays.items() if not shape]
+    taken = [(("inputs", name), array_of(spec, name), images, "array") for name in spec.inputs]
+    taken += [(("outputs", name), target_of(spec, name)[0], numbers, "target") for name in spec.outputs]
+    for location, name, known, key in taken:
+        if name not in known:
+            said = f"{dataset.kind} has no {key} {quoted(name)}; write `{key}: {listing(known)}`"
+            yield Finding(location, said)
 
 
 def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -160,6 +175,7 @@ RULES: tuple[Rule, ...] = (
     keys_of_an_output_stand_there,
     steps_of_an_input_stand_there,
     data_have_named_parts,
+    arrays_are_known,
     stratify_names_an_output,
     columns_have_names_of_their_own,
     losses_count_alike,

@@ -8,10 +8,9 @@ from nnrun.spec import schema
 from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name, output_index, targets_kind
-from nnrun.spec.masks import masked_nodes
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
-from nnrun.spec.shapes import row_shapes, trace
+from nnrun.spec.shapes import masked_nodes, row_shapes, trace
 
 
 def ctc_reads_steps(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

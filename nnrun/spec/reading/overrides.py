@@ -293,6 +293,8 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
     if isinstance(form, Keys) and not (form.named and isinstance(part.key, str)):
         if form.word is not None:
             raise _Refused(f"the keys of {here} are names of classes; write {here}={{NAME: WEIGHT}}", part)
+        if form.named:
+            raise _Refused(_named_and_not_numbered(form, entries, parts, done, value), part)
         raise _Refused(f"the keys of {here} are paths themselves; write {here}={{KEY: VALUES}}", part)
     if isinstance(part.key, int):
         raise _Refused(f"{here} is not a list, and has no [{part.key}]", part)
@@ -309,6 +311,8 @@ def _write(form: Form, node: Node | None, parts: Sequence[_Part], done: int, val
         entries, inner = _entries_of(form, node), form.form(part.key)
     elif isinstance(form, Keys):  # chains by name, the parameters of custom code
         inner = form.value
+        if isinstance(inner, Items) and part.key not in entries and done + 1 < len(parts):
+            raise _Refused(_unknown_chain(part.key, entries, here), part)
     else:
         raise _Refused(f"{here} is a single value, and has no key {quoted(part.key)}", part)
     old = entries.get(part.key)
@@ -338,6 +342,11 @@ def _write_item(form: Items, node: Node | None, parts: Sequence[_Part], done: in
             return _write(form.item, None, parts, done, value)
         rest = spell_path([p.key for p in parts[done:]])
         message = f"{here} is a list; say which entry, from 0: {here}[0].{rest}={_value_text(value)}"
+        behind = parts[done + 1 :]
+        named = isinstance(form.item, Choice) and schema.component_name(part.key) not in form.item.components
+        if named and behind and isinstance(behind[0].key, int):  # as of a chain in a map of them
+            path = spell_path([p.key for p in (*parts[:done], *behind)])
+            message = f"{here} is a list, whose entries have no names; write {path}={_value_text(value)}"
         raise _Refused(message, part)
     index = part.key + len(items) if part.key < 0 else part.key
     if not 0 <= index < len(items):
@@ -429,6 +438,28 @@ def _flow(keys: Sequence[str | int], value: Node) -> str:
     for key in reversed(keys):
         text = f"[{text}]" if isinstance(key, int) else f"{{{key}: {text}}}"
     return text
+
+
+def _named_and_not_numbered(
+    form: Keys, entries: Mapping[str, Entry], parts: Sequence[_Part], done: int, value: Node
+) -> str:
+    """What is said of a place, `[0]`, in a map whose entries have names, such as those of chains."""
+    of_chains = isinstance(form.value, Items)
+    names, rest = list(entries), parts[done:] if of_chains else parts[done + 1 :]
+    chosen = names[0] if names else "NAME"
+    path = spell_path([*(p.key for p in parts[:done]), chosen, *(p.key for p in rest)])
+    held = f" ({listing(names, 'and')})" if names else ""
+    return (
+        f"{_behind(parts, done)} is a map of {'chains' if of_chains else 'entries'} with names{held}, not a "
+        f"list; say which by its name: {path}={_value_text(value)}"
+    )
+
+
+def _unknown_chain(name: str, entries: Mapping[str, Entry], here: str) -> str:
+    """What is said of a path that leads into a chain that is not there."""
+    match = nearest(name, entries)
+    hint = f"did you mean {quoted(match)}?" if match else f"there is {listing(entries, 'and') or 'none'}"
+    return f"{here} has no chain {quoted(name)}; {hint}"
 
 
 def _unknown(key: str, allowed: Any, parts: Sequence[_Part], done: int) -> str:

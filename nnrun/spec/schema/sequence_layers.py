@@ -1,6 +1,6 @@
 """Layers over steps: embeddings and recurrent layers."""
 
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from nnrun.spec.schema.component import Count, Decay, Finite
 from nnrun.spec.schema.layer_base import Activation, NetworkLayer
@@ -69,7 +69,29 @@ class Masking(NetworkLayer):
         return True
 
 
-class SimpleRnn(NetworkLayer):
+class RecurrentLayer(NetworkLayer):
+    """Base of the layers that go from step to step."""
+
+    mask = "uses"
+    bare = "units"
+    if TYPE_CHECKING:  # each declares them itself, among its others: their order is that of a written spec
+        units: int
+        return_sequences: bool
+        bidirectional: bool
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The units of the last step, or of every step; of both directions."""
+        steps, _ = steps_of(self, taken)
+        units = self.units * (2 if self.bidirectional else 1)
+        return (steps, units) if self.return_sequences else (units,)
+
+    @property
+    def passes_mask(self) -> bool:
+        """Where all steps are given."""
+        return self.return_sequences
+
+
+class SimpleRnn(RecurrentLayer):
     """activation(step @ kernel + given before @ recurrent kernel + bias), step after step (Elman 1990).
 
     Glorot-uniform kernel, orthogonal recurrent kernel, zero bias. Gives the last step, or with
@@ -82,8 +104,6 @@ class SimpleRnn(NetworkLayer):
     """
 
     kind = "simple_rnn"
-    mask = "uses"
-    bare = "units"
     ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
@@ -104,17 +124,8 @@ class SimpleRnn(NetworkLayer):
     recurrent_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
 
-    def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step; of both directions."""
-        return _recurrent_shape(self, taken)
 
-    @property
-    def passes_mask(self) -> bool:
-        """Where all steps are given."""
-        return self.return_sequences
-
-
-class Lstm(NetworkLayer):
+class Lstm(RecurrentLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), step after step over (steps, features).
 
     Gates in Keras's order: input, forget, cell, output. Glorot-uniform kernel, orthogonal recurrent kernel,
@@ -124,8 +135,6 @@ class Lstm(NetworkLayer):
     """
 
     kind = "lstm"
-    mask = "uses"
-    bare = "units"
     ranks = {"kernel": 2, "recurrent": 2, "bias": 1}
     units: Count
     activation: Activation = "tanh"
@@ -148,17 +157,8 @@ class Lstm(NetworkLayer):
     recurrent_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
 
-    def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step; of both directions."""
-        return _recurrent_shape(self, taken)
 
-    @property
-    def passes_mask(self) -> bool:
-        """Where all steps are given."""
-        return self.return_sequences
-
-
-class Gru(NetworkLayer):
+class Gru(RecurrentLayer):
     """Gated recurrent unit (Cho et al. 2014), step after step over (steps, features).
 
     Gates in Keras's order: update, reset, candidate. `reset_after` resets after the recurrent product, which
@@ -168,8 +168,6 @@ class Gru(NetworkLayer):
     """
 
     kind = "gru"
-    mask = "uses"
-    bare = "units"
     ranks = {"kernel": 2, "recurrent": 2, "bias": 2}
     units: Count
     activation: Activation = "tanh"
@@ -191,21 +189,6 @@ class Gru(NetworkLayer):
     kernel_constraint: Constraint | None = None
     recurrent_constraint: Constraint | None = None
     bias_constraint: Constraint | None = None
-
-    def output_shape(self, taken: LayerInput) -> Shape:
-        """The units of the last step, or of every step; of both directions."""
-        return _recurrent_shape(self, taken)
-
-    @property
-    def passes_mask(self) -> bool:
-        """Where all steps are given."""
-        return self.return_sequences
-
-
-def _recurrent_shape(layer: SimpleRnn | Lstm | Gru, taken: LayerInput) -> Shape:
-    steps, _ = steps_of(layer, taken)
-    units = layer.units * (2 if layer.bidirectional else 1)
-    return (steps, units) if layer.return_sequences else (units,)
 
 
 SequenceLayer = Union[Embedding, Masking, Lstm, Gru, SimpleRnn]

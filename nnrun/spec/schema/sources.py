@@ -189,6 +189,27 @@ class DigitLines(DataSource):
         return DatasetFacts(inputs="table", row_shape=(32, 8), train_rows=self.rows, test_rows=self.test_rows)
 
 
+class DigitPairs(DataSource):
+    """Pairs of scikit-learn's handwritten digits; the target is whether both are of one class, as half are.
+
+    Arrays `left` and `right` (8, 8), from 0 (white) to 1 (black), and `same` (0 or 1) are for `inputs` and
+    `outputs`. Without `inputs` a row is both images side by side, (8, 16). `seed` draws the pairs.
+    `test_rows` pairs of the test set are made of a fifth of the images, which no other pair has.
+    """
+
+    kind = "digit_pairs"
+    bare = "rows"
+    rows: Count = 10_000
+    test_rows: Count = 2000
+    seed: Seed = 0
+    arrays: ClassVar[Mapping[str, tuple[int, ...]]] = {"left": (8, 8), "right": (8, 8), "same": ()}
+
+    @property
+    def facts(self) -> DatasetFacts:
+        """All of them."""
+        return DatasetFacts("table", "binary", 2, None, self.rows, self.test_rows, row_shape=(8, 16))
+
+
 class WithPath(DataSource):
     """Data of a user's own: a file or a folder."""
 
@@ -451,6 +472,9 @@ class ImageFolder(WithPath):
 FOLDERS = (TextFolder, ImageFolder)
 """Files in one folder for each class."""
 
+WITH_ARRAYS = (Npz, DigitPairs)
+"""Data whose arrays have names, for `inputs` and `outputs`."""
+
 FILES = (NamedColumns, *FOLDERS)
 """Data with named columns or classes: what they hold is known once they are read."""
 
@@ -465,6 +489,7 @@ Dataset = Annotated[
         Titanic,
         Sklearn,
         DigitLines,
+        DigitPairs,
         Npz,
         Csv,
         Parquet,

@@ -170,3 +170,41 @@ def test_lists_of_classes_are_targets_filled_up_to_one_length(tmp_path: Path) ->
     assert dataset.train.targets.tolist() == [[1, 0, 0], [2, 1, 0], [3, 0, 0], [1, 1, 0]]
     assert dataset.test is not None
     assert dataset.test.targets.tolist() == [[1, 2, 3], [2, 0, 0]]
+
+
+NAMED = {"inputs": {"size": ("size",), "words": ("w",)}, "outputs": {"price": ("price",), "kind": ("sort",)}}
+PARTS = {
+    "size_train": X,
+    "size_test": X,
+    "w_train": X,
+    "w_test": X,
+    "price_train": Y,
+    "price_test": Y,
+    "sort_train": np.array(["a", "b", "b", "a"]),
+    "sort_test": np.array(["a", "b", "b", "a"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"w_test": X[:, :2]}, "w_train has 3 features a row, but w_test has 2"),
+        ({"size_test": tokens([1], [2], [1], [1])}, "of size_train and size_test one holds token lists"),
+        ({"sort_test": Y}, "of sort_train and sort_test one holds texts and the other numbers"),
+        (
+            {"sort_test": np.array(["a", "c", "b", "a"])},
+            "sort_test holds the class 'c' in row 1, which sort_train",
+        ),
+        ({"w_train": X[:3]}, "w_train has 3 rows, but price_train has 4"),
+        ({"price_test": np.stack([Y, Y], 1)}, "price_train has shape (4,), but price_test has (4, 2)"),
+    ],
+)
+def test_messages_have_the_names_of_the_arrays(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(DataError) as error:
+        load_dataset(saved(tmp_path, **{**PARTS, **changes}), **NAMED)
+    assert said in str(error.value)
+
+
+def test_a_missing_file_names_the_arrays_that_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"arrays size_train, w_train, price_train and sort_train\.$"):
+        load_dataset(schema.Npz(path=str(tmp_path / "no.npz")), **NAMED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +18,9 @@ from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
 from nnrun.experiment.init.target import TaskName, default_task
 from nnrun.experiment.setup.check_data import problems_of_data
 from nnrun.spec import schema
+from nnrun.spec.ports import target_of
 from nnrun.spec.reading.load import load_spec
+from nnrun.spec.writing.dump import flow_text
 from tests.support.tables_of_columns import CLASSES, NAMES, NUMBERS, OTHERS, table
 
 
@@ -33,7 +35,7 @@ def test_the_inputs(tmp_path: Path) -> None:
         "again": [value.upper() for value in CLASSES],
         "y": CLASSES,
     }
-    inputs = choose_inputs(table(tmp_path, rows), ["y"], "classification")
+    inputs = choose_inputs(table(tmp_path, rows), {"y": "classification"})
     assert inputs.names == ("day", "kept")
     assert set(inputs.left_out) == {"id", "name", "same", "nearly_empty"}
     assert set(inputs.giveaways) == {"again"}
@@ -42,7 +44,7 @@ def test_the_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [{"again": OTHERS}, {"id": range(30)}])
 def test_the_last_input_stays(columns: dict[str, Sequence[object]], tmp_path: Path) -> None:
     """A giveaway is told all the same."""
-    inputs = choose_inputs(table(tmp_path, {**columns, "y": OTHERS}), ["y"], "classification")
+    inputs = choose_inputs(table(tmp_path, {**columns, "y": OTHERS}), {"y": "classification"})
     assert inputs.names == tuple(columns)
     assert inputs.kept_giveaways is ("again" in columns)
 
@@ -86,6 +88,23 @@ def test_any_names_come_back_from_the_spec(names: list[str]) -> None:
             assert dataset.target == [target]
             assert dataset.inputs == [name for name in names if name != target]
             assert dataset.path == str(here / "t.csv")
+
+
+@settings(max_examples=50)
+@given(names=COLUMN_NAMES)
+def test_any_two_of_them_are_outputs(names: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        here, targets = Path(folder), tuple(names[:2])
+        table(here, dict(zip(names, (NUMBERS, OTHERS, [1, -1, 3] * 10), strict=True)))
+        spec_path = here / "s.yaml"
+        tasks: dict[str, TaskName] = {targets[0]: "regression", targets[1]: "classification"}
+        request = Request(here / "t.csv", targets, "regression", spec_path, tasks=tasks)
+        spec_path.write_text(initial_spec_of_file(request).text, encoding="utf-8")
+        loaded = load_spec(spec_path)
+        assert loaded.warnings == ()
+        assert [target_of(loaded.spec, output) for output in loaded.spec.outputs] == [[t] for t in targets]
+        assert isinstance(loaded.spec.dataset, schema.Csv)
+        assert loaded.spec.dataset.inputs == names[2:]
 
 
 @pytest.mark.parametrize("place", ["s.yaml", "below/s.yaml", "below/further/s.yaml"])
@@ -174,6 +193,95 @@ def test_several_labels(tmp_path: Path) -> None:
     assert "  - dense: {units: 2, activation: sigmoid}" in text
     (tmp_path / "s.yaml").write_text(text)
     assert problems_of_data(load_spec(tmp_path / "s.yaml")) == ()
+
+
+def several(
+    folder: Path, columns: dict[str, Sequence[object]], *targets: str, **tasks: TaskName
+) -> schema.ExperimentSpec:
+    """The spec of several targets, once `check` has found nothing in it."""
+    table(folder, columns)
+    request = Request(folder / "t.csv", targets, "regression", folder / "s.yaml", tasks=tasks)
+    (folder / "s.yaml").write_text(initial_spec_of_file(request).text)
+    loaded = load_spec(folder / "s.yaml")
+    assert loaded.warnings == ()
+    assert problems_of_data(loaded) == ()
+    return loaded.spec
+
+
+KINDS = ["cat", "dog", "emu"] * 20
+
+
+def test_several_targets_have_the_loss_layer_metrics_and_steps_of_their_kind(tmp_path: Path) -> None:
+    columns = {"a": MANY, "kind": KINDS, "size": FINE, "cost": [2.0**v for v in MANY], "dear": [0, 1] * 30}
+    columns |= {"b": FINE[::-1]}
+    tasks: dict[str, TaskName] = {"kind": "classification", "dear": "classification"}
+    spec = several(tmp_path, columns, "kind", "size", "cost", "dear", **tasks)
+    assert isinstance(spec.layers, Mapping)
+    found = {
+        name: (
+            output.loss.kind,
+            flow_text(output.preprocessing),
+            [metric.kind for metric in output.metrics],
+            [flow_text(layer) for layer in spec.layers[name][1:]],
+        )
+        for name, output in spec.outputs.items()
+    }
+    assert found == {
+        "kind": (
+            "categorical_crossentropy",
+            "one_hot",
+            ["accuracy"],
+            ["{dropout: 0.3}", "{dense: {units: 3, activation: softmax}}"],
+        ),
+        "size": ("mse", "standardize", ["mae", "r2"], ["{dense: 1}"]),
+        "cost": ("mse", "{log1p: {standardize: true}}", ["mae", "r2"], ["{dense: 1}"]),
+        "dear": (
+            "binary_crossentropy",
+            "none",
+            ["accuracy"],
+            ["{dropout: 0.3}", "{dense: {units: 1, activation: sigmoid}}"],
+        ),
+    }
+    assert [layer.kind for layer in spec.layers["trunk"]] == ["dense", "dense"]
+    assert isinstance(spec.validation, schema.KFold)
+    assert spec.validation.stratify == "kind"
+
+
+def test_outputs_of_classes_alone_have_dropout_in_the_trunk(tmp_path: Path) -> None:
+    columns = {"a": MANY, "b": FINE, "kind": KINDS, "way": ["in", "out"] * 30}
+    spec = several(tmp_path, columns, "kind", "way", kind="classification", way="classification")
+    assert isinstance(spec.layers, Mapping)
+    assert [layer.kind for layer in spec.layers["trunk"]] == ["dense", "dropout"] * 2
+    assert [layer.kind for layer in spec.layers["way"]] == ["from", "dense"]
+
+
+def test_numbers_that_are_classes_are_read_as_such(tmp_path: Path) -> None:
+    columns = {"a": MANY, "b": FINE, "grade": [3, 4, 7] * 20, "size": FINE[::-1]}
+    spec = several(tmp_path, columns, "grade", "size", grade="classification")
+    assert isinstance(spec.dataset, schema.Csv)
+    assert spec.dataset.types == {"grade": "category"}
+    assert spec.outputs["grade"].loss.kind == "categorical_crossentropy"
+
+
+def test_rows_without_any_target_are_left_out_and_others_counted(tmp_path: Path) -> None:
+    kinds, sizes = ["", "", *KINDS[2:]], ["", 1.5, "", *FINE[3:]]
+    columns = {"a": MANY, "b": FINE[::-1], "kind": kinds, "size": sizes}
+    spec = several(tmp_path, columns, "kind", "size", kind="classification")
+    assert isinstance(spec.dataset, schema.Csv)
+    assert spec.dataset.drop_missing_target
+    text = (tmp_path / "s.yaml").read_text()
+    assert "    drop_missing_target: true  # 1 row of 60 without any target is left out\n" in text
+    assert "# 'kind': 58 rows in 3 classes." in text
+    assert text.count("#   1 row lacks it and counts for the other outputs only.\n") == 2
+    # Rows that lack the class cannot be stratified by it.
+    assert isinstance(spec.validation, schema.KFold)
+    assert spec.validation.stratify is False
+
+
+def test_what_tells_one_of_several_targets_is_told_of_it(tmp_path: Path) -> None:
+    columns = {"a": MANY, "size": FINE, "kind": KINDS, "animal": [kind.upper() for kind in KINDS]}
+    several(tmp_path, columns, "size", "kind", kind="classification")
+    assert "! 'animal' GIVES 'kind' AWAY" in (tmp_path / "s.yaml").read_text()
 
 
 def test_one_text_among_others_leaves_the_network_of_a_table(tmp_path: Path) -> None:

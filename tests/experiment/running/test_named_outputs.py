@@ -165,15 +165,6 @@ def test_evaluate_measures_every_output(path: Path, tmp_path: Path) -> None:
     assert RunDirectory(run.path).read_record().test == found.scores
 
 
-def test_evaluate_says_that_several_outputs_have_no_tables(path: Path, tmp_path: Path) -> None:
-    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
-    made = nnrun_command("evaluate", str(run.path), "--mistakes", "3", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    said = " ".join(made.stdout.split())
-    assert "No mistakes, residuals or figures are shown: they are made for a single output of classes" in said
-    assert f"nnrun predict {run.path.name} --split test writes the prediction of each row." in said
-
-
 def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path) -> None:
     archive = dict(np.load(tmp_path / "data.npz"))
     archive["price_train"][5] = -1
@@ -184,6 +175,23 @@ def test_what_is_wrong_with_the_data_names_the_output(path: Path, tmp_path: Path
         DataError, match=r"^The output 'price': Row 5 of the training rows has the target -1\.0"
     ):
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
+@pytest.mark.parametrize(
+    ("array", "changes", "said"),
+    [
+        ("price", {"outputs.price.preprocessing": "log1p"}, r"^The output 'price': .*-3"),
+        ("size", {"inputs.size.preprocessing": "log1p"}, r"^The input 'size': .*-3"),
+    ],
+)
+def test_what_a_step_cannot_take_names_the_input_or_output(
+    array: str, changes: dict[str, str], said: str, path: Path, tmp_path: Path
+) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    archive[f"{array}_train"][5] = -3
+    np.savez(tmp_path / "data.npz", **archive)
+    with pytest.raises(DataError, match=said):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides={**changes, "validation": "none"})
 
 
 def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
@@ -222,15 +230,6 @@ def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None
     made = nnrun_command("predict", str(run.path), "--split", "test", cwd=tmp_path)
     assert made.stdout.splitlines()[0] == "row,price_target,price,kind_target,kind,kind_probability"
     assert "1st look at the" in made.stderr
-
-
-def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
-    for arguments in (
-        ("data", "show", str(path)),
-        ("data", "show", str(path), "--row", "1", "--prepared"),
-    ):
-        refused = nnrun_command(*arguments, cwd=tmp_path)
-        assert refused.returncode == 2
 
 
 def test_resolved_yaml_repeats_the_run(path: Path, tmp_path: Path) -> None:
