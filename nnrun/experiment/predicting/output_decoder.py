@@ -57,6 +57,7 @@ class OutputDecoder:
         threshold: above which output a class or label is said: a probability, or 0 for scores.
         of_scores: whether outputs are scores, of which no probabilities follow.
         of_texts: whether a data set has the targets of a sequence as texts, in code points.
+        of_one: whether several numbers are of one target: its quantiles, by the names `q10` and so on.
         port: the output, where outputs have names: its columns are called by it.
     """
 
@@ -65,12 +66,18 @@ class OutputDecoder:
     threshold: float = THRESHOLD
     of_scores: bool = False
     of_texts: bool = False
+    of_one: bool = False
     port: Port | None = None
 
     @property
     def several_numbers(self) -> bool:
-        """Whether each row has several numbers, each in a column of its own."""
+        """Whether several numbers are predicted of each row, each in a column of its own."""
         return self.kind == "numbers" and len(self.classes) > 1
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether each row has several numbers as targets."""
+        return self.several_numbers and not self.of_one
 
     @property
     def has_probabilities(self) -> bool:
@@ -85,11 +92,12 @@ class OutputDecoder:
             targets: with those of the true targets before them.
         """
 
-        def named(what: str) -> list[str]:
-            return [f"{what}_{i}" for i in self.classes] if self.several_numbers else [what]
+        def named(what: str, several: bool) -> list[str]:
+            return [f"{what}_{i}" for i in self.classes] if several else [what]
 
         target, prediction, probability = prediction_columns(self.port)
-        names = [*(named(target) if targets else []), *named(prediction)]
+        of_target = named(target, self.several_targets) if targets else []
+        names = [*of_target, *named(prediction, self.several_numbers)]
         if not self.has_probabilities:
             return names
         single = [] if self.kind == "labels" else [probability]
@@ -104,7 +112,7 @@ class OutputDecoder:
         """Targets as a data set has them, (N,) or (N, K), as predictions are written."""
         if self.kind == "numbers":
             numbers = targets.astype(np.float64).reshape(len(targets), -1).tolist()
-            return [n[0] for n in numbers] if len(self.classes) == 1 else numbers
+            return [n[0] for n in numbers] if len(self.classes) == 1 or self.of_one else numbers
         if self.kind == "labels":
             return [[self.classes[k] for k in np.flatnonzero(row)] for row in targets > THRESHOLD]
         if self.of_texts:
@@ -195,6 +203,8 @@ def make_output_decoder(
         return OutputDecoder("sequence", ("", *_named_from_1(names, outputs)))
     if fitted.output.kind == schema.ClassSequenceTargets.kind:
         return OutputDecoder("steps", _named(names, outputs))
+    if quantiles := schema.quantiles_of(spec.own_loss):
+        return OutputDecoder("numbers", tuple(f"q{100 * q:g}" for q in quantiles), of_one=True)
     scores = (0.0, True) if schema.is_of_scores(spec.own_loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):

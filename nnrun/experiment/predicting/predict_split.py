@@ -90,7 +90,7 @@ class SplitPredictions:
         found = decoder.predictions(numbers, outputs, self.targets[port][part])
         if port not in self.present or found.true is None:
             return found
-        none = [None] * len(decoder.classes) if decoder.several_numbers else None
+        none = [None] * len(decoder.classes) if decoder.several_targets else None
         there = self.present[port][part].tolist()
         return replace(found, true=[true if t else none for true, t in zip(found.true, there, strict=True)])
 

@@ -76,7 +76,7 @@ class PredictionTable:
             if values is None:
                 continue
             if decoder.several_numbers:
-                parts.append(values)
+                parts.append([p if isinstance(p, list) else [p] for p in values])
             elif decoder.kind in ("labels", "steps", "sequence"):
                 parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
             else:

@@ -159,6 +159,8 @@ def test_onnx_has_their_names(folder: Path, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
     types = {i.name: i.type for i in session.get_inputs()}
     assert types == {"size": "tensor(double)", "pic-ture": "tensor(double)", "words": "tensor(float)"}
+    assert {i.name: i.shape for i in session.get_inputs()}["pic-ture"] == ["rows", 4, 3]
+    assert [o.shape for o in session.get_outputs()][-1] == ["rows", STEPS, 3]
     names = [o.name for o in session.get_outputs()]
     assert names == ["select", "ki-nd", "late", "tags"]
     table = nnrun.predict(run.path, split="test", member="fold-0")

@@ -18,7 +18,7 @@ from nnrun.experiment.predicting.output_decoder import (
     make_output_decoder,
     plain_floats,
 )
-from nnrun.experiment.predicting.prediction_table import PredictionTable
+from nnrun.experiment.predicting.prediction_table import CsvLines, PredictionTable
 from nnrun.spec.ports import INPUT, OUTPUT
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
 
@@ -116,6 +116,23 @@ def test_several_labels_of_one_row() -> None:
         {"row": 0, "prediction": ["low", "high"]},
         {"row": 1, "prediction": []},
     ]
+
+
+def test_quantiles_of_one_number_are_named_by_their_share() -> None:
+    layers = [{"dense": 3}]
+    loss = {"quantile": {"quantiles": [0.025, 0.5, 0.9]}}
+    spec = {**REGRESSION, "layers": layers, "loss": loss}
+    found = meaning(spec, 3, FittedTargets(3, repeated=True), target_names=("price",))
+    predictions = found.predictions([0, 1], np.array([[1.5, 2, 3], [0, 1, 2]]), np.array([2.5, 1.0]))
+    names = ["prediction_q2.5", "prediction_q50", "prediction_q90"]
+    assert table_of(found, False).columns == ["row", *names]
+    table, predicted = PredictionTable({OUTPUT: found}, targets=True), {OUTPUT: predictions}
+    assert table.columns == ["row", "target", *names]
+    assert table.rows(predicted) == [[0, 2.5, 1.5, 2.0, 3.0], [1, 1.0, 0.0, 1.0, 2.0]]
+    assert table.documents(predicted)[0] == {"row": 0, "target": 2.5, "prediction": [1.5, 2.0, 3.0]}
+    lines = CsvLines(table)
+    assert lines.header() == f"row,target,{','.join(names)}\n"
+    assert lines.lines(predicted) == "0,2.5,1.5,2.0,3.0\n1,1.0,0.0,1.0,2.0\n"
 
 
 def test_numbers() -> None:
