@@ -133,6 +133,8 @@ def _input(taken: ExportedInput) -> str:
 def _output(given: ExportedOutput) -> str:
     shape, last = f"(N, {given.outputs}) float32", given.meaning.classes[-1]
     what = "score" if given.meaning.of_scores else "probability"
+    if given.meaning.of_one:
+        return f"{shape}: {', '.join(map(str, given.meaning.classes))} in the target's own units"
     return {
         "binary": f"{shape}: the {what} of {last if isinstance(last, str) else f'class {last}'}",
         "class": f"{shape}: the {what} of each class",

@@ -113,7 +113,7 @@ def _cosine_similarity(spec: schema.CosineSimilarity) -> RowLoss:
 
 
 def _quantile(spec: schema.Quantile) -> RowLoss:
-    first, *others = spec.quantile
+    first, *others = spec.levels
 
     def pinball(error: Tensor, q: float) -> Tensor:
         return torch.maximum(q * error, (q - 1) * error)
@@ -122,7 +122,7 @@ def _quantile(spec: schema.Quantile) -> RowLoss:
         error = targets - outputs_RBK
         if not others:
             return _mean_over_outputs(pinball(error, first))
-        columns = zip(error.unbind(-1), spec.quantile, strict=True)
+        columns = zip(error.unbind(-1), spec.levels, strict=True)
         return torch.stack([pinball(column, q) for column, q in columns], -1).mean(-1)
 
     return of_rows

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -76,13 +77,33 @@ METRICS: Mapping[type[schema.Component], Callable[..., Metric]] = {
 }
 
 
-def build_metrics(specs: Sequence[schema.Component], activation: str) -> tuple[Metric, ...]:
+def build_metrics(
+    specs: Sequence[schema.Component], activation: str, quantiles: Sequence[float] = ()
+) -> tuple[Metric, ...]:
     """The metrics that a spec names, for a network whose outputs come from `activation`.
+
+    Where the outputs are several `quantiles` of one number, a metric takes one of them: the median, or the
+    quantile that it is of.
 
     Raises:
         UsageError: one is custom code that may not be run, or that is not there.
     """
-    return tuple(METRICS[type(spec)](spec, activation) for spec in specs)
+    metrics = (METRICS[type(spec)](spec, activation) for spec in specs)
+    if not quantiles:
+        return tuple(metrics)
+    places = (quantiles.index(schema.quantile_of_metric(spec)) for spec in specs)
+    return tuple(_of_output(metric, place) for metric, place in zip(metrics, places, strict=True))
+
+
+def _of_output(metric: Metric, place: int) -> Metric:
+    """The same of one output and its target."""
+    own = slice(place, place + 1)
+    statistics, from_rows = metric.statistics, metric.from_rows
+    return replace(
+        metric,
+        statistics=statistics and (lambda values, targets: statistics(values[..., own], targets[..., own])),
+        from_rows=from_rows and (lambda values, targets: from_rows(values[:, own], targets[:, own])),
+    )
 
 
 class MetricTotals:

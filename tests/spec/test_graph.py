@@ -22,6 +22,8 @@ HOUSES = "optimizer: adam\ndataset: boston_housing\n"
 def load(text: str) -> LoadedSpec:
     """Rows of houses have 13 numbers; the shape of an archive's only its file tells."""
     base = BASE if "inputs:" in text or "outputs:" in text else HOUSES
+    if "dataset:" in text:
+        base = base.splitlines(keepends=True)[0]
     return load_spec_text(base + text, file="g.yaml", base=Path("/nowhere"), default_name="g")
 
 
@@ -266,7 +268,40 @@ layers:
 """
 BOTH = "outputs: {price: {loss: mse, loss_weight: 0.1}, dear: {loss: binary_crossentropy}}\n"
 
+TABLE = """
+dataset: {csv: {path: a.csv, group: g}}
+inputs: {x: {columns: [a, b]}}
+layers: {price: [from: x, dense: 1], dear: [from: x, dense: {units: 1, activation: sigmoid}]}
+"""
+
 WRONG_PORTS = {
+    "a target among the columns of an input": (
+        TABLE.replace("[a, b]", "[a, price]") + BOTH,
+        "inputs.x.columns[1]: 'price' is the target of 'price', and the network would see the answer; remove "
+        "it from the inputs",
+    ),
+    "a group among the columns of an input": (
+        TABLE.replace("[a, b]", "[g, b]") + BOTH,
+        "inputs.x.columns[0]: 'g' is the group, and it cannot be an input; remove it from the inputs",
+    ),
+    "a target that is the group": (
+        TABLE.replace("group: g", "group: dear") + BOTH,
+        "dataset.csv.group: 'dear' is the target of 'dear' already; name another column, or remove it",
+    ),
+    "a target of the table that no output has": (
+        TABLE.replace("group: g", "target: [price, cost]") + BOTH,
+        "dataset.csv.target: the spec has `outputs`, and none of them takes 'cost'; name it there, or "
+        "remove it",
+    ),
+    "inputs of the table that no input takes": (
+        TABLE.replace("group: g", "inputs: [a, c]") + BOTH,
+        "dataset.csv.inputs: the spec has `inputs`, and none of them takes 'c'; name it there, or remove it",
+    ),
+    "an only output that is called as one without a name": (
+        "layers: {y: [dense: 1]}\noutputs: {y: {loss: mse}}",
+        "outputs.y: an output without a name is called 'y'; call an only output otherwise, or leave "
+        "`outputs` out",
+    ),
     "stratified by no output": (
         PORTS + BOTH + "validation: {kfold: {k: 3, stratify: true}}",
         "validation.kfold.stratify: rows are stratified by the classes of one output: write stratify: dear",

@@ -41,6 +41,7 @@ class FittedTargets:
         classes: of targets that are classes, how many; None for numbers.
         scale: what numbers were divided by and centred by; None where they are as they were.
         characters: of texts, those that have the classes 1, 2, ...; ascending.
+        repeated: whether every output is compared with the same one number, as those of several quantiles.
     """
 
     n_outputs: int
@@ -48,6 +49,7 @@ class FittedTargets:
     classes: int | None = None
     scale: TargetScale | None = None
     characters: str = ""
+    repeated: bool = False
 
     def transform(self, targets: Array) -> Array:
         """Targets as the loss compares them: float32 (N, K), or int64 (N,) for class indices.
@@ -66,7 +68,7 @@ class FittedTargets:
             one_hot_NK = np.zeros((len(labels), self.classes), np.float32)
             one_hot_NK[np.arange(len(labels)), labels] = 1
             return one_hot_NK
-        y_NK = target_columns(targets, self.n_outputs)
+        y_NK = target_columns(targets, self.n_outputs, repeated=self.repeated)
         if self.scale is not None and self.scale.log1p:
             _refuse_what_has_no_logarithm(y_NK)
         return check_float32(y_NK if self.scale is None else self.scale.apply(y_NK), "The target in")
@@ -83,7 +85,7 @@ class FittedTargets:
         targets = np.asarray(targets)
         if self.scale is None and (self.kind != "none" or loss_of_digits(targets) <= _FEW_DIGITS):
             return None
-        return target_columns(targets, self.n_outputs).astype(np.float64)
+        return target_columns(targets, self.n_outputs, repeated=self.repeated).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -92,16 +94,17 @@ class FittedTargets:
             state = {"mean": list(self.scale.mean), "std": list(self.scale.std)}
         if self.characters:
             state = {"characters": self.characters}
-        return {self.kind: state}
+        return {self.kind: {**state, "repeated": True} if self.repeated else state}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any], n_outputs: int) -> Self:
         """What `to_json` gave; ValueError or KeyError for anything else."""
         ((kind, state),) = document.items()
+        repeated = state.get("repeated") is True
         if kind in ("one_hot", "class_index", _SEQUENCES):
             return cls(n_outputs, kind, _CLASSES.validate_python(state["classes"]))
         if kind == "none":
-            return cls(n_outputs)
+            return cls(n_outputs, repeated=repeated)
         if kind == _CHARACTERS:
             characters = state["characters"]
             if "".join(sorted(set(characters))) != characters or not 0 < len(characters) < n_outputs:
@@ -110,7 +113,8 @@ class FittedTargets:
         mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
         if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
             raise ValueError(document)
-        return cls(n_outputs, kind, scale=TargetScale(tuple(mean), tuple(std), kind == "log1p"))
+        scale = TargetScale(tuple(mean), tuple(std), kind == "log1p")
+        return cls(n_outputs, kind, scale=scale, repeated=repeated)
 
 
 def _labels(targets: Array, classes: int, rows: Array | None = None) -> npt.NDArray[np.int64]:
@@ -180,9 +184,16 @@ def _fit_characters(codes_NL: Array, n_outputs: int) -> FittedTargets:
     return FittedTargets(n_outputs, _CHARACTERS, characters=characters)
 
 
-def target_columns(targets: Array, n_outputs: int) -> Array:
-    """Targets as (N, n_outputs)."""
+def target_columns(targets: Array, n_outputs: int, *, repeated: bool = False) -> Array:
+    """Targets as (N, n_outputs); with `repeated` one number, as often as there are outputs."""
     y_NK = targets[:, None] if targets.ndim == 1 else targets
+    if repeated:
+        if y_NK.ndim != 2 or y_NK.shape[1] != 1:
+            raise DataError(
+                f"The targets have {y_NK.shape[1]} columns, and `quantiles` are of one number. Name one "
+                "target, or give `quantile` one for each column."
+            )
+        return np.repeat(y_NK, n_outputs, 1)
     if y_NK.ndim != 2 or y_NK.shape[1] != n_outputs:
         raise DataError(
             f"The targets have {y_NK.shape[1]} column{'s' if y_NK.shape[1] != 1 else ''}, but the last "
@@ -206,9 +217,21 @@ def loss_of_digits(targets: Array) -> float:
 
 
 def fit_targets(
-    step: schema.Component | None, targets: Array, rows: Array | None, n_outputs: int
+    step: schema.Component | None,
+    targets: Array,
+    rows: Array | None,
+    n_outputs: int,
+    *,
+    repeated: bool = False,
 ) -> FittedTargets:
-    """Learn the target step. `rows` are the targets' positions in the data set, for messages."""
+    """Learn the target step.
+
+    Args:
+        step: as the spec has it.
+        targets: of the training rows, as the data set has them.
+        rows: their positions in the data set, for messages.
+        n_outputs, repeated: as of `FittedTargets`.
+    """
     if isinstance(step, (schema.OneHotTargets, schema.ClassIndexTargets)):
         _labels(targets, n_outputs, rows)
         return FittedTargets(n_outputs, step.kind, n_outputs)
@@ -217,15 +240,16 @@ def fit_targets(
     if isinstance(step, schema.ClassSequenceTargets):
         _class_sequences(targets, n_outputs, rows)
         return FittedTargets(n_outputs, step.kind, n_outputs)
-    y_NK = target_columns(targets, n_outputs)
+    y_NK = target_columns(targets, n_outputs, repeated=repeated)
     if isinstance(step, schema.StandardizeTargets):
-        return FittedTargets(n_outputs, step.kind, scale=_scale(y_NK.astype(np.float64)))
+        scale = _scale(y_NK.astype(np.float64))
+        return FittedTargets(n_outputs, step.kind, scale=scale, repeated=repeated)
     if isinstance(step, schema.Log1pTargets):
         _refuse_what_has_no_logarithm(y_NK, rows)
         plain = TargetScale((0.0,) * n_outputs, (1.0,) * n_outputs, log1p=True)
         scale = replace(_scale(plain.apply(y_NK)), log1p=True) if step.standardize else plain
-        return FittedTargets(n_outputs, step.kind, scale=scale)
-    return FittedTargets(n_outputs)
+        return FittedTargets(n_outputs, step.kind, scale=scale, repeated=repeated)
+    return FittedTargets(n_outputs, repeated=repeated)
 
 
 def _scale(y_NK: npt.NDArray[np.float64]) -> TargetScale:

@@ -209,6 +209,12 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         raise DataError(
             f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
         )
+    for port, present in train.present_of.items():
+        if train.weights is not None and present.any() and not train.weights[present].any():
+            raise DataError(
+                f"{file.name}: column {quoted(str(spec.weight))} gives every training row that has the "
+                f"target of {quoted(port)} the weight 0."
+            )
     if context.smoke:
         train, test, records = some_rows(train, test, records, "some rows only")
     return Dataset(

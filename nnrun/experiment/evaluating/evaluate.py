@@ -280,7 +280,7 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
     if split == "validation" and isinstance(own.inputs, Table):
         unknown = unknown_in([network.fitted], own)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
-    return _Measured(rows, scored, opened.each_output(network, own), unknown)
+    return _Measured(rows, scored, opened.by_output(network, own), unknown)
 
 
 def _ensemble(
@@ -304,11 +304,12 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
     assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
     if schema.is_of_scores(opened.spec.own_loss):
         return None  # scores are neither probabilities to calibrate nor numbers to subtract
+    outputs, quantiles = combined.outputs, schema.quantiles_of(opened.spec.own_loss)
+    if 0.5 in quantiles:
+        outputs = outputs[:, [quantiles.index(0.5)]]
     rows = samples.with_target(combined.rows)
     return analyse(
-        combined.outputs
-        if len(rows) == len(combined.rows)
-        else combined.outputs[np.isin(combined.rows, rows)],
+        outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
         rows=rows,

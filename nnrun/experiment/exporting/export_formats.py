@@ -90,9 +90,12 @@ class Export:
             named_outputs=bool(self.spec.outputs),
         )
         examples = self.arguments({port: each.example() for port, each in self.inputs.items()})
-        dynamic = self.arguments({port: {0: torch.export.Dim(_ROWS, min=1)} for port in self.inputs})
         with _quiet(), _told_of_layers(self.spec, "trace"):
-            return torch.export.export(module.eval(), (examples,), dynamic_shapes=(dynamic,))
+            return torch.export.export(module.eval(), (examples,), dynamic_shapes=self.dynamic_shapes())
+
+    def dynamic_shapes(self) -> tuple[Any]:
+        """Which sizes a program leaves open: the number of rows, which is the same for all inputs."""
+        return (self.arguments({port: {0: torch.export.Dim(_ROWS, min=1)} for port in self.inputs}),)
 
     def arguments(self, by_input: Mapping[Port, Any]) -> Any:
         """What a program takes, of something for each input."""
@@ -188,7 +191,8 @@ def _write_onnx(export: Export, path: Path) -> None:
 
     traced = export.program()
     with _quiet(), _told_of_layers(export.spec, "write as ONNX"):
-        program = torch.onnx.export(traced, dynamo=True, verbose=False)
+        dynamic = export.dynamic_shapes()  # the file has the names of open sizes from here
+        program = torch.onnx.export(traced, dynamo=True, dynamic_shapes=dynamic, verbose=False)
     assert program is not None, "without a file to write it is given back"
     inputs = [each.name for each in export.inputs.values()]
     _name_ends(program.model.graph, inputs, list(export.output_names.values()))

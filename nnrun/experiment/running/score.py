@@ -160,7 +160,8 @@ def _ensemble_output(
         if first.kind == schema.ClassSequenceTargets.kind and not isinstance(view.own_loss, schema.Ctc):
             z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))  # each step is a row
         scores: dict[str, float] = {}
-        for metric in build_metrics(view.metrics, schema.decision_activation(view.own_loss, activation)):
+        decides_as = schema.decision_activation(view.own_loss, activation)
+        for metric in build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)):
             dtype = dtype_of_outputs(metric, scaled=unscaled is not None)
             totals = MetricTotals([metric], 1)
             compared = true if unscaled is None else unscaled

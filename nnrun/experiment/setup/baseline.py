@@ -260,7 +260,7 @@ def _best_numbers(loss: schema.Component, y_nK: Tensor, w_n: Tensor | None) -> T
         case schema.Mape():  # distances, each divided by its target's size
             sizes_nK = 1 / y_nK.abs().clamp(min=FUZZ)
             return _quantiles(y_nK, sizes_nK if w_n is None else sizes_nK * w_n[:, None], [0.5])
-        case schema.Quantile(quantile=quantiles):
+        case schema.Quantile(levels=quantiles):
             weights_nK = torch.ones_like(y_nK) if w_n is None else w_n[:, None].expand(y_nK.shape)
             return _quantiles(y_nK, weights_nK, quantiles)
         case schema.Huber(delta=delta):

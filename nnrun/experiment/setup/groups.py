@@ -214,8 +214,9 @@ def _fitted(
         assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
         known = own.with_target(rows)
         known = known if len(known) else rows  # the few rows of a smoke run may have none
+        repeated = bool(schema.quantiles_of(output_views(spec)[port].own_loss))
         with told_of(spec, port):
-            outputs[port] = fit_targets(step, own.targets[known], known, layer.units)
+            outputs[port] = fit_targets(step, own.targets[known], known, layer.units, repeated=repeated)
     inputs = {}
     for port, view in input_views(spec).items():
         with told_of_input(port if spec.inputs else None):
@@ -326,7 +327,7 @@ def _head(
         activation=decides_as,
         loss=build_loss(view.own_loss),
         targets=_targets(fitted, targets, device),
-        metrics=build_metrics(view.metrics, decides_as),
+        metrics=build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)),
         scales=_scales(fitted),
         unscaled_targets=unscaled_targets(fitted[0], targets, device),
         weights=weights,

@@ -11,7 +11,7 @@ from typing import Any
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.graph import all_layers, graph_of
-from nnrun.spec.ports import loss_weights, output_views
+from nnrun.spec.ports import loss_weights, output_views, target_of
 from nnrun.spec.score_columns import metric_column
 
 
@@ -24,7 +24,11 @@ def other_rows(
         first, second: resolved specs.
         same_files: the files are known to hold the same, wherever they lie.
     """
-    return _first_difference("dataset", [_rows_of(spec.dataset, same_files) for spec in (first, second)])
+    parts = [_rows_of(spec.dataset, same_files) for spec in (first, second)]
+    if first.outputs and second.outputs and not any(getattr(p, "drop_missing_target", True) for p in parts):
+        # Which targets there are decides about no row: each measure is of one output, and asks for its own.
+        parts = [part.model_copy(update={"target": []}) for part in parts]
+    return _first_difference("dataset", parts)
 
 
 def other_split(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> str | None:
@@ -80,6 +84,8 @@ def _other_measure_of_outputs(
     if not ports or any(port not in theirs for port in ports):
         return "only one of the two has this output"
     for port in ports:
+        if target_of(first, port) != target_of(second, port):
+            return "the output has another target"
         own = measure if measure == "loss" else measure.removeprefix(f"{port}_")
         reason = _other_measure_of_view(ours[port], theirs[port], own)
         if reason is not None:

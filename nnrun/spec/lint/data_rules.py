@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
-from nnrun.spec.ports import columns_of
+from nnrun.spec.ports import columns_of, target_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import listing, nearest, quoted
@@ -21,9 +21,7 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         return
     at: Location = ("dataset", file.kind)
     test = file.test.column if file.test is not None else None
-    parts: list[tuple[Location, str, str]] = [
-        ((*at, "target", i), name, "the target") for i, name in enumerate(file.target)
-    ]
+    parts = _targets(spec, file)
     further = [
         ((*at, "group"), file.group, "the group"),
         ((*at, "weight"), file.weight, "the weight"),
@@ -36,17 +34,34 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             again = "twice among the targets" if part == taken[name] else f"{taken[name]} already"
             yield Finding(location, f"{quoted(name)} is {again}; name another column, or remove it")
         taken.setdefault(name, part)
-    inputs = file.inputs or []
     if file.inputs == []:
         yield Finding((*at, "inputs"), "an empty list leaves no inputs; remove it for all other columns")
-    for i, name in enumerate(inputs):
-        if name in taken:
-            answer = taken[name] == "the target"
-            why = "the network would see the answer" if answer else "it cannot be an input"
-            said = f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
-            yield Finding((*at, "inputs", i), said)
-        elif name in inputs[:i]:
-            yield Finding((*at, "inputs", i), f"{quoted(name)} is in the list twice")
+    named: list[tuple[Location, list[str]]] = [
+        (("inputs", port, "columns"), columns_of(spec, port)) for port in spec.inputs
+    ]
+    for place, inputs in named or [((*at, "inputs"), file.inputs or [])]:
+        for i, name in enumerate(inputs):
+            if name in taken:
+                answer = taken[name].startswith("the target")
+                why = "the network would see the answer" if answer else "it cannot be an input"
+                said = f"{quoted(name)} is {taken[name]}, and {why}; remove it from the inputs"
+                yield Finding((*place, i), said)
+            elif name in inputs[:i]:
+                yield Finding((*place, i), f"{quoted(name)} is in the list twice")
+
+
+def _targets(spec: schema.ExperimentSpec, file: schema.NamedColumns) -> list[tuple[Location, str, str]]:
+    """Where each target stands, its column, and whose it is. Several outputs may have the same one."""
+    if not spec.outputs:
+        at: Location = ("dataset", file.kind, "target")
+        return [((*at, i), name, "the target") for i, name in enumerate(file.target)]
+    found: list[tuple[Location, str, str]] = []
+    for port in sorted(spec.outputs):  # each output's view of the spec has them in another order
+        others = {name for _, name, _ in found}
+        for i, name in enumerate(target_of(spec, port)):
+            if name not in others:
+                found.append((("outputs", port, "target", i), name, f"the target of {quoted(port)}"))
+    return found
 
 
 def columns_are_in_the_table(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

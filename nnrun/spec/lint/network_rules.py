@@ -324,6 +324,8 @@ def _number_output(
             "regression"
         )
         yield Finding(_at_output(spec, "activation"), said, "warning")
+    if schema.quantiles_of(spec.own_loss):
+        return  # findings of their own
     if units != facts.numbers:
         numbers = "one number" if facts.numbers == 1 else f"{facts.numbers} numbers"
         said = (
@@ -421,12 +423,40 @@ def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> 
             "mse, mae or huber"
         )
         yield Finding(("loss", loss.kind), said)
+    elif schema.quantiles_of(loss):
+        yield from _quantiles_of_one_number(spec, facts, output)
     elif isinstance(loss, schema.Quantile) and len(loss.quantile) not in (1, output.units):
         said = (
             f"there are {len(loss.quantile)} quantiles and {counted(output.units, 'unit')} in the last "
-            "layer; give one quantile for all of them, or one for each"
+            "layer; give one quantile for all of them, or one for each (of one number: `quantiles`)"
         )
         yield Finding(("loss", loss.kind, "quantile"), said)
+
+
+def _quantiles_of_one_number(
+    spec: schema.ExperimentSpec, facts: DatasetFacts, output: schema.Dense
+) -> Iterator[Finding]:
+    """`quantiles`: there is a unit for each, in ascending order, and one number that they are of."""
+    quantiles, here = schema.quantiles_of(spec.own_loss), ("loss", "quantile", "quantiles")
+    if spec.own_loss != schema.Quantile(quantiles=quantiles):
+        yield Finding(
+            ("loss", "quantile", "quantile"),
+            "quantile is of each output, and quantiles are of one number; keep one of the two",
+        )
+    if sorted(set(quantiles)) != quantiles:
+        yield Finding(here, f"quantiles must ascend; found {quantiles}")
+    if output.units != len(quantiles):
+        yield Finding(
+            _at_output(spec, "units"),
+            f"there are {len(quantiles)} quantiles, and the last layer gives one number for each: units must "
+            f"be {len(quantiles)}; found {output.units}",
+        )
+    if facts.task == "regression" and facts.numbers != 1:
+        yield Finding(
+            here,
+            f"quantiles are of one number, and {dataset_name(spec)} has {facts.numbers} to predict; give "
+            "`quantile` one for each of them",
+        )
 
 
 def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:

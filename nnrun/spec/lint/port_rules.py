@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import array_of, prediction_columns, target_of
+from nnrun.spec.ports import OUTPUT, array_of, columns_of, prediction_columns, target_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
@@ -83,6 +83,26 @@ def arrays_are_known(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterat
             yield Finding(location, said)
 
 
+def columns_stand_with_their_ports(written: schema.ExperimentSpec) -> Iterator[Finding]:
+    """A table's own `target` and `inputs` name no column that none of the outputs and inputs has.
+
+    `written` is the spec before these are filled in; a resolved one repeats the columns of all ports.
+    """
+    table = written.dataset
+    if not isinstance(table, schema.NamedColumns):
+        return
+    of_ports = {
+        "target": [name for port in written.outputs for name in target_of(written, port)],
+        "inputs": [name for port in written.inputs for name in columns_of(written, port)],
+    }
+    for key, known in of_ports.items():
+        given = getattr(table, key) if key in table.model_fields_set else None
+        if extra := [str(name) for name in given or () if known and name not in known]:
+            ports = "outputs" if key == "target" else "inputs"
+            said = f"the spec has `{ports}`, and none of them takes {listing([quoted(n) for n in extra])}; "
+            yield Finding(("dataset", table.kind, key), f"{said}name it there, or remove it")
+
+
 def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Rows are stratified by the classes of one of several outputs."""
     parts: list[tuple[Location, object]] = [(("validation", spec.validation.kind), spec.validation)]
@@ -136,6 +156,11 @@ def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetF
                 said = f"predictions of {quoted(name)} have a column {quoted(column)}, and so has "
                 yield Finding(("outputs", name), f"{said}{owners[column]}; call the output otherwise")
             owners[column] = f"the output {quoted(name)}"
+    if list(spec.outputs) == [OUTPUT]:
+        said = (
+            f"an output without a name is called {quoted(OUTPUT)}; call an only output otherwise, or leave "
+        )
+        yield Finding(("outputs", OUTPUT), f"{said}`outputs` out")
     counts = Counter(trained_columns(spec))
     for column in [column for column, count in counts.items() if count > 1]:
         said = f"two columns of the history would be called {quoted(column)}; call an output otherwise"

@@ -97,6 +97,19 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
             )
 
 
+def metrics_have_their_quantile(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Of several quantiles of a number a metric takes the one that it is of, mostly the median."""
+    quantiles = schema.quantiles_of(spec.own_loss)
+    for position, metric in enumerate(spec.metrics if quantiles else ()):
+        wanted = schema.quantile_of_metric(metric)
+        if wanted not in quantiles:
+            yield Finding(
+                _at(position, metric),
+                f"{metric.kind} compares the quantile {wanted:g} with the target, and it is not in "
+                f"quantiles, {quantiles}; add it there, or remove {metric.kind}",
+            )
+
+
 def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`monitor` names a column that the history will have."""
     if spec.early_stopping is not None:
@@ -282,6 +295,7 @@ RULES: tuple[Rule, ...] = (
     metrics_differ,
     class_metrics_are_for_classes,
     number_metrics_are_for_numbers,
+    metrics_have_their_quantile,
     early_stopping_watches_a_column,
     schedule_is_a_warmup_and_one_other,
     schedule_watches_a_column,

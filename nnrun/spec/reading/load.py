@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
+from nnrun.spec.lint.port_rules import columns_stand_with_their_ports
 from nnrun.spec.npz_header import facts_with_header, facts_without_header
 from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
@@ -247,7 +248,7 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
     facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
     missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
-    for finding in (*missing, *lint(spec, facts)):
+    for finding in (*missing, *columns_stand_with_their_ports(written), *lint(spec, facts)):
         problems.append(_problem_at(root, finding.location, finding.message, finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):

@@ -214,12 +214,21 @@ class CosineSimilarity(Component):
 class Quantile(Component):
     """Pinball loss, whose best constant is a quantile: q * error above the output, (1 - q) * error below it.
 
-    `quantile` is one for all outputs, or a list with one for each. (Not in Keras.)
+    `quantile` is one for all outputs, or a list with one for each. `quantiles` are several of one number,
+    ascending: the last layer has a unit for each, and the loss is the mean over them. Metrics then take the
+    median, so 0.5 must be among them; `d2` takes the quantile that it is of. Predictions have a column for
+    each, `prediction_q10` for 0.1. (Not in Keras.)
     """
 
     kind = "quantile"
     bare = "quantile"
     quantile: Annotated[list[Fraction], Field(min_length=1), ONE_IS_ENOUGH] = [0.5]
+    quantiles: Annotated[list[Fraction], Field(min_length=2)] | None = None
+
+    @property
+    def levels(self) -> list[float]:
+        """The quantile of each output, or one for all."""
+        return self.quantile if self.quantiles is None else self.quantiles
 
 
 class Ctc(Component):
@@ -282,6 +291,11 @@ def takes_standardized(loss: Component) -> bool:
 def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
     """The last activation that a loss of classes needs; None for any other loss."""
     return loss.last_activation if isinstance(loss, ClassLoss) else None
+
+
+def quantiles_of(loss: Component) -> list[float]:
+    """The quantiles of one number that outputs learn side by side; none of any other loss."""
+    return (loss.quantiles or []) if isinstance(loss, Quantile) else []
 
 
 def is_of_scores(loss: Component) -> bool:

@@ -19,6 +19,7 @@ from nnrun.data import (
     TokenRows,
     fit_preprocessing,
 )
+from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.data.preprocess.token_steps import multi_hot
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -268,6 +269,22 @@ def test_several_target_columns() -> None:
     assert fit(table(y=y), n_outputs=2).output.transform(y).tolist() == y.tolist()
     said = refusal(table(y=y), targets="standardize", n_outputs=1)
     assert said == "The targets have 2 columns, but the last layer has 1 unit. The numbers must match."
+
+
+@pytest.mark.parametrize("step", [schema.NoTargetStep(), schema.StandardizeTargets(), schema.Log1pTargets()])
+def test_one_number_is_repeated_for_each_of_its_quantiles(step: schema.Component) -> None:
+    y = np.array([1.0, 2.0, 4.0, 8.0])
+    fitted, single = fit_targets(step, y, None, 3, repeated=True), fit_targets(step, y, None, 1)
+    assert np.array_equal(fitted.transform(y), np.repeat(single.transform(y), 3, 1))
+    own, own_single = fitted.own_targets(y), single.own_targets(y)
+    if own_single is None:
+        assert own is None
+    else:
+        assert own is not None
+        assert np.array_equal(own, np.repeat(own_single, 3, 1))
+    assert FittedTargets.from_json(json.loads(json.dumps(fitted.to_json())), 3) == fitted
+    with pytest.raises(DataError, match="have 2 columns, and `quantiles` are of one number"):
+        fit_targets(step, np.stack([y, y], 1), None, 3, repeated=True)
 
 
 # --- laws --------------------------------------------------------------------------------------------------

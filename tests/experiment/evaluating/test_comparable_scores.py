@@ -12,7 +12,9 @@ from nnrun.data import load_dataset
 from nnrun.experiment.evaluating.compare import other_data, other_validation_rows, overlap
 from nnrun.experiment.finished.run_scores import RunScores, read_run_scores
 from nnrun.experiment.setup.groups import folds_of
-from nnrun.spec.comparing.comparable_scores import other_measure
+from nnrun.spec.comparing.comparable_scores import other_measure, other_rows
+from nnrun.spec.reading.load import load_spec_text
+from nnrun.spec.schema import ExperimentSpec
 from tests.support.runs_on_disk import DATA, scored_run, scores_of
 from tests.support.small_experiments import load_small
 
@@ -174,3 +176,36 @@ def test_a_metric_of_one_output_is_no_mean_over_classes(tmp_path: Path, metric: 
     one = run(tmp_path, "a", {**dense(), "metrics": [metric]})
     several = run(tmp_path, "b", {**two, "metrics": [metric]})
     assert "that of the positive class" in (other_measure(one.spec, several.spec, metric) or "")
+
+
+HEADS = """
+dataset: {csv: {path: rows.csv}}
+inputs: {x: {columns: [a, b]}}
+layers: {price: [from: x, dense: 1], size: [from: x, dense: 1]}
+outputs: {price: {loss: mse, metrics: [mae]}, size: {loss: mse, metrics: [mae]}}
+optimizer: adam
+"""
+HEAD = """
+dataset: {csv: {path: rows.csv}}
+inputs: {x: {columns: [a, b]}}
+layers: {price: [from: x, dense: 1]}
+outputs: {price: {loss: mse, metrics: [mae]}}
+optimizer: adam
+"""
+
+
+def test_an_output_of_several_compares_with_one_that_is_learned_alone(tmp_path: Path) -> None:
+    """Unless rows are dropped by their targets, or the output has another target."""
+
+    def spec(text: str, *changes: str) -> ExperimentSpec:
+        return load_spec_text(text, file="s.yaml", base=tmp_path, default_name="s", overrides=changes).spec
+
+    both, alone = spec(HEADS), spec(HEAD)
+    assert other_rows(both, alone) is None
+    assert other_measure(both, alone, "price_mae") is None
+    assert other_measure(both, alone, "size_mae") == "only one of the two has this output"
+    assert other_measure(both, alone, "loss") == "the outputs differ, or what their losses count in the total"
+    cost = spec(HEAD, "outputs.price.target=cost")
+    assert other_measure(both, cost, "price_mae") == "the output has another target"
+    dropping = "dataset.csv.drop_missing_target=true"
+    assert other_rows(spec(HEADS, dropping), spec(HEAD, dropping)) == "dataset.csv.target differs"

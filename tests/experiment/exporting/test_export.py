@@ -274,6 +274,7 @@ def test_onnx(changes: dict[str, Any], float64: bool, tmp_path: Path, onnxruntim
     assert exported.difference <= 1e-5
     assert [path.name for path in tmp_path.iterdir() if "onnx" in path.name] == ["m.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert session.get_inputs()[0].shape == ["rows", 3]
     rows = numbers()["x_test"].astype(np.float64 if float64 else np.float32)
     for count in (1, len(rows)):
         (outputs,) = session.run(["predictions"], {"rows": rows[:count]})

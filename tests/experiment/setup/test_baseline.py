@@ -78,7 +78,7 @@ def test_huber_s_minimizer_is_found() -> None:
 # Each with the last activation that it is made for.
 LOSSES: list[Any] = [
     "mse", "mae", {"huber": 0.3}, {"huber": 2.0}, "log_cosh", "mape", "msle", {"quantile": 0.9},
-    {"quantile": [0.2, 0.7]}, "poisson", "cosine_similarity",
+    {"quantile": [0.2, 0.7]}, {"quantile": {"quantiles": [0.2, 0.7]}}, "poisson", "cosine_similarity",
 ]  # fmt: skip
 CLASS_LOSSES: list[tuple[Any, str]] = [
     ("binary_crossentropy", "sigmoid"),
