@@ -156,7 +156,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
     if settings.use_test_set:
-        record.unknown = [asdict(found) for found in job.unknown]
+        record.unknown = [found.as_document() for found in job.unknown]
     return record
 
 
