@@ -149,7 +149,7 @@ def test_a_fold_without_a_target_of_an_output_is_refused(path: Path, tmp_path: P
     ):
         nnrun.train(path, runs_dir=tmp_path / "runs")
     checked = nnrun_command("check", str(path), cwd=tmp_path)
-    assert checked.returncode == 3
+    assert checked.returncode == 4
     assert "None of the 42 validation rows of fold 0 has a target" in " ".join(checked.stdout.split())
 
 
