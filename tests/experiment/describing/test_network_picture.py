@@ -89,8 +89,8 @@ def test_long_lists_of_steps_and_columns_are_told_in_short(tmp_path: Path) -> No
         {
             "dataset": {"csv": {"path": "t.csv"}},
             "inputs": {"x": {"columns": columns, "preprocessing": steps}},
-            "layers": {"y": [{"from": "x"}, {"dense": 1}]},
-            "outputs": {"y": {"loss": "mse"}},
+            "layers": {"price": [{"from": "x"}, {"dense": 1}]},
+            "outputs": {"price": {"loss": "mse"}},
             "epochs": 1,
         }
     ).spec
