@@ -17,8 +17,11 @@ from typing import Any, Literal
 
 import pytest
 
-Fault = Literal["count", "kill before", "kill amid", "fail from", "fail once"]
-_MODES: tuple[Fault, ...] = ("count", "kill before", "kill amid", "fail from", "fail once")
+Fault = Literal["count", "kill before", "kill amid", "fail from", "fail once", "kill in a write"]
+_MODES: tuple[Fault, ...] = (
+    *("count", "kill before", "kill amid", "fail from", "fail once"),
+    "kill in a write",  # counts only writes; a kill amid any other call is one before the next call
+)
 KILLED = -9
 """The exit code of a process that SIGKILL ended."""
 

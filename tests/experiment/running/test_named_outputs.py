@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import DataError, SpecError, UsageError
+from nnrun.errors import DataError, SpecError
 from nnrun.experiment.finished.drowned_loss import drowned_text
 from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
@@ -230,15 +230,6 @@ def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None
     made = nnrun_command("predict", str(run.path), "--split", "test", cwd=tmp_path)
     assert made.stdout.splitlines()[0] == "row,price_target,price,kind_target,kind,kind_probability"
     assert "1st look at the" in made.stderr
-
-
-def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
-    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
-    with pytest.raises(UsageError, match="named inputs or outputs"):
-        nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
-    for arguments in (("predict", str(run.path), "rows.csv"),):
-        refused = nnrun_command(*arguments, cwd=tmp_path)
-        assert refused.returncode == 2
 
 
 def test_resolved_yaml_repeats_the_run(path: Path, tmp_path: Path) -> None:
