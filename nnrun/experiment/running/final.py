@@ -136,8 +136,8 @@ def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     dataset = loaded.spec.dataset
     if isinstance(dataset, schema.PublishedTable):
         raise UsageError(
-            f"A file of test rows is for a file of your own, but the data set is {dataset.kind}, one published "
-            f"table. Set apart some of its rows: --set dataset.{dataset.kind}.test.fraction=0.2."
+            f"A file of test rows is for a file of your own, but the data set is {dataset.kind}, one "
+            f"published table. Set apart some of its rows: --set dataset.{dataset.kind}.test.fraction=0.2."
         )
     if not isinstance(dataset, schema.FILES):
         raise UsageError(
