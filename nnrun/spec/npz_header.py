@@ -35,15 +35,23 @@ def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
 def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
     """What the spec alone tells of its data set.
 
-    An input of a table is a table; its width is known where `types` says of each column that it is a number.
+    An input of a table is a table; its width is known where each column is a number, by `types` or since the
+    table is a published one.
     """
     facts, dataset = spec.dataset.facts, spec.dataset
-    if not spec.inputs or not isinstance(dataset, schema.NamedColumns):
+    if not spec.inputs:
         return facts
     of_inputs = {}
+    if isinstance(dataset, schema.DigitPairs):
+        shapes = {name: dataset.arrays.get(array_of(spec, name)) for name in spec.inputs}
+        if all(shapes.values()):  # else an error tells the name that is unknown, and not what follows from it
+            of_inputs = {name: DatasetFacts("table", row_shape=shape) for name, shape in shapes.items()}
+        return replace(facts, row_shape=None, of_inputs=of_inputs)
+    if not isinstance(dataset, schema.NamedColumns):
+        return facts
     for name in spec.inputs:
         columns = columns_of(spec, name)
-        numbers = all(dataset.types.get(column) == "number" for column in columns)
+        numbers = all(dataset.is_number(column) for column in columns)
         of_inputs[name] = DatasetFacts("table", features=len(columns) if numbers else None)
     return replace(facts, of_inputs=of_inputs)
 

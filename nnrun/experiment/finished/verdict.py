@@ -18,6 +18,7 @@ from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
+from nnrun.spec.ports import OUTPUT, output_views
 from nnrun.spec.score_columns import chooser, directions, metric_column
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
@@ -277,37 +278,51 @@ def not_better(
         gain = value - constant if highest else constant - value
         if gain <= _SMALL * max(1.0, abs(constant)):
             worse[name] = [value, constant]
-    others = scores.keys() & baseline.keys() - {"loss", "accuracy", SHUFFLED}
-    if spec.class_weight is not None and others - worse.keys():
-        return {name: both for name, both in worse.items() if name in others}
+    for port, view in output_views(spec).items():
+        prefix = f"{port}_" if spec.outputs else ""
+        told_little = {"loss", f"{prefix}loss", f"{prefix}accuracy", SHUFFLED}
+        others = {name for name in scores if name.startswith(prefix)} & baseline.keys() - told_little
+        if view.class_weight is not None and others - worse.keys():
+            worse = {name: both for name, both in worse.items() if name not in told_little}
     return worse
 
 
 def near_perfect(scores: Mapping[str, float | None], samples: Samples) -> NearPerfect | None:
-    """The first score that is close to perfect, with the column of a table that may explain it."""
-    for name, least in _PERFECT.items():
-        value = scores.get(name)
-        if value is not None and value >= least:
-            best = _best_column(samples, classes=name == "accuracy")
-            if best is None:
-                return None
-            return NearPerfect(score=name, value=value, column=best[0], alone=best[1])
-    return None
+    """The first score that is close to perfect, with the column of a table that may explain it.
+
+    Of several outputs the one whose column explains it best.
+    """
+    found: list[NearPerfect] = []
+    for port in samples.of_outputs or (OUTPUT,):
+        prefix = f"{port}_" if samples.of_outputs else ""
+        for name, least in _PERFECT.items():
+            value = scores.get(f"{prefix}{name}")
+            if value is not None and value >= least:
+                best = _best_column(samples.output(port), classes=name == "accuracy")
+                if best is not None:
+                    of_output = NearPerfect(
+                        score=f"{prefix}{name}", value=value, column=best[0], alone=best[1]
+                    )
+                    found.append(of_output)
+                break
+    return max(found, key=lambda each: each.alone, default=None)
 
 
 def _best_column(samples: Samples, *, classes: bool) -> tuple[str, float] | None:
     """The column of a table that predicts the target best by itself, and how well a small tree does so."""
-    inputs, targets = samples.inputs, samples.targets
+    tables = [part for part in samples.of_inputs.values() or [samples.inputs] if isinstance(part, Table)]
+    columns = {column.name: column for table in tables for column in table.columns}
+    known, targets = samples.with_target(np.arange(len(samples))), samples.targets
     targets = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
-    if not isinstance(inputs, Table) or not len(inputs):
+    if not columns or not len(known):
         return None
-    rows = np.linspace(0, len(inputs) - 1, min(len(inputs), _MOST_ROWS)).astype(np.int64)
+    rows = known[np.linspace(0, len(known) - 1, min(len(known), _MOST_ROWS)).astype(np.int64)]
     if targets.ndim == 2:
         targets = targets.argmax(1) if classes else targets[:, 0]
     y = targets[rows]
     found = [
         (_alone(values, y, classes=classes), column.name)
-        for column in inputs.columns[:_MOST_COLUMNS]
+        for column in list(columns.values())[:_MOST_COLUMNS]
         for values in _numbers(column, rows)
     ]
     if not found:

@@ -36,7 +36,9 @@ def each_column_has_one_part(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         taken.setdefault(name, part)
     if file.inputs == []:
         yield Finding((*at, "inputs"), "an empty list leaves no inputs; remove it for all other columns")
-    named = [(("inputs", port, "columns"), columns_of(spec, port)) for port in spec.inputs]
+    named: list[tuple[Location, list[str]]] = [
+        (("inputs", port, "columns"), columns_of(spec, port)) for port in spec.inputs
+    ]
     for place, inputs in named or [((*at, "inputs"), file.inputs or [])]:
         for i, name in enumerate(inputs):
             if name in taken:

@@ -266,6 +266,10 @@ class NamedColumns(DataSource):
     weight: str | None = None
     types: dict[str, ColumnType] = {}
 
+    def is_number(self, column: str) -> bool:
+        """Whether a column is known to hold numbers, without its values."""
+        return self.types.get(column) == "number"
+
     @property
     def facts(self) -> DatasetFacts:
         """How many numbers there are to predict, and whether there are no test rows."""
@@ -362,6 +366,12 @@ class PublishedTable(NamedColumns):
     columns: ClassVar[Mapping[str, Content]]
     rows: ClassVar[int]
     numbers_rows: ClassVar[str | None] = None
+
+    def is_number(self, column: str) -> bool:
+        """By `types`, or by what stands in the table."""
+        content = self.columns.get(column)
+        known = content is not None and content.numbers is not None
+        return super().is_number(column) or (known and column not in self.types)
 
     def default_inputs(self, split_columns: Sequence[str]) -> list[str]:
         """The inputs where the spec names none, these columns being set aside."""

@@ -16,6 +16,7 @@ import nnrun
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
 from nnrun.experiment.finished.verdict import not_better, verdict
 from nnrun.records.run_record import RunRecord
+from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
 from tests.support.small_experiments import KFOLD, spec_text
@@ -314,3 +315,41 @@ def test_a_category_that_is_the_class_is_found(tmp_path: Path) -> None:
         metrics=["accuracy"],
     ).record
     assert record["near_perfect"] == {"score": "accuracy", "value": 1.0, "column": "alive", "alone": 1.0}
+
+
+OUTPUTS = """
+dataset: {csv: {path: rows.csv}}
+inputs: {numbers: {columns: [a]}, places: {columns: [alive]}}
+layers:
+  trunk: [concatenate: [numbers, places], dense: 4]
+  here: [from: trunk, dense: {units: 1, activation: sigmoid}]
+  size: [from: trunk, dense: 1]
+outputs:
+  here: {target: y, loss: binary_crossentropy, metrics: [accuracy, f1], class_weight: {0: 1, 1: 1}}
+  size: {loss: mse, metrics: [r2]}
+optimizer: {adam: 0.05}
+epochs: 30
+"""
+
+
+def test_the_column_behind_a_perfect_output_and_what_weighted_classes_cost(tmp_path: Path) -> None:
+    """Of an output that some rows lack, beside another that is noise."""
+    rng = np.random.default_rng(0)
+    alive = rng.choice(["yes", "no"], 100)
+    table = pd.DataFrame({"a": rng.normal(size=100), "alive": alive, "size": rng.normal(size=100)})
+    table["y"] = np.where(np.arange(100) % 5 == 0, np.nan, alive == "yes")
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "s.yaml").write_text(OUTPUTS)
+    record = nnrun.train(tmp_path / "s.yaml", runs_dir=tmp_path / "runs").record
+    found = {"score": "here_accuracy", "value": 1.0, "column": "alive", "alone": 1.0}
+    assert record["near_perfect"] == found
+
+    def worse(weights: dict[str, float] | None) -> list[str]:
+        scores = {"loss": 2.0, "here_loss": 1.0, "here_accuracy": 0.6, "here_f1": 0.5, "size_loss": 1.1}
+        constants = {"loss": 1.7, "here_loss": 0.7, "here_accuracy": 0.7, "here_f1": 0.3, "size_loss": 1.0}
+        changes = {"outputs.here.class_weight": weights}
+        spec = load_spec(tmp_path / "s.yaml", changes).spec
+        return list(not_better(scores, constants, spec))
+
+    assert worse({"yes": 3}) == ["size_loss"]
+    assert worse(None) == ["loss", "here_loss", "here_accuracy", "size_loss"]
