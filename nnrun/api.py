@@ -384,6 +384,7 @@ def predict(
     split: Literal["train", "validation", "test"] | None = None,
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
+    probabilities: bool = True,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -397,12 +398,14 @@ def predict(
         run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
             outputs are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
-            Reuters a list of texts, or of token lists.
+            Reuters a list of texts, or of token lists. Where a spec names its inputs, of a table a data frame
+            with the columns of all of them, of an npz a dict with the array of each input by its name.
         split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
             each validation row is predicted by the network that did not train on it. A look at the test set
             is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
+        probabilities: whether the probability of each class has a column.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -412,8 +415,9 @@ def predict(
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
-        the true one; the index is the row's number in the training or the test set. Of several outputs each
-        has `<output>_target`, `<output>`, and for classes `<output>_probability` and `<output>_<class>`.
+        the true one; the index is the row's number in the training or the test set. Of named outputs each
+        has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
+        `<output>_target`.
     """
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
@@ -425,8 +429,9 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            return predict_values(load_predictor(directory, access), inputs)
-        return predict_split(directory, split, access).table()
+            return predict_values(load_predictor(directory, access), inputs, probabilities=probabilities)
+        found = predict_split(directory, split, access, probabilities=probabilities)
+        return found.table(probabilities=probabilities)
 
 
 def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -71,6 +72,7 @@ class _Commands(typer.core.TyperGroup):
             raise typer.Abort from None
 
 
+@cache  # a process that calls `nnrun.cli.main` more than once builds each command once
 def _load(name: str) -> Any:
     """The Click command of an entry of the table."""
     module, _, attribute = COMMANDS[name].partition(":")

@@ -98,7 +98,7 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         "weights": evaluation.weights.as_document(),
         "members": [vars(member) for member in evaluation.members],
         "chosen_on_these_rows": evaluation.chosen_on_these_rows,
-        "unknown": [vars(found) for found in evaluation.unknown],
+        "unknown": [found.as_document() for found in evaluation.unknown],
     }
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}

@@ -96,6 +96,7 @@ def _as_text(panels: Panels) -> str:
             log=panels.log,
             colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
             ascii_only=ascii_only,
+            outputs=panels.outputs,
         )
         for measure, curves in panels.curves.items()
     )

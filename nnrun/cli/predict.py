@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +20,9 @@ from nnrun.spec.wording import counted
 if TYPE_CHECKING:
     from nnrun.data.new_rows.row_source import RowSource
     from nnrun.experiment.finished.load_run import Access
-    from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
     from nnrun.experiment.predicting.predict import Predictor
-    from nnrun.experiment.predicting.predict_split import NamedPredictions, SplitPredictions
+    from nnrun.experiment.predicting.predict_split import SplitPredictions
+    from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
     from nnrun.records import RunDirectory
 
 _STDIN = "-"
@@ -140,44 +139,15 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
 
 
 def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
-    from nnrun.experiment.predicting.predict_split import NamedPredictions, predict_split
+    from nnrun.experiment.predicting.predict_split import predict_split
 
-    named = predict_split(run, split, access, probabilities=form.probabilities)
-    found = named.first if isinstance(named, NamedPredictions) else named
+    shown = form.probabilities
+    found = predict_split(run, split, access, probabilities=shown, need_probabilities=shown)
     opened = found.opened
     if found.look is not None and not quiet:
         message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
     told = {"split": found.split, "combination": found.combined.how, "look": found.look}
-    if isinstance(named, NamedPredictions):
-        _give_table(named, form, told)
-        return
     _give(found, found.blocks(), form, told, dict)
-
-
-def _give_table(named: NamedPredictions, form: _Form, told: Mapping[str, Any]) -> None:
-    """Write the predictions of several outputs to a file or to stdout."""
-    from nnrun.atomic_files import replace_file
-
-    table = named.table(probabilities=form.probabilities)
-    is_jsonl = form.output is not None and form.output.suffix.lower() in (".jsonl", ".ndjson")
-    rows = [
-        {name: None if value != value else value for name, value in row.items()}  # NaN: no target
-        for row in table.reset_index().to_dict("records")
-    ]
-    if (form.format or ("jsonl" if is_jsonl else "csv")) == "jsonl":
-        text = "".join(f"{json_for(json.dumps(row), 'utf-8')}\n" for row in rows)
-    else:
-        text = table.to_csv(lineterminator="\n")
-    if form.output is not None:
-        replace_file(form.output, lambda path: path.write_text(text, encoding="utf-8"))
-    head = {key: value for key, value in _head(named.first).items() if key not in ("kind", "classes")}
-    head |= {"outputs": list(named.outputs), **told, "rows": len(rows)}
-    if form.as_json:
-        print_json({**head, **({"output": str(form.output)} if form.output else {"predictions": rows})})
-    elif form.output is not None:
-        print(f"{counted(len(rows), 'prediction')} in {form.output}")
-    else:
-        sys.stdout.write(text)
 
 
 def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, skip_bad: bool) -> None:
@@ -186,18 +156,18 @@ def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, 
 
     predictor = load_predictor(run, access)
     if form.probabilities:
-        refuse_without_probabilities(predictor.run, predictor.output_decoder)
+        refuse_without_probabilities(predictor.run, predictor.output_decoders)
     source = _source(input_, predictor)
     unknown = unknown_counts(predictor)
     predicted = predict_source(
         predictor, source, skip_bad=skip_bad, unknown=unknown, listener=access.listener
     )
-    _give(predictor, predicted, form, {}, lambda: {"unknown": [vars(found) for found in unknown.found]})
+    _give(predictor, predicted, form, {}, lambda: {"unknown": [u.as_document() for u in unknown.found]})
 
 
 def _give(
     asked: Predictor | SplitPredictions,
-    predicted: Iterator[Predictions],
+    predicted: Iterator[PredictedRows],
     form: _Form,
     told: Mapping[str, Any],
     found: Callable[[], Mapping[str, Any]],
@@ -211,23 +181,24 @@ def _give(
         told: more for the head of a JSON document; empty for rows without targets.
         found: what is known of the rows once all were predicted, for its end.
     """
-    output_decoder, targets = asked.output_decoder, bool(told)
+    from nnrun.experiment.predicting.prediction_table import PredictionTable
+
+    table = PredictionTable(asked.output_decoders, probabilities=form.probabilities, targets=bool(told))
+    table.refuse_one_name_twice()
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
         to_file = replace(form, format=form.format or ("jsonl" if is_jsonl else "csv"))
-        rows = _write_file(form.output, predicted, output_decoder, to_file, targets)
+        rows = _write_file(form.output, predicted, table, to_file)
         if form.as_json:
             print_json({**_head(asked), **told, "rows": rows, "output": str(form.output), **found()})
         else:
             print(f"{counted(rows, 'prediction')} in {form.output}")
     elif form.as_json:
-        documents = [
-            d for p in predicted for d in output_decoder.documents(p, probabilities=form.probabilities)
-        ]
+        documents = [document for block in predicted for document in table.documents(block)]
         head = {**_head(asked), **told, "rows": len(documents)}
         print_json({**head, "predictions": documents, **found()})
     else:
-        _write(sys.stdout, predicted, output_decoder, form, targets)
+        _write(sys.stdout, predicted, table, form)
 
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
@@ -264,22 +235,21 @@ def _refuse_target(output: Path, input_: str | None) -> None:
         raise UsageError(f"-o {output} is the input file; name another one.")
 
 
-def _head(predictor: Predictor | SplitPredictions) -> dict[str, Any]:
-    members = [network.member for network in predictor.networks]
-    return {
-        "run": predictor.run.id,
+def _head(asked: Predictor | SplitPredictions) -> dict[str, Any]:
+    """What a JSON document says of the networks: of named outputs their names, else what its classes are."""
+    members = [network.member for network in asked.networks]
+    head = {
+        "run": asked.run.id,
         "members": [member.folder for member in members if member is not None],
-        "weights": predictor.weights.as_document(),
-        "kind": predictor.output_decoder.kind,
-        "classes": None
-        if predictor.output_decoder.kind == "numbers"
-        else list(predictor.output_decoder.classes),
+        "weights": asked.weights.as_document(),
     }
+    first, *_ = asked.output_decoders.values()
+    if first.port is not None:
+        return {**head, "outputs": list(asked.output_decoders)}
+    return {**head, "kind": first.kind, "classes": None if first.kind == "numbers" else list(first.classes)}
 
 
-def _write_file(
-    path: Path, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
-) -> int:
+def _write_file(path: Path, predicted: Iterator[PredictedRows], table: PredictionTable, form: _Form) -> int:
     from nnrun.atomic_files import replace_file
 
     rows = 0
@@ -287,29 +257,27 @@ def _write_file(
     def write(temporary: Path) -> None:
         nonlocal rows
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            rows = _write(file, predicted, output_decoder, form, targets)
+            rows = _write(file, predicted, table, form)
 
     replace_file(path, write)
     return rows
 
 
-def _write(
-    file: TextIO, predicted: Iterator[Predictions], output_decoder: OutputDecoder, form: _Form, targets: bool
-) -> int:
+def _write(file: TextIO, predicted: Iterator[PredictedRows], table: PredictionTable, form: _Form) -> int:
     """Write predictions as they come; give their number."""
-    from nnrun.experiment.predicting.output_decoder import CsvLines, JsonLines
+    from nnrun.experiment.predicting.prediction_table import CsvLines, JsonLines, row_numbers
 
     rows = 0
     if form.format == "jsonl":
-        json_lines = JsonLines(output_decoder, probabilities=form.probabilities)
+        json_lines = JsonLines(table)
         for block in predicted:
             file.write(json_for(json_lines.lines(block), file.encoding))
-            rows += len(block)
+            rows += len(row_numbers(block))
         return rows
-    csv_lines = CsvLines(output_decoder, probabilities=form.probabilities, targets=targets)
+    csv_lines = CsvLines(table)
     for number, block in enumerate(predicted):
         if not number:  # where the rows cannot be read at all, nothing is written
             file.write(csv_lines.header())
         file.write(csv_lines.lines(block))
-        rows += len(block)
+        rows += len(row_numbers(block))
     return rows

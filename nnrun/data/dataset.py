@@ -175,6 +175,24 @@ def repeated(values: Array, present: Flags | None) -> Array:
     return np.asarray(values[np.where(last < 0, np.argmax(present), last)])
 
 
+@dataclass(frozen=True, eq=False)
+class RowsByInput:
+    """What each of several inputs takes of the same rows.
+
+    Attributes:
+        of_inputs: N rows for each input.
+    """
+
+    of_inputs: Mapping[Port, RawInputs]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.of_inputs.values())))
+
+    def take(self, rows: Rows) -> RowsByInput:
+        """The rows at these positions, in this order."""
+        return RowsByInput({port: _taken(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
+
+
 def strata(labels: Array, present: Flags | None, least: int) -> Array:
     """(N,) classes to stratify by, where some rows have none: these are a class of their own.
 

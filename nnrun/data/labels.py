@@ -80,12 +80,12 @@ class Labels:
         if document.get("version") != _JSON_VERSION or task not in (None, *get_args(Task)):
             raise DataError(f"The labels' JSON is damaged, or not of version {_JSON_VERSION}.")
         keys = ("class_names", "feature_names", "target_names", "file_columns")
-        class_names, features, targets, columns = (_names(document.get(key)) for key in keys)
+        of_classes, of_features, of_targets, of_file = (_names(document.get(key)) for key in keys)
         outputs = document.get("outputs", {})
         if not isinstance(outputs, dict) or not all(isinstance(own, dict) for own in outputs.values()):
             raise DataError("The labels' JSON is damaged: outputs must be a map from names to their labels.")
-        of_outputs = {port: cls.from_json(own) for port, own in outputs.items()}
-        return cls(task, class_names, features, targets, columns, of_outputs)
+        own = {port: cls.from_json(labels) for port, labels in outputs.items()}
+        return cls(task, of_classes, of_features, of_targets, of_file, own)
 
 
 def _target_names(dataset: Dataset) -> tuple[str, ...] | None:

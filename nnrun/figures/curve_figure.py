@@ -6,7 +6,7 @@ Figures are made with matplotlib's objects, without pyplot: no window, no displa
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from nnrun.atomic_files import write_whole, writing
 from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
 from nnrun.interrupts import stop_if_leaving
+from nnrun.spec.schema import Metric, components
 
 Values = npt.NDArray[np.float64]
 LineStyle = Literal["-", "--", ":"]
@@ -31,6 +32,7 @@ Phase = Literal["training", "validation"]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _WIDTH, _HEIGHT = 7.0, 4.5
+_MOST_IN_A_COLUMN = 4
 _MANY_DOTS = 80
 _LONGEST_LABEL = 46
 _RING: dict[str, Any] = {"marker": "o", "markersize": 9.0, "markerfacecolor": "none", "markeredgewidth": 1.2}
@@ -126,26 +128,36 @@ def curve_of(
     )
 
 
-def curves_figure(panels: Mapping[str, Sequence[Curve]], *, note: str = "", log: bool = False) -> Figure:
-    """A figure with one panel per measure, one above the other, and in each panel one colour per run.
+def curves_figure(
+    panels: Mapping[str, Sequence[Curve]], *, note: str = "", log: bool = False, outputs: Collection[str] = ()
+) -> Figure:
+    """A figure with one panel per measure, and in each panel one colour per run.
+
+    The panels stand one above the other; more than four in two columns, the first filled first.
 
     Args:
         panels: measure → its curves, one per run, the runs in the same order in each panel.
         note: how the curves were made (`smoothed`), to stand under each title.
         log: whether the vertical axes are logarithmic.
+        outputs: the names of outputs, which measures begin with.
     """
     of_one_panel = next(iter(panels.values()))
     every = [curve for curves in panels.values() for curve in curves]
-    keys, columns = _legend(of_one_panel, every)
-    height = (_HEIGHT if len(panels) == 1 else 3.4 * len(panels) + 0.6) + 0.2 * (len(keys) // columns - 1)
-    figure = empty_figure(_WIDTH, height)
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for ax, (measure, curves) in zip(axes, panels.items(), strict=True):
-        _draw_panel(ax, measure, curves, note)
+    keys, key_columns = _legend(of_one_panel, every)
+    columns = 2 if len(panels) > _MOST_IN_A_COLUMN else 1
+    rows = -(-len(panels) // columns)
+    height = (_HEIGHT if rows == 1 else 3.4 * rows + 0.6) + 0.2 * (len(keys) // key_columns - 1)
+    figure = empty_figure(_WIDTH * columns, height)
+    axes = figure.subplots(rows, columns, squeeze=False).T.flatten()
+    for place, (ax, (measure, curves)) in enumerate(zip(axes, panels.items(), strict=False)):
+        _draw_panel(ax, measure, curves, note, outputs)
         if log:
             _make_logarithmic(ax, curves)
-    axes[-1].set_xlabel("Epochs")
-    figure.legend(handles=keys, ncols=columns, loc="outside lower center", frameon=False, fontsize=9.5)
+        if (place + 1) % rows == 0 or place + 1 == len(panels):
+            ax.set_xlabel("Epochs")
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    figure.legend(handles=keys, ncols=key_columns, loc="outside lower center", frameon=False, fontsize=9.5)
     return figure
 
 
@@ -167,30 +179,51 @@ def save(figure: Figure, path: Path) -> None:
         write_whole(path, lambda temporary: temporary.write_bytes(drawn.getvalue()))
 
 
-def title_of(measure: str, curves: Sequence[Curve]) -> str:
-    """`Training and validation loss`, or `Training loss` where nothing was validated."""
+def title_of(measure: str, curves: Sequence[Curve], outputs: Collection[str] = ()) -> str:
+    """`Training and validation loss`, or `Training loss` where nothing was validated; of an output
+    `species: training and validation loss`."""
     shown = {
         "training": any(curve.training is not None for curve in curves),
         "validation": any(curve.validation is not None for curve in curves),
     }
     phases = " and ".join(phase for phase, is_shown in shown.items() if is_shown)
+    output, own = _of_output(measure, outputs)
+    if output:
+        return f"{output}: {phases} {name_of(own)}"
     return f"{phases[:1].upper()}{phases[1:]} {name_of(measure)}"
 
 
-def name_of(measure: str) -> str:
-    """A measure's name as it is written in text: `MAE`, `accuracy`."""
-    return _NAMES.get(measure, measure.replace("_", " "))
+def name_of(measure: str, outputs: Collection[str] = ()) -> str:
+    """A measure's name as it is written in text: `MAE`, `accuracy`; of an output `body_mass MAE`."""
+    output, own = _of_output(measure, outputs)
+    name = _NAMES.get(own, own.replace("_", " "))
+    return f"{output} {name}" if output else name
 
 
-def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str) -> None:
+def outputs_among(measures: Collection[str]) -> tuple[str, ...]:
+    """The names of the outputs that these measures are of: each has a loss of its own."""
+    metrics = components(Metric)
+    return tuple(m.removesuffix("_loss") for m in measures if m.endswith("_loss") and m not in metrics)
+
+
+def _of_output(measure: str, outputs: Collection[str]) -> tuple[str, str]:
+    """The output that a measure is of, and what the measure is called there; of none an empty name."""
+    able = [output for output in outputs if measure.startswith(f"{output}_")]
+    output = max(able, key=len, default="")
+    return output, measure.removeprefix(f"{output}_") if output else measure
+
+
+def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str, outputs: Collection[str]) -> None:
     for i, curve in enumerate(curves):
         _draw_curve(ax, curve, *_style(i), alone=len(curves) == 1)
-    name = name_of(measure) if _trained(curves) else title_of(measure, curves)
+    title = title_of(measure, curves, outputs)
+    output, own = _of_output(measure, outputs)
+    name = name_of(own) if _trained(curves) or output else title
     best = curves[0].best_epoch if len(curves) == 1 else None
     remarks = [note] if note else []
     if best is not None:
         remarks.append(f"○ best at epoch {best}")
-    ax.set_title(title_of(measure, curves), loc="left", fontsize=12, pad=22 if remarks else 8)
+    ax.set_title(title, loc="left", fontsize=12, pad=22 if remarks else 8)
     ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=GREY)
     ax.set_ylabel(name[0].upper() + name[1:], fontsize=11)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +29,7 @@ def terminal_plot(
     log: bool = False,
     colour: bool = False,
     ascii_only: bool = False,
+    outputs: Collection[str] = (),
 ) -> str:
     """One plot per run, one below the other, all with the same axes so that they can be compared.
 
@@ -41,6 +42,7 @@ def terminal_plot(
         log: whether the vertical axis is logarithmic.
         colour: colour the validation line.
         ascii_only: for a terminal that cannot show braille.
+        outputs: the names of outputs, which measures begin with.
     """
     named = curves
     curves = [_logarithms(curve) for curve in curves] if log else curves
@@ -52,7 +54,9 @@ def terminal_plot(
     for curve in curves:
         best = "" if curve.best_epoch is None else f"best at epoch {curve.best_epoch}"
         name = "" if len(curves) == 1 else curve.label
-        blocks.append(", ".join(part for part in (title_of(measure, named), name, note, best) if part))
+        blocks.append(
+            ", ".join(part for part in (title_of(measure, named, outputs), name, note, best) if part)
+        )
         blocks.extend(
             _plot(curve, x_range, y_range, ends, width, height, colour=colour, ascii_only=ascii_only)
         )

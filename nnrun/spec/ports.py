@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
@@ -38,15 +38,6 @@ def output_names(spec: ExperimentSpec) -> tuple[Port, ...]:
 def has_ports(spec: ExperimentSpec) -> bool:
     """Whether a spec names its inputs or outputs."""
     return bool(spec.inputs or spec.outputs)
-
-
-def refuse_ports(spec: ExperimentSpec, run: str, what: str) -> None:
-    """Raise UsageError for a spec of several inputs or outputs, which a command cannot handle yet."""
-    if has_ports(spec):
-        raise UsageError(
-            f"{run} has named inputs or outputs, and {what} them. `nnrun evaluate` measures it, and "
-            "`nnrun predict --split` predicts the rows of its data set."
-        )
 
 
 def input_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:
@@ -108,8 +99,13 @@ def token_inputs(spec: ExperimentSpec) -> frozenset[Port]:
     return frozenset(port for port, step in first.items() if getattr(step, "takes", ()) == ("tokens",))
 
 
-def prediction_columns(output: Port) -> tuple[str, str, str]:
-    """The columns of an output's predictions: the true target, what is predicted, of classes how probable."""
+def prediction_columns(output: Port | None) -> tuple[str, str, str]:
+    """The columns of an output's predictions: the true target, what is predicted, of classes how probable.
+
+    `output` is its name; None where outputs have none.
+    """
+    if output is None:
+        return "target", "prediction", "probability"
     return f"{output}_target", output, f"{output}_probability"
 
 

@@ -46,8 +46,8 @@ def quoted(text: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 layer`, `3 layers`."""
-    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    """`1 layer`, `3 layers`, `2 arrays`, `2 entries`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeou" else f"{noun}s"
     return f"{number:,} {noun if number == 1 else several}"
 
 

@@ -11,20 +11,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import forked_nnrun_for_a_shell
+
 SCRIPT = Path(__file__).parents[1] / "chapter3.sh"
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
 @pytest.mark.slow
 def test_the_chapter_from_train_to_predict(data_dir: Path, tmp_path: Path) -> None:
+    nnrun, server = forked_nnrun_for_a_shell(tmp_path, imported="packages")
+    folders = (nnrun.parent, Path(sys.executable).parent, os.environ["PATH"])
     environment = os.environ | {
         "NNRUN_DATA_DIR": str(data_dir),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(map(str, folders)),
         "COLUMNS": "120",
     }
     result = subprocess.run(
         ["bash", str(SCRIPT), str(tmp_path), "2", "4"],
         env=environment,
+        pass_fds=[server],
         capture_output=True,
         text=True,
         timeout=500,

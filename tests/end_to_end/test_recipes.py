@@ -339,7 +339,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a copy of the package that has the new parts."""
     folder = tmp_path_factory.mktemp("copy")
     copy = folder / "nnrun"
-    shutil.copytree(Path(nnrun.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    # With its bytecode files, but for those that another worker is writing.
+    shutil.copytree(Path(nnrun.__file__).parent, copy, ignore=shutil.ignore_patterns("*.pyc.*"))
     for recipe in RECIPES.values():
         for file, before, text in recipe:
             insert(copy / file, before, text)

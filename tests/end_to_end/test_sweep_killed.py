@@ -1,7 +1,7 @@
 """A sweep that is killed, at whatever moment, and started again: no trial is lost and none runs twice.
 
-A helper process imports everything once and then forks: one child runs the sweep and kills itself with
-SIGKILL at the n-th moment at which something reaches the disk, the next runs it to its end.
+A helper process imports everything once, for all tests here, and then forks: one child runs the sweep and
+kills itself with SIGKILL at the n-th moment at which something reaches the disk, the next runs it to its end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ TPE: dict[str, Any] = {
     "over": {RATE: {"log_uniform": [1e-4, 0.1]}, UNITS: {"int_uniform": [2, 8]}},
 }
 
-# Each line of its input is [folder of the runs, moment or null]; each of its output the child's exit code.
+# Each line of its input is [where, folder of the runs, moment or null]; each of its output the child's exit
+# code.
 HELPER = """
 import json, os, signal, sys
 import matplotlib.figure, nnrun.figures.sweep_figure, nnrun.figures.curve_figure
@@ -66,9 +68,10 @@ def kill_at(moment):
     os.fsync = counted(os.fsync, before=False)
 
 for line in sys.stdin:
-    runs_dir, moment = json.loads(line)
+    folder, runs_dir, moment = json.loads(line)
     child = os.fork()
     if child == 0:
+        os.chdir(folder)
         sys.stdout = sys.stderr = open(os.devnull, "w")
         if moment is not None:
             kill_at(moment)
@@ -81,26 +84,33 @@ for line in sys.stdin:
 class Helper:
     """The helper process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, cache: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", HELPER],
-            cwd=folder,
+            env={**os.environ, "NNRUN_CACHE_DIR": str(cache)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def run(self, runs_dir: Path, moment: int | None = None) -> int:
-        """Run the sweep in a child that is killed at a moment; give its exit code."""
+        """Run the sweep beside its runs in a child that is killed at a moment; give its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(runs_dir), moment]) + "\n")
+        self._process.stdin.write(json.dumps([str(runs_dir.parent), str(runs_dir), moment]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
     def close(self) -> None:
         """End the process."""
         self._process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def helper(session_cache: Path) -> Iterator[Helper]:
+    running = Helper(session_cache)
+    yield running
+    running.close()
 
 
 def outcomes(sweep: SweepDirectory) -> list[tuple[Any, ...]]:
@@ -151,41 +161,29 @@ def kills(helper: Helper, folder: Path, every: int, first: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_grid_killed_at_many_moments(tmp_path: Path) -> None:
+def test_a_grid_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     write_small(tmp_path, epochs=2, sweep=GRID)
-    helper = Helper(tmp_path)
-    try:
-        kills(helper, tmp_path, every=19, first=3)
-    finally:
-        helper.close()
+    kills(helper, tmp_path, every=19, first=3)
 
 
 @pytest.mark.slow
-def test_tpe_killed_at_many_moments(tmp_path: Path) -> None:
+def test_tpe_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     write_small(tmp_path, epochs=4, sweep=TPE)
-    helper = Helper(tmp_path)
-    try:
-        kills(helper, tmp_path, every=45, first=5)
-    finally:
-        helper.close()
+    kills(helper, tmp_path, every=45, first=5)
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
+def test_a_sweep_killed_again_and_again_comes_to_its_end(helper: Helper, tmp_path: Path) -> None:
     """As long as no more is lost each time than one trial; trials that train together are lost together."""
     write_small(tmp_path, epochs=2, sweep={**GRID, "together": 1})
-    helper = Helper(tmp_path)
-    try:
-        assert helper.run(tmp_path / "whole") == 0
-        starts = 1
-        while helper.run(tmp_path / "runs", 50) == -9:
-            starts += 1
-            assert starts < 20
-        assert starts > 3
-        check_all_ran_once(tmp_path / "runs", outcomes(the_sweep(tmp_path / "whole")))
-    finally:
-        helper.close()
+    assert helper.run(tmp_path / "whole") == 0
+    starts = 1
+    while helper.run(tmp_path / "runs", 50) == -9:
+        starts += 1
+        assert starts < 20
+    assert starts > 3
+    check_all_ran_once(tmp_path / "runs", outcomes(the_sweep(tmp_path / "whole")))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fuzz import TARGETS, Corpus, fuzz
 
-INPUTS = int(os.environ.get("NNRUN_FUZZ", "4000"))
+INPUTS = int(os.environ.get("NNRUN_FUZZ", "2000"))
 
 
 @pytest.fixture(scope="module")

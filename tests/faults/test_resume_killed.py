@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nnrun.records import RunDirectory, WeightsChoice, member_type_of
-from tests.support.provoke import KILLED, Server, build_shim, server
+from tests.support.provoke import KILLED, Server
 from tests.support.small_experiments import BINARY, growing_tokens, only_run, without_seconds, write_small
 from tests.support.whole_runs import check_files
 
@@ -36,11 +36,10 @@ PLATEAU = {"reduce_on_plateau": {"patience": 1, "factor": 0.5}}
 STOPPING = {"patience": 2, "restore_best": True}
 
 
-@pytest.fixture(scope="module")
-def diligent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture
+def diligent(faulty: Server) -> Server:
     """A server whose runs keep many epochs."""
-    with server(build_shim(tmp_path_factory.mktemp("shim")), SETUP) as running:
-        yield running
+    return replace(faulty, setup=SETUP)
 
 
 CHOICES: tuple[WeightsChoice, ...] = ("last", "best")

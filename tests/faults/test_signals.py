@@ -18,7 +18,13 @@ import numpy as np
 import pytest
 
 from nnrun.records import RunDirectory, list_runs
-from tests.support.commands import Command, nnrun_command, start_new_nnrun, start_nnrun
+from tests.support.commands import (
+    Command,
+    forked_nnrun_for_a_shell,
+    nnrun_command,
+    start_new_nnrun,
+    start_nnrun,
+)
 from tests.support.provoke import Server
 from tests.support.runs_on_disk import make_run
 from tests.support.small_experiments import BINARY, only_run, record_of, without_seconds, write_small
@@ -91,12 +97,12 @@ LONG_EPOCHS = {
 }
 
 
-def write_long(folder: Path, rows: int = 200_000) -> None:
-    """An epoch of some minutes in steps by PyTorch, of some seconds in C++; rows as of texts, sparse."""
+def write_long(folder: Path, rows: int = 20_000, units: int = 512) -> None:
+    """An epoch of some seconds also in C++: many steps on few rows, as of texts, sparse."""
     rng = np.random.RandomState(0)
     lists = np.empty(rows, object)
     lists[:] = list(rng.randint(1, 1000, (rows, 20)).tolist())
-    layers = [{"dense": {"units": 128, "activation": "relu"}}] * 2
+    layers = [{"dense": {"units": units, "activation": "relu"}}] * 2
     write_small(
         folder,
         BINARY,
@@ -140,7 +146,7 @@ def test_a_request_within_a_long_epoch(
 
 @pytest.mark.slow
 def test_what_was_stopped_within_an_epoch_in_c_goes_on_exactly(tmp_path: Path) -> None:
-    write_long(tmp_path, rows=50_000)  # an epoch of a second or more: four are trained to their end
+    write_long(tmp_path, rows=50_000, units=128)  # an epoch takes a second: four are trained to their end
     whole = nnrun_command("train", "small.yaml", "-q", "--compile", "on", "--runs-dir", "whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     command = ["train", "small.yaml", "-q", "--compile", "on"]
@@ -306,10 +312,11 @@ def test_a_reader_that_leaves(command: str, tmp_path: Path) -> None:
     run = make_run(long, "one-20260102T000000Z-0000")
     text = (tmp_path / "small.yaml").read_text().replace('"small.npz"', '"../../small.npz"')
     run.write_resolved(text.replace('"first": 16', '"first": 16, "shuffle": false'))  # as every default is
-    nnrun = f"{sys.executable} -m nnrun {command.format(run=run.path)}"
+    forked, server = forked_nnrun_for_a_shell(tmp_path)
+    nnrun = f"{forked} {command.format(run=run.path)}"
     for reader in ("head -1", "true"):
         line = f"{nnrun} 2>said | {reader} >/dev/null; exit ${{PIPESTATUS[0]}}"
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=False)
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, pass_fds=[server], check=False)
         said = (tmp_path / "said").read_text()
         if command == "data ls":  # where the reader leaves after its last line, the advice is still given
             said = said.replace("Download a missing one with: nnrun data fetch NAME\n", "")
@@ -318,8 +325,16 @@ def test_a_reader_that_leaves(command: str, tmp_path: Path) -> None:
 
 def test_progress_into_a_full_disk_does_not_stop_the_training(tmp_path: Path) -> None:
     write_small(tmp_path)
-    command = f"{sys.executable} -m nnrun train small.yaml 2>/dev/full"
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    forked, server = forked_nnrun_for_a_shell(tmp_path)
+    command = f"{forked} train small.yaml 2>/dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        pass_fds=[server],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0
     assert "small: trained" in done.stdout
 

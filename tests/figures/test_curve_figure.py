@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from nnrun.figures.curve_figure import Curve, curve_of, curves_figure, save
+from nnrun.figures.curve_figure import Curve, curve_of, curves_figure, name_of, outputs_among, save
 from nnrun.figures.style import COLOURS
 
 
@@ -156,3 +156,44 @@ def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int) -> None:
         assert above is not None
         assert below is not None
         assert above.y0 >= below.y1
+
+
+# --- several outputs ---------------------------------------------------------------------------------------
+
+OF_OUTPUTS = ["loss", "kind_loss", "kind_top_k", "body_mass_loss", "body_mass_mae", "log_loss"]
+
+
+def test_the_measures_of_an_output_are_called_by_it() -> None:
+    outputs = outputs_among(OF_OUTPUTS)
+    assert outputs == ("kind", "body_mass")
+    names = [name_of(measure, outputs) for measure in OF_OUTPUTS]
+    assert names == [
+        "loss",
+        "kind loss",
+        "kind top-k accuracy",
+        "body_mass loss",
+        "body_mass MAE",
+        "log loss",
+    ]
+    assert name_of("ab_mae", ("a", "a_b", "ab")) == "ab MAE"
+    assert name_of("a_b_mae", ("a", "a_b", "ab")) == "a_b MAE"
+
+
+def test_many_panels_stand_in_two_columns() -> None:
+    """The first column is filled first, and each says epochs at its foot."""
+    curve = Curve("run", np.arange(1.0, 4), np.ones(3), np.ones(3))
+    panels = {measure: [curve] for measure in OF_OUTPUTS[:5]}
+    figure = curves_figure(panels, outputs=("kind", "body_mass"))
+    said = [(ax.get_title(loc="left"), ax.get_ylabel(), ax.get_xlabel()) for ax in figure.axes]
+    assert sorted(said) == sorted(
+        [
+            ("Training and validation loss", "Loss", ""),
+            ("kind: training and validation loss", "Loss", ""),
+            ("kind: training and validation top-k accuracy", "Top-k accuracy", "Epochs"),
+            ("body_mass: training and validation loss", "Loss", ""),
+            ("body_mass: training and validation MAE", "MAE", "Epochs"),
+        ]
+    )
+    figure.draw_without_rendering()
+    lefts = {ax.get_title(loc="left"): ax.get_position().x0 for ax in figure.axes}
+    assert {title for title, x in lefts.items() if x > 0.5} == {title for title in lefts if "body" in title}

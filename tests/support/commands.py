@@ -20,13 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 _SERVER = Path(__file__).with_name("fork_server.py")
 
 # Variables that are looked up when they are needed. Any other may have been read by an import of the server.
 _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "CXX", "COLUMNS")
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
+
+# Set by scikit-learn when it is imported, here perhaps after the server was started.
+_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 
 
 @dataclass
@@ -101,9 +104,10 @@ def start_nnrun(
         piped: whether stdin is a pipe; else there is nothing to read.
     """
     environment = {**os.environ, **(env or {})}
-    server, its_own = _server()
+    server, its_own = _server("all")
     differing = {name for name, _ in environment.items() ^ its_own.items()}
-    if not all(name.startswith(_READ_LATE) or name in _READ_LATE_ALONE for name in differing):
+    alike = (*_READ_LATE_ALONE, *_SET_BY_IMPORTS)
+    if not all(name.startswith(_READ_LATE) or name in alike for name in differing):
         return start_new_nnrun(*arguments, cwd=cwd, env=env, piped=piped)
     (reads_out, out), (reads_err, err) = os.pipe(), os.pipe()
     stdin, writes = os.pipe() if piped else (os.open(os.devnull, os.O_RDONLY), None)
@@ -144,6 +148,36 @@ def nnrun_command(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+def forked_nnrun_for_a_shell(folder: Path, imported: Literal["all", "packages"] = "all") -> tuple[Path, int]:
+    """Make `nnrun` for a shell: an executable that has a server fork the command.
+
+    Args:
+        folder: where it is written; to stand first in the shell's PATH.
+        imported: what a command finds imported. After `packages` (PyTorch, pandas and so on) each imports
+            the modules of nnrun that it needs, as a new process does.
+
+    Returns:
+        its path, and the descriptor that the shell must inherit (`pass_fds` of `subprocess`).
+    """
+    server, _ = _server(imported)
+    path = folder / "nnrun"
+    path.write_text(_FORKED.format(python=sys.executable, server=server.fileno()))
+    path.chmod(0o755)
+    return path, server.fileno()
+
+
+_FORKED = """#!{python} -IS
+import json, os, socket, sys
+
+told, tells = socket.socketpair()
+socket.send_fds(socket.socket(fileno={server}), [b"!"], [0, 1, 2, tells.fileno()])
+tells.close()
+told.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+pid, code = map(int, told.makefile().read().split())
+sys.exit(code if code >= 0 else 128 - code)
+"""
+
+
 def _write(stdin: IO[str], text: str) -> None:
     with contextlib.suppress(BrokenPipeError), stdin:  # the command need not read all of it
         stdin.write(text)
@@ -160,12 +194,12 @@ def _line(told: socket.socket) -> str:
 
 
 @cache
-def _server() -> tuple[socket.socket, dict[str, str]]:
+def _server(imported: str) -> tuple[socket.socket, dict[str, str]]:
     """The server, started at the first call, and its environment."""
     ours, theirs = socket.socketpair()
     environment = dict(os.environ)
     process = subprocess.Popen(
-        [sys.executable, str(_SERVER), str(theirs.fileno())],
+        [sys.executable, str(_SERVER), str(theirs.fileno()), imported],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,10 +1,11 @@
 """A process that has imported what `nnrun` needs, and runs each command in a child that it forks.
 
-`tests.support.commands` starts it as `python fork_server.py FD`, where FD is a Unix socket. Each message
-there is an order: one byte, and four descriptors, of the command's stdin, stdout and stderr, and of a socket
-of its own. From this socket the child reads a line of JSON, [arguments, folder, environment], and answers
-with a line, its process id. When it has ended, the server adds a line with its exit code, as `subprocess` has
-it. The server ends with the socket that it was given.
+`tests.support.commands` starts it as `python fork_server.py FD WHAT`, where FD is a Unix socket, and WHAT is
+`all`, or `packages` where each command is to import nnrun's modules itself. Each message there is an order:
+one byte, and four descriptors, of the command's stdin, stdout and stderr, and of a socket of its own. From
+this socket the child reads a line of JSON, [arguments, folder, environment], and answers with a line, its
+process id. When it has ended, the server adds a line with its exit code, as `subprocess` has it. The server
+ends with the socket that it was given.
 
 No thread is started and no parallel region of OpenMP entered before a fork, which neither would survive.
 """
@@ -24,13 +25,17 @@ import socket
 import sys
 
 
-def import_everything() -> None:
-    """All of nnrun, and what commands import from other packages when they first need it."""
+def import_nnrun() -> None:
+    """All modules of nnrun."""
     import nnrun
 
     for module in pkgutil.walk_packages(nnrun.__path__, "nnrun."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+def import_packages() -> None:
+    """What commands import from other packages when they first need it."""
     for name in (
         *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.font_manager"),
         *(
@@ -118,7 +123,9 @@ def become(own: socket.socket) -> None:
 def main() -> None:
     """Serve; in a child, run `python -m nnrun`."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    import_everything()
+    if sys.argv[2] == "all":
+        import_nnrun()
+    import_packages()
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
     become(serve(control))

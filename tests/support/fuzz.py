@@ -42,6 +42,7 @@ from nnrun.data.new_rows.row_source import RowSource, source_of
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.load_run import Access, selection_of
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
+from nnrun.experiment.predicting.prediction_table import PredictionTable
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory, all_looks, list_runs, read_weights_file
@@ -291,7 +292,7 @@ def rows(rng: random.Random, corpus: Corpus) -> None:
     found = predict_source(predictor, source, skip_bad=rng.random() < 0.5)
     table = csv.writer(io.StringIO())
     for block in found:
-        table.writerows(predictor.output_decoder.table(block, probabilities=True))
+        table.writerows(PredictionTable(predictor.output_decoders, probabilities=True).rows(block))
 
 
 def record(rng: random.Random, corpus: Corpus) -> None:

@@ -17,14 +17,18 @@ from typing import Any, Literal
 
 import pytest
 
-Fault = Literal["count", "kill before", "kill amid", "fail from", "fail once"]
-_MODES: tuple[Fault, ...] = ("count", "kill before", "kill amid", "fail from", "fail once")
+Fault = Literal["count", "kill before", "kill amid", "fail from", "fail once", "kill in a write"]
+_MODES: tuple[Fault, ...] = (
+    *("count", "kill before", "kill amid", "fail from", "fail once"),
+    "kill in a write",  # counts only writes; a kill amid any other call is one before the next call
+)
 KILLED = -9
 """The exit code of a process that SIGKILL ended."""
 
-# Each line of its input is [commands, folder, mode, moment, errno, limits]; each of its output the child's
-# [exit code, stdout, stderr, calls that were counted]. A child that is asked for several commands ends with
-# the code of the first that fails. Its streams are pipes: what goes there is no file.
+# Each line of its input is [commands, folder, mode, moment, errno, limits, setup]; each of its output the
+# child's [exit code, stdout, stderr, calls that were counted]. The child first runs `setup`, a piece of
+# Python. One that is asked for several commands ends with the code of the first that fails. Its streams are
+# pipes: what goes there is no file.
 # Or a line is ["start", arguments, folder, files for its streams], answered with the child's number at once,
 # and later ["wait", number], answered with its exit code.
 _SERVER = """
@@ -45,7 +49,6 @@ figure = matplotlib.figure.Figure()
 figure.subplots().set_title("fonts and writers of images are loaded at the first figure")
 figure.savefig(io.BytesIO(), format="png")
 pandas.read_csv(io.StringIO("a,b\\n1,2\\n"))
-exec(sys.argv[2])
 gc.freeze()  # a child that looks for garbage need not copy what it only looks at
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
 def started(arguments, folder, out, err):
@@ -74,7 +77,7 @@ for line in sys.stdin:
     if order[0] == "wait":
         print(os.waitstatus_to_exitcode(os.waitpid(order[1], 0)[1]), flush=True)
         continue
-    commands, folder, mode, moment, code, limits = order
+    commands, folder, mode, moment, code, limits, setup = order
     pipes = [os.pipe() for _ in range(3)]
     child = os.fork()
     if child == 0:
@@ -87,6 +90,7 @@ for line in sys.stdin:
             if name == "RLIMIT_AS":
                 most += int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
             resource.setrlimit(getattr(resource, name), (most, most))
+        exec(setup)
         if shim is not None:
             shim.fault_arm(mode, moment, code)
         worst = 0
@@ -118,9 +122,15 @@ class Outcome:
 
 @dataclass
 class Server:
-    """A process that has imported everything, and runs `nnrun` commands in children of its own."""
+    """A process that has imported everything, and runs `nnrun` commands in children of its own.
+
+    Attributes:
+        process: it.
+        setup: a piece of Python that each child of `run` runs first.
+    """
 
     process: subprocess.Popen[str]
+    setup: str = ""
 
     def run(
         self,
@@ -140,7 +150,15 @@ class Server:
             limits: names of `resource`'s limits, and what they are set to (of memory: what may be added).
         """
         mode = 0 if fault is None else _MODES.index(fault) + 1
-        order = [[list(command) for command in commands], str(cwd), mode, moment, code, limits or {}]
+        order = [
+            [list(command) for command in commands],
+            str(cwd),
+            mode,
+            moment,
+            code,
+            limits or {},
+            self.setup,
+        ]
         return Outcome(*json.loads(self._asked(order)))
 
     def start(self, *arguments: str, cwd: Path) -> Started:
@@ -186,11 +204,11 @@ class Started:
 
 
 @contextmanager
-def server(shim: Path | None = None, setup: str = "") -> Iterator[Server]:
-    """Start one, which does `setup`, a piece of Python, once; it ends with the block."""
+def server(shim: Path | None = None) -> Iterator[Server]:
+    """Start one; it ends with the block."""
     preload = {} if shim is None else {"LD_PRELOAD": str(shim)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(shim or ""), setup],
+        [sys.executable, "-c", _SERVER, str(shim or "")],
         env={**os.environ, **preload, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ASLEEP, COUNT, KILL_BEFORE, KILL_AMID, FAIL_FROM, FAIL_ONCE };
+enum { ASLEEP, COUNT, KILL_BEFORE, KILL_AMID, FAIL_FROM, FAIL_ONCE, KILL_IN_WRITE };
 
 static int mode, target, code, calls;
 
@@ -25,7 +25,7 @@ static void die(void) { kill(getpid(), SIGKILL); for (;;) pause(); }
 
 /* 1: this call is the one. `grows`: whether a full disk would refuse it. */
 static int due(int grows) {
-    if (mode == ASLEEP) return 0;
+    if (mode == ASLEEP || mode == KILL_IN_WRITE) return 0;
     int now = __sync_add_and_fetch(&calls, 1);
     switch (mode) {
     case KILL_BEFORE: if (now == target) die(); return 0;
@@ -35,6 +35,9 @@ static int due(int grows) {
     default: return 0;
     }
 }
+
+/* 1: this write is the one that is done by half. Only writes count. */
+static int torn(void) { return mode == KILL_IN_WRITE && __sync_add_and_fetch(&calls, 1) == target; }
 
 static int regular(int fd) {
     if (mode == ASLEEP) return 0;
@@ -56,17 +59,23 @@ static int regular(int fd) {
 
 ssize_t write(int fd, const void *data, size_t size) {
     NEXT(write);
-    if (regular(fd) && due(1)) {
-        if (mode == KILL_AMID) { (void)!next(fd, data, size / 2); die(); }
-        errno = code; return -1;
+    if (regular(fd)) {
+        if (torn()) { (void)!next(fd, data, size / 2); die(); }
+        if (due(1)) {
+            if (mode == KILL_AMID) { (void)!next(fd, data, size / 2); die(); }
+            errno = code; return -1;
+        }
     }
     return next(fd, data, size);
 }
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     NEXT(pwrite64);
-    if (regular(fd) && due(1)) {
-        if (mode == KILL_AMID) { (void)!next(fd, data, size / 2, at); die(); }
-        errno = code; return -1;
+    if (regular(fd)) {
+        if (torn()) { (void)!next(fd, data, size / 2, at); die(); }
+        if (due(1)) {
+            if (mode == KILL_AMID) { (void)!next(fd, data, size / 2, at); die(); }
+            errno = code; return -1;
+        }
     }
     return next(fd, data, size, at);
 }

@@ -18,6 +18,7 @@ def places_of(
     on_message: Callable[[str], None],
     *,
     holder: str,
+    called: Callable[[str], str] = str,
 ) -> list[int]:
     """The position of each of `names` in `header`; tells of names there that are not used.
 
@@ -27,6 +28,7 @@ def places_of(
         where: what messages call the file.
         on_message: is told.
         holder: who has the names, as a sentence begins: `It`, `Its first line`.
+        called: what messages call a name that the network takes.
 
     Raises:
         DataError: a name is not there, or stands there twice.
@@ -36,11 +38,11 @@ def places_of(
     if lacking:
         raise DataError(
             f"{where} lacks {counted(len(lacking), 'column')} that the network takes: "
-            f"{listed_names(lacking)}. {holder} has: {listed_names(header)}."
+            f"{listed_names(list(map(called, lacking)))}. {holder} has: {listed_names(header)}."
         )
     twice = [name for name in names if found[name] > 1]
     if twice:
-        raise DataError(f"{where} names {listed_names(twice)} more than once.")
+        raise DataError(f"{where} names {listed_names(list(map(called, twice)))} more than once.")
     place = {name: place for place, name in enumerate(header)}
     wanted = set(names)
     say_unused([name for name in header if name not in wanted], where, on_message)

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
-from nnrun.data.dataset import RawInputs
+from nnrun.data.dataset import RawInputs, RowsByInput
 from nnrun.data.files.csv_reader import CsvReader
 from nnrun.data.files.row_reader import ColumnBatch, RowReader, separators_message
-from nnrun.data.new_rows.header import say_unused
+from nnrun.data.new_rows.header import listed_names, say_unused
 from nnrun.data.new_rows.row_source import Kind, RawRow, RowSource, Unreadable, value_rows
 from nnrun.errors import DataError
+from nnrun.spec.ports import Port
+from nnrun.spec.wording import listing, quoted
 
 MOST_ROWS = 4096
 _MOST_NUMBERS = 1 << 22  # of a batch
@@ -51,19 +53,19 @@ class InputBatch:
     Attributes:
         rows: the number of each good row, from 0, ascending.
         lines: where each begins, or None.
-        inputs: the good rows, as a data set has them.
+        inputs: the good rows, as a data set has them. A table has the columns of all inputs.
         bad: the others.
     """
 
     rows: list[int]
     lines: list[int | None]
-    inputs: RawInputs
+    inputs: RawInputs | RowsByInput
     bad: list[BadRow]
 
     @classmethod
     def of(
         cls,
-        inputs: RawInputs,
+        inputs: RawInputs | RowsByInput,
         first: int,
         lines: Sequence[int | None] | npt.NDArray[np.int64] | None,
         problems: Mapping[int, str],
@@ -135,7 +137,7 @@ class RowDecoder(Protocol):
         """
         ...
 
-    def built(self, fields: Sequence[Any]) -> tuple[RawInputs, dict[int, str]]:
+    def built(self, fields: Sequence[Any]) -> tuple[RawInputs | RowsByInput, dict[int, str]]:
         """(N rows, position → what is wrong with the row) of what `fields_of` gave; None for a bad row."""
         ...
 
@@ -251,15 +253,42 @@ def rows_at_once(numbers_per_row: int) -> int:
     return max(1, min(MOST_ROWS, _MOST_NUMBERS // max(1, numbers_per_row)))
 
 
-# The arrays of an archive that may hold rows to predict; the first that is there is taken.
-_ARRAYS = ("x_test", "x", "x_train")
+_PARTS = ("_test", "", "_train")
+"""What follows an array's name where it holds rows to predict; the first that is there is taken."""
 
 
-def array_of(archive: Archive, on_message: OnMessage) -> str:
-    """The name of the array that holds the rows."""
-    name = next((name for name in _ARRAYS if name in archive.names), None)
-    if name is None:
-        archive.require(_ARRAYS[0])  # says what there is instead
-        raise AssertionError("require raises")
-    on_message(f"{archive.path}: the rows of the array {name}")
-    return name
+def array_of(archive: Archive, name: str, on_message: OnMessage) -> str:
+    """The array that holds the rows of the only input, which the spec calls so."""
+    return arrays_of(archive, {name: name}, on_message)[name]
+
+
+def arrays_of(archive: Archive, names: Mapping[Port, str], on_message: OnMessage) -> dict[Port, str]:
+    """The arrays of an archive that hold the rows of each input.
+
+    Args:
+        archive: of rows to predict.
+        names: what the spec calls the array of each input: NAME stands as NAME_test, NAME or NAME_train, for
+            all inputs alike.
+        on_message: is told which were found.
+
+    Raises:
+        DataError: some array is not there.
+    """
+    there = {part: [name for name in names.values() if name + part in archive.names] for part in _PARTS}
+    part = max(_PARTS, key=lambda part: len(there[part]))  # the first of those with most arrays
+    lacking = [port for port, name in names.items() if name not in there[part]]
+    if not lacking:
+        found = {port: name + part for port, name in names.items()}
+        called = listing(dict.fromkeys(found.values()), "and")
+        on_message(f"{archive.path}: the rows of the array{'s' if ' ' in called else ''} {called}")
+        return found
+    holds = listed_names(archive.names) or "no arrays at all"
+    if len(names) == 1:
+        said = listing([name + part for name in names.values() for part in _PARTS])
+        raise DataError(f"{archive.path} has no array {said} to take the rows from. It holds: {holds}.")
+    port = lacking[0]
+    raise DataError(
+        f"{archive.path} has no array {names[port]}{part}, which the input {quoted(port)} takes. It holds: "
+        f"{holds}. Needed: {listing(dict.fromkeys(names.values()), 'and')}, all of them as they are, or all "
+        "with _test or all with _train after the name."
+    )

@@ -35,7 +35,8 @@ from nnrun.data.value_names import (
 )
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.wording import counted, quoted
+from nnrun.spec.ports import Port
+from nnrun.spec.wording import counted, listing, quoted
 
 
 def missing_texts(declared: schema.Component) -> frozenset[str]:
@@ -52,20 +53,37 @@ class NamedColumn:
         name, kind: as in training.
         truth: whether its values are True and False, which files write in many ways.
         spelling: how its numbers are written where they are texts.
+        inputs: the inputs that take it, where inputs have names.
     """
 
     name: str
     kind: str
     truth: bool
     spelling: Spelling = PLAIN
+    inputs: tuple[Port, ...] = ()
 
     @classmethod
-    def of(cls, fitted: FittedColumn, spelling: Spelling = PLAIN) -> NamedColumn:
-        """The column that these steps take."""
-        of_values = [step for step in fitted.steps if step.form == "category"]
+    def of(
+        cls, fitted: Sequence[FittedColumn], spelling: Spelling = PLAIN, inputs: Sequence[Port] = ()
+    ) -> NamedColumn:
+        """The column that these steps take: of each input that takes it."""
+        first = fitted[0]
+        of_values = [step for each in fitted for step in each.steps if step.form == "category"]
         levels = {level for step in of_values for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
-        return cls(fitted.name, fitted.kind, truth, spelling)
+        return cls(first.name, first.kind, truth, spelling, tuple(inputs))
+
+    @property
+    def of_inputs(self) -> str:
+        """Which named inputs take it, in parentheses; nothing where inputs have no names."""
+        if not self.inputs:
+            return ""
+        return f" (input{'s' if len(self.inputs) > 1 else ''} {listing(map(quoted, self.inputs), 'and')})"
+
+    @property
+    def _place(self) -> str:
+        """Where a value stands, for a message."""
+        return f"in column {quoted(self.name)}{self.of_inputs}"
 
     def decoded(self, read: Numbers | Texts, missing: frozenset[str], problems: dict[int, str]) -> Column:
         """A column as the readers of files give it.
@@ -130,13 +148,13 @@ class NamedColumn:
             is_missing = isinstance(field, str) and missing_numbers and number_of(field) in missing_numbers
             return None if is_missing else self._number(field)
         if isinstance(field, str) and not is_utf8(field):
-            return Unreadable(f"is not UTF-8 in column {quoted(self.name)}")
+            return Unreadable(f"is not UTF-8 {self._place}")
         if isinstance(field, (datetime.date, np.datetime64)):
             field = str(field)
         try:
             name = value_name(field)
         except TypeError:
-            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is not text")
+            return Unreadable(f"has {shown(field)} {self._place}, which is not text")
         return truth_name(name) if self.truth and name is not None else name
 
     def _number(self, field: Any) -> Any:
@@ -147,7 +165,7 @@ class NamedColumn:
         if isinstance(field, (bool, list, dict)) or not math.isfinite(number):
             other = in_another_spelling(field, self.spelling) if isinstance(field, str) else None
             what = other or "not a finite number"
-            return Unreadable(f"has {shown(field)} in column {quoted(self.name)}, which is {what}")
+            return Unreadable(f"has {shown(field)} {self._place}, which is {what}")
         whole = wide_whole_number(field.strip()) if isinstance(field, str) else None
         return number if whole is None and not isinstance(field, (int, np.integer)) else int(field)
 
@@ -175,28 +193,38 @@ class NamedColumnDecoder:
     @classmethod
     def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedColumnDecoder:
         """For networks with this preprocessing."""
-        return cls(tuple(map(NamedColumn.of, table.columns)), missing, on_message)
+        return cls(tuple(NamedColumn.of([column]) for column in table.columns), missing, on_message)
 
     @classmethod
     def of_run(
         cls,
-        table: FittedTable,
+        tables: Mapping[Port, FittedTable],
         declared: schema.Component,
         file_columns: tuple[str, ...] | None,
         on_message: OnMessage,
+        *,
+        named: bool = False,
     ) -> NamedColumnDecoder:
-        """For networks with this preprocessing, trained on this data set.
+        """For networks with this preprocessing, trained on this data set: the columns of all inputs.
 
         Args:
-            table: the preprocessing.
+            tables: the preprocessing of each input.
             declared: the data set.
             file_columns: all columns of its file, where that has no header.
             on_message: called once with what is not used.
+            named: whether inputs have names, which messages then tell.
         """
         spellings = Spellings.of(declared)
         own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
+        takers: dict[str, dict[Port, FittedColumn]] = {}
+        for port, table in tables.items():
+            for column in table.columns:
+                takers.setdefault(column.name, {})[port] = column
         return cls(
-            tuple(NamedColumn.of(column, spellings[column.name]) for column in table.columns),
+            tuple(
+                NamedColumn.of(list(fitted.values()), spellings[name], list(fitted) if named else ())
+                for name, fitted in takers.items()
+            ),
             missing_texts(declared),
             on_message,
             frozenset(own or ()),
@@ -224,6 +252,12 @@ class NamedColumnDecoder:
         """The columns' names."""
         return [column.name for column in self.columns]
 
+    @cached_property
+    def _called(self) -> Callable[[str], str]:
+        """What messages call a column: by its name, and the named inputs that take it."""
+        known = {column.name: f"{column.name}{column.of_inputs}" for column in self.columns}
+        return known.__getitem__
+
     def refuse_texts(self, name: str) -> None:
         """Texts are rows only where the network takes a single text."""
         if not self.takes_lines:
@@ -246,7 +280,7 @@ class NamedColumnDecoder:
             DataError: one is not there.
         """
         holder = "It" if reader.unit == "row" else "Its first line"
-        places_of(self.keys, reader.names, reader.name, self.on_message, holder=holder)
+        places_of(self.keys, reader.names, reader.name, self.on_message, holder=holder, called=self._called)
         as_text = {c.name for c in self.columns if c.kind != "number" or not c.spelling.plain}
         missing = self.own_missing if reader.typed else self.missing
         for first, batch in numbered(reader, self.keys, as_text, self.on_message):
@@ -275,7 +309,8 @@ class NamedColumnDecoder:
             return Unreadable(f"is {shown(value)}, which is not an object with the columns' names")
         lacking = [name for name in self.keys if name not in value]
         if lacking:
-            say(f"lacks {listed_names(lacking)}; a missing key counts as a missing value")
+            said = listed_names(list(map(self._called, lacking)))
+            say(f"lacks {said}; a missing key counts as a missing value")
         if len(lacking) == len(self.keys):
             return Unreadable(f"has none of the columns that the network takes: {listed_names(lacking)}")
         return [value.get(name) for name in self.keys]
@@ -303,9 +338,14 @@ class NamedColumnDecoder:
         where = "The table of inputs"
         if isinstance(inputs, np.ndarray):
             raise DataError(f"{where} is an array, but this network takes {self._needed()}.")
+        if isinstance(inputs, Mapping):
+            raise DataError(
+                f"{where} is a dict, but this network takes {self._needed()}. Give a data frame with these "
+                "columns, or a list of dicts, one for each row."
+            )
         if hasattr(inputs, "columns"):
             header = [str(name) for name in inputs.columns]
-            places_of(self.keys, header, where, self.on_message, holder="Its first line")
+            places_of(self.keys, header, where, self.on_message, holder="Its first line", called=self._called)
             columns = [_plain(inputs[name]) for name in self.keys]
             inputs = (dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True))
         return python_batches(self, inputs, where)

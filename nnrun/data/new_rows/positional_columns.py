@@ -27,6 +27,7 @@ from nnrun.data.new_rows.input_batches import (
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.table import exact_number, is_wide
 from nnrun.errors import DataError, printable
+from nnrun.spec.ports import INPUT
 from nnrun.spec.wording import counted
 
 
@@ -39,11 +40,13 @@ class PositionalDecoder:
             CSV, their numbers stand in the array's order, the last axis fastest.
         names: of the features, or None where the run knows none.
         on_message: called once with what is not used.
+        array: what the array of the rows is called in an archive, before _train or _test.
     """
 
     row_shape: tuple[int, ...]
     names: tuple[str, ...] | None
     on_message: OnMessage = lambda text: None
+    array: str = INPUT
     kind_of_lines: ClassVar[Kind] = "csv"
     missing: ClassVar[Set[str]] = frozenset()  # every number must be there
 
@@ -173,17 +176,15 @@ class PositionalDecoder:
 
     def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
         """The rows of the array that is there."""
-        name = array_of(archive, self.on_message)
-        array = archive.read(name)
-        where = f"{archive.path}: the array {name}"
-        if isinstance(array, TokenRows):
-            raise DataError(f"{where} holds token lists, but this network takes {self._row}.")
-        return self.of_array(array, where)
+        name = array_of(archive, self.array, self.on_message)
+        return self.of_array(archive.read(name), f"{archive.path}: the array {name}")
 
-    def of_array(self, array: Array, where: str) -> Iterator[InputBatch]:
+    def of_array(self, array: Array | TokenRows, where: str) -> Iterator[InputBatch]:
         """The rows of an array of numbers, (N, *row_shape), or flat ones; for a network that takes flat rows
         anything that can be laid out so.
         """
+        if isinstance(array, TokenRows):
+            raise DataError(f"{where} holds token lists, but this network takes {self._row}.")
         if array.dtype.kind not in "buif":
             raise DataError(f"{where} has the type {array.dtype}; inputs are real numbers.")
         width = math.prod(array.shape[1:]) if array.ndim else 0

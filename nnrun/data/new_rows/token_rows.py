@@ -11,7 +11,7 @@ import numpy as np
 from nnrun.data.archives.download import IMDB, REUTERS
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.archives.token_pickle import MAX_TOKEN
-from nnrun.data.dataset import TokenRows
+from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.files.csv_reader import CsvReader
 from nnrun.data.files.row_reader import RowReader, Texts
 from nnrun.data.files.utf8 import is_utf8
@@ -27,6 +27,7 @@ from nnrun.data.new_rows.input_batches import (
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
 from nnrun.errors import DataError, UsageError
+from nnrun.spec.ports import INPUT
 from nnrun.spec.wording import counted
 
 TEXT = "text"  # the column, or key, that holds the text
@@ -41,6 +42,7 @@ class TokenDecoder:
         knows_words: whether texts can be rows at all.
         num_words, skip_top: the data set's limits, for lists of tokens.
         on_message: called once with what is not used.
+        array: what the array of the rows is called in an archive, before _train or _test.
     """
 
     vocabulary: Callable[[], Vocabulary]
@@ -48,6 +50,7 @@ class TokenDecoder:
     num_words: int | None = None
     skip_top: int = 0
     on_message: OnMessage = lambda text: None
+    array: str = INPUT
     numbers_per_row: ClassVar[int] = 512  # as texts mostly have
     missing: ClassVar[Set[str]] = frozenset()  # a text that says so is a text
     keys: ClassVar[None] = None  # objects may hold more than a text
@@ -133,9 +136,11 @@ class TokenDecoder:
                 f"{archive.path} is the data set as Keras publishes it: its rows are ranks of words, which "
                 "become tokens when it is loaded. `nnrun evaluate` measures a run on it."
             )
-        name = array_of(archive, self.on_message)
-        array = archive.read(name)
-        where = f"{archive.path}: the array {name}"
+        name = array_of(archive, self.array, self.on_message)
+        return self.of_array(archive.read(name), f"{archive.path}: the array {name}")
+
+    def of_array(self, array: Array | TokenRows, where: str) -> Iterator[InputBatch]:
+        """The rows of token lists, or of a one-dimensional array of texts."""
         if isinstance(array, TokenRows):
             limited = TokenRows(array.indptr, self._within_limits(array.tokens))
             return self.of_token_rows(limited)

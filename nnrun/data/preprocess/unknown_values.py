@@ -6,15 +6,17 @@ there is, and nothing in its output shows it. Hashing takes every value, and num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from nnrun.data.dataset import RawInputs
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable
 from nnrun.data.preprocess.fitted_step import Mask
 from nnrun.data.table import Column, Table, as_categories, as_texts
+from nnrun.spec.ports import Port
 from nnrun.spec.wording import quoted
 
 _LARGE_SHARE = 0.5
@@ -31,6 +33,7 @@ class Unknown:
         count: in how many rows.
         rows: of how many.
         example: one of the values; None for what is missing.
+        input: of which input, where inputs have names.
     """
 
     column: str | None
@@ -38,6 +41,7 @@ class Unknown:
     count: int
     rows: int
     example: str | None
+    input: Port | None = None
 
     @property
     def large(self) -> bool:
@@ -47,8 +51,11 @@ class Unknown:
     def __str__(self) -> str:
         of = f"{self.count:,} of {self.rows:,} rows"
         if self.column is None:
-            return f"{of} have no value in any input column"
+            which = "input column" if self.input is None else f"column of the input {quoted(self.input)}"
+            return f"{of} have no value in any {which}"
         where = f"column {quoted(self.column)}"
+        if self.input is not None:
+            where += f" (input {quoted(self.input)})"
         if self.what == "missing":
             return f"{where}: {of} have no value; every training row has one"
         example = quoted(self.example or "")
@@ -56,25 +63,51 @@ class Unknown:
             return f"{where}: {of} hold no word that the network knows, such as {example}"
         return f"{where}: {of} have a value that no training row has, such as {example}"
 
+    def as_document(self) -> dict[str, Any]:
+        """As a value of JSON; `input` is there where inputs have names."""
+        return {name: value for name, value in vars(self).items() if name != "input" or value is not None}
+
 
 @dataclass
 class UnknownCounts:
     """What training never saw, of all rows that are added.
 
     Attributes:
-        fitted: the preprocessing of the networks that are asked: what one of them saw is known.
+        fitted: of each input that is a table the preprocessing of the networks that are asked: what one of
+            them saw is known.
+        named: whether inputs have names, which are then told.
         found: all that there is to tell so far.
         rows: how many were added.
     """
 
-    fitted: Sequence[FittedTable]
+    fitted: Mapping[Port, Sequence[FittedTable]]
+    named: bool = False
     found: list[Unknown] = field(default_factory=list)
     rows: int = 0
 
-    def add(self, table: Table) -> None:
-        """More rows."""
-        self.rows += len(table)
-        self.found = together([self.found, unknown_values(self.fitted, table)], self.rows)
+    def add(self, inputs: Mapping[Port, RawInputs]) -> None:
+        """More rows: what each input takes."""
+        if not self.fitted:
+            return
+        self.rows += len(next(iter(inputs.values())))
+        self.found = together([self.found, unknown_of_inputs(self.fitted, inputs, self.named)], self.rows)
+
+
+def unknown_of_inputs(
+    fitted: Mapping[Port, Sequence[FittedTable]],
+    inputs: Mapping[Port, RawInputs],
+    named: bool,
+    *,
+    texts: bool = True,
+) -> list[Unknown]:
+    """`unknown_values` of each input that is a table; with `named` they tell their input."""
+    every = []
+    for port, tables in fitted.items():
+        rows = inputs[port]
+        assert isinstance(rows, Table), "a table was fitted"
+        own = unknown_values(tables, rows, texts=texts)
+        every += [replace(unknown, input=port) for unknown in own] if named else own
+    return every
 
 
 def unknown_values(fitted: Sequence[FittedTable], table: Table, *, texts: bool = True) -> list[Unknown]:
@@ -122,9 +155,11 @@ def _of_column(fitted: Sequence[FittedColumn], column: Column, texts: bool) -> I
 
 def together(parts: Sequence[Sequence[Unknown]], rows: int) -> list[Unknown]:
     """What several sets of rows hold, of so many rows in all."""
-    found: dict[tuple[str | None, str], Unknown] = {}
+    found: dict[tuple[Port | None, str | None, str], Unknown] = {}
     for unknown in (unknown for part in parts for unknown in part):
-        before = found.get((unknown.column, unknown.what))
+        before = found.get((unknown.input, unknown.column, unknown.what))
         count = unknown.count + (0 if before is None else before.count)
-        found[unknown.column, unknown.what] = replace(before or unknown, count=count, rows=rows)
+        found[unknown.input, unknown.column, unknown.what] = replace(
+            before or unknown, count=count, rows=rows
+        )
     return list(found.values())

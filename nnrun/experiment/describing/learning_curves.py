@@ -10,7 +10,7 @@ import pandas as pd
 
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.verdict import best_of_run
-from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, save
+from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, outputs_among, save
 from nnrun.records import MemberType, RunDirectory, measures, member_type_of
 from nnrun.validation import summary
 
@@ -26,6 +26,7 @@ class Panels:
         empty: measure → the places of the runs that have no finite value of it, for each of which some run
             has none. What no run has is not among `curves`, of which there may be none at all.
         log: whether the vertical axes are logarithmic.
+        outputs: the names of the outputs of the runs.
     """
 
     curves: dict[str, list[Curve]]
@@ -33,6 +34,7 @@ class Panels:
     left_out: dict[str, list[int]]
     empty: dict[str, list[int]] = field(default_factory=dict)
     log: bool = False
+    outputs: tuple[str, ...] = ()
 
     def left_out_text(self, names: Sequence[str]) -> str:
         """What is not drawn and why, as sentences; empty where everything is.
@@ -84,7 +86,8 @@ def make_panels(
     _refuse_what_lacks_the_phase(runs, only)
     labels = [run.id for run in runs] if labels is None else labels
     sources = [_source(run, skip) for run in runs]
-    wanted, left_out = _wanted(runs, [measures(source.table) for source in sources], metric)
+    have = [measures(source.table) for source in sources]
+    wanted, left_out = _wanted(runs, have, metric)
     curves: dict[str, list[Curve]] = {}
     empty: dict[str, list[int]] = {}
     for measure in wanted:
@@ -110,7 +113,8 @@ def make_panels(
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     remarks += ["logarithmic"] if log else []
-    return Panels(curves, ", ".join(remarks), left_out, empty, log)
+    outputs = tuple(dict.fromkeys(name for names in have for name in outputs_among(names)))
+    return Panels(curves, ", ".join(remarks), left_out, empty, log, outputs)
 
 
 def _wanted(
@@ -145,7 +149,7 @@ def write_figures(panels: Panels, folder: Path, *, prefix: str = "", suffix: str
 
 
 def _write(panels: Panels, curves: dict[str, list[Curve]], path: Path) -> Path:
-    save(curves_figure(curves, note=panels.note, log=panels.log), path)
+    save(curves_figure(curves, note=panels.note, log=panels.log, outputs=panels.outputs), path)
     return path
 
 

@@ -25,7 +25,7 @@ from nnrun.spec.ports import Port, array_of, columns_of, input_views, loss_weigh
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 
-_LONGEST_DATA_SET = 30
+_LONGEST_LINE = 36  # letters of what is otherwise said in fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +118,13 @@ def _input(spec: schema.ExperimentSpec, port: Port, shape: Shape | None) -> Box:
     if not spec.inputs:
         source = _data_text(spec.dataset)
     elif columns := columns_of(spec, port):
-        source = f"{'column' if len(columns) == 1 else 'columns'} {', '.join(columns)}"
+        named = f"{'column' if len(columns) == 1 else 'columns'} {', '.join(columns)}"
+        source = named if len(named) <= _LONGEST_LINE else counted(len(columns), "column")
     else:
         source = f"array {array_of(spec, port)}"
     steps = ", ".join(map(_text, view.preprocessing.inputs))
+    if len(steps) > _LONGEST_LINE:
+        steps = ", ".join(step.kind for step in view.preprocessing.inputs)
     lines = [source, steps, "" if shape is None else f"→ {_shape_text(shape)}"]
     return Box("input", f"input {port}" if spec.inputs else "input", tuple(filter(None, lines)))
 
@@ -181,7 +184,7 @@ def _data_text(dataset: schema.Component) -> str:
     if path is not None:
         return Path(path).name
     text = _text(dataset)
-    return text if len(text) <= _LONGEST_DATA_SET else dataset.kind
+    return text if len(text) <= _LONGEST_LINE else dataset.kind
 
 
 def _text(component: schema.Component) -> str:

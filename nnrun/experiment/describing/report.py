@@ -32,7 +32,7 @@ from nnrun.experiment.finished.record_text import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.experiment.predicting.outputs import combination_text
-from nnrun.figures.curve_figure import curves_figure, name_of, title_of
+from nnrun.figures.curve_figure import curves_figure, name_of, outputs_among, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
@@ -191,7 +191,8 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
         return []
     chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
     notes = (f"{chosen}.", "" if at_last else interval_text(record), baseline_text(record))
-    headings, *rows = scores.rows(name_of)
+    outputs = outputs_among(scores.names)
+    headings, *rows = scores.rows(lambda measure: name_of(measure, outputs))
     tables = [Table(headings, rows, " ".join(note for note in notes if note))]
     each = member_rows(record, last_epoch=at_last)
     return [*tables, Table(each[0], each[1:])] if each else tables
@@ -224,8 +225,8 @@ def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
     pictures = [
         Picture(
             inline_svg(
-                curves_figure({measure: curves}, note=panels.note),
-                title_of(measure, curves),
+                curves_figure({measure: curves}, note=panels.note, outputs=panels.outputs),
+                title_of(measure, curves, panels.outputs),
                 f"{salt} {measure}",
             )
         )

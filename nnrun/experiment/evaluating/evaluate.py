@@ -280,7 +280,7 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
     if split == "validation" and isinstance(own.inputs, Table):
         unknown = unknown_in([network.fitted], own)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
-    return _Measured(rows, scored, opened.each_output(network, own), unknown)
+    return _Measured(rows, scored, opened.by_output(network, own), unknown)
 
 
 def _ensemble(

@@ -17,7 +17,7 @@ from nnrun.experiment.finished.load_run import (
     load_spec_of_data,
 )
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.outputs import network_outputs, outputs_function
+from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.running.unknown_rows import unknown_in_test_set
 from nnrun.experiment.setup.load_data import folds_of
 from nnrun.records import RunDirectory, look_at_test_set
@@ -59,17 +59,15 @@ class OpenRun:
         return folds_of(self.spec, self.dataset, self.spec.seed)[0 if member is None else member.id]
 
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
-        """(N, K): a network's outputs, numbers in the target's own units."""
-        inputs = samples.by_input(network.fitted.inputs)
-        outputs = network_outputs(self.spec, network.fitted, network.weights, inputs, self.device)
-        return network.fitted.output.in_own_units(outputs)
+        """(N, K): what a network gives by its only output, numbers in the target's own units."""
+        (only,) = self.by_output(network, samples).values()
+        return only
 
-    def each_output(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
-        """The same of each output, from one forward pass."""
-        fitted = network.fitted
-        function = outputs_function(self.spec, fitted, network.weights, self.device)
-        found = function(samples.by_input(fitted.inputs))
-        return {port: fitted.outputs[port].in_own_units(outputs) for port, outputs in found.items()}
+    def by_output(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
+        """What a network gives by each of its outputs, (N, K)."""
+        inputs = samples.by_input(network.fitted.inputs)
+        function = outputs_function(self.spec, network.fitted, network.weights, self.device)
+        return in_own_units(network.fitted, function(inputs))
 
     def of_output(self, port: Port) -> OpenRun:
         """The same as one of several outputs sees it."""

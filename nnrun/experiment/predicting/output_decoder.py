@@ -1,24 +1,21 @@
-"""The outputs of a network as predictions (a class, labels, numbers), and these as lines of CSV and JSON."""
+"""The outputs of a network as predictions: a class, labels, numbers, a sequence."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
 from nnrun.sequences import greedily_decoded, lists_of
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import Port, output_views, prediction_columns
 
 Kind = Literal["binary", "class", "labels", "numbers", "steps", "sequence"]
 THRESHOLD = 0.5
@@ -34,7 +31,8 @@ class Predictions:
         predicted: a class (its name, or its number), a list of classes, or a number, or a list of numbers.
         probability: (N,) float32, of the predicted class; None where no single class is predicted.
         probabilities: (N, C) float32, of each class; None for numbers.
-        true: the targets of the rows, as `predicted`; None where they are not known.
+        true: the targets of the rows, as `predicted`, None for a row without (for several numbers a list of
+            None); None where targets are not known.
     """
 
     rows: Sequence[int]
@@ -60,6 +58,7 @@ class OutputDecoder:
         of_scores: whether outputs are scores, of which no probabilities follow.
         of_texts: whether a data set has the targets of a sequence as texts, in code points.
         of_one: whether several numbers are of one target: its quantiles, by the names `q10` and so on.
+        port: the output, where outputs have names: its columns are called by it.
     """
 
     kind: Kind
@@ -68,22 +67,46 @@ class OutputDecoder:
     of_scores: bool = False
     of_texts: bool = False
     of_one: bool = False
+    port: Port | None = None
+
+    @property
+    def several_numbers(self) -> bool:
+        """Whether several numbers are predicted of each row, each in a column of its own."""
+        return self.kind == "numbers" and len(self.classes) > 1
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether each row has several numbers as targets."""
+        return self.several_numbers and not self.of_one
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether classes or labels have probabilities."""
+        return self.kind in ("binary", "class", "labels") and not self.of_scores
 
     def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
-        """The names of a table's columns; with `targets` those of the true ones as well."""
-        several = self.kind == "numbers" and len(self.classes) > 1
+        """The names of this output's columns in a table of predictions.
+
+        Args:
+            probabilities: with one for each class, if they have probabilities.
+            targets: with those of the true targets before them.
+        """
 
         def named(what: str, several: bool) -> list[str]:
             return [f"{what}_{i}" for i in self.classes] if several else [what]
 
-        target = named("target", several and not self.of_one) if targets else []
-        names = ["row", *target, *named("prediction", several)]
-        if self.kind == "numbers" or self.of_scores:
+        target, prediction, probability = prediction_columns(self.port)
+        of_target = named(target, self.several_targets) if targets else []
+        names = [*of_target, *named(prediction, self.several_numbers)]
+        if not self.has_probabilities:
             return names
-        if self.kind in ("steps", "sequence"):
-            return names
-        single = [] if self.kind == "labels" else ["probability"]
-        return [*names, *single, *(f"probability_{c}" for c in self.classes if probabilities)]
+        single = [] if self.kind == "labels" else [probability]
+        return [*names, *single, *(self.class_columns if probabilities else ())]
+
+    @property
+    def class_columns(self) -> list[str]:
+        """The names of the columns of the classes' probabilities."""
+        return [f"{self.port or 'probability'}_{name}" for name in self.classes]
 
     def true(self, targets: Array) -> list[Any]:
         """Targets as a data set has them, (N,) or (N, K), as predictions are written."""
@@ -141,46 +164,29 @@ class OutputDecoder:
             return ["".join(map(str, row)) for row in named]
         return named
 
-    def table(self, predictions: Predictions, *, probabilities: bool) -> list[list[Any]]:
-        """The rows of a table with these columns. Several labels stand in one field, with `;` between."""
-        parts: list[list[list[Any]]] = [[[row] for row in predictions.rows]]
-        for values in (predictions.true, predictions.predicted):
-            if values is None:
-                continue
-            if self.kind == "numbers":
-                parts.append([p if isinstance(p, list) else [p] for p in values])
-            elif self.kind in ("labels", "steps", "sequence"):
-                parts.append([[p if isinstance(p, str) else ";".join(map(str, p))] for p in values])
-            else:
-                parts.append([[p] for p in values])
-        if predictions.probability is not None:
-            parts.append(plain_floats(predictions.probability[:, None]))
-        if probabilities and predictions.probabilities is not None:
-            parts.append(plain_floats(predictions.probabilities))
-        return [list(chain.from_iterable(cells)) for cells in zip(*parts, strict=True)]
 
-    def documents(self, predictions: Predictions, *, probabilities: bool) -> list[dict[str, Any]]:
-        """Each row as a value for JSON."""
-        documents: list[dict[str, Any]] = [{"row": row} for row in predictions.rows]
-        for name, values in (("target", predictions.true), ("prediction", predictions.predicted)):
-            if values is not None:
-                for document, value in zip(documents, values, strict=True):
-                    document[name] = value
-        if predictions.probability is not None:
-            for document, (single,) in zip(
-                documents, plain_floats(predictions.probability[:, None]), strict=True
-            ):
-                document["probability"] = single
-        if probabilities and predictions.probabilities is not None:
-            for document, of_row in zip(documents, plain_floats(predictions.probabilities), strict=True):
-                document["probabilities"] = dict(zip(map(str, self.classes), of_row, strict=True))
-        return documents
+def output_decoders(
+    spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels: Labels
+) -> dict[Port, OutputDecoder]:
+    """The decoder of each output of a spec's networks.
+
+    Args:
+        spec: the experiment.
+        fitted: the preprocessing of one of its networks.
+        labels: what the run's data set calls its classes and columns.
+    """
+    made = {}
+    for port, view in output_views(spec).items():
+        own = labels.output(port) if spec.outputs else labels
+        decoder = make_output_decoder(view, fitted.of_output(port), own)
+        made[port] = replace(decoder, port=port if spec.outputs else None)
+    return made
 
 
 def make_output_decoder(
     spec: schema.ExperimentSpec, fitted: FittedPreprocessing, labels: Labels
 ) -> OutputDecoder:
-    """The decoder of the outputs of a spec's networks.
+    """The decoder of the outputs of a spec's networks, of one output or as one of several sees the spec.
 
     The loss and the targets decide: probabilities are what a cross-entropy or class targets ask for, or what
     a data set of classes has.
@@ -211,11 +217,6 @@ def make_output_decoder(
     return OutputDecoder("numbers", _named(columns, outputs))
 
 
-def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:
-    """Python's floats with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
-    return [list(map(float, row)) for row in values_NC.astype("U").tolist()]
-
-
 def _named(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
     """The name of each class; its number where the data set has fewer names."""
     return tuple(names[i] if i < len(names) else i for i in range(classes))
@@ -226,103 +227,6 @@ def _named_from_1(names: Sequence[str], classes: int) -> tuple[str | int, ...]:
     return tuple(names[i - 1] if i <= len(names) else i for i in range(1, classes))
 
 
-class CsvLines:
-    """Predictions as lines of CSV, as Python's csv module writes them; the first block has the names above.
-
-    What belongs to a class (its name, escaped and quoted) is made once; then only numbers are left to write.
-    """
-
-    def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool, targets: bool = False) -> None:
-        self._decoder, self._probabilities, self._targets = output_decoder, probabilities, targets
-        self._fields: dict[Hashable, str] = {}
-
-    def header(self) -> str:
-        """The line of names."""
-        file = io.StringIO()
-        names = self._decoder.columns(probabilities=self._probabilities, targets=self._targets)
-        csv.writer(file, lineterminator="\n").writerow(map(cell, names))
-        return file.getvalue()
-
-    def lines(self, predictions: Predictions) -> str:
-        """A line for each row."""
-        parts: list[Iterable[str]] = [map(str, predictions.rows)]
-        for values in (predictions.true if self._targets else None, predictions.predicted):
-            if values is None:
-                continue
-            if self._decoder.kind == "numbers":
-                parts += _numbers(values)
-            elif self._decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([self._field(v if isinstance(v, str) else tuple(v)) for v in values])
-            else:
-                parts.append(map(self._field, values))
-        if predictions.probability is not None:
-            parts.append(shortest(predictions.probability))
-        if self._probabilities and predictions.probabilities is not None:
-            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
-        return "".join(f"{line}\n" for line in map(",".join, zip(*parts, strict=True)))
-
-    def _field(self, value: Hashable) -> str:
-        """A class, or labels with `;` between, as a field."""
-        found = self._fields.get(value)
-        if found is None:
-            text = ";".join(map(str, value)) if isinstance(value, tuple) else value
-            file = io.StringIO()
-            csv.writer(file, lineterminator="\n").writerow([cell(text), 0])
-            found = self._fields[value] = file.getvalue().removesuffix(",0\n")
-        return found
-
-
-class JsonLines:
-    """Predictions as one JSON object a line."""
-
-    def __init__(self, output_decoder: OutputDecoder, *, probabilities: bool) -> None:
-        self._decoder, self._probabilities = output_decoder, probabilities
-        self._values: dict[Hashable, str] = {}
-
-    def lines(self, predictions: Predictions) -> str:
-        """A line for each row."""
-        parts: list[Iterable[str]] = [map(str, predictions.rows)]
-        template = '{{"row": {}'
-        for name, values in (("target", predictions.true), ("prediction", predictions.predicted)):
-            if values is None:
-                continue
-            place = "{}"
-            if self._decoder.kind == "numbers":
-                columns = _numbers(values)
-                parts += columns
-                if values and isinstance(values[0], list):
-                    place = "[" + ", ".join(["{}"] * len(columns)) + "]"
-            elif self._decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([self._value(v if isinstance(v, str) else tuple(v)) for v in values])
-            else:
-                parts.append(map(self._value, values))
-            template += f', "{name}": {place}'
-        if predictions.probability is not None:
-            template += ', "probability": {}'
-            parts.append(shortest(predictions.probability))
-        if self._probabilities and predictions.probabilities is not None:
-            names = [
-                json_text(str(name)).replace("{", "{{").replace("}", "}}") for name in self._decoder.classes
-            ]
-            template += ', "probabilities": {{' + ", ".join(f"{name}: {{}}" for name in names) + "}}"
-            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
-        return "".join(map((template + "}}\n").format, *parts))
-
-    def _value(self, value: Hashable) -> str:
-        found = self._values.get(value)
-        if found is None:
-            found = self._values[value] = json_text(list(value) if isinstance(value, tuple) else value)
-        return found
-
-
-def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
-    """float32 numbers with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
-    texts: list[str] = values_N.astype("U").tolist()
-    return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
-
-
-def _numbers(predicted: Sequence[Any]) -> list[Iterable[str]]:
-    """The columns of numbers that were predicted."""
-    if predicted and isinstance(predicted[0], list):
-        return [map(repr, column) for column in zip(*predicted, strict=True)]
-    return [map(repr, predicted)]
+def plain_floats(values_NC: npt.NDArray[np.float32]) -> list[list[float]]:
+    """Python's floats with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
+    return [list(map(float, row)) for row in values_NC.astype("U").tolist()]

@@ -24,8 +24,6 @@ _ROWS_AT_ONCE = 4096
 OutputsFunction = Callable[[Mapping[Port, RawInputs]], dict[Port, Array]]
 """The rows of each input → the outputs of each output, (N, K)."""
 
-OutputFunction = Callable[[RawInputs], Array]
-
 
 def network_outputs(
     spec: schema.ExperimentSpec,
@@ -49,25 +47,13 @@ def network_outputs(
     return outputs_function(spec, fitted, weights, device)(inputs)[output]
 
 
-def output_function(
-    spec: schema.ExperimentSpec,
-    fitted: FittedPreprocessing,
-    weights: Mapping[str, np.ndarray[Any, Any]],
-    device: torch.device,
-) -> OutputFunction:
-    """`network_outputs` for rows that come in several blocks: the network is built once."""
-    function = outputs_function(spec, fitted, weights, device)
-    (only_input,), (only_output,) = fitted.inputs, fitted.outputs
-    return lambda inputs: function({only_input: inputs})[only_output]
-
-
 def outputs_function(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
 ) -> OutputsFunction:
-    """The same of a network with any number of inputs and outputs."""
+    """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
     network = network_of(spec, fitted)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
@@ -97,6 +83,21 @@ def outputs_function(
         return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
 
     return outputs
+
+
+def in_own_units(fitted: FittedPreprocessing, outputs: Mapping[Port, Array]) -> dict[Port, Array]:
+    """The outputs of a network in float64, numbers in the units of their own targets.
+
+    Args:
+        fitted: the network's preprocessing, perhaps of some of its outputs only, which are then given.
+        outputs: what the network gives by each output, (N, K).
+    """
+    return {port: targets.in_own_units(outputs[port]) for port, targets in fitted.outputs.items()}
+
+
+def finite_rows(outputs: Array) -> Array:
+    """(N,) whether all that a network gives for a row, (N, ...), are finite numbers."""
+    return np.asarray(np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
 
 
 Combination = Literal["one_network", "ensemble", "out_of_fold", "mean_out_of_fold"]

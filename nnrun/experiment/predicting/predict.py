@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.dataset import Array, RawInputs, RowsByInput
 from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
-from nnrun.data.new_rows.named_columns import NamedColumnDecoder
-from nnrun.data.new_rows.positional_columns import PositionalDecoder
 from nnrun.data.new_rows.row_source import RowSource
-from nnrun.data.new_rows.token_rows import TokenDecoder
 from nnrun.data.preprocess.unknown_values import UnknownCounts
-from nnrun.data.table import Table
-from nnrun.data.vocabulary import Vocabulary
-from nnrun.errors import DataError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
     Access,
@@ -29,16 +22,23 @@ from nnrun.experiment.finished.load_run import (
     choose_networks,
     load_spec_of_networks,
 )
-from nnrun.experiment.finished.saved_labels import load_labels, load_vocabulary
+from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, make_output_decoder
-from nnrun.experiment.predicting.outputs import OutputFunction, output_function
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
+from nnrun.experiment.predicting.outputs import (
+    OutputsFunction,
+    finite_rows,
+    in_own_units,
+    outputs_function,
+)
+from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
+from nnrun.experiment.predicting.row_decoder import make_row_decoder
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import refuse_ports
-from nnrun.spec.wording import counted
+from nnrun.spec.ports import Port
+from nnrun.spec.wording import counted, listing, quoted
 from nnrun.training.device import resolve_device
 
 if TYPE_CHECKING:
@@ -51,36 +51,61 @@ class Predictor:
 
     Attributes:
         run: its folder.
+        spec: its spec.
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
-        output_decoder: what the outputs mean.
+        output_decoders: what each output means.
         decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
-        delimiter: between the fields of the CSV that they were trained on, where the spec says it.
     """
 
     run: RunDirectory
+    spec: schema.ExperimentSpec
     networks: tuple[TrainedNetwork, ...]
-    functions: tuple[OutputFunction, ...]
-    output_decoder: OutputDecoder
+    functions: tuple[OutputsFunction, ...]
+    output_decoders: Mapping[Port, OutputDecoder]
     decoder: RowDecoder
     weights: UsedWeights
-    delimiter: str | None = None
 
-    def outputs(self, inputs: RawInputs) -> Array:
-        """(N, K) float64: the mean of the networks' outputs, numbers in the target's own units."""
+    @property
+    def output_decoder(self) -> OutputDecoder:
+        """What the only output means."""
+        (only,) = self.output_decoders.values()
+        return only
+
+    @property
+    def delimiter(self) -> str | None:
+        """Between the fields of the CSV that they were trained on, where the spec says it."""
+        return self.spec.dataset.delimiter if isinstance(self.spec.dataset, schema.Csv) else None
+
+    def by_input(self, inputs: RawInputs | RowsByInput) -> Mapping[Port, RawInputs]:
+        """What each input takes of some rows. A table has the columns of all inputs, found by their names."""
+        if isinstance(inputs, RowsByInput):
+            return inputs.of_inputs
+        return dict.fromkeys(self.networks[0].fitted.inputs, inputs)
+
+    def by_output(self, inputs: RawInputs | RowsByInput) -> dict[Port, Array]:
+        """(N, K) float64 of each output: the mean of the networks, numbers in the target's own units."""
+        rows = self.by_input(inputs)
         each = [
-            network.fitted.output.in_own_units(function(inputs))
+            in_own_units(network.fitted, function(rows))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
-        return np.asarray(np.mean(each, axis=0))
+        return {port: np.asarray(np.mean([own[port] for own in each], axis=0)) for port in each[0]}
 
-    def problems(self, inputs: RawInputs) -> dict[int, str]:
+    def outputs(self, inputs: RawInputs | RowsByInput) -> Array:
+        """Those of the only output."""
+        (only,) = self.by_output(inputs).values()
+        return only
+
+    def problems(self, inputs: RawInputs | RowsByInput) -> dict[int, str]:
         """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
         found: dict[int, str] = {}
-        for network in self.networks:
-            for row, reason in network.fitted.input.problems(inputs).items():
-                found.setdefault(row, reason)
+        for port, rows in self.by_input(inputs).items():
+            of_input = f"of the input {quoted(port)} " if self.spec.inputs else ""
+            for network in self.networks:
+                for row, reason in network.fitted.inputs[port].problems(rows).items():
+                    found.setdefault(row, f"{of_input}{reason}")
         return found
 
 
@@ -98,7 +123,6 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
     """
     device, listener = resolve_device(access.device), access.listener
     spec = load_spec_of_networks(run)
-    refuse_ports(spec, run.id, "`nnrun predict` cannot yet read rows for")
     networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)
     if len(networks) > 1:
@@ -108,36 +132,28 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
             f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
         )
     labels = load_labels(run)
-    fitted = networks[0].fitted
-    decoder: RowDecoder
-    if fitted.input.table is not None and fitted.input.of_table:
-        decoder = NamedColumnDecoder.of_run(
-            fitted.input.table, spec.dataset, labels.file_columns, listener.message
-        )
-    elif fitted.input.n_features is None:
-        decoder = _token_decoder(
-            run, spec.dataset, max(n.fitted.input.tokens or 0 for n in networks), access.data_dir, listener
-        )
-    else:
-        names = labels.feature_names
-        known = names if names is not None and len(names) == fitted.input.n_features else None
-        decoder = PositionalDecoder(
-            fitted.input.raw_shape or (fitted.input.n_features,), known, listener.message
-        )
+    decoders = output_decoders(spec, networks[0].fitted, labels)
+    for port, decoder in decoders.items():
+        if spec.outputs and port not in labels.of_outputs and decoder.kind != "numbers":
+            listener.message(
+                f"{run.id} kept no names for the classes of {quoted(port)}, as an earlier nnrun did not: "
+                "they are called by their numbers, from 0"
+            )
     return Predictor(
         run,
+        spec,
         networks,
-        tuple(output_function(spec, n.fitted, n.weights, device) for n in networks),
-        make_output_decoder(spec, fitted, labels),
-        decoder,
+        tuple(outputs_function(spec, n.fitted, n.weights, device) for n in networks),
+        decoders,
+        make_row_decoder(run, spec, networks, labels, access.data_dir, listener),
         used,
-        spec.dataset.delimiter if isinstance(spec.dataset, schema.Csv) else None,
     )
 
 
 def unknown_counts(predictor: Predictor) -> UnknownCounts:
     """An empty count of values in predicted rows that the training rows did not contain."""
-    return UnknownCounts(tables_of([network.fitted for network in predictor.networks]))
+    tables = tables_of([network.fitted for network in predictor.networks])
+    return UnknownCounts(tables, named=bool(predictor.spec.inputs))
 
 
 def predict_source(
@@ -147,7 +163,7 @@ def predict_source(
     skip_bad: bool = False,
     unknown: UnknownCounts | None = None,
     listener: Listener = SILENT,
-) -> Iterator[Predictions]:
+) -> Iterator[PredictedRows]:
     """Predictions block by block, as rows come; memory does not grow with their number.
 
     Args:
@@ -163,69 +179,93 @@ def predict_source(
     unknown = unknown_counts(predictor) if unknown is None else unknown
     source = replace(source, delimiter=predictor.delimiter)
     for batch in _batches_of(predictor, source, listener):
-        rows, outputs, bad = _outputs_of(predictor, batch)
+        predicted, bad = _predicted(predictor, batch)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
         for row in bad:
             listener.message(f"{source.name}: {row}; skipped")
-        if isinstance(batch.inputs, Table):
-            unknown.add(batch.inputs)
-        yield predictor.output_decoder.predictions(rows, outputs)
+        unknown.add(predictor.by_input(batch.inputs))
+        yield predicted
     for found in unknown.found:
         listener.message(f"{source.name}: {found}")
 
 
 def _batches_of(predictor: Predictor, source: RowSource, listener: Listener) -> Iterator[InputBatch]:
     """The rows of a source; images resized to what the network takes, where it takes such rows."""
-    shape = predictor.networks[0].fitted.input.raw_shape or ()
+    shapes = [inputs.raw_shape or () for inputs in predictor.networks[0].fitted.inputs.values()]
+    shape = shapes[0]
     mode = mode_of(shape)
-    if mode is not None and source.kind in ("image", "folder") and (files := image_files(source)):
-        listener.message(
-            f"{source.name}: {counted(len(files), 'image')}, in the order of their paths, resized to "
-            f"{shape[0]} by {shape[1]} pixels ({mode})"
-        )
-        yield from image_batches(source, files, shape, mode)
-    else:
-        yield from input_batches(source, predictor.decoder)
+    if len(shapes) > 1 and any(map(mode_of, shapes)) and source.kind == "image":
+        predictor.decoder.refuse_texts(source.name)  # it takes images, but not from such a file
+    if mode is not None and len(shapes) == 1 and source.kind in ("image", "folder"):
+        files = image_files(source)
+        if files:
+            listener.message(
+                f"{source.name}: {counted(len(files), 'image')}, in the order of their paths, resized to "
+                f"{shape[0]} by {shape[1]} pixels ({mode})"
+            )
+            yield from image_batches(source, files, shape, mode)
+            return
+    yield from input_batches(source, predictor.decoder)
 
 
-def predict_values(predictor: Predictor, inputs: Any) -> pd.DataFrame:
+def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = True) -> pd.DataFrame:
     """Predictions of values in memory: one row for each, with the columns that `nnrun predict` writes.
 
     Args:
         predictor: the networks.
-        inputs: an array (N, F), a data frame, or a list of rows; for words a list of texts or of token lists.
+        inputs: an array (N, F), a data frame, or a list of rows; for words a list of texts or of token lists;
+            where inputs that are arrays have names, a dict with the rows of each.
+        probabilities: whether the probability of every class has a column, if classes are predicted.
 
     Raises:
+        UsageError: two columns would have one name, or the inputs lack one that the network takes.
         DataError: a row is bad: says which, and what is wrong with it.
     """
-    import pandas as pd
-
-    output_decoder, table = predictor.output_decoder, []
+    table = PredictionTable(predictor.output_decoders, probabilities=probabilities)
+    table.refuse_one_name_twice()
     unknown = unknown_counts(predictor)
-    probabilities = output_decoder.kind != "numbers"
-    for batch in predictor.decoder.of_python(inputs):
-        rows, outputs, bad = _outputs_of(predictor, batch)
+    blocks = []
+    for batch in predictor.decoder.of_python(_of_only_input(predictor, inputs)):
+        predicted, bad = _predicted(predictor, batch)
         if bad:
             raise DataError(f"The inputs' {bad[0]}.")
-        if isinstance(batch.inputs, Table):
-            unknown.add(batch.inputs)
-        table += output_decoder.table(output_decoder.predictions(rows, outputs), probabilities=probabilities)
+        unknown.add(predictor.by_input(batch.inputs))
+        blocks.append(predicted)
     for found in unknown.found:
         warnings.warn(f"The inputs' {found}", stacklevel=3)
-    return pd.DataFrame(table, columns=output_decoder.columns(probabilities=probabilities)).set_index("row")
+    return table.frame(blocks)
 
 
-def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Array, list[BadRow]]:
+def _of_only_input(predictor: Predictor, inputs: Any) -> Any:
+    """What a dict has for the only input, where that has a name and takes an array; else what is given."""
+    names = list(predictor.spec.inputs)
+    of_table = all(own.of_table for own in predictor.networks[0].fitted.inputs.values())
+    if len(names) != 1 or of_table or not isinstance(inputs, Mapping):
+        return inputs
+    if names[0] not in inputs:
+        found = listing([quoted(str(name)) for name in inputs], "and") or "nothing"
+        raise UsageError(f"The inputs lack {quoted(names[0])}, which the network takes; found: {found}.")
+    return inputs[names[0]]
+
+
+def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, list[BadRow]]:
+    """The predictions of the good rows of a batch, and all bad ones."""
+    rows, outputs, bad = _outputs_of(predictor, batch)
+    decoders = predictor.output_decoders
+    return {port: decoders[port].predictions(rows, values) for port, values in outputs.items()}, bad
+
+
+def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], dict[Port, Array], list[BadRow]]:
     """Numbers and outputs of the good rows of a batch, and all bad ones."""
     inputs = batch.inputs
     if not batch.bad and len(inputs):
         try:
-            outputs = predictor.outputs(inputs)
+            outputs = predictor.by_output(inputs)
         except DataError:
             pass  # some row cannot be taken: below it is found out which
         else:
-            if np.isfinite(outputs).all():
+            if all(np.isfinite(values).all() for values in outputs.values()):
                 return batch.rows, outputs, []
     problems = predictor.problems(inputs)
     usable = np.ones(len(inputs), bool)
@@ -235,35 +275,11 @@ def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], Arr
     if problems:
         inputs = inputs[usable] if isinstance(inputs, np.ndarray) else inputs.take(np.flatnonzero(usable))
         rows = rows[usable]
-    outputs = predictor.outputs(inputs)
-    finite = np.isfinite(outputs).all(axis=1)
+    outputs = predictor.by_output(inputs)
+    finite = np.logical_and.reduce([finite_rows(values) for values in outputs.values()])
     if not finite.all():
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
         reason = "gives outputs that are not finite numbers: the row is far outside the training data"
         bad += [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(without)]
-    return rows[finite].tolist(), outputs[finite], sorted(bad)
-
-
-def _token_decoder(
-    run: RunDirectory, declared: schema.Component, width: int, data_dir: Path | None, listener: Listener
-) -> TokenDecoder:
-    @cache
-    def vocabulary() -> Vocabulary:
-        try:
-            found = load_vocabulary(run, declared, width, data_dir)
-        except DataError as error:
-            raise DataError(
-                f"{run.id} kept no vocabulary: the words of its data set were not available when it was "
-                f"trained, and texts cannot be turned into tokens without them. {error}"
-            ) from None
-        if found is None:
-            raise DataError(
-                f"{run.id} was trained on lists of tokens whose words nnrun does not know. Give lists of "
-                "tokens instead of texts: as JSON lines, or in a NumPy archive."
-            )
-        return found
-
-    if isinstance(declared, (schema.Imdb, schema.Reuters)):
-        return TokenDecoder(vocabulary, True, declared.num_words, declared.skip_top, listener.message)
-    return TokenDecoder(vocabulary, False, on_message=listener.message)
+    return rows[finite].tolist(), {port: values[finite] for port, values in outputs.items()}, sorted(bad)

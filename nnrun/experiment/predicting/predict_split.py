@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -18,17 +17,13 @@ from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNe
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.output_decoder import (
-    OutputDecoder,
-    Predictions,
-    make_output_decoder,
-    plain_floats,
-)
-from nnrun.experiment.predicting.outputs import Combined, combination_text, combine
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, output_decoders
+from nnrun.experiment.predicting.outputs import Combined, combination_text, combine, finite_rows
+from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port, output_names, prediction_columns
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.ports import Port, told_of
+from nnrun.spec.wording import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,22 +39,22 @@ class SplitPredictions:
 
     Attributes:
         opened: the run, its networks and its data set.
-        output_decoder: what their outputs mean.
+        output_decoders: what each output means.
         split: which rows.
-        combined: one output for each row.
-        targets: of these rows.
-        present: (M,) which of these rows have a target; None where all have.
+        of_outputs: of each output what it gives for each row.
+        targets: of these rows, of each output.
+        present: (M,) which of these rows have a target, of each output that some rows have none for.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
 
     opened: OpenRun
-    output_decoder: OutputDecoder
+    output_decoders: Mapping[Port, OutputDecoder]
     split: Split
-    combined: Combined
-    targets: Array
+    of_outputs: Mapping[Port, Combined]
+    targets: Mapping[Port, Array]
+    present: Mapping[Port, Flags]
     look: int | None
-    present: Flags | None = None
 
     @property
     def run(self) -> RunDirectory:
@@ -76,77 +71,35 @@ class SplitPredictions:
         """Of which epochs they are."""
         return self.opened.weights
 
-    def blocks(self) -> Iterator[Predictions]:
+    @property
+    def combined(self) -> Combined:
+        """What the first output gives; rows, and how networks are combined, are those of all outputs."""
+        return next(iter(self.of_outputs.values()))
+
+    def blocks(self) -> Iterator[PredictedRows]:
         """The predictions, some thousand rows at a time, with the true targets beside them."""
-        rows, outputs = self.combined.rows, self.combined.outputs
+        rows = self.combined.rows
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(first, first + _ROWS_AT_ONCE)
-            yield self.output_decoder.predictions(rows[part].tolist(), outputs[part], self.targets[part])
+            numbers = rows[part].tolist()
+            yield {port: self._predictions(port, numbers, part) for port in self.output_decoders}
 
-    def table(self) -> pd.DataFrame:
-        """All of them: `target`, `prediction` and, for classes, probabilities; the index is the row."""
-        import pandas as pd
-
-        probabilities = self.output_decoder.kind != "numbers"
-        rows = [r for b in self.blocks() for r in self.output_decoder.table(b, probabilities=probabilities)]
-        columns = self.output_decoder.columns(probabilities=probabilities, targets=True)
-        return pd.DataFrame(rows, columns=columns).set_index("row")
-
-
-@dataclass(frozen=True, eq=False)
-class NamedPredictions:
-    """Predictions of several outputs for the same rows.
-
-    Attributes:
-        outputs: those of each output, by its name.
-    """
-
-    outputs: Mapping[Port, SplitPredictions]
-
-    @property
-    def first(self) -> SplitPredictions:
-        """Those of the first output, which tell of the run, the rows and the test set."""
-        return next(iter(self.outputs.values()))
+    def _predictions(self, port: Port, numbers: Sequence[int], part: slice) -> Predictions:
+        """Those of an output for some rows. A target that a row lacks is None."""
+        decoder, outputs = self.output_decoders[port], self.of_outputs[port].outputs[part]
+        found = decoder.predictions(numbers, outputs, self.targets[port][part])
+        if port not in self.present or found.true is None:
+            return found
+        none = [None] * len(decoder.classes) if decoder.several_targets else None
+        there = self.present[port][part].tolist()
+        return replace(found, true=[true if t else none for true, t in zip(found.true, there, strict=True)])
 
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
-        """One row for each row, and of each output its columns; the index is the row.
-
-        `<output>_target` (None or NaN where a row lacks it), `<output>` (what is predicted) and, for classes,
-        `<output>_probability`, with `probabilities` also `<output>_<class>`.
+        """All of them: of each output the target (None or NaN where a row lacks it), the prediction and, for
+        classes, its probability; with `probabilities` also that of each class. The index is the row.
         """
-        import pandas as pd
-
-        columns: list[tuple[str, list[Any]]] = []
-        for port, found in self.outputs.items():
-            decoder, blocks = found.output_decoder, list(found.blocks())
-            of_target, of_prediction, of_probability = prediction_columns(port)
-            true = [each for block in blocks for each in block.true or ()]
-            if found.present is not None:
-                true = [each if there else None for each, there in zip(true, found.present, strict=True)]
-            columns.append((of_target, true))
-            columns.append((of_prediction, [each for block in blocks for each in block.predicted]))
-            chances = [block.probability for block in blocks if block.probability is not None]
-            if chances:
-                column = np.concatenate(chances)[:, None]
-                columns.append((of_probability, [each for (each,) in plain_floats(column)]))
-            shares = [block.probabilities for block in blocks if block.probabilities is not None]
-            if shares and probabilities:
-                rows = [row for of in shares for row in plain_floats(of)]
-                for place, name in enumerate(decoder.classes):
-                    columns.append((f"{port}_{name}", [row[place] for row in rows]))
-        _refuse_one_name_twice([name for name, _ in columns])
-        return pd.DataFrame(dict(columns), index=pd.Index(self.first.combined.rows, name="row"))
-
-
-def _refuse_one_name_twice(columns: Sequence[str]) -> None:
-    """Raise UsageError where two columns have one name, as of a class called `target`."""
-    for column, count in Counter(columns).items():
-        if count > 1:
-            raise UsageError(
-                f"Two columns of the predictions would be called {quoted(column)}, one of them the "
-                "probability of a class. Leave the classes' probabilities out (--probabilities, or "
-                "probabilities=False in Python), or train again with another name for the output."
-            )
+        table = PredictionTable(self.output_decoders, probabilities=probabilities, targets=True)
+        return table.frame(self.blocks())
 
 
 def predict_split(
@@ -155,7 +108,8 @@ def predict_split(
     access: Access = DEFAULT_ACCESS,
     *,
     probabilities: bool = False,
-) -> SplitPredictions | NamedPredictions:
+    need_probabilities: bool = False,
+) -> SplitPredictions:
     """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
     Of several folds each validation row is predicted by the network that did not train on it.
@@ -164,7 +118,9 @@ def predict_split(
         run: the run.
         split: which rows.
         access: how it is opened. Its listener hears which weights are used, which networks predict each row.
-        probabilities: refuse networks that have none, before the test set is looked at.
+        probabilities: whether the predictions are to be shown with a column for each class. What such a table
+            cannot hold is refused before the test set is looked at.
+        need_probabilities: refuse networks that have none, before the test set is looked at.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -176,38 +132,36 @@ def predict_split(
     listener = access.listener
     with run.owned() if split == "test" else nullcontext():
         opened = open_run(run, access)
+        spec, networks = opened.spec, opened.networks
         samples, rows = _rows_of(opened, split)
-        networks = opened.networks
-        views = {port: opened.of_output(port) for port in output_names(opened.spec)}
-        decoders = {}
-        for port, view in views.items():
-            names = Labels.of(view.dataset) if opened.spec.outputs else load_labels(run)
-            decoders[port] = make_output_decoder(view.spec, view.networks[0].fitted, names)
-        if probabilities and all(decoder.kind == "numbers" for decoder in decoders.values()):
-            refuse_without_probabilities(run, next(iter(decoders.values())))
+        labels = Labels.of(opened.dataset) if spec.outputs else load_labels(run)
+        decoders = output_decoders(spec, networks[0].fitted, labels)
+        if need_probabilities:
+            refuse_without_probabilities(run, decoders)
+        PredictionTable(decoders, probabilities=probabilities, targets=True).refuse_one_name_twice()
         listener.message(opened.weights.sentence)
         look = None
         if split == "test":
             _, look = opened.count_look("predict")
-    found = {}
-    for port, view in views.items():
-        asked = zip(view.networks, rows, strict=True)
-        combined = combine([(of, view.outputs(network, samples.take(of))) for network, of in asked])
-        _refuse_what_is_not_finite(split, combined)
-        own = samples.output(port)
-        present = None if own.present is None else own.present[combined.rows]
-        targets = own.targets[combined.rows]
-        found[port] = SplitPredictions(view, decoders[port], split, combined, targets, look, present)
+    asked = zip(networks, rows, strict=True)
+    parts = [(own, opened.by_output(network, samples.take(own))) for network, own in asked]
+    found = {port: combine([(own, outputs[port]) for own, outputs in parts]) for port in decoders}
+    for port, combined in found.items():
+        with told_of(spec, port):
+            _refuse_what_is_not_finite(split, combined)
+    first = next(iter(found.values()))
     if len(networks) > 1:
         kind = None if networks[0].member is None else networks[0].member.type
-        how = next(iter(found.values())).combined.how
-        listener.message(f"each row is predicted {combination_text(how, len(networks), kind)}")
-    return NamedPredictions(found) if opened.spec.outputs else next(iter(found.values()))
+        listener.message(f"each row is predicted {combination_text(first.how, len(networks), kind)}")
+    own = {port: samples.output(port) for port in found}
+    targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
+    present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
+    return SplitPredictions(opened, decoders, split, found, targets, present, look)
 
 
-def refuse_without_probabilities(run: RunDirectory, output_decoder: OutputDecoder) -> None:
-    """Raise UsageError where a run's networks predict numbers."""
-    if output_decoder.kind == "numbers":
+def refuse_without_probabilities(run: RunDirectory, decoders: Mapping[Port, OutputDecoder]) -> None:
+    """Raise UsageError where a run's networks predict numbers by all their outputs."""
+    if all(decoder.kind == "numbers" for decoder in decoders.values()):
         raise UsageError(f"--probabilities: {run.id} predicts numbers, which have no probabilities.")
 
 
@@ -239,7 +193,7 @@ def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
 
 
 def _refuse_what_is_not_finite(split: Split, combined: Combined) -> None:
-    bad = np.flatnonzero(~np.isfinite(combined.outputs).all(axis=1))
+    bad = np.flatnonzero(~finite_rows(combined.outputs))
     if len(bad):
         raise DataError(
             f"The outputs for {len(bad):,} of {len(combined.rows):,} {split} rows are not finite numbers "

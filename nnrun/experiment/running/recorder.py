@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -155,7 +156,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
     if settings.use_test_set:
-        record.unknown = [asdict(found) for found in job.unknown]
+        record.unknown = [found.as_document() for found in job.unknown]
     return record
 
 
@@ -351,8 +352,13 @@ def versions() -> dict[str, str]:
     return {
         "nnrun": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
+        **{name: _version_of(name) for name in _PACKAGES},
     }
+
+
+@cache  # the installed package's metadata are a file of some hundred lines, read and parsed
+def _version_of(package: str) -> str:
+    return version(package)
 
 
 def git_commit() -> str | None:

@@ -6,31 +6,31 @@ from collections.abc import Sequence
 
 from nnrun.data import Dataset, FittedPreprocessing, Samples
 from nnrun.data.preprocess.column_transformer import FittedTable
-from nnrun.data.preprocess.unknown_values import Unknown, unknown_values
+from nnrun.data.preprocess.unknown_values import Unknown, unknown_of_inputs
 from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import GroupMember
 from nnrun.records import MemberType
+from nnrun.spec.ports import Port
 
 
-def tables_of(fitted: Sequence[FittedPreprocessing]) -> list[FittedTable]:
-    """The fitted column transformers of networks; empty for inputs that are no table."""
-    every = [inputs for each in fitted for inputs in each.inputs.values()]
-    return [inputs.table for inputs in every if inputs.table is not None and inputs.of_table]
+def tables_of(fitted: Sequence[FittedPreprocessing]) -> dict[Port, list[FittedTable]]:
+    """The fitted column transformers of networks, of each input that is a table."""
+    found = {}
+    for port in fitted[0].inputs:
+        own = [inputs.table for inputs in (each.inputs[port] for each in fitted) if inputs.of_table]
+        if tables := [table for table in own if table is not None]:
+            found[port] = tables
+    return found
 
 
 def unknown_in(
     fitted: Sequence[FittedPreprocessing], samples: Samples, *, texts: bool = True
 ) -> list[Unknown]:
     """Values of these rows that the networks' training rows did not contain, of each input."""
-    found = []
-    for port in fitted[0].inputs:
-        tables = [inputs.table for inputs in (each.inputs[port] for each in fitted) if inputs.of_table]
-        rows = samples.input(port).inputs
-        assert isinstance(rows, Table), "asked of tables"
-        found += unknown_values([table for table in tables if table is not None], rows, texts=texts)
-    return found
+    inputs = samples.by_input(fitted[0].inputs)
+    return unknown_of_inputs(tables_of(fitted), inputs, bool(samples.of_inputs), texts=texts)
 
 
 def unknown_in_test_set(
@@ -74,15 +74,15 @@ def report_unknown_in_validation(
     """
     inputs = dataset.train.inputs
     assert isinstance(inputs, Table), "only columns have values to be unknown"
-    worst: dict[str | None, tuple[Unknown, int]] = {}
+    worst: dict[tuple[Port | None, str | None], tuple[Unknown, int]] = {}
     for member in members:
         rows = member.fold.validation_rows
         if not len(rows):
             continue
         for unknown in unknown_in([member.fitted], dataset.train.take(rows), texts=False):
-            before = worst.get(unknown.column)
+            before = worst.get((unknown.input, unknown.column))
             if unknown.large and (before is None or unknown.count > before[0].count):
-                worst[unknown.column] = unknown, member.id
+                worst[unknown.input, unknown.column] = unknown, member.id
     for unknown, member_id in worst.values():
         where = f"validation rows of {member_type} {member_id}" if member_type else "validation rows"
         listener.message(f"{where}: {unknown}")

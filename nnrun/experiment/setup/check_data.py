@@ -21,6 +21,7 @@ from nnrun.experiment.setup.load_data import (
     effective_preprocessing,
     folds_of,
     load_data,
+    refuse_rows_without_target,
     refuse_unknown_classes,
     refuse_unsuitable_steps,
     refuse_unsuitable_targets,
@@ -94,6 +95,7 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
             if view.class_weight is not None:
                 class_weight_of_rows(view, own, np.arange(len(dataset.train)))
             for fold in folds:
+                refuse_rows_without_target(own, fold)
                 refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
     some = np.arange(min(len(dataset.train), 100))
     shapes: dict[Port, Shape] = {}

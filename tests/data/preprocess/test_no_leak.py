@@ -5,6 +5,7 @@ Over every step of the registry: a new one is found here, and needs an example.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,20 @@ def fitted(step: list[Any], targets_step: str, inputs: Any, targets: np.ndarray)
     ).to_json()
 
 
+@cache
+def fitted_calmly(kind: str) -> dict[str, Any]:
+    """What the step learns beside rows that are all the same."""
+    calm = inputs_of(kind, [1.0] * 8, [0] * 8, ["good film"] * 8, [[1, 2, 3]] * 8)
+    steps = line_for(STEPS, kind, "STEPS of tests/data/preprocess/test_no_leak.py")
+    return fitted(steps, "one_hot", calm, np.arange(ROWS) % 3)
+
+
 @pytest.mark.parametrize("kind", schema.components(schema.InputStep))
 @given(x=numbers, c=codes, t=texts, w=tokens)
 def test_input_steps(kind: str, x: Any, c: Any, t: Any, w: Any) -> None:
-    targets = np.arange(ROWS) % 3
-    calm = inputs_of(kind, [1.0] * 8, [0] * 8, ["good film"] * 8, [[1, 2, 3]] * 8)
     changed = inputs_of(kind, x, c, t, w)
     steps = line_for(STEPS, kind, "STEPS of tests/data/preprocess/test_no_leak.py")
-    found = [fitted(steps, "one_hot", inputs, targets) for inputs in (calm, changed)]
-    assert found[0] == found[1]
+    assert fitted(steps, "one_hot", changed, np.arange(ROWS) % 3) == fitted_calmly(kind)
 
 
 @pytest.mark.parametrize("kind", schema.components(schema.TargetStep))

@@ -150,7 +150,7 @@ def test_integers_are_lists_of_one_length_where_a_step_takes_lists(tmp_path: Pat
     assert isinstance(inputs, TokenRows)
     assert [inputs.row(i).tolist() for i in range(4)] == padded.tolist()
     assert isinstance(load_dataset(spec).train.inputs, np.ndarray)
-    with pytest.raises(DataError, match="the array x_train holds -1. Word indices are integers from 0 to"):
+    with pytest.raises(DataError, match=r"the array x_train holds -1\. Word indices are integers from 0 to"):
         load_dataset(saved(tmp_path, x_train=padded - 1, y_train=Y), token_inputs=["(input)"])
 
 

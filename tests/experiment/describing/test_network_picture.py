@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.patches import FancyBboxPatch
 
 import nnrun
 from nnrun.experiment.describing.network_picture import (
@@ -18,6 +19,7 @@ from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.reading.load import load_spec
 from tests.support.runs_on_disk import make_run
 from tests.support.small_experiments import load_small, numbers, spec_text, write_small
@@ -80,6 +82,25 @@ def test_the_boxes_of_a_list(tmp_path: Path) -> None:
     ]
 
 
+def test_long_lists_of_steps_and_columns_are_told_in_short(tmp_path: Path) -> None:
+    columns = [f"a_column_of_the_table_{number}" for number in range(4)]
+    steps = [{"impute": {"strategy": "median", "indicator": True}}, "standardize", "one_hot"]
+    spec = spec_text(
+        {
+            "dataset": {"csv": {"path": "t.csv"}},
+            "inputs": {"x": {"columns": columns, "preprocessing": steps}},
+            "layers": {"price": [{"from": "x"}, {"dense": 1}]},
+            "outputs": {"price": {"loss": "mse"}},
+            "epochs": 1,
+        }
+    ).spec
+    assert lines_of(spec, KnownNetwork(None))[:3] == [
+        "input x",
+        "4 columns",
+        "impute, standardize, one_hot",
+    ]
+
+
 def test_without_shapes_the_spec_tells_what_a_layer_is(tmp_path: Path) -> None:
     layers = [
         {
@@ -116,6 +137,16 @@ def test_what_the_spec_tells_alone_needs_no_data(specs_dir: Path, tmp_path: Path
     assert known.network is not None
     assert known.network.inputs == {"(input)": (10_000,)}
     assert said == []
+
+
+def test_every_example_can_be_drawn(specs_dir: Path) -> None:
+    """By the spec alone: a box for each input, layer, merge and output."""
+    for path in sorted(specs_dir.glob("*.yaml")):
+        spec = load_spec(path).spec
+        graph = graph_of(spec)
+        frames = network_figure(spec, KnownNetwork(None)).axes[0].patches
+        boxes = sum(isinstance(frame, FancyBboxPatch) for frame in frames) // 2  # its face and its edge
+        assert boxes == len(graph.inputs) + len(graph.nodes) + len(graph.outputs), path
 
 
 def test_missing_data_are_told(tmp_path: Path) -> None:

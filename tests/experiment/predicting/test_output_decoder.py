@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import numpy as np
@@ -11,18 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.cells import cell, json_text
 from nnrun.data import FittedPreprocessing
 from nnrun.data.labels import Labels
 from nnrun.data.preprocess import FittedInputs
 from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.experiment.predicting.output_decoder import (
-    CsvLines,
-    JsonLines,
     OutputDecoder,
     make_output_decoder,
     plain_floats,
 )
+from nnrun.experiment.predicting.prediction_table import CsvLines, PredictionTable
 from nnrun.spec.ports import INPUT, OUTPUT
 from tests.support.small_experiments import BINARY, REGRESSION, spec_text
 
@@ -44,6 +40,10 @@ def meaning(
 
 
 NAMES = ("low", "middle", "high")
+
+
+def table_of(found: OutputDecoder, probabilities: bool) -> PredictionTable:
+    return PredictionTable({OUTPUT: found}, probabilities=probabilities)
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_a_binary_network_says_a_class_above_one_half() -> None:
     """As the metric accuracy has it: at one half exactly it is class 0."""
     found = OutputDecoder("binary", ("no", "yes"))
     predictions = found.predictions([3, 4, 5], np.array([[0.5], [0.75], [0.125]]))
-    assert found.columns(probabilities=False) == ["row", "prediction", "probability"]
-    assert found.table(predictions, probabilities=False) == [
+    assert table_of(found, False).columns == ["row", "prediction", "probability"]
+    assert table_of(found, False).rows({OUTPUT: predictions}) == [
         [3, "no", 0.5],
         [4, "yes", 0.75],
         [5, "no", 0.875],
     ]
-    assert found.columns(probabilities=True) == [
+    assert table_of(found, True).columns == [
         "row",
         "prediction",
         "probability",
         "probability_no",
         "probability_yes",
     ]
-    assert found.table(predictions, probabilities=True)[1] == [4, "yes", 0.75, 0.25, 0.75]
-    assert found.documents(predictions, probabilities=True)[1] == {
+    assert table_of(found, True).rows({OUTPUT: predictions})[1] == [4, "yes", 0.75, 0.25, 0.75]
+    assert table_of(found, True).documents({OUTPUT: predictions})[1] == {
         "row": 4,
         "prediction": "yes",
         "probability": 0.75,
@@ -102,17 +102,17 @@ def test_a_binary_network_says_a_class_above_one_half() -> None:
 def test_the_most_probable_class() -> None:
     found = OutputDecoder("class", NAMES)
     predictions = found.predictions([0, 1], np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]]))
-    assert found.table(predictions, probabilities=False) == [[0, "middle", 0.5], [1, "high", 0.75]]
-    assert found.table(predictions, probabilities=True)[1] == [1, "high", 0.75, 0.125, 0.125, 0.75]
+    assert table_of(found, False).rows({OUTPUT: predictions}) == [[0, "middle", 0.5], [1, "high", 0.75]]
+    assert table_of(found, True).rows({OUTPUT: predictions})[1] == [1, "high", 0.75, 0.125, 0.125, 0.75]
 
 
 def test_several_labels_of_one_row() -> None:
     found = OutputDecoder("labels", NAMES)
     predictions = found.predictions([0, 1], np.array([[0.75, 0.25, 0.875], [0.125, 0.125, 0.25]]))
-    assert found.columns(probabilities=False) == ["row", "prediction"]
-    assert found.table(predictions, probabilities=False) == [[0, "low;high"], [1, ""]]
-    assert found.table(predictions, probabilities=True)[1] == [1, "", 0.125, 0.125, 0.25]
-    assert found.documents(predictions, probabilities=False) == [
+    assert table_of(found, False).columns == ["row", "prediction"]
+    assert table_of(found, False).rows({OUTPUT: predictions}) == [[0, "low;high"], [1, ""]]
+    assert table_of(found, True).rows({OUTPUT: predictions})[1] == [1, "", 0.125, 0.125, 0.25]
+    assert table_of(found, False).documents({OUTPUT: predictions}) == [
         {"row": 0, "prediction": ["low", "high"]},
         {"row": 1, "prediction": []},
     ]
@@ -125,27 +125,24 @@ def test_quantiles_of_one_number_are_named_by_their_share() -> None:
     found = meaning(spec, 3, FittedTargets(3, repeated=True), target_names=("price",))
     predictions = found.predictions([0, 1], np.array([[1.5, 2, 3], [0, 1, 2]]), np.array([2.5, 1.0]))
     names = ["prediction_q2.5", "prediction_q50", "prediction_q90"]
-    assert found.columns(probabilities=False) == ["row", *names]
-    assert found.columns(probabilities=False, targets=True) == ["row", "target", *names]
-    assert found.table(predictions, probabilities=False) == [[0, 2.5, 1.5, 2.0, 3.0], [1, 1.0, 0.0, 1.0, 2.0]]
-    assert found.documents(predictions, probabilities=False)[0] == {
-        "row": 0,
-        "target": 2.5,
-        "prediction": [1.5, 2.0, 3.0],
-    }
-    lines = CsvLines(found, probabilities=False, targets=True)
+    assert table_of(found, False).columns == ["row", *names]
+    table, predicted = PredictionTable({OUTPUT: found}, targets=True), {OUTPUT: predictions}
+    assert table.columns == ["row", "target", *names]
+    assert table.rows(predicted) == [[0, 2.5, 1.5, 2.0, 3.0], [1, 1.0, 0.0, 1.0, 2.0]]
+    assert table.documents(predicted)[0] == {"row": 0, "target": 2.5, "prediction": [1.5, 2.0, 3.0]}
+    lines = CsvLines(table)
     assert lines.header() == f"row,target,{','.join(names)}\n"
-    assert lines.lines(predictions) == "0,2.5,1.5,2.0,3.0\n1,1.0,0.0,1.0,2.0\n"
+    assert lines.lines(predicted) == "0,2.5,1.5,2.0,3.0\n1,1.0,0.0,1.0,2.0\n"
 
 
 def test_numbers() -> None:
     one, two = OutputDecoder("numbers", (0,)), OutputDecoder("numbers", (0, 1))
-    assert one.columns(probabilities=False) == ["row", "prediction"]
-    assert one.table(one.predictions([0], np.array([[1.5]])), probabilities=False) == [[0, 1.5]]
+    assert table_of(one, False).columns == ["row", "prediction"]
+    assert table_of(one, False).rows({OUTPUT: one.predictions([0], np.array([[1.5]]))}) == [[0, 1.5]]
     predictions = two.predictions([0], np.array([[1.5, -2.0]]))
-    assert two.columns(probabilities=False) == ["row", "prediction_0", "prediction_1"]
-    assert two.table(predictions, probabilities=False) == [[0, 1.5, -2.0]]
-    assert two.documents(predictions, probabilities=False) == [{"row": 0, "prediction": [1.5, -2.0]}]
+    assert table_of(two, False).columns == ["row", "prediction_0", "prediction_1"]
+    assert table_of(two, False).rows({OUTPUT: predictions}) == [[0, 1.5, -2.0]]
+    assert table_of(two, False).documents({OUTPUT: predictions}) == [{"row": 0, "prediction": [1.5, -2.0]}]
 
 
 @pytest.mark.parametrize("kind", ["binary", "class", "labels", "numbers"])
@@ -153,8 +150,8 @@ def test_no_rows(kind: Any) -> None:
     classes = NAMES[:2] if kind == "binary" else NAMES
     found = OutputDecoder(kind, classes)
     empty = found.predictions([], np.empty((0, 1 if kind == "binary" else 3)))
-    assert found.table(empty, probabilities=True) == []
-    assert found.documents(empty, probabilities=True) == []
+    assert table_of(found, True).rows({OUTPUT: empty}) == []
+    assert table_of(found, True).documents({OUTPUT: empty}) == []
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
@@ -162,33 +159,6 @@ def test_floats_keep_every_bit_of_their_32(values: list[float]) -> None:
     array = np.array([values], np.float32)
     assert np.array(plain_floats(array), np.float32).tobytes() == array.tobytes()
     assert plain_floats(np.array([[0.1]], np.float32)) == [[0.1]]
-
-
-CLASSES = ("yes", "=1+1", 'a "b", c', "ä\x1b", "{0}", "", "-1")
-
-
-@given(
-    st.sampled_from(["binary", "class", "labels", "numbers", "number"]),
-    st.lists(st.lists(st.floats(0, 1, width=32), min_size=7, max_size=7), max_size=6),
-    st.booleans(),
-)
-def test_lines_are_those_of_the_csv_and_json_modules(
-    kind: str, outputs: list[list[float]], probabilities: bool
-) -> None:
-    width = {"binary": 1, "number": 1}.get(kind, 7)
-    names = CLASSES[: 2 if kind == "binary" else width]
-    found = OutputDecoder("numbers" if kind == "number" else kind, names)  # type: ignore[arg-type]
-    outputs_NK = np.array(outputs, np.float64).reshape(-1, 7)[:, :width]
-    predictions = found.predictions(list(range(3, 3 + len(outputs))), outputs_NK)
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(cell, found.columns(probabilities=probabilities)))
-    writer.writerows(map(cell, row) for row in found.table(predictions, probabilities=probabilities))
-    lines = CsvLines(found, probabilities=probabilities)
-    assert lines.header() + lines.lines(predictions) == file.getvalue()
-    documents = found.documents(predictions, probabilities=probabilities)
-    expected = "".join(json_text(document) + "\n" for document in documents)
-    assert JsonLines(found, probabilities=probabilities).lines(predictions) == expected
 
 
 def test_a_score_above_0_says_yes_and_the_largest_says_the_class() -> None:
@@ -199,8 +169,8 @@ def test_a_score_above_0_says_yes_and_the_largest_says_the_class() -> None:
     predictions = found.predictions([0, 1, 2], np.array([[0.2], [-0.2], [0.0]]))
     assert predictions.predicted == ["yes", "no", "no"]
     assert predictions.probability is predictions.probabilities is None
-    assert found.columns(probabilities=True) == ["row", "prediction"]
-    assert found.table(predictions, probabilities=True) == [[0, "yes"], [1, "no"], [2, "no"]]
+    assert table_of(found, True).columns == ["row", "prediction"]
+    assert table_of(found, True).rows({OUTPUT: predictions}) == [[0, "yes"], [1, "no"], [2, "no"]]
 
     several = {**SOFTMAX, "layers": [{"dense": 3}], "loss": "categorical_hinge"}
     found = meaning(several, 3, class_names=("a", "b", "c"))

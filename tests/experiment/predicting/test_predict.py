@@ -20,12 +20,14 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source, predict_values
+from nnrun.experiment.predicting.prediction_table import PredictionTable
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.device import resolve_device
 from tests.support.small_experiments import (
@@ -60,8 +62,8 @@ def train(folder: Path, spec: dict[str, Any] = REGRESSION, **changes: Any) -> Ru
 def ask(predictor: Predictor, content: str, kind: Kind = "csv", **parameters: Any) -> list[list[Any]]:
     source = RowSource("rows", kind, stream=io.BytesIO(content.encode()))
     found = predict_source(predictor, source, **parameters)
-    meaning = predictor.output_decoder
-    return [row for block in found for row in meaning.table(block, probabilities=False)]
+    table = PredictionTable(predictor.output_decoders)
+    return [row for block in found for row in table.rows(block)]
 
 
 def as_csv(rows: Any) -> str:
@@ -245,9 +247,9 @@ def test_rows_come_out_before_the_last_went_in(tmp_path: Path) -> None:
             return b"1,2,3\n" * 100
 
     found = predict_source(predictor, RowSource("rows", "csv", stream=Endless()))
-    assert len(next(found)) == 100
+    assert len(next(found)[OUTPUT]) == 100
     assert asked == 1
-    assert next(found).rows[0] == 100
+    assert next(found)[OUTPUT].rows[0] == 100
 
 
 def test_values_in_memory_become_a_frame(tmp_path: Path) -> None:
@@ -273,4 +275,4 @@ def test_the_file_that_was_trained_on_may_be_separated_otherwise(tmp_path: Path,
     run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
     predictor = load_predictor(run._directory)
     blocks = list(predict_source(predictor, source_of(tmp_path / "rows.csv")))
-    assert sum(len(block.rows) for block in blocks) == 20
+    assert sum(len(block[OUTPUT].rows) for block in blocks) == 20

@@ -13,6 +13,7 @@ import nnrun
 from nnrun.data.new_rows.row_source import source_of
 from nnrun.errors import DataError
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_source
+from nnrun.experiment.predicting.prediction_table import PredictionTable
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from tests.support.small_experiments import load_small, numbers
@@ -22,7 +23,8 @@ pytest.importorskip("pyarrow")
 
 def ask(predictor: Predictor, path: Path, **parameters: Any) -> list[list[Any]]:
     found = predict_source(predictor, source_of(path), **parameters)
-    return [row for block in found for row in predictor.output_decoder.table(block, probabilities=True)]
+    table = PredictionTable(predictor.output_decoders, probabilities=True)
+    return [row for block in found for row in table.rows(block)]
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_a_look_at_the_test_set_is_counted_and_others_are_not(tmp_path: Path) ->
 def test_what_cannot_be_given_does_not_count_as_a_look(tmp_path: Path) -> None:
     run = train(tmp_path)
     with pytest.raises(UsageError, match="predicts numbers, which have no probabilities"):
-        predict_split(run, "test", probabilities=True)
+        predict_split(run, "test", need_probabilities=True)
     with pytest.raises(UsageError, match="has one network"):
         predict_split(run, "test", Access(member="fold-0"))
     assert record_of(run.path)["test_uses"] == []

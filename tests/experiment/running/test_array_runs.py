@@ -22,6 +22,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 
 RNG = np.random.default_rng(0)
@@ -52,8 +53,9 @@ def train(folder: Path, shape: tuple[int, ...], layers: list[Any], **changes: An
 
 def predicted(run: RunDirectory, path: Path) -> np.ndarray:
     (part,) = predict_source(load_predictor(run), source_of(path))
-    assert part.probabilities is not None
-    return part.probabilities
+    predictions = part[OUTPUT]
+    assert predictions.probabilities is not None
+    return predictions.probabilities
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from nnrun.experiment.predicting.predict import load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
+from nnrun.spec.ports import OUTPUT
 from nnrun.spec.reading.load import load_spec
 from tests.support.image_folders import write_images
 
@@ -45,8 +46,8 @@ def test_trained_and_asked_about_a_folder_and_a_file(tmp_path: Path) -> None:
     first_spec(tmp_path)
     run = train(tmp_path)
     predictor = load_predictor(run)
-    (whole,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"))
-    (one,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats" / "3.jpg"))
+    (whole,) = (b[OUTPUT] for b in predict_source(predictor, source_of(tmp_path / "pets" / "cats")))
+    (one,) = (b[OUTPUT] for b in predict_source(predictor, source_of(tmp_path / "pets" / "cats" / "3.jpg")))
     assert len(whole) == 12
     assert whole.probabilities is not None
     assert one.probabilities is not None
@@ -62,7 +63,7 @@ def test_a_broken_image_is_named_when_predicting(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"row 0 \(0\.png\) is no PNG or JPEG image"):
         list(predict_source(predictor, source_of(tmp_path / "pets" / "cats")))
     (rest,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"), skip_bad=True)
-    assert list(rest.rows) == list(range(1, 12))
+    assert list(rest[OUTPUT].rows) == list(range(1, 12))
 
 
 def test_training_on_a_broken_image_exits_with_4(

@@ -148,6 +148,9 @@ def test_a_fold_without_a_target_of_an_output_is_refused(path: Path, tmp_path: P
         DataError, match=r"^The output 'size': None of the 42 validation rows of fold 0 has a "
     ):
         nnrun.train(path, runs_dir=tmp_path / "runs")
+    checked = nnrun_command("check", str(path), cwd=tmp_path)
+    assert checked.returncode == 4
+    assert "None of the 42 validation rows of fold 0 has a target" in " ".join(checked.stdout.split())
 
 
 def test_test_rows_without_any_target_of_an_output_are_refused(path: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import DataError, SpecError, UsageError
+from nnrun.errors import DataError, DivergedError, SpecError
 from nnrun.experiment.finished.drowned_loss import drowned_text
 from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
@@ -206,6 +206,15 @@ def test_what_a_step_cannot_take_names_the_input_or_output(
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides={**changes, "validation": "none"})
 
 
+def test_a_loss_that_is_not_finite_names_the_output(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    archive["price_train"][3] = 1e30
+    np.savez(tmp_path / "data.npz", **archive)
+    changes = {"validation": {"holdout": {"first": 24}}}
+    with pytest.raises(DivergedError, match=r"^the validation loss, that of 'price', stopped being a finite"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+
+
 def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
     changes = {"layers.trunk": [{"add": ["size", "place"]}, {"dense": 4}]}
     with pytest.raises(SpecError) as raised:
@@ -242,15 +251,6 @@ def test_predict_has_columns_for_each_output(path: Path, tmp_path: Path) -> None
     made = nnrun_command("predict", str(run.path), "--split", "test", cwd=tmp_path)
     assert made.stdout.splitlines()[0] == "row,price_target,price,kind_target,kind,kind_probability"
     assert "1st look at the" in made.stderr
-
-
-def test_what_is_not_built_is_refused(path: Path, tmp_path: Path) -> None:
-    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides={"epochs": 1})
-    with pytest.raises(UsageError, match="named inputs or outputs"):
-        nnrun.predict(run.path, [[1.0, 2.0, 3.0]])
-    for arguments in (("predict", str(run.path), "rows.csv"),):
-        refused = nnrun_command(*arguments, cwd=tmp_path)
-        assert refused.returncode == 2
 
 
 def test_resolved_yaml_repeats_the_run(path: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
+from nnrun.spec.ports import INPUT
 
 SPEC: dict[str, Any] = {
     "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
@@ -132,10 +133,10 @@ def test_validation_rows_of_values_that_a_fold_never_saw(
     tables = tables_of([network.fitted for network in load_networks(run)[0]])
     column = CategoryColumn("g", np.array([0, 1, -1], np.int32), ("a", "z"))
     table = Table((column, NumberColumn("x", np.arange(3.0))), 3)
-    assert [(u.what, u.count) for u in unknown_values(tables, table)] == [("value", 1), ("missing", 1)]
+    assert [(u.what, u.count) for u in unknown_values(tables[INPUT], table)] == [("value", 1), ("missing", 1)]
     counts = UnknownCounts(tables)
     for _ in range(2):
-        counts.add(table)
+        counts.add({INPUT: table})
     assert [(u.count, u.rows) for u in counts.found] == [(2, 6), (2, 6)]
 
 

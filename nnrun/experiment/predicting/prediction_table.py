@@ -1,0 +1,262 @@
+"""Predictions of all outputs side by side: columns, rows, lines of CSV and JSON, a data frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.cells import cell, json_text
+from nnrun.errors import UsageError
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, plain_floats
+from nnrun.spec.ports import Port, prediction_columns
+from nnrun.spec.wording import quoted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROW = "row"
+
+PredictedRows: TypeAlias = Mapping[Port, Predictions]
+"""Predictions of the same rows by each output."""
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """How the predictions of a network's outputs stand in a table: the row's number, then output by output.
+
+    Attributes:
+        decoders: what the values of each output mean, and what its columns are called.
+        probabilities: whether the probability of every class has a column.
+        targets: whether the true targets have columns.
+    """
+
+    decoders: Mapping[Port, OutputDecoder]
+    probabilities: bool = False
+    targets: bool = False
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        each = [
+            decoder.columns(probabilities=self.probabilities, targets=self.targets)
+            for decoder in self.decoders.values()
+        ]
+        return [ROW, *chain.from_iterable(each)]
+
+    def refuse_one_name_twice(self) -> None:
+        """Raise UsageError where two columns would have one name, as of a class called `target`."""
+        for column, count in Counter(self.columns).items():
+            if count > 1:
+                raise UsageError(
+                    f"Two columns of the predictions would be called {quoted(column)}, one of them the "
+                    "probability of a class. Leave the classes' probabilities out (--probabilities, or "
+                    "probabilities=False in Python), or train again with another name for the output."
+                )
+
+    def rows(self, predicted: PredictedRows) -> list[list[Any]]:
+        """The rows. Several labels stand in one field, with `;` between."""
+        parts = [[[row] for row in row_numbers(predicted)]]
+        for port, decoder in self.decoders.items():
+            parts += self._cells(decoder, predicted[port])
+        return [list(chain.from_iterable(cells)) for cells in zip(*parts, strict=True)]
+
+    def _cells(self, decoder: OutputDecoder, predictions: Predictions) -> list[list[list[Any]]]:
+        """For each value of an output: for each row the fields that hold it."""
+        parts: list[list[list[Any]]] = []
+        for values in (predictions.true if self.targets else None, predictions.predicted):
+            if values is None:
+                continue
+            if decoder.several_numbers:
+                parts.append([p if isinstance(p, list) else [p] for p in values])
+            elif decoder.kind in ("labels", "steps", "sequence"):
+                parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
+            else:
+                parts.append([[p] for p in values])
+        if predictions.probability is not None:
+            parts.append(plain_floats(predictions.probability[:, None]))
+        if self.probabilities and predictions.probabilities is not None:
+            parts.append(plain_floats(predictions.probabilities))
+        return parts
+
+    def documents(self, predicted: PredictedRows) -> list[dict[str, Any]]:
+        """Each row as a value for JSON, as `JsonLines` writes it."""
+        documents: list[dict[str, Any]] = [{ROW: row} for row in row_numbers(predicted)]
+        for port, decoder in self.decoders.items():
+            for name, values in self._values(decoder, predicted[port]):
+                for document, value in zip(documents, values, strict=True):
+                    document[name] = value
+        return documents
+
+    def _values(
+        self, decoder: OutputDecoder, predictions: Predictions
+    ) -> Iterator[tuple[str, Sequence[Any]]]:
+        """The keys that an output has in JSON, each with the value of each row."""
+        target, prediction, probability = prediction_columns(decoder.port)
+        if self.targets and predictions.true is not None:
+            yield target, predictions.true
+        yield prediction, predictions.predicted
+        if predictions.probability is not None:
+            yield probability, [single for (single,) in plain_floats(predictions.probability[:, None])]
+        if not self.probabilities or predictions.probabilities is None:
+            return
+        values_NC = plain_floats(predictions.probabilities)
+        if decoder.port is None:
+            names = [str(name) for name in decoder.classes]
+            yield "probabilities", [dict(zip(names, of_row, strict=True)) for of_row in values_NC]
+        else:
+            for place, column in enumerate(decoder.class_columns):
+                yield column, [of_row[place] for of_row in values_NC]
+
+    def frame(self, blocks: Iterable[PredictedRows]) -> pd.DataFrame:
+        """All of them; the index is the row's number."""
+        import pandas as pd
+
+        columns = self.columns
+        return pd.DataFrame([row for block in blocks for row in self.rows(block)], columns=columns).set_index(
+            ROW
+        )
+
+
+def row_numbers(predicted: PredictedRows) -> Sequence[int]:
+    """The number of each row."""
+    return next(iter(predicted.values())).rows
+
+
+class CsvLines:
+    """Predictions as lines of CSV, as Python's csv module writes them; the first block has the names above.
+
+    What belongs to a class (its name, escaped and quoted) is made once; then only numbers are left to write.
+    """
+
+    def __init__(self, table: PredictionTable) -> None:
+        self._table = table
+        self._fields: dict[Hashable, str] = {}
+
+    def header(self) -> str:
+        """The line of names."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerow(map(cell, self._table.columns))
+        return file.getvalue()
+
+    def lines(self, predicted: PredictedRows) -> str:
+        """A line for each row."""
+        parts: list[Iterable[str]] = [map(str, row_numbers(predicted))]
+        for port, decoder in self._table.decoders.items():
+            parts += self._of_output(decoder, predicted[port])
+        return "".join(f"{line}\n" for line in map(",".join, zip(*parts, strict=True)))
+
+    def _of_output(self, decoder: OutputDecoder, predictions: Predictions) -> list[Iterable[str]]:
+        """The columns of an output."""
+        parts: list[Iterable[str]] = []
+        for values in (predictions.true if self._table.targets else None, predictions.predicted):
+            if values is None:
+                continue
+            if decoder.kind == "numbers":
+                parts += _numbers(values, missing="")
+            elif decoder.kind in ("labels", "steps", "sequence"):
+                parts.append([self._field(tuple(v) if isinstance(v, list) else v) for v in values])
+            else:
+                parts.append(map(self._field, values))
+        if predictions.probability is not None:
+            parts.append(shortest(predictions.probability))
+        if self._table.probabilities and predictions.probabilities is not None:
+            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
+        return parts
+
+    def _field(self, value: Hashable) -> str:
+        """A class, or labels with `;` between, as a field."""
+        found = self._fields.get(value)
+        if found is None:
+            text = ";".join(map(str, value)) if isinstance(value, tuple) else value
+            file = io.StringIO()
+            csv.writer(file, lineterminator="\n").writerow([cell(text), 0])
+            found = self._fields[value] = file.getvalue().removesuffix(",0\n")
+        return found
+
+
+class JsonLines:
+    """Predictions as one JSON object a line.
+
+    Without names of outputs the probabilities of the classes are an object of their own; with names all keys
+    are those of CSV, but several numbers of one output are a list.
+    """
+
+    def __init__(self, table: PredictionTable) -> None:
+        self._table = table
+        self._values: dict[Hashable, str] = {}
+
+    def lines(self, predicted: PredictedRows) -> str:
+        """A line for each row."""
+        parts: list[Iterable[str]] = [map(str, row_numbers(predicted))]
+        template = f"{{{{{_key(ROW)}: {{}}"
+        for port, decoder in self._table.decoders.items():
+            pieces, columns = self._of_output(decoder, predicted[port])
+            template += "".join(f", {piece}" for piece in pieces)
+            parts += columns
+        return "".join(map((template + "}}\n").format, *parts))
+
+    def _of_output(
+        self, decoder: OutputDecoder, predictions: Predictions
+    ) -> tuple[list[str], list[Iterable[str]]]:
+        """The keys of an output with places for their values, for `str.format`, and the values."""
+        pieces: list[str] = []
+        parts: list[Iterable[str]] = []
+        target, prediction, probability = prediction_columns(decoder.port)
+        true = predictions.true if self._table.targets else None
+        for name, values in ((target, true), (prediction, predictions.predicted)):
+            if values is None:
+                continue
+            place = "{}"
+            if decoder.kind == "numbers":
+                columns = _numbers(values, missing="null")
+                parts += columns
+                if values and isinstance(values[0], list):
+                    place = "[" + ", ".join(["{}"] * len(columns)) + "]"
+            elif decoder.kind in ("labels", "steps", "sequence"):
+                parts.append([self._value(tuple(v) if isinstance(v, list) else v) for v in values])
+            else:
+                parts.append(map(self._value, values))
+            pieces.append(f"{_key(name)}: {place}")
+        if predictions.probability is not None:
+            pieces.append(f"{_key(probability)}: {{}}")
+            parts.append(shortest(predictions.probability))
+        if self._table.probabilities and predictions.probabilities is not None:
+            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
+            if decoder.port is None:
+                each = ", ".join(f"{_key(str(name))}: {{}}" for name in decoder.classes)
+                pieces.append(f"{_key('probabilities')}: {{{{{each}}}}}")
+            else:
+                pieces += [f"{_key(name)}: {{}}" for name in decoder.class_columns]
+        return pieces, parts
+
+    def _value(self, value: Hashable) -> str:
+        found = self._values.get(value)
+        if found is None:
+            found = self._values[value] = json_text(list(value) if isinstance(value, tuple) else value)
+        return found
+
+
+def _key(name: str) -> str:
+    """A key of JSON, safe in a template of `str.format`."""
+    return json_text(name).replace("{", "{{").replace("}", "}}")
+
+
+def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
+    """float32 numbers with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
+    texts: list[str] = values_N.astype("U").tolist()
+    return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
+
+
+def _numbers(values: Sequence[Any], *, missing: str) -> list[Iterable[str]]:
+    """The columns of numbers as texts; `missing` stands for a target that a row lacks."""
+    columns = zip(*values, strict=True) if values and isinstance(values[0], list) else [values]
+    return [[missing if number is None else repr(number) for number in column] for column in columns]
