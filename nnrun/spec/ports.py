@@ -23,6 +23,7 @@ Port = str
 # The only input and the only output of a spec that names none: no name of a spec is written like this.
 INPUT: Port = "(input)"
 OUTPUT: Port = "(output)"
+INPUT_ARRAY, OUTPUT_ARRAY = "x", "y"  # what holds them in an npz
 
 
 def input_names(spec: ExperimentSpec) -> tuple[Port, ...]:
@@ -89,7 +90,7 @@ def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
 
 def array_of(spec: ExperimentSpec, port: Port) -> str:
     """The array of an npz that an input is."""
-    return spec.inputs[port].array or port
+    return spec.inputs[port].array or port if spec.inputs else INPUT_ARRAY
 
 
 def token_inputs(spec: ExperimentSpec) -> frozenset[Port]:

@@ -35,7 +35,7 @@ from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, Port
+from nnrun.spec.ports import INPUT, INPUT_ARRAY, OUTPUT, OUTPUT_ARRAY, Port
 from nnrun.spec.schema import Task
 from nnrun.spec.wording import counted, listing
 
@@ -43,8 +43,8 @@ from nnrun.spec.wording import counted, listing
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
-    inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: "x"}
-    outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: "y"}
+    inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT_ARRAY}
+    outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT_ARRAY}
     if not os.path.exists(path):
         arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
         names = listing([f"{array}_train" for array in arrays], "and")
@@ -225,7 +225,7 @@ def _samples(
 
 def _token_arrays(context: LoadContext) -> set[str]:
     """The arrays whose rows are lists of word indices."""
-    return {context.inputs[port][0] if context.inputs else "x" for port in context.token_inputs}
+    return {context.inputs[port][0] if context.inputs else INPUT_ARRAY for port in context.token_inputs}
 
 
 def _equal_lists(x: Array, where: str) -> TokenRows | Array:
