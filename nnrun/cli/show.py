@@ -12,6 +12,7 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import aligned, message, print_result, shortened, terminal_width, wrapped
 from nnrun.errors import printable
+from nnrun.spec.ports import INPUT
 
 if TYPE_CHECKING:
     from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
@@ -181,7 +182,8 @@ def _network(description: Description) -> str:
         rows = [[*row, text] for row, text in zip(rows, ("takes", ""), strict=True)]
     for layer in description.layers:
         row = [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]
-        rows.append([*row, ", ".join(layer.takes)] if layer.takes else row)
+        takes = ["inputs" if name == INPUT else name for name in layer.takes]
+        rows.append([*row, ", ".join(takes)] if takes else row)
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
     kept = f" and {description.state:,} moving statistics, which are not learned" if description.state else ""
     return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{networks}"

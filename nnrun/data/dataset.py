@@ -70,6 +70,12 @@ class TokenRows:
         np.cumsum([len(row) for row in lists], out=indptr[1:])
         return cls(indptr, np.fromiter((t for row in lists for t in row), np.int32, int(indptr[-1])))
 
+    @classmethod
+    def from_array(cls, array: Array) -> TokenRows:
+        """Token rows of one length from integers (N, L)."""
+        rows, length = array.shape
+        return cls(np.arange(rows + 1, dtype=np.int64) * length, array.astype(np.int32).ravel())
+
 
 RawInputs: TypeAlias = TokenRows | Array | Table
 """Inputs before any preprocessing: token rows, an array (N, ...) of rows of any shape, or a table of named

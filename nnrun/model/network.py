@@ -16,6 +16,7 @@ from nnrun.errors import DataError
 from nnrun.model.augmentation import augment, takes_augmentation
 from nnrun.model.inputs import Batch, SparseBatch
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
+from nnrun.model.layers.attention import OfSeveral
 from nnrun.model.layers.base import NORMS, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
@@ -271,6 +272,13 @@ class Network:
                 given[index] = layer.forward(taken)
                 if self.masks:
                     masks[index] = layer.mask_of(taken, [masks.get(source) for source in node.sources])
+            elif len(node.sources) > 1:
+                assert isinstance(layer, OfSeveral), "no other layer takes several"
+                taken = [_dense(given[source]) for source in node.sources]
+                taken_masks = [masks.get(source) for source in node.sources]
+                given[index] = layer.forward_of_several(parameters, taken, taken_masks, rng)
+                if self.masks:
+                    masks[index] = layer.mask_of(taken[0], taken_masks[0])
             elif port is None:
                 x = given[node.sources[0]]
                 x = x if layer.takes_sparse else _dense(x)
@@ -448,6 +456,10 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
             place = (node.path, node.weights_path, given[sources[0]], given[index])
             if isinstance(layer, schema.Custom):
                 made = CustomLayer(layer, *place, patterns[node.path])
+            elif len(sources) > 1:
+                kind = LAYERS[type(layer)]
+                assert issubclass(kind, OfSeveral), "the graph lets no other layer take several"
+                made = kind(layer, *place, tuple(given[source] for source in sources[1:]))
             else:
                 made = LAYERS[type(layer)](layer, *place)
         built.append(NetworkNode(made, sources))

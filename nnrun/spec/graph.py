@@ -278,7 +278,7 @@ class _Reader:
         first = self.chains[name][0]
         if isinstance(first, schema.From):
             return (first.source,)
-        return tuple(first.of) if isinstance(first, schema.Merge) else ()
+        return tuple(first.of) if isinstance(first, (schema.Merge, schema.AttentionComponent)) else ()
 
     def _in_order(self) -> list[str]:
         """The chains, each behind those that it takes; a circle is a problem, and broken open."""
@@ -339,6 +339,16 @@ class _Reader:
         if isinstance(first, schema.Merge):
             values = [self._named(source, here) for source in first.of]
             self._check_count(first, len(values), here)
+            path = f"{name}.0" if name else "0"
+            return self._add(path, path, (*location, 0), first, values), 1
+        if isinstance(first, schema.AttentionComponent) and first.of:
+            values = [self._named(source, here) for source in first.of]
+            if len(values) not in (2, 3):
+                self._say(
+                    (*here, "of"),
+                    f"{first.kind} takes a query, a value and maybe a key, and has {len(values)}; write of: "
+                    "[QUERY, VALUE], or of: [QUERY, VALUE, KEY]",
+                )
             path = f"{name}.0" if name else "0"
             return self._add(path, path, (*location, 0), first, values), 1
         if len(self.inputs) > 1:
@@ -404,7 +414,7 @@ class _Reader:
                 value = self._add(own, of_weights, here, item, [value, given])
             elif isinstance(item, schema.Parallel):
                 value = self._parallel(item, value, own, of_weights, here, within)
-            elif isinstance(item, (schema.From, schema.Merge)):
+            elif isinstance(item, (schema.From, schema.Merge)) or getattr(item, "of", None):
                 self._misplaced(item, here, within)
             else:
                 value = self._add(own, of_weights, here, item, [value])

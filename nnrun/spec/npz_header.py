@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.spec import schema
-from nnrun.spec.ports import array_of, columns_of
+from nnrun.spec.ports import array_of, columns_of, token_inputs
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec
 
 _MAGIC: Final = b"\x93NUMPY"
@@ -27,7 +27,9 @@ def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
         return facts
     if spec.inputs:
         arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
-        return replace(facts, of_inputs={name: _facts_of(dataset.path, a) for name, a in arrays.items()})
+        tokens = token_inputs(spec)
+        known = {name: _facts_of(dataset.path, array, name in tokens) for name, array in arrays.items()}
+        return replace(facts, of_inputs=known)
     row_shape = _facts_of(dataset.path, "x_train").row_shape
     return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
 
@@ -56,15 +58,15 @@ def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
     return replace(facts, of_inputs=of_inputs)
 
 
-def _facts_of(path: str, array: str) -> DatasetFacts:
+def _facts_of(path: str, array: str, tokens: bool = False) -> DatasetFacts:
     """What an array's header tells of its rows; nothing where it cannot be read: loading says what is wrong
-    with the file.
+    with the file. With `tokens` rows of integers are lists of word indices.
     """
     header = _header_of(path, array)
     if header is None:
         return DatasetFacts()
     shape, kind = header
-    if kind == "O":
+    if kind == "O" or (tokens and kind in "iu" and len(shape) == 2):
         return DatasetFacts("tokens")
     if kind not in "buif" or not shape:
         return DatasetFacts()

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 Port = str
 
-INPUT: Port = "x"
-OUTPUT: Port = "y"
+# The only input and the only output of a spec that names none: no name of a spec is written like this.
+INPUT: Port = "(input)"
+OUTPUT: Port = "(output)"
+INPUT_ARRAY, OUTPUT_ARRAY = "x", "y"  # what holds them in an npz
 
 
 def input_names(spec: ExperimentSpec) -> tuple[Port, ...]:
@@ -88,7 +90,14 @@ def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
 
 def array_of(spec: ExperimentSpec, port: Port) -> str:
     """The array of an npz that an input is."""
-    return spec.inputs[port].array or port
+    return spec.inputs[port].array or port if spec.inputs else INPUT_ARRAY
+
+
+def token_inputs(spec: ExperimentSpec) -> frozenset[Port]:
+    """The inputs whose first step takes lists of word indices."""
+    views = input_views(spec)
+    first = {port: next(iter(view.preprocessing.inputs), None) for port, view in views.items()}
+    return frozenset(port for port, step in first.items() if getattr(step, "takes", ()) == ("tokens",))
 
 
 def prediction_columns(output: Port | None) -> tuple[str, str, str]:

@@ -114,6 +114,8 @@ def _given(
     try:
         if isinstance(layer, schema.Merging):
             return layer.output_shape(taken) if len(taken) > 1 else next((t.shape for t in taken), None)
+        if isinstance(layer, schema.AttentionComponent) and len(taken) > 1:
+            return layer.shape_of_several(taken[:3])
         if isinstance(layer, schema.NetworkLayer):
             return layer.output_shape(taken[0])
     except ShapeError as error:
@@ -130,6 +132,8 @@ def masked_nodes(graph: Graph) -> tuple[bool, ...]:
         taken = taken_masks(node.sources, masked)
         if isinstance(node.layer, schema.Merging):
             masked.append(node.layer.passes_mask(taken))
+        elif isinstance(node.layer, schema.AttentionComponent):
+            masked.append(taken[0])  # that of the query
         elif isinstance(node.layer, schema.NetworkLayer):
             masked.append(node.layer.makes_mask or (any(taken) and node.layer.passes_mask))
         else:

@@ -26,11 +26,13 @@ class EpochMetrics:
         metrics: name → value, one map for each replica; of named heads each one's loss and
             metrics, whose names begin with the head's.
         first_bad_batch: for each replica the first batch (from 1) whose loss is not finite, or None.
+        heads: the named heads; empty where the only one has no name.
     """
 
     losses: tuple[float, ...]
     metrics: tuple[Mapping[str, float], ...]
     first_bad_batch: tuple[int | None, ...]
+    heads: tuple[Port, ...] = ()
 
     def columns(self, replica: int, prefix: str = "") -> dict[str, float]:
         """The loss and the metrics of one replica, in the history's order."""
@@ -130,7 +132,8 @@ class MetricAccumulator:
                 loss += self._loss_weights[port] * apart
             losses_R.append(loss)
         metrics = tuple(self._metrics_of(replica, total, means) for replica in range(self._replicas))
-        return EpochMetrics(tuple(losses_R), metrics, tuple(first_bad))
+        heads = () if list(self._totals) == [OUTPUT] else tuple(self._totals)
+        return EpochMetrics(tuple(losses_R), metrics, tuple(first_bad), heads)
 
     def _metrics_of(self, replica: int, total: str, means: Mapping[str, _MeanLosses]) -> dict[str, float]:
         own: dict[str, float] = {}

@@ -15,6 +15,7 @@ from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.score_columns import BestEpoch
+from nnrun.spec.wording import listing, quoted
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
@@ -415,7 +416,8 @@ def _divergence(
 ) -> str | None:
     if training.first_bad_batch[index] is not None:
         return (
-            f"the training loss{name} stopped being a finite number in epoch {epoch}, batch "
+            f"the training loss{name}{_of_some(training, index)} stopped being a finite number in epoch "
+            f"{epoch}, batch "
             f"{training.first_bad_batch[index]}. {_ADVICE}"
         )
     # A batch's loss is that before its update, so that no loss shows what the last update did.
@@ -423,7 +425,14 @@ def _divergence(
         return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
     if validation is not None and not math.isfinite(validation.losses[index]):
         return (
-            f"the validation loss{name} stopped being a finite number in epoch {epoch}. Try a smaller "
-            "learning rate, or look for extreme values in the validation rows."
+            f"the validation loss{name}{_of_some(validation, index)} stopped being a finite number in epoch "
+            f"{epoch}. Try a smaller learning rate, or look for extreme values in the validation rows."
         )
     return None
+
+
+def _of_some(measured: EpochMetrics, index: int) -> str:
+    """Which named outputs' losses are not finite, where others' are: a part of a sentence, else empty."""
+    losses = {head: measured.metrics[index][f"{head}_loss"] for head in measured.heads}
+    bad = [head for head, loss in losses.items() if not math.isfinite(loss)]
+    return f", that of {listing(map(quoted, bad), 'and')}," if 0 < len(bad) < len(losses) else ""

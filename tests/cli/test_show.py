@@ -274,8 +274,8 @@ def test_a_graph_shows_what_each_layer_takes(tmp_path: Path, capsys: pytest.Capt
     assert table.splitlines() == [
         "  layer                     output  parameters               takes",
         "  inputs                         3",
-        "  left.0: dense, linear          3          12                   x",
-        "  right.0: dense, linear         3          12                   x",
+        "  left.0: dense, linear          3          12              inputs",
+        "  right.0: dense, linear         3          12              inputs",
         "  right.1.0: dense, linear       3          12             right.0",
         "  right.1: residual              3           0  right.0, right.1.0",
         "  out.0: add                     3           0     left.0, right.1",

@@ -11,7 +11,7 @@ import yaml
 
 from nnrun.errors import SpecError
 from nnrun.spec.graph import Graph, graph_of
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.reading.load import LoadedSpec, load_spec, load_spec_text
 
 BASE = "optimizer: adam\ndataset: {npz: {path: small.npz}}\n"
@@ -47,7 +47,7 @@ def sources(graph: Graph) -> dict[str, tuple[Any, ...]]:
 
 def test_a_list_is_the_graph_of_one_chain() -> None:
     graph = graph_of(load(LOSS + "layers: [{dense: 4}, {dropout: 0.5}, {dense: 1}]").spec)
-    assert sources(graph) == {"0": ("x",), "1": ("0",), "2": ("1",)}
+    assert sources(graph) == {"0": (INPUT,), "1": ("0",), "2": ("1",)}
     assert graph.is_chain
     named = graph_of(load(LOSS + "layers: {only: [{dense: 4}, {dropout: 0.5}, {dense: 1}]}").spec)
     assert named.is_chain
@@ -64,13 +64,24 @@ layers:
 """
     graph = graph_of(load(LOSS + text).spec)
     assert sources(graph) == {
-        "stem.0": ("x",),
+        "stem.0": (INPUT,),
         "right.1": ("stem.0",),
         "left.1": ("stem.0",),
         "out.0": ("left.1", "right.1"),
         "out.1": ("out.0",),
     }
     assert graph.nodes[graph.outputs[OUTPUT]].path == "out.1"
+
+
+def test_attention_takes_a_query_a_value_and_a_key() -> None:
+    text = """
+layers:
+  steps: [reshape: [13, 1]]
+  query: [from: steps, dense: 4]
+  found: [multi_head_attention: {of: [query, steps, steps], num_heads: 2, key_dim: 3}, flatten, dense: 1]
+"""
+    graph = graph_of(load(LOSS + text).spec)
+    assert sources(graph)["found.0"] == ("query.1", "steps.0", "steps.0")
 
 
 def test_residual_parallel_and_shared_layers_are_written_out() -> None:
@@ -84,7 +95,7 @@ layers:
 """
     graph = graph_of(load(LOSS + text).spec)
     assert sources(graph) == {
-        "0": ("x",),
+        "0": (INPUT,),
         "1.0.0": ("0",),
         "1.0.1": ("1.0.0",),
         "1.1.0": ("1.0.1",),
@@ -127,6 +138,36 @@ total_loss: mean
 # --- what is wrong -----------------------------------------------------------------------------------------
 
 WRONG = {
+    "attention of one": (
+        "layers: {a: [reshape: [-1, 1]], b: [attention: {of: [a]}, flatten, dense: 1]}",
+        "layers.b[0].attention.of: attention takes a query, a value and maybe a key, and has 1; "
+        "write of: [QUERY, VALUE], or of: [QUERY, VALUE, KEY]",
+    ),
+    "attention to others in the middle of a chain": (
+        "layers: {a: [reshape: [-1, 1]], b: [from: a, attention: {of: [a, a]}, flatten, dense: 1]}",
+        "layers.b[1].attention: attention says what a chain takes, so it is its first item; "
+        "begin a chain of its own with it",
+    ),
+    "attention of rows with other features": (
+        """
+layers:
+  a: [reshape: [13, 1]]
+  b: [from: a, dense: 4]
+  c: [attention: {of: [a, b]}, flatten, dense: 1]
+""",
+        "layers.c[0].attention: attention multiplies each query with each key, which need equally many "
+        "features; a gives (13, 1), b gives (13, 4); make them alike with dense, or use multi_head_attention",
+    ),
+    "attention with a key of other steps than the value's": (
+        """
+layers:
+  a: [reshape: [13, 1]]
+  b: [from: a, cropping: 1]
+  c: [multi_head_attention: {of: [a, a, b], num_heads: 2, key_dim: 3}, flatten, dense: 1]
+""",
+        "layers.c[0].multi_head_attention: multi_head_attention takes a key with as many steps as the value; "
+        "a gives (13, 1), a gives (13, 1), b gives (11, 1)",
+    ),
     "an unknown chain": (
         "layers: {a: [dense: 2], out: [from: aa, dense: 1]}",
         "layers.out[0].from: there is no chain 'aa'; did you mean 'a'?",
@@ -296,11 +337,6 @@ WRONG_PORTS = {
     "inputs of the table that no input takes": (
         TABLE.replace("group: g", "inputs: [a, c]") + BOTH,
         "dataset.csv.inputs: the spec has `inputs`, and none of them takes 'c'; name it there, or remove it",
-    ),
-    "an only output that is called as one without a name": (
-        "layers: {y: [dense: 1]}\noutputs: {y: {loss: mse}}",
-        "outputs.y: an output without a name is called 'y'; call an only output otherwise, or leave "
-        "`outputs` out",
     ),
     "stratified by no output": (
         PORTS + BOTH + "validation: {kfold: {k: 3, stratify: true}}",

@@ -222,6 +222,74 @@ OPTIMIZER_CASES = (
 )
 
 
+@dataclass(frozen=True)
+class AttentionCase:
+    """A layer that takes a query, a value and maybe a key, its parameters, and which of them have a mask.
+
+    Two rows of four query steps and three steps of value and key.
+    """
+
+    kind: str
+    keras: str
+    features: tuple[int, ...]
+    masked: tuple[bool, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    keras_parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name among the answers."""
+        return f"{self.kind} {self.features} {self.masked} {self.parameters}"
+
+    def arrays(self) -> list[Array]:
+        """(2, steps, features) of each."""
+        return [
+            np.sin(1 + place + 1.7 * np.arange(2 * steps * width)).reshape(2, steps, width).astype(np.float32)
+            for place, (steps, width) in enumerate(zip((4, 3, 3), self.features, strict=False))
+        ]
+
+    def masks(self) -> list[np.ndarray | None]:
+        """(2, steps) of each; of the second row only the first steps count."""
+        wholes = [
+            np.array([[True] * steps, [True] * (steps - 1 - i) + [False] * (i + 1)])
+            for i, steps in enumerate((4, 3, 3))
+        ]
+        wholes[2] = np.array([[True, False, True], [True, True, True]])
+        return [whole if masked else None for whole, masked in zip(wholes, self.masked, strict=False)]
+
+
+def attention_weight(name: str, shape: tuple[int, ...]) -> Array:
+    """The values of a weight by its name, `query_weight`, in Keras's order of axes."""
+    size = int(np.prod(shape))
+    return (0.7 * np.cos(sum(map(ord, name)) + 1.3 * np.arange(size))).reshape(shape).astype(np.float32)
+
+
+HEADS = {"num_heads": 2, "key_dim": 3}
+ATTENTION_CASES = (
+    AttentionCase("attention", "Attention", (5, 5), (False, False)),
+    AttentionCase("attention", "Attention", (5, 5), (True, True)),
+    AttentionCase("attention", "Attention", (5, 2, 5), (True, False, True), {"use_scale": True}),
+    AttentionCase("attention", "Attention", (5, 2, 5), (False, True, False)),
+    AttentionCase("multi_head_attention", "MultiHeadAttention", (5, 4), (False, False), HEADS),
+    AttentionCase("multi_head_attention", "MultiHeadAttention", (5, 4), (False, True), HEADS),
+    AttentionCase(
+        "multi_head_attention",
+        "MultiHeadAttention",
+        (5, 4, 6),
+        (False, True, True),
+        {**HEADS, "value_dim": 2, "output_dim": 7},
+        {**HEADS, "value_dim": 2, "output_shape": 7},
+    ),
+    AttentionCase(
+        "multi_head_attention",
+        "MultiHeadAttention",
+        (5, 4, 6),
+        (False, False, True),
+        {**HEADS, "use_bias": False},
+    ),
+)
+
+
 SCHEDULE_EPOCHS = 12
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.support.keras_values import (
     ANSWERS,
+    ATTENTION_CASES,
     INITIALIZERS,
     KERNEL,
     LOSS_CASES,
@@ -21,8 +22,10 @@ from tests.support.keras_values import (
     SCHEDULE_CASES,
     SCHEDULE_EPOCHS,
     activation_inputs,
+    attention_weight,
 )
 
+ARRAYS = {"kernel": "weight", "bias": "bias"}
 # Keras's `threshold` has no defaults, so that a name alone does not say what it is.
 WITHOUT_DEFAULTS = {"threshold"}
 
@@ -72,6 +75,29 @@ def optimizers() -> dict[str, Any]:
     return found
 
 
+def attention() -> dict[str, Any]:
+    """What each row's query finds."""
+    found = {}
+    for case in ATTENTION_CASES:
+        arrays = [keras.ops.convert_to_tensor(array) for array in case.arrays()]
+        masks = [None if mask is None else keras.ops.convert_to_tensor(mask) for mask in case.masks()]
+        layer = getattr(keras.layers, case.keras)(**(case.keras_parameters or case.parameters))
+        several = case.kind == "attention"
+        call: dict[str, Any] = {}
+        if several:
+            call["mask"] = masks if any(mask is not None for mask in masks) else None
+        else:
+            call = dict(zip(("query_mask", "value_mask", "key_mask"), masks, strict=False))
+        taken = [arrays] if several else arrays
+        layer(*taken, **call)
+        for weight in layer.weights:  # `multi_head_attention/query/kernel`
+            *_, part, array = weight.path.split("/")
+            name = "scale" if several else f"{part.removeprefix('attention_')}_{ARRAYS[array]}"
+            weight.assign(attention_weight(name, tuple(weight.shape)))
+        found[case.name] = rounded(np.asarray(layer(*taken, **call)))
+    return found
+
+
 def schedules() -> dict[str, Any]:
     """The rate of each epoch."""
     found = {}
@@ -90,6 +116,7 @@ def main() -> None:
         "optimizers": optimizers(),
         "schedules": schedules(),
         "initializers": initializers(),
+        "attention": attention(),
     }
     lines = []
     for family, answers in families.items():

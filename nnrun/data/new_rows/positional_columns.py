@@ -27,7 +27,7 @@ from nnrun.data.new_rows.input_batches import (
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.table import exact_number, is_wide
 from nnrun.errors import DataError, printable
-from nnrun.spec.ports import INPUT
+from nnrun.spec.ports import INPUT_ARRAY
 from nnrun.spec.wording import counted
 
 
@@ -46,7 +46,7 @@ class PositionalDecoder:
     row_shape: tuple[int, ...]
     names: tuple[str, ...] | None
     on_message: OnMessage = lambda text: None
-    array: str = INPUT
+    array: str = INPUT_ARRAY
     kind_of_lines: ClassVar[Kind] = "csv"
     missing: ClassVar[Set[str]] = frozenset()  # every number must be there
 

@@ -27,7 +27,7 @@ from nnrun.data.new_rows.input_batches import (
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.vocabulary import Vocabulary, within_limits, words_of
 from nnrun.errors import DataError, UsageError
-from nnrun.spec.ports import INPUT
+from nnrun.spec.ports import INPUT_ARRAY
 from nnrun.spec.wording import counted
 
 TEXT = "text"  # the column, or key, that holds the text
@@ -50,7 +50,7 @@ class TokenDecoder:
     num_words: int | None = None
     skip_top: int = 0
     on_message: OnMessage = lambda text: None
-    array: str = INPUT
+    array: str = INPUT_ARRAY
     numbers_per_row: ClassVar[int] = 512  # as texts mostly have
     missing: ClassVar[Set[str]] = frozenset()  # a text that says so is a text
     keys: ClassVar[None] = None  # objects may hold more than a text
@@ -144,6 +144,8 @@ class TokenDecoder:
         if isinstance(array, TokenRows):
             limited = TokenRows(array.indptr, self._within_limits(array.tokens))
             return self.of_token_rows(limited)
+        if array.dtype.kind in "iu" and array.ndim == 2:
+            return python_batches(self, array.tolist(), where)
         if array.dtype.kind == "U" and array.ndim == 1:
             return python_batches(self, array.tolist(), where)
         raise DataError(

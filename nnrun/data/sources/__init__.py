@@ -161,6 +161,7 @@ def load_dataset(
     outputs: Mapping[Port, tuple[str, ...]] | None = None,
     on_message: Callable[[str], None] = lambda text: None,
     text_targets: Collection[Port] = (),
+    token_inputs: Collection[Port] = (),
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -172,12 +173,20 @@ def load_dataset(
         inputs, outputs: where a spec names them, the array or the columns of each.
         on_message: called with what takes long or went differently.
         text_targets: the outputs whose targets are texts that may be different in every row.
+        token_inputs: the inputs whose rows are lists of word indices, also where they are of one length.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
     """
     context = LoadContext(
-        data_dir, smoke, on_message, tuple(split_columns), inputs or {}, outputs or {}, tuple(text_targets)
+        data_dir,
+        smoke,
+        on_message,
+        tuple(split_columns),
+        inputs or {},
+        outputs or {},
+        tuple(text_targets),
+        tuple(token_inputs),
     )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
     loaded = module.load(dataset, context)

@@ -39,6 +39,7 @@ class LoadContext:
         inputs, outputs: where a spec names them, the array or the columns of each; else empty.
         on_message: called with what takes long or went differently.
         text_targets: the outputs whose targets are texts that may be different in every row: no classes.
+        token_inputs: the inputs whose rows are lists of word indices, also where they are of one length.
     """
 
     data_dir: Path | None = None
@@ -48,3 +49,4 @@ class LoadContext:
     inputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
     outputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
     text_targets: tuple[Port, ...] = ()
+    token_inputs: tuple[Port, ...] = ()

@@ -35,7 +35,7 @@ from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, Port
+from nnrun.spec.ports import INPUT, INPUT_ARRAY, OUTPUT, OUTPUT_ARRAY, Port
 from nnrun.spec.schema import Task
 from nnrun.spec.wording import counted, listing
 
@@ -43,8 +43,8 @@ from nnrun.spec.wording import counted, listing
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     """The archive's samples. A smoke run takes the first few hundred rows: only the file knows its shape."""
     path = Path(spec.path).expanduser()
-    inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT}
-    outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT}
+    inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT_ARRAY}
+    outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT_ARRAY}
     if not os.path.exists(path):
         arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
         names = listing([f"{array}_train" for array in arrays], "and")
@@ -195,7 +195,7 @@ def _samples(
     if isinstance(y, TokenRows):
         y = _class_lists(y, where + y_name)
     if not isinstance(x, TokenRows):
-        x = _rows(x, where + x_name)
+        x = _equal_lists(x, where + x_name) if inputs in _token_arrays(context) else _rows(x, where + x_name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in (1, 2) or 0 in y.shape[1:]:
@@ -221,6 +221,23 @@ def _samples(
             f"{where}{y_name} has the type {y.dtype}. Targets are numbers, or texts that name classes."
         )
     return Samples(x, y, present=None if present is None or present.all() else present)
+
+
+def _token_arrays(context: LoadContext) -> set[str]:
+    """The arrays whose rows are lists of word indices."""
+    return {context.inputs[port][0] if context.inputs else INPUT_ARRAY for port in context.token_inputs}
+
+
+def _equal_lists(x: Array, where: str) -> TokenRows | Array:
+    """Lists of word indices that are all of one length, as padded ones are; other arrays as they are."""
+    if x.dtype.kind not in "iu" or x.ndim != 2 or not x.size:
+        return _rows(x, where)
+    if (least := int(x.min())) < 0 or int(x.max()) > np.iinfo(np.int32).max:
+        found = least if least < 0 else int(x.max())
+        raise DataError(
+            f"{where} holds {found}. Word indices are integers from 0 to {np.iinfo(np.int32).max}."
+        )
+    return TokenRows.from_array(x)
 
 
 def _class_lists(lists: TokenRows, where: str) -> Array:

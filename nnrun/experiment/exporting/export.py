@@ -37,11 +37,11 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, make_output_decoder
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
 from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port, output_views
+from nnrun.spec.ports import Port
 from nnrun.spec.wording import listing, quoted
 from nnrun.version import __version__
 
@@ -156,7 +156,7 @@ def export_run(
     inputs, rows_from = _rows_to_compare(run, spec, network.fitted, access.data_dir)
     own = predictions_of(spec, network.fitted, network.weights, inputs)
     difference = _write_and_compare(export, kind, path, inputs, own)
-    labels = load_labels(run)
+    decoders = output_decoders(spec, network.fitted, load_labels(run))
     return Exported(
         path=path,
         format=format_,
@@ -165,13 +165,8 @@ def export_run(
         weights=used,
         inputs={each.name: _exported(each, kind) for each in export.inputs.values()},
         outputs={
-            export.output_names[port]: ExportedOutput(
-                network.fitted.outputs[port].n_outputs,
-                make_output_decoder(
-                    view, network.fitted.of_output(port), labels.output(port) if spec.outputs else labels
-                ),
-            )
-            for port, view in output_views(spec).items()
+            export.output_names[port]: ExportedOutput(network.fitted.outputs[port].n_outputs, decoder)
+            for port, decoder in decoders.items()
         },
         named_inputs=bool(spec.inputs),
         named_outputs=bool(spec.outputs),

@@ -22,7 +22,7 @@ from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.load_run import TrainedNetwork
-from nnrun.experiment.predicting.outputs import outputs_function
+from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.setup.groups import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
@@ -150,8 +150,7 @@ def predictions_of(
     inputs: Mapping[Port, RawInputs],
 ) -> dict[Port, Array]:
     """What a network says of rows of a data set: each output, numbers in the target's own units."""
-    outputs = outputs_function(spec, fitted, weights, _CPU)(inputs)
-    return {port: fitted.outputs[port].in_own_units(values) for port, values in outputs.items()}
+    return in_own_units(fitted, outputs_function(spec, fitted, weights, _CPU)(inputs))
 
 
 # --- torch.export ------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from nnrun.experiment.finished.saved_labels import load_vocabulary
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, Port, array_of
+from nnrun.spec.ports import Port, array_of
 
 
 def make_row_decoder(
@@ -49,7 +49,7 @@ def make_row_decoder(
         )
 
     def of_input(port: Port) -> ArrayDecoder:
-        array = array_of(spec, port) if spec.inputs else INPUT
+        array = array_of(spec, port)
         if fitted[port].n_features is None:
             width = max(network.fitted.inputs[port].tokens or 0 for network in networks)
             return _token_decoder(run, spec.dataset, array, width, data_dir, listener)

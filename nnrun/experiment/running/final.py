@@ -134,6 +134,11 @@ def final_of_spec(
 def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     """The spec with another test set, its path relative to the current folder."""
     dataset = loaded.spec.dataset
+    if isinstance(dataset, schema.PublishedTable):
+        raise UsageError(
+            f"A file of test rows is for a file of your own, but the data set is {dataset.kind}, one "
+            f"published table. Set apart some of its rows: --set dataset.{dataset.kind}.test.fraction=0.2."
+        )
     if not isinstance(dataset, schema.FILES):
         raise UsageError(
             f"A file of test rows is for csv, parquet, jsonl and text_folder, but the data set is "

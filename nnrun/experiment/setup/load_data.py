@@ -28,6 +28,7 @@ from nnrun.spec.ports import (
     input_views,
     output_views,
     target_of,
+    token_inputs,
     told_of,
 )
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
@@ -66,6 +67,7 @@ def load_data(
         outputs={name: tuple(target_of(spec, name)) for name in spec.outputs},
         on_message=on_message,
         text_targets=texts,
+        token_inputs=token_inputs(spec),
     )
     if spec.outputs:
         return _with_classes_of_each(spec, dataset, texts)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.ports import OUTPUT, array_of, columns_of, prediction_columns, target_of
+from nnrun.spec.ports import array_of, columns_of, prediction_columns, target_of
 from nnrun.spec.reading.locate import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
@@ -156,11 +156,6 @@ def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetF
                 said = f"predictions of {quoted(name)} have a column {quoted(column)}, and so has "
                 yield Finding(("outputs", name), f"{said}{owners[column]}; call the output otherwise")
             owners[column] = f"the output {quoted(name)}"
-    if list(spec.outputs) == [OUTPUT]:
-        said = (
-            f"an output without a name is called {quoted(OUTPUT)}; call an only output otherwise, or leave "
-        )
-        yield Finding(("outputs", OUTPUT), f"{said}`outputs` out")
     counts = Counter(trained_columns(spec))
     for column in [column for column, count in counts.items() if count > 1]:
         said = f"two columns of the history would be called {quoted(column)}; call an output otherwise"

@@ -116,6 +116,12 @@ def test_an_archive_of_token_lists_is_read_without_pickle(tmp_path: Path) -> Non
     assert tokens(block) == [[1, 4, 2], [1]]
 
 
+def test_an_archive_of_lists_of_one_length(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.array([[1, 4, 99], [1, 0, 0]]))
+    (block,) = input_batches(source_of(tmp_path / "a.npz"), decoder())
+    assert tokens(block) == [[1, 4, 2], [1, 0, 0]]
+
+
 def test_an_archive_that_would_run_something_is_refused(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:

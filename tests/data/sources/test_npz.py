@@ -143,6 +143,25 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, arrays: dict[str, Any],
     assert said in refusal(tmp_path, **arrays)
 
 
+def test_integers_are_lists_of_one_length_where_a_step_takes_lists(tmp_path: Path) -> None:
+    padded = np.array([[0, 5, 7], [4, 4, 2], [0, 0, 1], [9, 0, 0]])
+    spec = saved(tmp_path, x_train=padded, y_train=Y)
+    inputs = load_dataset(spec, token_inputs=["(input)"]).train.inputs
+    assert isinstance(inputs, TokenRows)
+    assert [inputs.row(i).tolist() for i in range(4)] == padded.tolist()
+    assert isinstance(load_dataset(spec).train.inputs, np.ndarray)
+    with pytest.raises(DataError, match=r"the array x_train holds -1\. Word indices are integers from 0 to"):
+        load_dataset(saved(tmp_path, x_train=padded - 1, y_train=Y), token_inputs=["(input)"])
+
+
+def test_lists_of_one_length_beside_numbers_of_another_input(tmp_path: Path) -> None:
+    spec = saved(tmp_path, words_train=np.array([[1, 2], [3, 0]]), size_train=np.zeros((2, 2)), y_train=Y[:2])
+    ports = {"a": ("words",), "b": ("size",)}
+    train = load_dataset(spec, inputs=ports, outputs={"y": ("y",)}, token_inputs=["a"]).train
+    assert isinstance(train.of_inputs["a"], TokenRows)
+    assert isinstance(train.of_inputs["b"], np.ndarray)
+
+
 def test_a_missing_file_is_refused_also_in_a_smoke_run(tmp_path: Path) -> None:
     for smoke in (False, True):
         with pytest.raises(DataError, match="does not exist"):

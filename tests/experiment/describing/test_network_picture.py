@@ -135,7 +135,7 @@ def test_what_the_spec_tells_alone_needs_no_data(specs_dir: Path, tmp_path: Path
     spec = load_spec(specs_dir / "reuters.yaml").spec
     known = network_of_spec(spec, tmp_path, Ears())
     assert known.network is not None
-    assert known.network.inputs == {"x": (10_000,)}
+    assert known.network.inputs == {"(input)": (10_000,)}
     assert said == []
 
 

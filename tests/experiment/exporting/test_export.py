@@ -31,6 +31,7 @@ from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
+from nnrun.model.layers import DenseLayer
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port
@@ -190,6 +191,22 @@ def test_a_file_that_says_something_else_is_not_kept(
         export_run(run, path, format_)
     assert path.read_text() == "as it was"
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_network_that_pytorch_cannot_trace_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(self: DenseLayer, parameters: Any, x: Any) -> Any:
+        return torch.tensor(x.tolist())  # leaves PyTorch, as a layer may that an exporter does not know
+
+    run = train(tmp_path)
+    monkeypatch.setattr(DenseLayer, "linear", forward)
+    monkeypatch.setattr(export_module, "predictions_of", lambda *arguments: {})
+    with pytest.raises(
+        NnrunError, match=r"No program was written: PyTorch .* cannot trace a network of dense "
+    ):
+        export_run(run, tmp_path / "m.pt2", "pt2")
+    assert not (tmp_path / "m.pt2").exists()
 
 
 def test_features_far_from_0_need_float64(tmp_path: Path) -> None:

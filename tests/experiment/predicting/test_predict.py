@@ -27,7 +27,7 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import OUTPUT
+from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.reading.load import load_spec
 from nnrun.training.device import resolve_device
 from tests.support.small_experiments import (
@@ -232,7 +232,7 @@ def test_blocks_do_not_change_what_is_said(tmp_path: Path) -> None:
     found = ask(load_predictor(run), as_csv(rows))
     assert [row[0] for row in found] == list(range(9000))
     fitted = load_predictor(run).networks[0].fitted
-    whole = network_outputs(load_small(tmp_path).spec, fitted, run.read_weights(), {"x": rows}, CPU)
+    whole = network_outputs(load_small(tmp_path).spec, fitted, run.read_weights(), {INPUT: rows}, CPU)
     np.testing.assert_allclose([row[1] for row in found], whole[:, 0], rtol=1e-5)
 
 

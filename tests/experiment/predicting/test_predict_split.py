@@ -19,6 +19,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
+from nnrun.spec.ports import INPUT
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, numbers, record_of
 
 CLASSES: dict[str, Any] = {
@@ -65,7 +66,9 @@ def test_of_folds_each_row_has_the_network_that_did_not_see_it(folds: dict[str, 
         assert network.member is not None
         own = predict_split(run, "validation", Access(member=network.member.folder))
         assert len(own.combined.rows) == 16
-        outputs = network_outputs(spec, network.fitted, network.weights, {"x": x[own.combined.rows]}, _cpu())
+        outputs = network_outputs(
+            spec, network.fitted, network.weights, {INPUT: x[own.combined.rows]}, _cpu()
+        )
         assert own.combined.outputs == pytest.approx(outputs)
         assert found.combined.outputs[own.combined.rows] == pytest.approx(outputs)
         seen = predict_split(run, "train", Access(member=network.member.folder)).combined.rows

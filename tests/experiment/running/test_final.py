@@ -368,3 +368,10 @@ def test_a_run_that_diverged_at_once_did_validate(tmp_path: Path) -> None:
     sentence = refusal(RunDirectory(only_run(tmp_path / "runs")), tmp_path)
     assert "validated nothing" not in sentence
     assert sentence.endswith("; say how long to train with --epochs N.")
+
+
+def test_a_published_table_has_no_other_file_of_test_rows(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("species,sex\nAdelie,MALE\n")
+    spec = write_small(tmp_path, {**REGRESSION, "dataset": {"penguins": "body_mass_g"}, "preprocessing": {}})
+    with pytest.raises(UsageError, match=r"one published table.*dataset\.penguins\.test\.fraction=0\.2"):
+        final_of_spec(load_spec(spec), settings(tmp_path), test=tmp_path / "more.csv")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.errors import DataError, SpecError
+from nnrun.errors import DataError, DivergedError, SpecError
 from nnrun.experiment.finished.drowned_loss import drowned_text
 from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
@@ -74,6 +74,18 @@ def test_a_single_named_output_has_its_columns_too(path: Path, tmp_path: Path) -
     run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
     assert list(run.history)[1:4] == ["loss", "kind_loss", "kind_accuracy"]
     assert set(run.baseline) == {"loss", "kind_loss", "kind_accuracy"}
+
+
+def test_ports_may_be_called_x_and_y(path: Path, tmp_path: Path) -> None:
+    changes = {
+        "inputs": {"x": {"array": "size"}},
+        "shared": {},
+        "layers": {"y": [{"from": "x"}, {"dense": {"units": 3, "activation": "softmax"}}]},
+        "outputs": {"y": yaml.safe_load(SPEC)["outputs"]["kind"]},
+        "epochs": 1,
+    }
+    run = nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
+    assert list(run.history)[2:5] == ["loss", "y_loss", "y_accuracy"]
 
 
 def test_a_single_named_output_may_end_a_chain(path: Path, tmp_path: Path) -> None:
@@ -192,6 +204,15 @@ def test_what_a_step_cannot_take_names_the_input_or_output(
     np.savez(tmp_path / "data.npz", **archive)
     with pytest.raises(DataError, match=said):
         nnrun.train(path, runs_dir=tmp_path / "runs", overrides={**changes, "validation": "none"})
+
+
+def test_a_loss_that_is_not_finite_names_the_output(path: Path, tmp_path: Path) -> None:
+    archive = dict(np.load(tmp_path / "data.npz"))
+    archive["price_train"][3] = 1e30
+    np.savez(tmp_path / "data.npz", **archive)
+    changes = {"validation": {"holdout": {"first": 24}}}
+    with pytest.raises(DivergedError, match=r"^the validation loss, that of 'price', stopped being a finite"):
+        nnrun.train(path, runs_dir=tmp_path / "runs", overrides=changes)
 
 
 def test_shapes_of_inputs_are_known_before_the_data_are_read(path: Path, tmp_path: Path) -> None:
