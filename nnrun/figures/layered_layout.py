@@ -376,7 +376,7 @@ def _drawn(graph: _Layered, columns: Sequence[Sequence[int]]) -> Layout:
     entries = [page.entries(index) for index in range(len(graph.sizes))]
     lines: list[Line] = []
     for layer in range(len(graph.layers) - 1):
-        if page.top[layer + 1] < page.top[layer]:
+        if layer + 1 in page.gutters:
             lines += _to_next_column(page, layer)
             continue
         for upper in graph.layers[layer]:

@@ -193,9 +193,13 @@ class _Progress:
     def __init__(self, name: str, on_message: OnMessage) -> None:
         self._name, self._on_message = name, on_message
         self._started = self._told = time.monotonic()
+        self._batches = 0
 
     def tell(self, rows: int, done: float) -> None:
         now = time.monotonic()
+        self._batches += 1
+        if self._batches == 1:  # a small table, or pandas was imported: too early to tell how fast it goes
+            return
         if now - self._told < _SECONDS_BETWEEN_MESSAGES or done <= 0:
             return
         self._told = now

@@ -199,7 +199,7 @@ def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     reader = CsvReader(path)
     said: list[str] = []
     read_table(reader, "0" * 64, {}, reader.names, {}, said.append)
-    assert said[0].startswith(f"reading {path}: 9 rows, 20 %, about ")
+    assert said[0].startswith(f"reading {path}: 19 rows, 39 %, about "), said
     assert said[-1].startswith(f"read {path}: 50 rows in ")
 
 
