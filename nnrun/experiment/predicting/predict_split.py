@@ -159,10 +159,21 @@ def predict_split(
     return SplitPredictions(opened, decoders, split, found, targets, present, look)
 
 
+# What is predicted without a column of probabilities for each class; classes alone: by scores.
+_WITHOUT_PROBABILITIES = {
+    "numbers": "numbers, which have no probabilities",
+    "steps": "a class for each step, of which no probabilities are written",
+    "sequence": "sequences of classes, which ctc decodes without a probability for each",
+}
+
+
 def refuse_without_probabilities(run: RunDirectory, decoders: Mapping[Port, OutputDecoder]) -> None:
-    """Raise UsageError where a run's networks predict numbers by all their outputs."""
-    if all(decoder.kind == "numbers" for decoder in decoders.values()):
-        raise UsageError(f"--probabilities: {run.id} predicts numbers, which have no probabilities.")
+    """Raise UsageError where none of a run's outputs has a probability for each class."""
+    if any(decoder.has_probabilities for decoder in decoders.values()):
+        return
+    by_scores = "classes by scores, which are no probabilities"
+    found = dict.fromkeys(_WITHOUT_PROBABILITIES.get(each.kind, by_scores) for each in decoders.values())
+    raise UsageError(f"--probabilities: {run.id} predicts {'; '.join(found)}.")
 
 
 def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:

@@ -12,9 +12,10 @@ import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import Access, load_networks
+from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.experiment.predicting.outputs import network_outputs
 from nnrun.experiment.predicting.predict import load_predictor
-from nnrun.experiment.predicting.predict_split import predict_split
+from nnrun.experiment.predicting.predict_split import predict_split, refuse_without_probabilities
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
@@ -100,6 +101,20 @@ def test_a_look_at_the_test_set_is_counted_and_others_are_not(tmp_path: Path) ->
     assert record_of(run.path)["test_uses"] == []
     assert [predict_split(run, "test").look for _ in range(2)] == [1, 2]
     assert [use["command"] for use in record_of(run.path)["test_uses"]] == ["predict", "predict"]
+
+
+def test_outputs_without_probabilities_are_refused_by_what_they_predict() -> None:
+    run = RunDirectory(Path("runs/a-run"))
+    steps, sequence = OutputDecoder("steps", (0, 1)), OutputDecoder("sequence", (0, 1))
+    scores, classes = OutputDecoder("binary", (0, 1), 0.0, of_scores=True), OutputDecoder("binary", (0, 1))
+    refuse_without_probabilities(run, {"a": steps, "b": classes})
+    for decoders, said in (
+        ({"a": steps}, "predicts a class for each step"),
+        ({"a": sequence, "b": steps}, "predicts sequences of classes, .*; a class for each step"),
+        ({"a": scores}, "predicts classes by scores, which are no probabilities"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            refuse_without_probabilities(run, decoders)
 
 
 def test_what_cannot_be_given_does_not_count_as_a_look(tmp_path: Path) -> None:
