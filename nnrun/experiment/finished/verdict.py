@@ -6,7 +6,7 @@ A constant may do as well, or the scores may look too good.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
 from nnrun.spec.ports import OUTPUT, output_views
-from nnrun.spec.score_columns import chooser, directions, metric_column
+from nnrun.spec.score_columns import chooser, directions, ranges
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
@@ -62,10 +62,10 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
             last_epoch = int(history["epoch"].max())
             found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
             if n > 1:
-                unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
+                limits = ranges(spec)
                 found.best_std = std = _row(table, epoch, "_std")
                 found.best_interval = {
-                    name: _possible(name, *interval_of_mean(mean, std[name], n), unbounded)
+                    name: _possible(name, interval_of_mean(mean, std[name], n), limits)
                     for name, mean in best.items()
                 }
     if n > 1:
@@ -131,15 +131,12 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
 
 
-def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> list[float]:
+def _possible(
+    column: str, interval: tuple[float, float], limits: Mapping[str, tuple[float, float]]
+) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
-    measure = column.removeprefix("val_")
-    if measure in unbounded:  # a custom metric may give any number
-        return [low, high]
-    return [
-        low if measure == "r2" else max(low, 0.0),
-        min(high, 1.0) if monitor_mode(column) == "max" else high,
-    ]
+    least, most = limits.get(column.removeprefix("val_"), (-math.inf, math.inf))
+    return [max(interval[0], least), min(interval[1], most)]
 
 
 def _sentence(
