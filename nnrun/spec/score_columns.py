@@ -10,13 +10,6 @@ from nnrun.spec import schema
 NOT_METRICS = ("loss", "epoch", "fold", "seed", "learning_rate", "seconds")
 """Columns of a history that are no metrics."""
 
-_LEAST_LOSSES: dict[type, float] = {
-    schema.CosineSimilarity: -1.0,
-    schema.Poisson: -math.inf,
-    schema.Custom: -math.inf,
-}
-"""What losses that may be below 0 are at least."""
-
 
 def trained_columns(spec: schema.ExperimentSpec) -> list[str]:
     """The loss and the metrics of the training rows; of several outputs each one's, behind the total loss."""
@@ -54,32 +47,6 @@ def _higher_is_better(metric: schema.Component) -> bool:
         return metric_column(metric).endswith("_score") if metric.maximize is None else metric.maximize
     assert isinstance(metric, schema.BuiltInMetric), "every other metric is nnrun's own"
     return metric.higher_is_better
-
-
-def ranges(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
-    """Column of the training rows → the lowest and the highest value that it can have.
-
-    The total loss of several outputs is at least the sum of what they are at least, and so is their mean.
-    """
-    found = {"loss": (_least_loss(spec.loss), math.inf)}
-    found |= {metric_column(metric): _range(metric) for metric in spec.metrics}
-    for name, port in spec.outputs.items():
-        least = _least_loss(port.loss)
-        found[f"{name}_loss"] = (least, math.inf)
-        found |= {f"{name}_{metric_column(metric)}": _range(metric) for metric in port.metrics}
-        if port.loss_weight:
-            found["loss"] = (found["loss"][0] + port.loss_weight * least, math.inf)
-    return found
-
-
-def _least_loss(loss: schema.Component | None) -> float:
-    return _LEAST_LOSSES.get(type(loss), 0.0)
-
-
-def _range(metric: schema.Component) -> tuple[float, float]:
-    if not isinstance(metric, schema.BuiltInMetric):
-        return -math.inf, math.inf
-    return metric.least, 1.0 if metric.higher_is_better else math.inf
 
 
 def validated_columns(spec: schema.ExperimentSpec) -> list[str]:

@@ -19,7 +19,7 @@ from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
 from nnrun.spec.ports import OUTPUT, output_views
-from nnrun.spec.score_columns import chooser, directions, ranges
+from nnrun.spec.score_columns import chooser, directions, metric_column
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
@@ -34,6 +34,13 @@ from nnrun.validation.summary import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Losses that can be negative; and metrics that can be, with the lowest value that they can have.
+_LOSSES_BELOW_ZERO = frozenset({"poisson", "cosine_similarity", "kl_divergence"})
+_LOWEST = {
+    **dict.fromkeys(("r2", "explained_variance", "d2"), -math.inf),
+    **dict.fromkeys(("mcc", "cohen_kappa", "pearson"), -1.0),
+}
 
 
 def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> RunRecord:
@@ -62,10 +69,10 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
             last_epoch = int(history["epoch"].max())
             found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
             if n > 1:
-                limits = ranges(spec)
+                limits = _limits(spec)
                 found.best_std = std = _row(table, epoch, "_std")
                 found.best_interval = {
-                    name: _possible(name, interval_of_mean(mean, std[name], n), limits)
+                    name: _possible(name, *interval_of_mean(mean, std[name], n), limits)
                     for name, mean in best.items()
                 }
     if n > 1:
@@ -131,12 +138,31 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
 
 
-def _possible(
-    column: str, interval: tuple[float, float], limits: Mapping[str, tuple[float, float]]
-) -> list[float]:
+def _limits(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
+    """Measure, as the history has it without `val_` → the lowest and the highest value that it can have.
+
+    Custom losses and metrics may give any number.
+    """
+    limits, losses = {}, []
+    for port, view in output_views(spec).items():
+        prefix = f"{port}_" if spec.outputs else ""
+        assert view.loss is not None, "lint has seen to that"
+        any_loss = isinstance(view.loss, schema.Custom) or view.loss.kind in _LOSSES_BELOW_ZERO
+        losses.append(-math.inf if any_loss else 0.0)
+        limits[f"{prefix}loss"] = losses[-1], math.inf
+        for metric in view.metrics:
+            low, high = -math.inf, math.inf
+            if isinstance(metric, schema.BuiltInMetric):
+                low, high = _LOWEST.get(metric.kind, 0.0), 1.0 if metric.higher_is_better else math.inf
+            limits[f"{prefix}{metric_column(metric)}"] = low, high
+    limits["loss"] = min(losses), math.inf
+    return limits
+
+
+def _possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
-    least, most = limits.get(column.removeprefix("val_"), (-math.inf, math.inf))
-    return [max(interval[0], least), min(interval[1], most)]
+    lowest, highest = limits.get(column.removeprefix("val_"), (-math.inf, math.inf))
+    return [max(low, lowest), min(high, highest)]
 
 
 def _sentence(

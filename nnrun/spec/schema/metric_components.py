@@ -1,6 +1,5 @@
 """The metrics: what is measured of a network beside its loss."""
 
-import math
 from typing import Annotated, ClassVar, Literal, Union
 
 from nnrun.spec.schema.component import COMPONENT, Component, Count, Custom, Fraction
@@ -10,12 +9,10 @@ class BuiltInMetric(Component):
     """Base of the metrics, but for the custom ones.
 
     Class attributes:
-        higher_is_better: whether the best epoch is that of the highest value, which is at most 1.
-        least: no value is below this one.
+        higher_is_better: whether the best epoch is that of the highest value.
     """
 
     higher_is_better: ClassVar[bool] = False
-    least: ClassVar[float] = 0.0
 
 
 class ClassMetric(BuiltInMetric):
@@ -148,7 +145,6 @@ class Mcc(ClassMetric):
     """
 
     kind = "mcc"
-    least = -1.0
 
 
 class CohenKappa(ClassMetric):
@@ -159,7 +155,6 @@ class CohenKappa(ClassMetric):
     """
 
     kind = "cohen_kappa"
-    least = -1.0
     bare = "weights"
     weights: Literal["none", "linear", "quadratic"] = "none"
 
@@ -211,7 +206,6 @@ class R2(NumberMetric):
     """Coefficient of determination: 1 for perfect, 0 for the mean predictor. NaN of a single row."""
 
     kind = "r2"
-    least = -math.inf
     for_regression = True
     higher_is_better = True
 
@@ -244,7 +238,6 @@ class ExplainedVariance(NumberMetric):
     """1 - variance of the errors / variance of the targets: `r2` without the mean error. NaN of one row."""
 
     kind = "explained_variance"
-    least = -math.inf
     for_regression = True
     higher_is_better = True
 
@@ -253,7 +246,6 @@ class Pearson(NumberMetric):
     """Correlation of outputs and targets; NaN where either are all the same."""
 
     kind = "pearson"
-    least = -1.0
     for_regression = True
     higher_is_better = True
 
@@ -265,7 +257,6 @@ class D2(NumberMetric):
     """
 
     kind = "d2"
-    least = -math.inf
     for_regression = True
     higher_is_better = True
     bare = "quantile"

@@ -16,10 +16,10 @@ import nnrun
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
 from nnrun.experiment.finished.verdict import not_better, verdict
 from nnrun.records.run_record import RunRecord
-from nnrun.spec.reading.load import load_spec, load_spec_text
+from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
-from tests.support.small_experiments import KFOLD, spec_text
+from tests.support.small_experiments import BINARY, KFOLD, spec_text
 
 
 def verdict_keys(table: pd.DataFrame, spec: ExperimentSpec) -> dict[str, Any]:
@@ -111,47 +111,40 @@ def test_the_interval_of_the_mean_is_student_s() -> None:
 
 
 def test_the_interval_goes_no_further_than_the_measure() -> None:
-    tables = [history(loss=[1.0], val_loss=[value], val_r2=[1 - value / 10]) for value in (0.1, 5.0)]
-    spec = spec_text(validation=KFOLD, metrics=["r2"]).spec
+    tables = [history(loss=[1.0], val_loss=[value], val_accuracy=[1 - value / 10]) for value in (0.1, 5.0)]
+    spec = spec_text(BINARY, validation=KFOLD).spec
     found = verdict_keys(folds_history(*tables), spec)["best_interval"]
     assert found["val_loss"][0] == 0
-    assert found["val_r2"][1] == 1
+    assert found["val_accuracy"][1] == 1
 
 
-def test_the_interval_of_a_measure_that_may_be_below_0_ends_below_0() -> None:
-    """By the spec's losses and metrics, and under the names that outputs give their columns."""
-    text = """
-name: s
-dataset: {npz: {path: s.npz}}
-layers: {a: [dense: 2], b: [dense: {units: 1, activation: sigmoid}]}
-outputs:
-  a: {loss: cosine_similarity, metrics: [r2, mae, pearson]}
-  b: {loss: binary_crossentropy, loss_weight: 0.5, metrics: [accuracy, mcc]}
-epochs: 1
-batch_size: 1
-validation: {kfold: {k: 2}}
-"""
-    spec = load_spec_text(text, file="s.yaml", base=Path("/nowhere"), default_name="s").spec
-    low_and_high = {
-        "loss": (-1, 4),
-        "a_loss": (-1, 4),
-        "a_r2": (-50, 1),
-        "a_mae": (0, 4),
-        "a_pearson": (-1, 1),
-        "b_loss": (0, 4),
-        "b_accuracy": (0, 1),
-        "b_mcc": (-1, 1),
+def test_the_interval_of_an_output_goes_no_further_than_its_measure() -> None:
+    outputs = {
+        "kind": {"loss": "binary_crossentropy", "metrics": ["accuracy", "mcc"]},
+        "size": {"loss": "poisson", "metrics": ["mae", "r2"]},
     }
-    folds = [
-        history(**{f"{of}{name}": [value] for of in ("", "val_") for name in low_and_high})
-        for value in (-1, 1)
-    ]
-    found = verdict_keys(folds_history(*folds), spec)["best_interval"]
-    assert len(found) == 2 * len(low_and_high)
-    student = scipy.stats.t.interval(0.95, 1, loc=0, scale=1)
-    for column, interval in found.items():
-        low, high = low_and_high[column.removeprefix("val_")]
-        assert interval == pytest.approx([max(low, student[0]), high if high == 1 else student[1]])
+    layers = {
+        "kind": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "size": [{"dense": {"units": 1, "activation": "exponential"}}],
+    }
+    spec = spec_text(
+        {"dataset": {"npz": {"path": "data.npz"}}, "outputs": outputs, "layers": layers, "epochs": 1},
+        validation=KFOLD,
+    ).spec
+    columns = ("kind_accuracy", "kind_mcc", "size_mae", "size_r2", "kind_loss", "size_loss", "loss")
+    tables = [history(loss=[1.0], **{f"val_{name}": [value] for name in columns}) for value in (0.1, 0.9)]
+    found = verdict_keys(folds_history(*tables), spec)["best_interval"]
+    ends = {name: (found[f"val_{name}"][0] < 0, found[f"val_{name}"][1] > 1) for name in columns}
+    assert ends == {
+        "kind_accuracy": (False, False),
+        "kind_mcc": (True, False),
+        "size_mae": (False, True),
+        "size_r2": (True, False),
+        "kind_loss": (False, True),
+        "size_loss": (True, True),
+        "loss": (True, True),
+    }
+    assert found["val_kind_mcc"][0] == -1
 
 
 def test_one_fold_alone_has_no_deviation() -> None:
