@@ -45,7 +45,9 @@ def evaluate(
     mistakes: Annotated[
         int | None,
         typer.Option(
-            "--mistakes", min=0, help="How many misclassified rows, or largest errors, to show in full."
+            "--mistakes",
+            min=0,
+            help="How many misclassified rows, or largest errors, to show in full; default: as many as fit.",
         ),
     ] = None,
     figures: Annotated[

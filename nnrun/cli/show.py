@@ -176,12 +176,15 @@ def _columns(columns: Sequence[PlannedColumn]) -> str:
 def _network(description: Description) -> str:
     rows = [
         ["layer", "output", "parameters"],
-        ["inputs", _shape(description.row_shape or (description.features or 0,)), ""],
+        *([name, _shape(shape), ""] for name, shape in description.input_shapes.items()),
     ]
+    if not description.input_shapes:
+        rows.append(["inputs", _shape(description.row_shape or (description.features or 0,)), ""])
     if any(layer.takes for layer in description.layers):
-        rows = [[*row, text] for row, text in zip(rows, ("takes", ""), strict=True)]
+        rows = [[*row, "" if i else "takes"] for i, row in enumerate(rows)]
     for layer in description.layers:
-        row = [f"{layer.position}: {layer.description}", _shape(layer.outputs), f"{layer.parameters:,}"]
+        learned = "shared" if layer.again else f"{layer.parameters:,}"
+        row = [f"{layer.position}: {layer.description}", _shape(layer.outputs), learned]
         takes = ["inputs" if name == INPUT else name for name in layer.takes]
         rows.append([*row, ", ".join(takes)] if takes else row)
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"

@@ -41,6 +41,7 @@ class LayerShape:
         parameters: trained values; of a shared layer where it stands first.
         state: values of buffers, such as moving means.
         takes: the inputs and layers that it takes; empty in a list of layers.
+        again: whether its weights are those of a layer above, which has them in its `parameters`.
     """
 
     position: int | str
@@ -49,6 +50,7 @@ class LayerShape:
     parameters: int
     state: int = 0
     takes: tuple[str, ...] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -353,6 +355,7 @@ class Network:
                     numbers[True],
                     numbers[False],
                     () if in_a_row else takes,
+                    again=not own and isinstance(layer, Layer) and bool(layer.weights),
                 )
             )
         return rows

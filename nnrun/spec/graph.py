@@ -291,7 +291,7 @@ class _Reader:
                 first = circle[0]
                 steps = " takes ".join(map(quoted, [*circle, first]))
                 message = (
-                    f"a circle: {steps}" if len(circle) > 1 else f"the chain {quoted(first)} takes itself"
+                    f"a cycle: {steps}" if len(circle) > 1 else f"the chain {quoted(first)} takes itself"
                 )
                 self._say(
                     ("layers", first, 0), f"{message}; a chain takes inputs, or chains that do not take it"

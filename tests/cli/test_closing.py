@@ -321,4 +321,4 @@ def test_a_record_cannot_disturb_the_terminal() -> None:
 def test_a_run_without_a_baseline_says_why() -> None:
     """Of `loss: ctc`, and of outputs with masked steps: there are rows to score a constant on, and none."""
     shown = "\n".join(closing(baseline={}))
-    assert "No baseline: no constant reads lists of classes, nor knows which steps are masked." in shown
+    assert "No baseline: a constant prediction cannot be scored for sequences of classes." in shown

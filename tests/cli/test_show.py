@@ -161,6 +161,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
     assert document == {
         "features": 3,
         "row_shape": None,
+        "input_shapes": {},
         "all_ones": True,
         "columns": [],
         "layers": [
@@ -171,6 +172,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
                 "parameters": 32,
                 "state": 0,
                 "takes": [],
+                "again": False,
             },
             {
                 "position": 1,
@@ -179,6 +181,7 @@ def test_json_of_a_spec(folder: Path, capsys: Capture) -> None:
                 "parameters": 9,
                 "state": 0,
                 "takes": [],
+                "again": False,
             },
         ],
         "parameters": 41,
@@ -281,6 +284,37 @@ def test_a_graph_shows_what_each_layer_takes(tmp_path: Path, capsys: pytest.Capt
         "  out.0: add                     3           0     left.0, right.1",
         "  out.1: dense, linear           1           4               out.0",
         "  40 parameters",
+    ]
+
+
+def test_named_inputs_and_shared_layers_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = {
+        "left": [{"from": "a"}, {"use": "encoder"}],
+        "right": [{"from": "b"}, {"use": "encoder"}],
+        "out": [{"subtract": ["left", "right"]}, {"dense": 1}],
+    }
+    spec = write_small(
+        tmp_path,
+        preprocessing={},
+        inputs={"a": {"array": "x"}, "b": {"array": "x"}},
+        shared={"encoder": [{"dense": 4}, {"dropout": 0.5}]},
+        layers=layers,
+    )
+    assert main(["show", str(spec)]) == 0
+    table = capsys.readouterr().out.split("\n\n")[1]
+    assert table.splitlines() == [
+        "  layer                     output  parameters                takes",
+        "  a                              3",
+        "  b                              3",
+        "  left.1.0: dense, linear        4          16                    a",
+        "  left.1.1: dropout 0.5          4           0             left.1.0",
+        "  right.1.0: dense, linear       4      shared                    b",
+        "  right.1.1: dropout 0.5         4           0            right.1.0",
+        "  out.0: subtract                4           0  left.1.1, right.1.1",
+        "  out.1: dense, linear           1           5                out.0",
+        "  21 parameters",
     ]
 
 

@@ -178,7 +178,7 @@ layers:
     ),
     "a circle": (
         "layers: {a: [from: b, dense: 2], b: [from: a, dense: 2], out: [from: b, dense: 1]}",
-        "layers.a[0]: a circle: 'a' takes 'b' takes 'a'; a chain takes inputs, or chains that do not take it",
+        "layers.a[0]: a cycle: 'a' takes 'b' takes 'a'; a chain takes inputs, or chains that do not take it",
     ),
     "two ends": (
         "layers: {a: [dense: 1], b: [dense: 1]}",

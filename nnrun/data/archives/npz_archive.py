@@ -78,14 +78,14 @@ class Archive:
         self._zip.close()
         self._file.close()
 
-    def require(self, *names: str) -> None:
-        """Raise DataError unless all these arrays are there."""
+    def require(self, *names: str, advice: str = "") -> None:
+        """Raise DataError, which ends with the advice, unless all these arrays are there."""
         missing = [name for name in names if name not in self.names]
         if missing:
             found = printable(", ".join(name[:60] for name in self.names[:20])) or "no arrays at all"
             raise DataError(
                 f"{self.path} has no array {' and no '.join(missing)}. It holds: {found}. "
-                f"Needed: {', '.join(names)}."
+                f"Needed: {', '.join(names)}.{advice}"
             )
 
     def read(

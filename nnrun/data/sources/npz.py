@@ -45,12 +45,13 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     path = Path(spec.path).expanduser()
     inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT_ARRAY}
     outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT_ARRAY}
+    arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
     if not os.path.exists(path):
-        arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
         names = listing([f"{array}_train" for array in arrays], "and")
         raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
+        archive.require(*(f"{array}_train" for array in arrays), advice=_advice(context))
         texts = dict.fromkeys(outputs.values(), False)
         texts |= {outputs[port]: True for port in context.text_targets}
 
@@ -101,6 +102,16 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         sources=(source,),
         smoke=context.smoke,
         targets_of=facts if context.outputs else {},
+    )
+
+
+def _advice(context: LoadContext) -> str:
+    """What to write where an array that a spec takes by default is not there."""
+    defaults = (("inputs", context.inputs, INPUT_ARRAY), ("outputs", context.outputs, OUTPUT_ARRAY))
+    return "".join(
+        f" A spec without `{key}` takes {array}_train; `{key}: {{NAME: {{...}}}}` takes NAME_train."
+        for key, named, array in defaults
+        if not named
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
@@ -20,7 +21,7 @@ from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.npz_header import facts_with_header
-from nnrun.spec.ports import has_ports, input_views
+from nnrun.spec.ports import Port, has_ports, input_views
 from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
@@ -47,6 +48,7 @@ class Description:
         columns: of a table what becomes of each column; empty for other inputs.
         row_shape: of a row as the layers take it, where it has more than one axis; else None.
         all_ones: whether every entry of sparse rows is 1.
+        input_shapes: of a row of each named input as the layers take it; empty without named inputs.
     """
 
     features: int | None
@@ -66,6 +68,7 @@ class Description:
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
     row_shape: tuple[int, ...] | None = None
+    input_shapes: Mapping[Port, tuple[int, ...]] = field(default_factory=dict)
 
 
 def describe_spec(
@@ -114,6 +117,7 @@ def describe_spec(
         memory=estimate_memory(spec, dataset, groups, taken),
         columns=() if has_ports(spec) else column_plan(spec, dataset, group.fitted[0]),
         all_ones=all(own.values is None for own in sparse),
+        input_shapes={port: own.shape for port, own in group.fitted[0].inputs.items()} if spec.inputs else {},
     )
 
 
@@ -162,6 +166,7 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
     return Description(
         features=None if network is None else sum(map(math.prod, shapes)),
         row_shape=None if network is None or spec.inputs else _with_axes(shapes[0]),
+        input_shapes=dict(network.inputs) if network is not None and spec.inputs else {},
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,

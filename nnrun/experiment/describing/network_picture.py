@@ -104,12 +104,10 @@ def _boxes(spec: schema.ExperimentSpec, network: Network | None) -> list[Box]:
         boxes.append(_input(spec, port, None if network is None else network.inputs[port]))
     known: Sequence[LayerShape | None] = [None] * len(graph.nodes) if network is None else network.summary()
     shared = {index: use.name for use in reversed(graph.uses) for index in use.nodes}
-    seen: set[str] = set()
     for index, (node, shape) in enumerate(zip(graph.nodes, known, strict=True)):
         takes = tuple(place[source] for source in node.sources if source is not None)
         place[index] = len(boxes)
-        boxes.append(_layer(node, shape, takes, shared.get(index), again=node.weights_path in seen))
-        seen.add(node.weights_path)
+        boxes.append(_layer(node, shape, takes, shared.get(index)))
     return [*boxes, *(_output(spec, graph, port, place) for port in graph.outputs)]
 
 
@@ -129,9 +127,7 @@ def _input(spec: schema.ExperimentSpec, port: Port, shape: Shape | None) -> Box:
     return Box("input", f"input {port}" if spec.inputs else "input", tuple(filter(None, lines)))
 
 
-def _layer(
-    node: GraphNode, shape: LayerShape | None, takes: tuple[int, ...], shared: str | None, *, again: bool
-) -> Box:
+def _layer(node: GraphNode, shape: LayerShape | None, takes: tuple[int, ...], shared: str | None) -> Box:
     merges = isinstance(node.layer, schema.Merging)
     title = _title(node.layer) if shape is None or merges else shape.description
     lines = [node.path if shape is None else f"{node.path} → {_shape_text(shape.outputs)}"]
@@ -140,7 +136,8 @@ def _layer(
     if shape is not None and shape.parameters:
         lines.append(counted(shape.parameters, "parameter"))
     if shared is not None:
-        lines += [*(["the same weights"] if again and not merges else []), f"shared {shared}"]
+        again = shape is not None and shape.again
+        lines += [*(["the same weights"] if again else []), f"shared {shared}"]
     return Box("merge" if merges else "layer", title, tuple(filter(None, lines)), takes, shared is not None)
 
 

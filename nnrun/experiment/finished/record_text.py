@@ -169,7 +169,7 @@ def interval_text(record: RunRecord) -> str:
 def baseline_text(record: RunRecord) -> str:
     """What the baseline is, in words."""
     if not record.baseline and record.baseline_on is not None:
-        return "No baseline: no constant reads lists of classes, nor knows which steps are masked."
+        return "No baseline: a constant prediction cannot be scored for sequences of classes."
     if not record.baseline:
         return ""
     text = f"Baseline: the best constant for each score, on the {record.baseline_on} rows"

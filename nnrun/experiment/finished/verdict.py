@@ -6,7 +6,7 @@ A constant may do as well, or the scores may look too good.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,13 @@ from nnrun.validation.summary import (
 if TYPE_CHECKING:
     import pandas as pd
 
+# Losses that can be negative; and metrics that can be, with the lowest value that they can have.
+_LOSSES_BELOW_ZERO = frozenset({"poisson", "cosine_similarity", "kl_divergence"})
+_LOWEST = {
+    **dict.fromkeys(("r2", "explained_variance", "d2"), -math.inf),
+    **dict.fromkeys(("mcc", "cohen_kappa", "pearson"), -1.0),
+}
+
 
 def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> RunRecord:
     """The fields of a run's record that follow from its history.
@@ -62,10 +69,10 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
             last_epoch = int(history["epoch"].max())
             found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
             if n > 1:
-                unbounded = [metric_column(m) for m in spec.metrics if isinstance(m, schema.CustomMetric)]
+                limits = _limits(spec)
                 found.best_std = std = _row(table, epoch, "_std")
                 found.best_interval = {
-                    name: _possible(name, *interval_of_mean(mean, std[name], n), unbounded)
+                    name: _possible(name, *interval_of_mean(mean, std[name], n), limits)
                     for name, mean in best.items()
                 }
     if n > 1:
@@ -131,15 +138,31 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
 
 
-def _possible(column: str, low: float, high: float, unbounded: Container[str]) -> list[float]:
+def _limits(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
+    """Measure, as the history has it without `val_` → the lowest and the highest value that it can have.
+
+    Custom losses and metrics may give any number.
+    """
+    limits, losses = {}, []
+    for port, view in output_views(spec).items():
+        prefix = f"{port}_" if spec.outputs else ""
+        assert view.loss is not None, "lint has seen to that"
+        any_loss = isinstance(view.loss, schema.Custom) or view.loss.kind in _LOSSES_BELOW_ZERO
+        losses.append(-math.inf if any_loss else 0.0)
+        limits[f"{prefix}loss"] = losses[-1], math.inf
+        for metric in view.metrics:
+            low, high = -math.inf, math.inf
+            if isinstance(metric, schema.BuiltInMetric):
+                low, high = _LOWEST.get(metric.kind, 0.0), 1.0 if metric.higher_is_better else math.inf
+            limits[f"{prefix}{metric_column(metric)}"] = low, high
+    limits["loss"] = min(losses), math.inf
+    return limits
+
+
+def _possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
-    measure = column.removeprefix("val_")
-    if measure in unbounded:  # a custom metric may give any number
-        return [low, high]
-    return [
-        low if measure == "r2" else max(low, 0.0),
-        min(high, 1.0) if monitor_mode(column) == "max" else high,
-    ]
+    lowest, highest = limits.get(column.removeprefix("val_"), (-math.inf, math.inf))
+    return [max(low, lowest), min(high, highest)]
 
 
 def _sentence(

@@ -110,6 +110,11 @@ def test_token_lists(tmp_path: Path) -> None:
     ("arrays", "said"),
     [
         ({"x": X, "y": Y}, "has no array x_train and no y_train. It holds: x, y."),
+        (
+            {"x_train": X, "same_train": Y},
+            "Needed: x_train, y_train. A spec without `inputs` takes x_train; `inputs: {NAME: {...}}` takes "
+            "NAME_train. A spec without `outputs` takes y_train; `outputs: {NAME: {...}}` takes NAME_train.",
+        ),
         ({"x_train": X, "y_train": Y, "x_test": X}, "has no array y_test"),
         ({"x_train": X, "y_train": Y[:3]}, "x_train has 4 rows, but y_train has 3"),
         ({"x_train": X[:0], "y_train": Y[:0]}, "x_train has no rows"),

@@ -19,7 +19,7 @@ from nnrun.records.run_record import RunRecord
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
-from tests.support.small_experiments import KFOLD, spec_text
+from tests.support.small_experiments import BINARY, KFOLD, spec_text
 
 
 def verdict_keys(table: pd.DataFrame, spec: ExperimentSpec) -> dict[str, Any]:
@@ -112,10 +112,39 @@ def test_the_interval_of_the_mean_is_student_s() -> None:
 
 def test_the_interval_goes_no_further_than_the_measure() -> None:
     tables = [history(loss=[1.0], val_loss=[value], val_accuracy=[1 - value / 10]) for value in (0.1, 5.0)]
-    spec = spec_text(validation=KFOLD).spec
+    spec = spec_text(BINARY, validation=KFOLD).spec
     found = verdict_keys(folds_history(*tables), spec)["best_interval"]
     assert found["val_loss"][0] == 0
     assert found["val_accuracy"][1] == 1
+
+
+def test_the_interval_of_an_output_goes_no_further_than_its_measure() -> None:
+    outputs = {
+        "kind": {"loss": "binary_crossentropy", "metrics": ["accuracy", "mcc"]},
+        "size": {"loss": "poisson", "metrics": ["mae", "r2"]},
+    }
+    layers = {
+        "kind": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "size": [{"dense": {"units": 1, "activation": "exponential"}}],
+    }
+    spec = spec_text(
+        {"dataset": {"npz": {"path": "data.npz"}}, "outputs": outputs, "layers": layers, "epochs": 1},
+        validation=KFOLD,
+    ).spec
+    columns = ("kind_accuracy", "kind_mcc", "size_mae", "size_r2", "kind_loss", "size_loss", "loss")
+    tables = [history(loss=[1.0], **{f"val_{name}": [value] for name in columns}) for value in (0.1, 0.9)]
+    found = verdict_keys(folds_history(*tables), spec)["best_interval"]
+    ends = {name: (found[f"val_{name}"][0] < 0, found[f"val_{name}"][1] > 1) for name in columns}
+    assert ends == {
+        "kind_accuracy": (False, False),
+        "kind_mcc": (True, False),
+        "size_mae": (False, True),
+        "size_r2": (True, False),
+        "kind_loss": (False, True),
+        "size_loss": (True, True),
+        "loss": (True, True),
+    }
+    assert found["val_kind_mcc"][0] == -1
 
 
 def test_one_fold_alone_has_no_deviation() -> None:
