@@ -245,8 +245,8 @@ class _Reader:
                 if not _NAME.fullmatch(name):
                     self._say(
                         location,
-                        f"{quoted(name)} is no name for {_a(kind)}: names have letters, digits, _ and -, "
-                        "and begin with a letter",
+                        f"{quoted(name)} is no name for {_a(kind)}: names have the letters a to z and "
+                        "A to Z, digits, _ and -, and begin with a letter",
                     )
                 if name in seen:
                     self._say(
@@ -263,12 +263,20 @@ class _Reader:
                 f"{quoted(name)} is a shared chain, which is used within a chain: write use: {name} there",
             )
             return
+        if what == "shared chain" and (name in self.named_inputs or name in self.chains):
+            kind = "an input" if name in self.named_inputs else "a chain of `layers`"
+            self._say(
+                location,
+                f"{quoted(name)} is {kind}, and use takes a shared chain: take {quoted(name)} where a chain "
+                f"begins, as in from: {name}, or move it to `shared`",
+            )
+            return
         match = nearest(name, allowed)
         hint = f"; did you mean {quoted(match)}?" if match else ""
         if not match and any(allowed):
             hint = f"; there {'is' if len(allowed) == 1 else 'are'} {listing(map(quoted, allowed), 'and')}"
         elif not match:
-            hint = "; there is none"
+            hint = "; there are no shared chains" if what == "shared chain" else "; there is none"
         self._say(location, f"there is no {what} {quoted(name)}{hint}")
 
     # --- order ---------------------------------------------------------------------------------------------

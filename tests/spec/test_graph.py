@@ -224,7 +224,36 @@ layers:
     ),
     "an unknown shared chain": (
         "layers: [{use: twice}, {dense: 1}]",
-        "layers[0].use: there is no shared chain 'twice'; there is none",
+        "layers[0].use: there is no shared chain 'twice'; there are no shared chains",
+    ),
+    "an input where a shared chain is used": (
+        "inputs: {a: {}}\nlayers: {out: [from: a, use: a, dense: 1]}",
+        "layers.out[1].use: 'a' is an input, and use takes a shared chain: take 'a' where a chain begins, as "
+        "in from: a, or move it to `shared`",
+    ),
+    "a chain where a shared chain is used": (
+        "layers: {a: [dense: 2], out: [from: a, use: a, dense: 1]}",
+        "layers.out[1].use: 'a' is a chain of `layers`, and use takes a shared chain: take 'a' where a chain "
+        "begins, as in from: a, or move it to `shared`",
+    ),
+    "a use without its chain": (
+        "layers: [{use: {}}, {dense: 1}]",
+        "layers[0].use.chain: layers[0].use needs chain, the name of a shared chain; write `use: NAME`",
+    ),
+    "a list of sources": (
+        "inputs: {a: {}, b: {}}\nlayers: {out: [from: [a, b], dense: 1]}",
+        "layers.out[0].from.source: layers.out[0].from.source must be the name of one input or chain, and "
+        "several are merged, as in concatenate: [A, B]; found a list",
+    ),
+    "steps where a merge gives none": (
+        "layers: {a: [dense: 2], out: [concatenate: [a, a], lstm: 4, dense: 1]}",
+        "layers.out[1].lstm: lstm needs (steps, features) per row; concatenate gives (4); for rows of "
+        "numbers put reshape before it, such as reshape: [-1, 1]",
+    ),
+    "steps where another chain gives none": (
+        "layers: {a: [dense: 2], out: [from: a, lstm: 4, dense: 1]}",
+        "layers.out[1].lstm: lstm needs (steps, features) per row; a gives (2); for rows of numbers put "
+        "reshape before it, such as reshape: [-1, 1]",
     ),
     "a shared chain that nothing uses": (
         "shared: {s: [dense: 2]}\nlayers: [{dense: 1}]",
@@ -255,8 +284,8 @@ layers:
     ),
     "a name that is none": (
         "layers: {a.b: [dense: 1]}",
-        "layers.a.b: 'a.b' is no name for a chain: names have letters, digits, _ and -, and begin with a "
-        "letter",
+        "layers.a.b: 'a.b' is no name for a chain: names have the letters a to z and A to Z, digits, _ "
+        "and -, and begin with a letter",
     ),
     "an axis that is not there": (
         "layers: {a: [dense: 2], b: [dense: 2], out: [concatenate: {of: [a, b], axis: 1}, dense: 1]}",
@@ -508,6 +537,47 @@ loss: mse
         "multi_hot is for lists of word indices, and data.npz"
     )
     assert len(found) == 3, found
+
+
+def test_an_embedding_of_an_array_without_pad_is_told_what_it_lacks(tmp_path: Path) -> None:
+    np.savez(tmp_path / "words.npz", words_train=np.ones((4, 6), int), y_train=np.ones(4))
+    text = """
+dataset: {npz: {path: words.npz}}
+inputs: {words: {preprocessing: none}}
+layers: {out: [from: words, embedding: {input_dim: 9, output_dim: 2}, lstm: 4, dense: 1]}
+"""
+    text += LOSS + "epochs: 1\nbatch_size: 4\n"
+
+    def told(text: str) -> list[str]:
+        path = tmp_path / "g.yaml"
+        path.write_text(text)
+        with pytest.raises(SpecError) as raised:
+            load_spec(path)
+        return [problem.message for problem in raised.value.problems]
+
+    assert told(text) == [
+        "embedding looks up word indices, and an array without pad is rows of numbers; if it holds word "
+        "indices add inputs.words.preprocessing: pad, else remove embedding"
+    ]
+    assert told(text.replace("words.npz", "later.npz")) == [
+        "embedding looks up word indices in rows of one length; add inputs.words.preprocessing: pad"
+    ]
+    (tmp_path / "g.yaml").write_text(text.replace("none", "{pad: 6}"))
+    load_spec(tmp_path / "g.yaml")
+
+
+def test_a_metric_that_ctc_does_not_have_is_told_once() -> None:
+    found = problems(
+        """
+dataset: digit_lines
+layers: [dense: 4]
+loss: ctc
+metrics: [mae]
+"""
+    )
+    assert [problem for problem in found if problem.startswith("metrics")] == [
+        "metrics[0].mae: mae does not measure lists of classes, which ctc reads; use character_error_rate"
+    ]
 
 
 def test_pad_and_masks_are_of_one_input() -> None:

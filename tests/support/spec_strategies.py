@@ -30,7 +30,7 @@ TEXT = st.text(max_size=30).filter(lambda text: not FORBIDDEN.search(text))
 def _scalar(form: Scalar) -> st.SearchStrategy[Any]:
     if form.kind == "enum":
         return st.sampled_from(form.choices)
-    if form.kind == "str":
+    if form.kind in ("str", "source", "shared"):
         return TEXT
     if form.kind == "column":
         return st.integers(0, 10**9) | TEXT

@@ -81,12 +81,18 @@ def _takes_words(
         return
     other = next((step.kind for step in steps if not isinstance(step, schema.NoInputStep)), None)
     looks_up = "embedding looks up word indices"
-    if is_table:
+    pad = f"inputs.{graph.inputs[0]}.preprocessing: pad" if spec.inputs else "preprocessing: {inputs: pad}"
+    if is_table and isinstance(spec.dataset, schema.Npz) and spec.inputs and not padded:
+        numbers = "an array without pad is rows of numbers"
+        yield Finding(
+            at, f"{looks_up}, and {numbers}; if it holds word indices add {pad}, else remove embedding"
+        )
+    elif is_table:
         yield Finding(at, f"{looks_up}, and {dataset_name(spec)} is a table of numbers; remove it")
     elif not padded and other is not None:
-        yield Finding(at, f"{looks_up}, and {other} gives none; use preprocessing: {{inputs: pad}}")
+        yield Finding(at, f"{looks_up}, and {other} gives none; use {pad}")
     elif not padded and facts.inputs is None:
-        yield Finding(at, f"{looks_up} in rows of one length; add preprocessing: {{inputs: pad}}")
+        yield Finding(at, f"{looks_up} in rows of one length; add {pad}")
     elif padded and first.input_dim is not None and first.input_dim < (facts.num_words or 0):
         yield Finding(
             (*at, "input_dim"),

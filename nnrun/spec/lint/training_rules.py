@@ -90,7 +90,9 @@ def number_metrics_are_for_numbers(spec: schema.ExperimentSpec, facts: DatasetFa
                 f"{metric.kind} compares numbers, and {spec.own_loss.kind} learns scores of 0/1 labels; use "
                 "accuracy",
             )
-        elif indices:
+        elif indices and not isinstance(
+            spec.own_loss, schema.Ctc
+        ):  # of whose metrics a rule of its own tells
             yield Finding(
                 _at(position, metric),
                 f"{metric.kind} measures distances, and the targets are class indices; use accuracy",

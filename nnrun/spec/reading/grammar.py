@@ -33,6 +33,10 @@ SCALARS = {
     "str": ScalarWords("text", "string", "FILE"),
     "column": ScalarWords("a column's name, or its position from 0", ["integer", "string"], "NAME"),
     "value": ScalarWords("a number, a text, true or false", ["number", "string", "boolean"], "1"),
+    "source": ScalarWords(
+        "the name of one input or chain, and several are merged, as in concatenate: [A, B]", "string", "NAME"
+    ),
+    "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
 }
 
@@ -57,7 +61,7 @@ BOUNDS: dict[type, BoundWords] = {
 class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
-    kind: Literal["int", "float", "bool", "str", "enum", "column", "value", "stratify"]
+    kind: Literal["int", "float", "bool", "str", "enum", "column", "value", "source", "shared", "stratify"]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     optional: bool = False
@@ -227,7 +231,9 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         for entry in more:
             metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    kind = next((entry for entry in metadata if entry in ("column", "value", "stratify")), None)
+    kind = next(
+        (entry for entry in metadata if entry in ("column", "value", "source", "shared", "stratify")), None
+    )
     if kind is not None:
         return Scalar(kind, optional=optional)
     if origin is Literal:

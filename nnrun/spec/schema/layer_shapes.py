@@ -169,6 +169,8 @@ def steps_of(layer: Component, taken: LayerInput) -> Shape:
         advice = f"set return_sequences: true in the {before.kind} before it"
     elif before is not None and getattr(before, "flattens", False):
         advice = f"remove {before.kind}, or put it after {layer.kind}"
+    elif taken.name or hasattr(before, "of"):  # another chain, or a merge, which cannot change places with it
+        advice = "for rows of numbers put reshape before it, such as reshape: [-1, 1]"
     elif before is None:
         advice = "for words put embedding before it, for a table reshape, such as reshape: [-1, 1]"
     else:

@@ -36,7 +36,7 @@ class Use(Component):
 
     kind = "use"
     bare = "chain"
-    chain: str
+    chain: Annotated[str, "shared"]
 
 
 class Residual(Merging):

@@ -16,7 +16,7 @@ class From(Component):
 
     kind = "from"
     bare = "source"
-    source: str
+    source: Annotated[str, "source"]
 
 
 class Merging(Component):

@@ -24,6 +24,7 @@ class EagerBackend:
 
     def __init__(self, problem: TrainingProblem) -> None:
         self._problem = problem
+        self._zero = torch.zeros((), device=problem.device, requires_grad=True)
 
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
@@ -67,7 +68,7 @@ class EagerBackend:
         """One update. Returns the losses before it, and the logits, all detached; and the masks."""
         problem = self._problem
         of_places = {
-            squares: torch.zeros_like(state.parameters[table]).requires_grad_()
+            squares: self._zero.expand_as(state.parameters[table])
             for table, squares in problem.place_squares.items()
         }
         parameters = {**state.forward_parameters, **of_places} if of_places else state.forward_parameters
