@@ -27,7 +27,7 @@ from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
-from nnrun.spec.shapes import trace
+from nnrun.spec.shapes import taken_shape, trace
 
 
 @dataclass(frozen=True)
@@ -456,7 +456,8 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
         if isinstance(layer, schema.Merging):
             made = MergeLayer(layer, node.path, given[index])
         else:
-            place = (node.path, node.weights_path, given[sources[0]], given[index])
+            takes = taken_shape(layer, sources[0], given[sources[0]])
+            place = (node.path, node.weights_path, takes, given[index])
             if isinstance(layer, schema.Custom):
                 made = CustomLayer(layer, *place, patterns[node.path])
             elif len(sources) > 1:

@@ -93,6 +93,14 @@ def _shape_of(
     return shapes[source] if isinstance(source, int) else inputs.get(source)
 
 
+def taken_shape(layer: schema.Component, source: int | Port | None, shape: Shape) -> Shape:
+    """What a layer takes of a source that gives `shape`: to a layer of images the rows (height, width) of an
+    input are images of one channel.
+    """
+    gray = getattr(layer, "of_images", False) and not isinstance(source, int) and len(shape) == 2
+    return (*shape, 1) if gray else shape
+
+
 def _given(
     graph: Graph,
     index: int,
@@ -109,7 +117,7 @@ def _given(
         if shape is None:
             return None
         before = graph.nodes[source].layer if isinstance(source, int) else None
-        taken.append(LayerInput(shape, before, name))
+        taken.append(LayerInput(taken_shape(node.layer, source, shape), before, name))
     layer = node.layer
     try:
         if isinstance(layer, schema.Merging):

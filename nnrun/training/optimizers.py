@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -27,13 +26,11 @@ Rate = float | Tensor
 """A learning rate: one for all, or a tensor that broadcasts against the parameter."""
 
 
-class Change(Protocol):
-    """Changes a parameter and its slots, in place."""
+Change = Callable[..., None]
+"""(parameter, gradient, its slots, steps_R, rate) → None; changes the parameter and the slots, in place.
 
-    def __call__(
-        self, w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None, /
-    ) -> None:
-        """One step with gradient `g`. `squares` stands for g * g where it is not that."""
+An optimizer with `squares` takes a sixth: (R, ...) squares that stand for gradient * gradient, or None.
+"""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,16 @@ class Optimizer:
         rate = self.learning_rate if rates_R is None else rates_R
         if isinstance(rate, Tensor):
             rate = rate.view(-1, *[1] * (parameter.dim() - 1))
-        self.change(parameter, gradient, slots, steps_R, rate, squares)
+        self.step(parameter, gradient, slots, steps_R, rate, squares)
+
+    def step(
+        self, w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None
+    ) -> None:
+        """`change`, told of the squares if it takes them."""
+        if self.squares and squares is not None:
+            self.change(w, g, slots, steps_R, lr, squares)
+        else:
+            self.change(w, g, slots, steps_R, lr)
 
     def update_rows(
         self,
@@ -190,9 +196,7 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
 def _sgd(spec: schema.Sgd) -> Optimizer:
     momentum = spec.momentum
 
-    def change(
-        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
-    ) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         if momentum == 0:
             _add(w, g, -lr)
             return
@@ -248,9 +252,7 @@ def _muon_change(spec: schema.Muon, shape: tuple[int, ...]) -> Change:
     """A step of momentum, made orthogonal, of a parameter that is a matrix of this shape."""
     factor = 1.0 if spec.rms_rate is None else spec.rms_rate * math.sqrt(max(shape))
 
-    def change(
-        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
-    ) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         (momentum,) = slots
         momentum.mul_(spec.momentum).add_(g)
         ahead = g + spec.momentum * momentum if spec.nesterov else momentum
@@ -328,9 +330,7 @@ def _nadam(spec: schema.Nadam) -> Optimizer:
 
 
 def _adamax(spec: schema.Adamax) -> Optimizer:
-    def change(
-        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
-    ) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         mean, largest = slots
         rate = (lr / (1 - spec.beta_1 ** _of_steps(steps_R, w))).to(w.dtype)
         mean.lerp_(g, 1 - spec.beta_1)
@@ -357,9 +357,7 @@ def _adadelta(spec: schema.Adadelta) -> Optimizer:
 
 
 def _lion(spec: schema.Lion) -> Optimizer:
-    def change(
-        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
-    ) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         (mean,) = slots
         _add(w, mean.lerp(g, 1 - spec.beta_1).sign_(), -lr)
         mean.lerp_(g, 1 - spec.beta_2)
@@ -460,7 +458,7 @@ def _decaying(optimizer: Optimizer, decay: float) -> Optimizer:
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
     ) -> None:
         w.mul_(_as(w, 1 - lr * decay))
-        optimizer.change(w, g, slots, steps_R, lr, squares)
+        optimizer.step(w, g, slots, steps_R, lr, squares)
 
     return replace(optimizer, change=change, idle_decay=None)
 
@@ -474,9 +472,7 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
     def slots(parameter: Tensor) -> Slots:
         return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
 
-    def change(
-        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
-    ) -> None:
+    def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         *own, total = slots
         total.add_(g)
         due = _of_steps(steps_R % count == 0, w)
@@ -505,7 +501,7 @@ def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimiz
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
     ) -> None:
         *own, average = slots
-        optimizer.change(w, g, own, steps_R, lr, squares)
+        optimizer.step(w, g, own, steps_R, lr, squares)
         updates_before = _of_steps(torch.floor((steps_R - 1) / count), w)
         share = (1 - spec.ema_momentum * (updates_before > 0).double()).to(w.dtype)
         average.lerp_(w, share.expand_as(w))

@@ -521,7 +521,7 @@ inputs:
   words: {{preprocessing: {{multi_hot: 5}}}}
 layers:
   wide: [add: [size, words], dense: 4]
-  seen_too: [from: seen, conv2d: {{filters: 4, kernel_size: 3}}, flatten]
+  seen_too: [from: seen, conv2d: {{filters: 4, kernel_size: 9}}, flatten]
   out: [concatenate: [wide, seen_too, one], dense: 1]
 loss: mse
 """
@@ -530,8 +530,8 @@ loss: mse
         load_spec(tmp_path / "g.yaml")
     found = {problem.path: problem.message for problem in raised.value.problems}
     assert "size gives (3), words gives (5)" in found["layers.wide[0].add"]
-    assert found["layers.seen_too[1].conv2d"].startswith(
-        "conv2d needs (height, width, channels) per row; seen"
+    assert found["layers.seen_too[1].conv2d.kernel_size"].startswith(
+        "conv2d with kernel_size 9 by 9 and padding valid needs at least as many places; seen gives (8, 8, 1)"
     )
     assert found["inputs.one.preprocessing[0].multi_hot"].startswith(
         "multi_hot is for lists of word indices, and data.npz"

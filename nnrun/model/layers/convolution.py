@@ -70,6 +70,14 @@ class WindowedLayer(Layer[C], Generic[C]):
         kernels = [w.num_elements for name, w in self.weights.items() if name != self.name("bias")]
         return math.prod(self.output_shape[:-1]) * sum(kernels)
 
+    def grouped(self, x: Tensor) -> Tensor:
+        """(R, B, *places, C) → (B, R * C, *places): the channels of one replica are one group.
+
+        Images of one channel may lack that axis.
+        """
+        x = x.unsqueeze(-1) if x.dim() < len(self.input_shape) + 2 else x
+        return x.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
+
     def padded(self, images: Tensor) -> Tensor:
         """(N, C, *places) with what the padding adds, for windows at each place."""
         if self._spec.padding == "valid":
@@ -85,11 +93,6 @@ class WindowedLayer(Layer[C], Generic[C]):
         if self._spec.use_bias:
             x = x + along_last(parameters[self.name("bias")], x)
         return ACTIVATIONS[self._spec.activation](x)
-
-
-def _as_groups(x: Tensor) -> Tensor:
-    """(R, B, *places, C) → (B, R * C, *places): the channels of one replica are one group."""
-    return x.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
 
 
 def _convolve(images: Tensor, kernel: Tensor, bias: Tensor | None, groups: int, **options: Any) -> Tensor:
@@ -115,7 +118,7 @@ class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
         replicas = x.shape[0]
         kernel = parameters[self.name("weight")].flatten(0, 1)
         bias = parameters[self.name("bias")].flatten(0, 1) if self.spec.use_bias else None
-        found = _convolve(self.padded(_as_groups(x)), kernel, bias, replicas, **self.steps)
+        found = _convolve(self.padded(self.grouped(x)), kernel, bias, replicas, **self.steps)
         by_replica = found.view(found.shape[0], replicas, self.spec.filters, *found.shape[2:])
         return ACTIVATIONS[self.spec.activation](by_replica.movedim(0, 1).movedim(2, -1))
 
@@ -136,7 +139,7 @@ class DepthwiseLayer(WindowedLayer[schema.DepthwiseConv2D]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(each channel's convolutions + bias)."""
-        found = _each_channel(self, parameters[self.name("weight")], _as_groups(x))
+        found = _each_channel(self, parameters[self.name("weight")], self.grouped(x))
         return self.activated(parameters, found, x.shape[0])
 
 
@@ -161,7 +164,7 @@ class SeparableLayer(WindowedLayer[schema.SeparableConv1D | schema.SeparableConv
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(the mixed convolutions of each channel + bias)."""
-        found = _each_channel(self, parameters[self.name("depthwise_weight")], _as_groups(x))
+        found = _each_channel(self, parameters[self.name("depthwise_weight")], self.grouped(x))
         kernel = parameters[self.name("weight")].flatten(0, 1)
         return self.activated(parameters, _convolve(found, kernel, None, x.shape[0]), x.shape[0])
 
@@ -193,7 +196,7 @@ class TransposedLayer(WindowedLayer[schema.Conv1DTranspose | schema.Conv2DTransp
         """activation(what all places add + bias)."""
         transposed = F.conv_transpose1d if self.places == 1 else F.conv_transpose2d
         kernel, strides = parameters[self.name("weight")].flatten(0, 1), self.along("strides")
-        found: Tensor = transposed(_as_groups(x), kernel, None, strides, groups=x.shape[0])
+        found: Tensor = transposed(self.grouped(x), kernel, None, strides, groups=x.shape[0])
         for axis, (size, stride) in enumerate(zip(self.window, strides, strict=True)):
             wanted, same = self.output_shape[axis], self.spec.padding == "same"
             first = max(size - stride, 0) // 2 if same else 0

@@ -59,12 +59,14 @@ class Conv1D(NetworkLayer):
 class Conv2D(NetworkLayer):
     """Windows of `kernel_size` times a kernel, (height, width, channels) to (height, width, filters).
 
-    Glorot-uniform kernel, zero bias. Padding `same` is TensorFlow's: what cannot be halved goes to the end.
-    `kernel_size`, `strides` and `dilation_rate` are one number for both axes, or a list of two. With a
-    `dilation_rate` above 1 the window's places lie that far apart; strides must be 1 then.
+    Rows (height, width) of an input are images of one channel. Glorot-uniform kernel, zero bias. Padding
+    `same` is TensorFlow's: what cannot be halved goes to the end. `kernel_size`, `strides` and
+    `dilation_rate` are one number for both axes, or a list of two. With a `dilation_rate` above 1 the
+    window's places lie that far apart; strides must be 1 then.
     """
 
     kind = "conv2d"
+    of_images = True
     ranks = {"kernel": 4, "bias": 1}
     filters: Count
     kernel_size: Sizes
@@ -125,6 +127,7 @@ class SeparableConv2D(NetworkLayer):
     """
 
     kind = "separable_conv2d"
+    of_images = True
     ranks = {"depthwise": 4, "pointwise": 4, "bias": 1}
     filters: Count
     kernel_size: Sizes
@@ -158,6 +161,7 @@ class DepthwiseConv2D(NetworkLayer):
     """
 
     kind = "depthwise_conv2d"
+    of_images = True
     bare = "kernel_size"
     ranks = {"depthwise": 4, "bias": 1}
     kernel_size: Sizes
@@ -218,6 +222,7 @@ class Conv2DTranspose(NetworkLayer):
     """
 
     kind = "conv2d_transpose"
+    of_images = True
     ranks = {"kernel": 4, "bias": 1}
     filters: Count
     kernel_size: Sizes

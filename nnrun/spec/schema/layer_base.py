@@ -27,6 +27,7 @@ class NetworkLayer(Component):
 
     Class attributes:
         flattens: whether it gives rows of one axis, whatever it takes.
+        of_images: whether it takes (height, width, channels); of an input also (height, width).
         mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
             without one; or `uses` it.
         ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
@@ -34,6 +35,7 @@ class NetworkLayer(Component):
     """
 
     flattens: ClassVar[bool] = False
+    of_images: ClassVar[bool] = False
     mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
     ranks: ClassVar[Mapping[str, int]] = {}
 

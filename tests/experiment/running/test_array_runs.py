@@ -64,6 +64,12 @@ def predicted(run: RunDirectory, path: Path) -> np.ndarray:
         ((6, 5, 1), CONVOLUTIONS),
         ((6, 5, 3), CONVOLUTIONS),
         ((6, 5), [{"reshape": [6, 5, 1]}, *CONVOLUTIONS]),
+        ((6, 5), CONVOLUTIONS),
+        ((6, 5), [{"separable_conv2d": {"filters": 2, "kernel_size": 3}}, "flatten"]),
+        (
+            (6, 5),
+            [{"depthwise_conv2d": 3}, {"conv2d_transpose": {"filters": 2, "kernel_size": 2}}, "flatten"],
+        ),
         ((6, 5), [{"lstm": 3}]),
         ((6, 5), ["flatten", {"dense": 3}]),
         ((6, 5, 2), [{"reshape": [60]}]),
@@ -174,12 +180,26 @@ def test_other_shapes_are_refused_when_predicting(tmp_path: Path) -> None:
         predicted(run, tmp_path / "turned.npz")
 
 
-def test_a_convolution_without_channels_is_told_at_its_line(tmp_path: Path) -> None:
+def test_rows_of_height_and_width_are_images_of_one_channel(tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    gray = load(tmp_path, (6, 5), CONVOLUTIONS, preprocessing={"inputs": "none"})
+    arrays = dict(np.load(tmp_path / "a.npz"))
+    added = {name: x[..., None] if name.startswith("x") else x for name, x in arrays.items()}
+    np.savez(tmp_path / "two" / "a.npz", **added)
+    (tmp_path / "two" / "spec.yaml").write_text((tmp_path / "spec.yaml").read_text())
+    histories = []
+    for spec in (gray, load_spec(tmp_path / "two" / "spec.yaml")):
+        run = run_experiment(spec, Settings("train", tmp_path / "runs", None, "cpu"))
+        histories.append(run.read_history()["loss"].tolist())
+    assert histories[0] == histories[1]
+
+
+def test_steps_are_no_images(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
-        load(tmp_path, (6, 5), CONVOLUTIONS)
+        load(tmp_path, (6, 5), [{"lstm": {"units": 4, "return_sequences": True}}, *CONVOLUTIONS])
     (problem,) = error.value.problems
     assert problem.line is not None
-    assert "add a channel axis: reshape: [6, 5, 1]" in problem.message
+    assert "add a channel axis: reshape: [6, 4, 1]" in problem.message
 
 
 def test_dense_layers_alone_are_told_to_flatten(tmp_path: Path) -> None:

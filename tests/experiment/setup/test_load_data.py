@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import nnrun
-from nnrun.data import Dataset, Samples, load_dataset
+from nnrun.data import Dataset, Samples
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
@@ -293,7 +293,7 @@ def test_an_epoch_stays_one_epoch() -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_the_generated_rows_suit_every_spec_of_the_book(name: str, specs_dir: Path) -> None:
     spec = smoke_spec(load_spec(specs_dir / name).spec)
-    dataset = load_dataset(spec.dataset, smoke=True)
+    dataset = load_data(spec, smoke=True)
     groups = prepare_groups(spec, dataset)
     folds = [fold for group in groups for fold in group.folds]
     assert all(len(fold.train_rows) + len(fold.validation_rows) == 256 for fold in folds)
