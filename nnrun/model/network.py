@@ -456,7 +456,7 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
         if isinstance(layer, schema.Merging):
             made = MergeLayer(layer, node.path, given[index])
         else:
-            takes = taken_shape(layer, sources[0], given[sources[0]])
+            takes: Any = taken_shape(layer, sources[0], given[sources[0]])
             place = (node.path, node.weights_path, takes, given[index])
             if isinstance(layer, schema.Custom):
                 made = CustomLayer(layer, *place, patterns[node.path])
