@@ -120,8 +120,8 @@ def _input(taken: ExportedInput) -> str:
         return f"{shape}: {rows}; tokenizing texts and making such rows is not included"
     if taken.rows_of == "prepared":
         return (
-            f"{shape}: prepared rows; some columns are not numeric, so the preprocessing (the run has it in "
-            "preprocessing.json) is not included"
+            f"{shape}: prepared rows; some columns are not numeric, so the preprocessing, which the run's "
+            "folder has, is not included"
         )
     if taken.columns:
         names = printable(", ".join(taken.columns))
