@@ -32,6 +32,7 @@ SCALARS = {
     "bool": ScalarWords("true or false", "boolean", "true"),
     "str": ScalarWords("text", "string", "FILE"),
     "column": ScalarWords("a column's name, or its position from 0", ["integer", "string"], "NAME"),
+    "place": ScalarWords("a layer's place, or a chain's name", ["integer", "string"], "words.2"),
     "value": ScalarWords("a number, a text, true or false", ["number", "string", "boolean"], "1"),
     "source": ScalarWords(
         "the name of one input or chain, and several are merged, as in concatenate: [A, B]", "string", "NAME"
@@ -39,6 +40,9 @@ SCALARS = {
     "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
 }
+
+
+_KINDS_OF_ANNOTATIONS = ("column", "place", "value", "source", "shared", "stratify")
 
 
 class BoundWords(NamedTuple):
@@ -61,7 +65,9 @@ BOUNDS: dict[type, BoundWords] = {
 class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
-    kind: Literal["int", "float", "bool", "str", "enum", "column", "value", "source", "shared", "stratify"]
+    kind: Literal[
+        "int", "float", "bool", "str", "enum", "column", "place", "value", "source", "shared", "stratify"
+    ]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     optional: bool = False
@@ -231,9 +237,7 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         for entry in more:
             metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    kind = next(
-        (entry for entry in metadata if entry in ("column", "value", "source", "shared", "stratify")), None
-    )
+    kind = next((entry for entry in metadata if entry in _KINDS_OF_ANNOTATIONS), None)
     if kind is not None:
         return Scalar(kind, optional=optional)
     if origin is Literal:

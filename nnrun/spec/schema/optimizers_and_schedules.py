@@ -19,7 +19,7 @@ from nnrun.spec.schema.component import (
     Share,
 )
 
-Place = Annotated[Union[NonNegativeInt, str], "value"]
+Place = Annotated[Union[NonNegativeInt, str], "place"]
 """Where a layer stands: `2`, `words.2`."""
 
 

@@ -91,6 +91,7 @@ def as_jsonl(folder: Path, rows: pd.DataFrame) -> Path:
 
 
 def as_parquet(folder: Path, rows: pd.DataFrame) -> Path:
+    pytest.importorskip("pyarrow", reason="Parquet comes with the extra `parquet`")
     rows.to_parquet(folder / "new.parquet")
     return folder / "new.parquet"
 
