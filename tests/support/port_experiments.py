@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+import nnrun
 
 ARRAYS = """
 dataset: {npz: {path: data.npz}}
@@ -45,15 +48,15 @@ validation: {holdout: {fraction: 0.25}}
 """Two inputs that share a column; one of three classes and a number of about 1000 out."""
 
 
-def arrays_of_ports() -> dict[str, np.ndarray]:
-    """What data.npz holds: 96 training and 30 test rows; the classes are texts."""
+def arrays_of_ports(classes: Sequence[str | int] = ("cat", "dog", "emu")) -> dict[str, np.ndarray]:
+    """What data.npz holds: 96 training and 30 test rows."""
     rng = np.random.default_rng(0)
     arrays = {}
     for part, rows in (("train", 96), ("test", 30)):
         size, where = rng.normal(5, 2, (rows, 3)), rng.normal(size=(rows, 2))
         arrays |= {f"size_{part}": size, f"where_{part}": where}
         arrays[f"price_{part}"] = 100 * size.sum(1) + 10 * where[:, 0]
-        arrays[f"sort_{part}"] = np.array(["cat", "dog", "emu"])[np.digitize(where[:, 1], [-0.5, 0.5])]
+        arrays[f"sort_{part}"] = np.array(classes)[np.digitize(where[:, 1], [-0.5, 0.5])]
     return arrays
 
 
@@ -66,6 +69,16 @@ def table_of_ports() -> pd.DataFrame:
     rows["height"] = 1000 + 50 * rows["b"] + np.where(rows["kind"] == "x", 30, 0)
     rows["part"] = np.where(np.arange(120) % 5 == 4, "t", "r")
     return rows
+
+
+def assert_folds_are_each_alone(path: Path, folder: Path) -> None:
+    """The three folds of a spec, trained together, have the histories of each fold trained alone."""
+    together = nnrun.train(path, runs_dir=folder / "runs").history
+    for fold in range(3):
+        alone = nnrun.kfold(path, fold=fold, runs_dir=folder / f"fold-{fold}").history
+        own = together[together["fold"] == fold].reset_index(drop=True)
+        columns = [c for c in own if c != "seconds"]
+        pd.testing.assert_frame_equal(own[columns], alone[columns], rtol=1e-5, atol=1e-5)
 
 
 def write_arrays(folder: Path) -> Path:

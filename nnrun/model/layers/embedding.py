@@ -31,7 +31,11 @@ class EmbeddingLayer(Layer[schema.Embedding]):
     def place_squares(self) -> Mapping[str, str]:
         """The table's, but where a regularizer's gradient is added to that of its places."""
         name = self.name("weight")
-        return {} if self.weights[name].regularizer is not None else {name: f"{name}.place_squares"}
+        return {} if self.weights[name].regularizer is not None else {name: self._place_squares_name}
+
+    @property
+    def _place_squares_name(self) -> str:
+        return self.name("weight.place_squares")
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
@@ -42,7 +46,7 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         index = x.round().to(torch.int64)
         if replicas > 1:  # the tables lie one behind the other
             index = index + torch.arange(replicas, device=x.device).view(-1, 1, 1) * words
-        squares_RVD = parameters.get(self.name("weight") + ".place_squares")
+        squares_RVD = parameters.get(self._place_squares_name)
         if squares_RVD is None:
             return F.embedding(index, table_RVD.flatten(0, 1))
         tables = (table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1))

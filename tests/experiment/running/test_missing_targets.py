@@ -13,6 +13,7 @@ import nnrun
 from nnrun.errors import DataError
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
+from tests.support.port_experiments import assert_folds_are_each_alone
 from tests.support.small_experiments import only_run, without_seconds
 
 TABLE = """
@@ -92,12 +93,7 @@ def test_how_many_rows_lack_which_target_is_told_and_recorded(path: Path, tmp_pa
 
 
 def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
-    together = nnrun.train(path, runs_dir=tmp_path / "runs").history
-    for fold in range(3):
-        alone = nnrun.kfold(path, fold=fold, runs_dir=tmp_path / f"fold-{fold}").history
-        own = together[together["fold"] == fold].reset_index(drop=True)
-        columns = [c for c in own if c != "seconds"]
-        pd.testing.assert_frame_equal(own[columns], alone[columns], rtol=1e-5, atol=1e-5)
+    assert_folds_are_each_alone(path, tmp_path)
 
 
 def test_resumed_it_is_as_if_it_had_not_stopped(path: Path, tmp_path: Path) -> None:

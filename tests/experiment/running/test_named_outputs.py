@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -16,6 +15,7 @@ from nnrun.experiment.finished.record_text import caution_text
 from nnrun.records import RunDirectory
 from nnrun.records.run_record import DrownedLoss
 from tests.support.commands import nnrun_command
+from tests.support.port_experiments import arrays_of_ports, assert_folds_are_each_alone, table_of_ports
 from tests.support.small_experiments import only_run, without_seconds
 
 SPEC = """
@@ -43,14 +43,7 @@ COLUMNS = ["loss", "price_loss", "price_mae", "kind_loss", "kind_accuracy"]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, rows in (("train", 96), ("test", 30)):
-        size, where = rng.normal(5, 2, (rows, 3)), rng.normal(size=(rows, 2))
-        arrays |= {f"size_{part}": size, f"where_{part}": where}
-        arrays[f"price_{part}"] = 100 * size.sum(1) + 10 * where[:, 0]
-        arrays[f"sort_{part}"] = np.digitize(where[:, 1], [-0.5, 0.5])
-    np.savez(tmp_path / "data.npz", **arrays)
+    np.savez(tmp_path / "data.npz", **arrays_of_ports(range(3)))  # type: ignore[arg-type]
     (tmp_path / "spec.yaml").write_text(SPEC)
     return tmp_path / "spec.yaml"
 
@@ -141,12 +134,7 @@ def test_losses_of_one_size_are_not_warned_of(path: Path, tmp_path: Path) -> Non
 
 
 def test_folds_together_are_each_fold_alone(path: Path, tmp_path: Path) -> None:
-    together = nnrun.train(path, runs_dir=tmp_path / "runs").history
-    for fold in range(3):
-        alone = nnrun.kfold(path, fold=fold, runs_dir=tmp_path / f"fold-{fold}").history
-        own = together[together["fold"] == fold].reset_index(drop=True)
-        columns = [c for c in own if c != "seconds"]
-        pd.testing.assert_frame_equal(own[columns], alone[columns], rtol=1e-5, atol=1e-5)
+    assert_folds_are_each_alone(path, tmp_path)
 
 
 def test_a_shared_chain_has_its_weights_once(path: Path, tmp_path: Path) -> None:
@@ -281,12 +269,7 @@ validation: {holdout: {fraction: 0.25}}
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"a": rng.normal(size=120), "b": rng.normal(size=120)})
-    rows["kind"] = rng.choice(["x", "y"], 120)
-    rows["grade"] = np.array(["low", "mid", "top"])[np.digitize(rows["a"], [-0.4, 0.4])]
-    rows["height"] = 1000 + 50 * rows["b"] + np.where(rows["kind"] == "x", 30, 0)
-    rows["part"] = np.where(np.arange(120) % 5 == 4, "t", "r")
+    rows = table_of_ports()
     rows.loc[7, "height"] = None
     rows.to_csv(tmp_path / "rows.csv", index=False)
     (tmp_path / "table.yaml").write_text(TABLE)
