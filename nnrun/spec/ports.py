@@ -8,7 +8,7 @@ at the top are those of the input or output.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError
@@ -110,26 +110,24 @@ def prediction_columns(output: Port | None) -> tuple[str, str, str]:
     return f"{output}_target", output, f"{output}_probability"
 
 
-@contextmanager
-def told_of(spec: ExperimentSpec, output: Port) -> Iterator[None]:
+def told_of(spec: ExperimentSpec, output: Port) -> AbstractContextManager[None]:
     """Errors of the data that are raised within say of which output they are, where outputs have names."""
-    try:
-        yield
-    except DataError as error:
-        if not spec.outputs:
-            raise
-        raise DataError(f"The output {quoted(output)}: {error}") from error
+    return _told_of("output", output if spec.outputs else None)
+
+
+def told_of_input(name: Port | None) -> AbstractContextManager[None]:
+    """Errors of the data that are raised within say of which input they are; None for one without a name."""
+    return _told_of("input", name)
 
 
 @contextmanager
-def told_of_input(name: Port | None) -> Iterator[None]:
-    """Errors of the data that are raised within say of which input they are; None for one without a name."""
+def _told_of(what: str, name: Port | None) -> Iterator[None]:
     try:
         yield
     except DataError as error:
         if name is None:
             raise
-        raise DataError(f"The input {quoted(name)}: {error}") from error
+        raise DataError(f"The {what} {quoted(name)}: {error}") from error
 
 
 def loss_weights(spec: ExperimentSpec) -> Mapping[Port, float]:
