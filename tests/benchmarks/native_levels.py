@@ -18,8 +18,8 @@ from pathlib import Path
 
 from native_step import microseconds
 
+from nnrun.native.library import THIS_CPU
 from nnrun.training.device import cpu_setup
-from nnrun.training.native_library import THIS_CPU
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.cpu_levels import levels_here

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from nnrun.model.inputs import DenseInputs
+from nnrun.native.library import THIS_CPU, load_library
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
@@ -24,7 +25,6 @@ from nnrun.training.device import cpu_setup
 from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
-from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.networks import stack
@@ -56,7 +56,7 @@ def microseconds(
     problem = make_problem(features, units, batch_size)
     sources = sources_of(0, range(replicas))
     weights = problem.network.initial_parameters(sources)  # type: ignore[attr-defined]
-    backends = [EagerBackend(problem), NativeBackend(problem, load_library(cpu=cpu))]
+    backends = [EagerBackend(problem), NativeBackend(problem, load_library(NativeBackend.library, cpu=cpu))]
     engines = [Engine(problem, weights, backend) for backend in backends]
     orders = [np.arange(STEPS * batch_size)] * replicas
     best = [float("inf")] * 2

@@ -20,7 +20,7 @@ MOST_SECONDS = 10
 OWN = Path(__file__).parents[1] / "end_to_end" / "own_data" / "reuters.yaml"
 
 
-COMPILE = "from nnrun.training.native_library import load_library; load_library()"
+COMPILE = 'from nnrun.native.library import load_library; load_library("steps")'
 
 
 def python(folder: Path, *arguments: str) -> float:

@@ -27,4 +27,4 @@ def test_a_wheel_holds_every_file_of_the_package_and_the_examples(tmp_path: Path
     }
     examples = {f"nnrun/examples/{path.name}" for path in (HOUSE / "specs").iterdir()}
     assert held == own | examples
-    assert {"nnrun/py.typed", "nnrun/spec/schema.json", "nnrun/training/backends/cpp/steps.cpp"} <= held
+    assert {"nnrun/py.typed", "nnrun/spec/schema.json", "nnrun/native/cpp/steps.cpp"} <= held

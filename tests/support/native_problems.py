@@ -12,13 +12,13 @@ from torch import Tensor
 
 from nnrun.limits import cxx_compiler
 from nnrun.model.inputs import SparseInputs
+from nnrun.native.library import THIS_CPU, load_library
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.native_library import THIS_CPU, load_library
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     CPU,
@@ -65,7 +65,7 @@ LAST: dict[str, tuple[Any, np.ndarray]] = {
 def native(problem: TrainingProblem, weights: Mapping[str, Tensor], cpu: str = THIS_CPU) -> Engine:
     """An engine that trains in C++."""
     assert NativeBackend.unsupported(problem) is None
-    return Engine(problem, weights, NativeBackend(problem, load_library(cpu=cpu)))
+    return Engine(problem, weights, NativeBackend(problem, load_library(NativeBackend.library, cpu=cpu)))
 
 
 def engines(problem: TrainingProblem, replicas: int, cpu: str = THIS_CPU) -> tuple[Engine, Engine]:

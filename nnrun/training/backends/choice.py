@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import UsageError
+from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.spec import schema
 from nnrun.training.backends.backend import Backend
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, pays, unknown_in
 from nnrun.training.engine import Engine
-from nnrun.training.native_library import NotCompiledError, begin_loading
 from nnrun.training.problem import TrainingProblem
 
 Policy = Literal["auto", "on", "off", "recorded"]
@@ -84,7 +84,7 @@ def begin_compiling(policy: Policy, spec: schema.ExperimentSpec, rows: int, devi
     sparse = any(isinstance(step, schema.MultiHot) for step in spec.preprocessing.inputs)
     elements = spec.batch_size * _ELEMENTS_OF_A_TEXT if sparse else None
     if policy != "auto" or pays(spec.epochs * -(-rows // spec.batch_size), elements):
-        begin_loading()
+        begin_loading(NativeBackend.library)
 
 
 def make_engine(

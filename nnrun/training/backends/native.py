@@ -1,4 +1,4 @@
-"""Steps and evaluation of chains of dense and dropout layers in C++ (`cpp/`).
+"""Steps and evaluation of chains of dense and dropout layers in C++ (`native/cpp/steps.cpp`).
 
 A small step's time is nearly all the cost of launching PyTorch's operations one by one. The C++ code makes
 all steps of a segment in one call for each replica, so that no replica's numbers depend on the others.
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
 from nnrun.limits import cxx_compiler
+from nnrun.native.library import load_library
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
 from nnrun.training.losses import smoothed_targets
-from nnrun.training.native_library import load_library
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState
@@ -125,10 +125,13 @@ class NativeBackend:
 
     Args:
         problem: what is learned.
-        library: from `nnrun.training.native_library`.
+        library: from `nnrun.native.library`.
     """
 
     compiled: ClassVar[bool] = True
+    library: ClassVar[str] = "steps"
+    """The name of its C++ file."""
+
     groups_parameters: ClassVar[bool] = False  # C++ takes each parameter of a replica as one contiguous array
 
     def __init__(self, problem: TrainingProblem, library: ctypes.CDLL) -> None:
@@ -186,7 +189,7 @@ class NativeBackend:
         Raises:
             NotCompiledError: the compiler failed.
         """
-        return cls(problem, load_library(on_message))
+        return cls(problem, load_library(cls.library, on_message))
 
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment."""

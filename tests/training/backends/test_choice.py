@@ -9,6 +9,7 @@ import torch
 
 from nnrun.errors import UsageError
 from nnrun.limits import cxx_compiler
+from nnrun.native.library import NotCompiledError
 from nnrun.spec import schema
 from nnrun.training.backends import choice as choice_module
 from nnrun.training.backends import native
@@ -20,7 +21,6 @@ from nnrun.training.backends.choice import (
 )
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import WORTH_STEPS, NativeBackend
-from nnrun.training.native_library import NotCompiledError
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import first_weights, make_problem
 
@@ -111,8 +111,8 @@ def test_compiling_begins_early_where_it_looks_worth_it(
     begun: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls: list[int] = []
-    monkeypatch.setattr(choice_module, "begin_loading", lambda: calls.append(1))
+    calls: list[str] = []
+    monkeypatch.setattr(choice_module, "begin_loading", lambda name: calls.append(name))
     spec = schema.ExperimentSpec.model_validate(
         {
             "dataset": "imdb",
@@ -138,7 +138,7 @@ def test_the_engine_has_the_backend_that_was_chosen() -> None:
 
 
 def test_where_compiling_fails_training_goes_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(on_message: Callable[[str], None]) -> None:
+    def fails(name: str, on_message: Callable[[str], None]) -> None:
         raise NotCompiledError("c++ fails: error: no such thing")
 
     monkeypatch.setattr(native, "load_library", fails)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
+from nnrun.native.library import SOURCES
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeBackend
-from nnrun.training.native_library import SOURCE
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import (
     ACTIVATIONS,
@@ -244,7 +244,7 @@ def test_a_field_that_is_new_to_the_task_is_an_obstacle_where_it_is_set() -> Non
 
 
 def test_both_sides_name_the_same_things_in_the_same_order() -> None:
-    text = SOURCE.with_name("job.h").read_text(encoding="utf-8")
+    text = (SOURCES / "job.h").read_text(encoding="utf-8")
     for name, mine in (
         ("Kind", native_job.KINDS),
         ("Activation", native_job.ACTIVATIONS),

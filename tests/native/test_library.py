@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from nnrun.limits import cxx_compiler
-from nnrun.training import native_library
-from nnrun.training.native_library import NotCompiledError, library_path, load_library
+from nnrun.native import library
+from nnrun.native.library import NotCompiledError, library_path, load_library
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 SMALL = 'extern "C" int answer() { return %s; }\n'
@@ -24,11 +24,11 @@ def _small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     """A source that takes no time to compile, and a cache of the test's own."""
     source = tmp_path / "small.cpp"
     source.write_text(SMALL % 42, encoding="utf-8")
-    monkeypatch.setattr(native_library, "SOURCE", source)
+    monkeypatch.setattr(library, "SOURCES", tmp_path)
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "cache"))
-    native_library._load.cache_clear()
+    library._load.cache_clear()
     yield
-    native_library._load.cache_clear()
+    library._load.cache_clear()
 
 
 def kept(tmp_path: Path) -> list[Path]:
@@ -56,55 +56,55 @@ def wait_for_the_end_of(session: int) -> None:
 
 @needs_compiler
 def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_library().answer() == 42
+    assert load_library("small").answer() == 42
     (one,) = kept(tmp_path)
     before = one.stat().st_mtime_ns
-    native_library._load.cache_clear()
-    monkeypatch.setattr(native_library, "_compile", pytest.fail)
-    assert load_library().answer() == 42
+    library._load.cache_clear()
+    monkeypatch.setattr(library, "_compile", pytest.fail)
+    assert load_library("small").answer() == 42
     assert [path.stat().st_mtime_ns for path in kept(tmp_path)] == [before]
 
 
 @needs_compiler
 def test_it_is_compiled_in_the_background(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    native_library.begin_loading()
-    assert load_library().answer() == 42  # waits for what was begun
+    library.begin_loading("small")
+    assert load_library("small").answer() == 42  # waits for what was begun
     (one,) = kept(tmp_path)
     monkeypatch.setattr(threading, "Thread", pytest.fail)
-    native_library.begin_loading()
+    library.begin_loading("small")
     assert kept(tmp_path) == [one]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
 def test_what_fails_in_the_background_is_said_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_script(tmp_path, monkeypatch, "echo oh >&2; exit 1")
-    native_library.begin_loading()
+    library.begin_loading("small")
     with pytest.raises(NotCompiledError, match=r"failed: oh$"):
-        load_library()
+        load_library("small")
 
 
 @needs_compiler
 def test_a_header_belongs_to_the_source() -> None:
-    before = library_path("c++")
-    native_library.SOURCE.with_name("small.h").write_text("// more", encoding="utf-8")
-    assert library_path("c++") != before
+    before = library_path("small", "c++")
+    (library.SOURCES / "small.h").write_text("// more", encoding="utf-8")
+    assert library_path("small", "c++") != before
 
 
 @needs_compiler
 def test_another_source_is_another_library(tmp_path: Path) -> None:
-    load_library()
-    native_library.SOURCE.write_text(SMALL % 43, encoding="utf-8")
-    native_library._load.cache_clear()
-    assert load_library().answer() == 43
+    load_library("small")
+    (library.SOURCES / "small.cpp").write_text(SMALL % 43, encoding="utf-8")
+    library._load.cache_clear()
+    assert load_library("small").answer() == 43
     assert len(kept(tmp_path)) == 2
 
 
 @needs_compiler
 def test_a_damaged_one_is_made_anew() -> None:
-    path = library_path(cxx_compiler() or "")
+    path = library_path("small", cxx_compiler() or "")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"damaged")
-    assert load_library().answer() == 42
+    assert load_library("small").answer() == 42
     assert path.read_bytes() != b"damaged"
 
 
@@ -121,19 +121,21 @@ def test_a_damaged_one_is_made_anew() -> None:
 def test_one_that_others_could_have_written_is_not_loaded(
     mode_of_folder: int, mode_of_file: int, reason: str, tmp_path: Path
 ) -> None:
-    load_library()
+    load_library("small")
     (path,) = kept(tmp_path)
     path.chmod(mode_of_file)
     path.parent.chmod(mode_of_folder)
-    native_library._load.cache_clear()
+    library._load.cache_clear()
     said: list[str] = []
-    assert load_library(said.append).answer() == 42
+    assert load_library("small", said.append).answer() == 42
     (note,) = said
-    assert note.startswith("compiled steps in the cache are not loaded, and compiled again: ")
+    assert note.startswith("compiled code in the cache is not loaded, and compiled again: ")
     assert note.endswith(reason)
-    native_library._load.cache_clear()
+    library._load.cache_clear()
     said.clear()
-    assert load_library(said.append).answer() == 42  # that of a moment ago, in a folder that is ours now
+    assert (
+        load_library("small", said.append).answer() == 42
+    )  # that of a moment ago, in a folder that is ours now
     assert said == []
 
 
@@ -141,12 +143,12 @@ def test_one_that_others_could_have_written_is_not_loaded(
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("given", ["file", "folder"])
 def test_one_of_another_user_is_not_loaded(given: str, tmp_path: Path) -> None:
-    load_library()
+    load_library("small")
     (path,) = kept(tmp_path)
     os.chown(path if given == "file" else path.parent, 65534, 65534)
-    native_library._load.cache_clear()
+    library._load.cache_clear()
     said: list[str] = []
-    assert load_library(said.append).answer() == 42
+    assert load_library("small", said.append).answer() == 42
     assert "belongs to another user (number 65534)" in said[0]
 
 
@@ -154,7 +156,7 @@ def test_one_of_another_user_is_not_loaded(given: str, tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "file"))
-    assert load_library().answer() == 42
+    assert load_library("small").answer() == 42
 
 
 @needs_compiler
@@ -165,7 +167,7 @@ def test_a_compiler_that_does_not_know_the_cpu_is_asked_for_any(
     real = cxx_compiler()
     body = f'case "$*" in *march*) echo "error: unknown -march" >&2; exit 1;; esac\nexec {real} "$@"'
     compiler_script(tmp_path, monkeypatch, body)
-    assert load_library().answer() == 42
+    assert load_library("small").answer() == 42
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
@@ -187,7 +189,7 @@ def test_what_the_compiler_says(
 ) -> None:
     compiler_script(tmp_path, monkeypatch, body)
     with pytest.raises(NotCompiledError) as caught:
-        load_library()
+        load_library("small")
     assert str(caught.value) == f"{tmp_path / 'cxx'} {said}"
 
 
@@ -196,11 +198,11 @@ def test_a_compiler_that_hangs_is_stopped_with_what_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler_script(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/number; sleep 1000; true")
-    monkeypatch.setattr(native_library, "_SECONDS", 0.5)
+    monkeypatch.setattr(library, "_SECONDS", 0.5)
     started = time.monotonic()
     for _ in range(2):  # the second call does not wait again
         with pytest.raises(NotCompiledError, match=r"cxx did not finish within 0\.5 s$"):
-            load_library()
+            load_library("small")
     assert time.monotonic() - started < 30  # not 1,000: the compiler's own child held its stderr open
     wait_for_the_end_of(int((tmp_path / "number").read_text()))
 
@@ -208,23 +210,23 @@ def test_a_compiler_that_hangs_is_stopped_with_what_it_started(
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
 def test_a_long_wait_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_script(tmp_path, monkeypatch, "sleep 0.5; exit 1")
-    monkeypatch.setattr(native_library, "_SECONDS_IN_SILENCE", 0.01)
-    native_library.begin_loading()
+    monkeypatch.setattr(library, "_SECONDS_IN_SILENCE", 0.01)
+    library.begin_loading("small")
     said: list[str] = []
     with pytest.raises(NotCompiledError):
-        load_library(said.append)
+        load_library("small", said.append)
     assert said == ["waiting for the C++ compiler; --compile off trains without it"]
 
 
 _HANGS = """
 import os, signal, sys, threading, time
-from nnrun.training import native_library
-native_library.begin_loading()
+from nnrun.native import library
+library.begin_loading("steps")
 while not os.path.exists(sys.argv[1]):
     time.sleep(0.01)
 if sys.argv[2] == "waits":
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    native_library.load_library()
+    library.load_library("steps")
 """
 
 
@@ -246,15 +248,15 @@ def test_the_end_of_a_process_does_not_wait_for_a_compiler(
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
 def test_what_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler_script(tmp_path, monkeypatch, 'for last; do :; done; echo "no library" > "$last"')
-    with pytest.raises(NotCompiledError, match=r"^the compiled steps cannot be loaded: "):
-        load_library()
+    with pytest.raises(NotCompiledError, match=r"^the compiled code cannot be loaded: "):
+        load_library("small")
 
 
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(NotCompiledError, match=r"^there is no C\+\+ compiler"):
-        load_library()
+        load_library("small")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The C++ code in `cpp/`, compiled for this machine and loaded.
+"""The shared libraries made of the C++ files in `cpp/`: compiled for this machine, kept in the cache, loaded.
 
 Imports no torch: `nnrun doctor` asks for the compiler even where torch cannot be imported.
 """
@@ -26,7 +26,8 @@ from nnrun.interrupts import stopping_at_once
 from nnrun.limits import cxx_compiler
 from nnrun.paths import cache_dir, distrust, private_folder
 
-SOURCE = Path(__file__).parent / "backends" / "cpp" / "steps.cpp"
+SOURCES = Path(__file__).parent / "cpp"
+"""One library for each `NAME.cpp` here."""
 
 _FLAGS = (
     "-std=c++17",
@@ -54,13 +55,16 @@ class NotCompiledError(NnrunError):
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU) -> ctypes.CDLL:
-    """The library, from nnrun's cache or else compiled, which takes a few seconds.
+def load_library(
+    name: str, on_message: Callable[[str], None] = lambda text: None, cpu: str = THIS_CPU
+) -> ctypes.CDLL:
+    """The library of `cpp/NAME.cpp`, from nnrun's cache or else compiled, which takes a few seconds.
 
     Where the cache cannot be written or is not to be trusted, the library is compiled again in each process.
     A Ctrl-C while the compiler is running is answered at once, and ends the compiler.
 
     Args:
+        name: of the C++ file.
         on_message: hears of a wait, and of a library in the cache that is not loaded.
         cpu: what `-march` is given.
 
@@ -73,7 +77,7 @@ def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str
             on_message("waiting for the C++ compiler; --compile off trains without it")
             _ONE_AT_A_TIME.acquire()
         try:
-            outcome = _load(cpu)
+            outcome = _load(name, cpu)
         finally:
             _ONE_AT_A_TIME.release()
     if isinstance(outcome, NotCompiledError):
@@ -83,18 +87,19 @@ def load_library(on_message: Callable[[str], None] = lambda text: None, cpu: str
     return outcome.library
 
 
-def begin_loading() -> None:
-    """Compile the library in the background, where it is not there; `load_library` waits for what is left.
+def begin_loading(name: str) -> None:
+    """Compile the library of `cpp/NAME.cpp` in the background, where it is not in the cache.
 
+    `load_library` waits for what is left.
     At the end of the process a compiler that is still running is stopped.
     """
     compiler = cxx_compiler()
-    if compiler is None or library_path(compiler).is_file():
+    if compiler is None or library_path(name, compiler).is_file():
         return
 
     def quietly() -> None:
         with _ONE_AT_A_TIME:  # `load_library` has the outcome
-            _load(THIS_CPU)
+            _load(name, THIS_CPU)
 
     thread = threading.Thread(target=quietly, name="compiling", daemon=True)
     thread.start()
@@ -116,11 +121,11 @@ class _Loaded:
 
 
 @cache
-def _load(cpu: str) -> _Loaded | NotCompiledError:
+def _load(name: str, cpu: str) -> _Loaded | NotCompiledError:
     compiler = cxx_compiler()
     if compiler is None:
         return NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")
-    kept = library_path(compiler, cpu)
+    kept = library_path(name, compiler, cpu)
     note = None
     # One that is damaged is written anew.
     with suppress(OSError):
@@ -128,34 +133,34 @@ def _load(cpu: str) -> _Loaded | NotCompiledError:
             reason = distrust(kept)
             if reason is None:
                 return _Loaded(ctypes.CDLL(str(kept)))
-            note = f"compiled steps in the cache are not loaded, and compiled again: {reason}"
+            note = f"compiled code in the cache is not loaded, and compiled again: {reason}"
     with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
         made = Path(folder) / kept.name
         try:
-            _compile(compiler, cpu, made)
+            _compile(name, compiler, cpu, made)
             return _Loaded(ctypes.CDLL(str(_keep(made, kept))), note)
         except NotCompiledError as error:
             return error
         except OSError as error:
-            return NotCompiledError(f"the compiled steps cannot be loaded: {error}")
+            return NotCompiledError(f"the compiled code cannot be loaded: {error}")
 
 
-def library_path(compiler: str, cpu: str = THIS_CPU) -> Path:
+def library_path(name: str, compiler: str, cpu: str = THIS_CPU) -> Path:
     """Where it is kept, by a hash of what decides its content: sources, compiler's path, options and CPU."""
-    files = [SOURCE, *sorted(SOURCE.parent.glob("*.h"))]
+    files = [SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))]
     content = [*(file.read_text(encoding="utf-8") for file in files), compiler, *_FLAGS, cpu, _cpu()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
-    return cache_dir() / "compiled" / f"steps-{digest[:32]}.so"
+    return cache_dir() / "compiled" / f"{name}-{digest[:32]}.so"
 
 
-def _compile(compiler: str, cpu: str, target: Path) -> None:
+def _compile(name: str, compiler: str, cpu: str, target: Path) -> None:
     end = time.monotonic() + _SECONDS
     said = ""
     for flags in (
         (*_FLAGS, f"-march={cpu}"),
         _FLAGS,
     ):  # not every compiler knows -march, or this machine's CPU
-        code, said = _run([compiler, *flags, str(SOURCE), "-o", str(target)], end)
+        code, said = _run([compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(target)], end)
         if code == 0 and not target.is_file():
             raise NotCompiledError(f"{compiler} ended without an error but wrote no library")
         if code == 0:
