@@ -16,9 +16,12 @@ from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, 
 from nnrun.data.preprocess.pipeline import (
     FittedInputs,
     FittedPreprocessing,
+    bytes_of_own_rows,
     column_plans,
     fit_inputs,
     fit_preprocessing,
+    input_plans,
+    share_rows,
 )
 from nnrun.data.preprocess.target_encoding import loss_of_digits
 
@@ -28,10 +31,13 @@ __all__ = [
     "FittedInputs",
     "FittedPreprocessing",
     "FittedTable",
+    "bytes_of_own_rows",
     "column_plans",
     "fit_inputs",
     "fit_preprocessing",
+    "input_plans",
     "loss_of_digits",
     "plan_columns",
     "rows_by_line",
+    "share_rows",
 ]

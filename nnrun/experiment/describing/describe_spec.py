@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
+from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import column_plans
 from nnrun.errors import DataError
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
 from nnrun.model.network import LayerShape, Network, RowShape, build_network
 from nnrun.records import MemberType

@@ -9,12 +9,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nnrun.data import FittedPreprocessing
+from nnrun.data.load_data import load_data
 from nnrun.errors import DataError
 from nnrun.experiment.describing.describe_spec import custom_code_that_shapes, network_without_data
 from nnrun.experiment.finished.load_run import selection_of
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, network_of, prepare_groups
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.figures.graph_figure import Box, graph_figure
 from nnrun.model.layers.initializers import Shape
 from nnrun.model.network import LayerShape, Network

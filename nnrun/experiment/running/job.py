@@ -12,15 +12,21 @@ import numpy as np
 import torch
 
 from nnrun.data import Dataset
-from nnrun.data.preprocess.unknown_values import Unknown
+from nnrun.data.class_weights import rare_class_warnings
+from nnrun.data.load_data import load_data
+from nnrun.data.preprocess.unknown_values import Unknown, unknown_in, unknown_in_test_set
 from nnrun.data.table import Table
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.setup.baseline import baseline, mean_of
-from nnrun.experiment.setup.class_weights import rare_class_warnings
-from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
-from nnrun.experiment.setup.load_data import load_data
+from nnrun.experiment.setup.groups import (
+    EVERYTHING,
+    Group,
+    GroupMember,
+    Selection,
+    prepare_groups,
+    training_problem,
+)
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
@@ -250,12 +256,35 @@ def _tell_of_rows(
     if not isinstance(dataset.train.inputs, Table):
         return ()
     members = [member for group in groups for member in group.members]
-    report_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
+    _report_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
     if not settings.use_test_set or dataset.test is None:
         return ()
     fitted = [member.fitted for member in members]
     allowed = settings.allow_unknown or settings.smoke
-    return unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
+    return unknown_in_test_set(dataset, fitted, listener.message, allowed=allowed)
+
+
+def _report_unknown_in_validation(
+    dataset: Dataset, members: Sequence[GroupMember], member_type: MemberType | None, listener: Listener
+) -> None:
+    """Report each column in which most validation rows of a fold hold a value unseen in its training rows.
+
+    Texts are not looked at: to cut each fold's into words again would take long.
+    """
+    inputs = dataset.train.inputs
+    assert isinstance(inputs, Table), "only columns have values to be unknown"
+    worst: dict[tuple[Port | None, str | None], tuple[Unknown, int]] = {}
+    for member in members:
+        rows = member.fold.validation_rows
+        if not len(rows):
+            continue
+        for unknown in unknown_in([member.fitted], dataset.train.take(rows), texts=False):
+            before = worst.get((unknown.input, unknown.column))
+            if unknown.large and (before is None or unknown.count > before[0].count):
+                worst[unknown.input, unknown.column] = unknown, member.id
+    for unknown, member_id in worst.values():
+        where = f"validation rows of {member_type} {member_id}" if member_type else "validation rows"
+        listener.message(f"{where}: {unknown}")
 
 
 def _load(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.data import Dataset
+from nnrun.data.preprocess import share_rows
 from nnrun.errors import NnrunError
 from nnrun.experiment.running.job import (
     Job,
@@ -28,8 +29,8 @@ from nnrun.experiment.running.job import (
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.groups import Group, prepare_groups, share_rows, training_problem
-from nnrun.experiment.setup.load_data import smoke_spec
+from nnrun.experiment.setup.folds import smoke_spec
+from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory

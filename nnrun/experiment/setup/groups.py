@@ -16,20 +16,24 @@ import scipy.sparse
 import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
+from nnrun.data.class_weights import class_weights_of_rows
 from nnrun.data.dataset import Array, Flags, RawInputs
-from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
-from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
+from nnrun.data.preprocess import (
+    FittedInputs,
+    bytes_of_own_rows,
+    fit_preprocessing,
+    input_plans,
+    rows_by_line,
+)
+from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.data.suitable_targets import (
+    refuse_unsuitable_fold,
+    refuse_unsuitable_steps,
+    target_steps,
+)
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
-from nnrun.experiment.setup.class_weights import class_weight_of_rows
-from nnrun.experiment.setup.load_data import (
-    effective_preprocessing,
-    folds_of,
-    refuse_rows_without_target,
-    refuse_unknown_classes,
-    refuse_unsuitable_steps,
-    refuse_unsuitable_targets,
-)
+from nnrun.experiment.setup.folds import folds_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
 from nnrun.model.network import Network, RowShape, build_network
@@ -58,8 +62,6 @@ MOST_BYTES_OF_OWN_ROWS = 500_000_000
 
 The data and the spec decide, never the memory that is free: sums are rounded by how many train in a step.
 """
-
-_MEASURED_ROWS = 1000  # that tell what sparse rows take
 
 
 @dataclass(frozen=True)
@@ -142,107 +144,27 @@ def prepare_groups(
         DataError: the data do not suit the spec.
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
-    steps = _steps_of(spec, dataset)
-    plans = {}
-    for port, view in input_views(spec).items():
-        with told_of_input(port if spec.inputs else None):
-            plans[port] = column_plans(view.preprocessing, dataset.input(port))
+    steps = target_steps(spec, dataset)
+    plans = input_plans(spec, dataset)
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
     for member_id, source, fold in _selected(spec, dataset, selection):
-        class_weights: dict[Port, Array] = {}
-        for port, view in output_views(spec).items():
-            own = dataset.output(port)
-            with told_of(spec, port):
-                refuse_rows_without_target(own, fold)
-                if view.class_weight is not None:
-                    class_weights[port] = class_weight_of_rows(view, own, fold.train_rows)
-                refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
-        fitted = _fitted(spec, dataset, fold.train_rows, steps, plans)
+        refuse_unsuitable_fold(spec, dataset, fold.index, fold.train_rows, fold.validation_rows)
+        class_weights = class_weights_of_rows(spec, dataset, fold.train_rows)
+        fitted = fit_preprocessing(spec, dataset, fold.train_rows, steps, plans)
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
     for members in by_shape.values():
         network = network_of(spec, members[0].fitted)
-        for port, view in output_views(spec).items():
-            given = network.output_layers[port].output_shape
-            with told_of(spec, port):
-                refuse_unsuitable_steps(view, dataset.output(port), given)
-        with rows_by_line(dataset.train.lines):
-            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train)
+        shapes = {port: layer.output_shape for port, layer in network.output_layers.items()}
+        refuse_unsuitable_steps(spec, dataset, shapes)
+        taken = bytes_of_own_rows([member.fitted for member in members], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
             groups += [Group((member,), network, taken) for member in members]
         else:
             groups.append(Group(tuple(members), network))
     return tuple(groups)
-
-
-def _steps_of(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, schema.Component | None]:
-    """The target step of each output, as its targets and its loss need it.
-
-    Raises:
-        DataError: a loss cannot compare with its targets.
-    """
-    steps: dict[Port, schema.Component | None] = {}
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
-        steps[port] = effective_preprocessing(view, own).targets
-        with told_of(spec, port):
-            refuse_unsuitable_targets(view, own, steps[port])
-    return steps
-
-
-def _fitted(
-    spec: schema.ExperimentSpec,
-    dataset: Dataset,
-    rows: Array,
-    steps: Mapping[Port, schema.Component | None],
-    plans: Mapping[Port, Sequence[ColumnPlan]],
-) -> FittedPreprocessing:
-    """The preprocessing of every input and output, fitted on these training rows.
-
-    Args:
-        spec, dataset: of the experiment.
-        rows: positions among the training rows.
-        steps: the target step of each output.
-        plans: for each input what `column_plans` gives.
-    """
-    graph = graph_of(spec)
-    outputs = {}
-    for port, step in steps.items():
-        own, layer = dataset.output(port).train, graph.output_layer(port)
-        assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
-        known = own.with_target(rows)
-        known = known if len(known) else rows  # the few rows of a smoke run may have none
-        repeated = bool(schema.quantiles_of(output_views(spec)[port].own_loss))
-        with told_of(spec, port):
-            outputs[port] = fit_targets(step, own.targets[known], known, layer.units, repeated=repeated)
-    inputs = {}
-    for port, view in input_views(spec).items():
-        with told_of_input(port if spec.inputs else None):
-            inputs[port] = fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
-    return FittedPreprocessing(inputs, outputs)
-
-
-def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
-    """What rows take that each prepares in its own way, about; 0 where all share them."""
-    if share_rows(fitted):
-        return 0
-    taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
-    for port, first in fitted[0].inputs.items():
-        rows = first.transform(samples.take(some).input(port).inputs)
-        if isinstance(rows, ByteRows):
-            continue  # they share the bytes
-        if first.sparse:
-            taken += len(fitted) * rows.nbytes * len(samples) // len(some)
-        else:
-            taken += len(fitted) * len(samples) * first.width * 4
-    return taken
-
-
-def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
-    """Whether the preprocessing of all does the same to the rows."""
-    return all(fitted[0].inputs == f.inputs for f in fitted)
 
 
 def _selected(

@@ -10,9 +10,10 @@ import torch
 
 from nnrun.data import Dataset
 from nnrun.data.dataset import RawInputs, TokenRows
+from nnrun.data.preprocess import share_rows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
-from nnrun.experiment.setup.groups import Group, share_rows
+from nnrun.experiment.setup.groups import Group
 from nnrun.limits import ADVICE, free_memory, in_words
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer

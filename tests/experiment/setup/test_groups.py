@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
+from nnrun.data.load_data import outputs_of
+from nnrun.data.split_values import labels_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, prepare_groups
-from nnrun.experiment.setup.load_data import labels_of, outputs_of
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource

@@ -11,6 +11,8 @@ import yaml
 
 import nnrun
 from nnrun.data import Dataset, Samples
+from nnrun.data.load_data import load_data
+from nnrun.data.suitable_targets import refuse_unknown_classes, refuse_unsuitable_targets
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
@@ -19,15 +21,8 @@ from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.folds import folds_of, load_for_kfold, smoke_spec
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
-from nnrun.experiment.setup.load_data import (
-    folds_of,
-    load_data,
-    load_for_kfold,
-    refuse_unknown_classes,
-    refuse_unsuitable_targets,
-    smoke_spec,
-)
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
