@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, Samples, TargetFacts
+from nnrun.data.dataset import Dataset, OutputData, Samples, TargetFacts, output_data
 from nnrun.data.sources import load_dataset
 from nnrun.data.split_values import split_columns_of
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
+from nnrun.spec.graph import num_outputs
 from nnrun.spec.ports import Port, array_of, columns_of, output_views, target_of, token_inputs, told_of
 
 
@@ -48,32 +48,32 @@ def load_data(
         text_targets=texts,
         token_inputs=token_inputs(spec),
     )
-    if spec.outputs:
-        return _with_classes_of_each(spec, dataset, texts)
-    return with_code_points(dataset) if texts else with_classes(spec, dataset)
+    return _with_numbered_targets(spec, dataset, texts)
 
 
-def _with_classes_of_each(spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]) -> Dataset:
-    """`with_classes` of each output; `with_code_points` of those whose targets are texts."""
+def _with_numbered_targets(spec: schema.ExperimentSpec, dataset: Dataset, texts: Collection[Port]) -> Dataset:
+    """Classes and texts of each output as whole numbers, as its loss takes them."""
     each = {}
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
+    for port, output in output_data(spec, dataset).items():
         with told_of(spec, port):
-            each[port] = with_code_points(own) if port in texts else with_classes(view, own)
-            if own.test is not None and not len(own.test.known_targets) and not dataset.smoke:
+            own = _with_code_points(output.dataset) if port in texts else _with_classes(output)
+            each[port] = own
+            if spec.outputs and own.test and not len(own.test.known_targets) and not dataset.smoke:
                 raise DataError(
                     f"none of the {len(own.test):,} test rows has its target, so it cannot be measured on "
                     "them. Choose the test rows otherwise, or leave out the output."
                 )
+    first, *_ = each.values()
+    if not spec.outputs:
+        return first
     targets = {port: own.train.targets for port, own in each.items()}
-    first, *_ = each
-    train = replace(dataset.train, targets=targets[first], of_outputs=targets)
+    train = replace(dataset.train, targets=first.train.targets, of_outputs=targets)
     test = dataset.test
-    if test is not None:
+    if test is not None and first.test is not None:
         targets = {port: own.test.targets for port, own in each.items() if own.test is not None}
-        test = replace(test, targets=targets[first], of_outputs=targets)
+        test = replace(test, targets=first.test.targets, of_outputs=targets)
     facts = {port: TargetFacts.of(own) for port, own in each.items()}
-    return replace(each[first], train=train, test=test, targets_of=facts)
+    return replace(first, train=train, test=test, targets_of=facts)
 
 
 def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
@@ -85,7 +85,7 @@ def text_targets_of(spec: schema.ExperimentSpec) -> frozenset[Port]:
     )
 
 
-def with_code_points(dataset: Dataset) -> Dataset:
+def _with_code_points(dataset: Dataset) -> Dataset:
     """Texts that were taken for names of classes as lists of code points, filled up with 0.
 
     Raises:
@@ -108,13 +108,14 @@ def with_code_points(dataset: Dataset) -> Dataset:
     )
 
 
-def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
+def _with_classes(output: OutputData) -> Dataset:
     """Whole numbers of a file that are not labels, as classes, where the loss is one for classes.
 
     Labels are positions among the units of the last layer (0 and 1 for a single one). Numbers that are not,
     such as 1, 2, 3 for three units or -1 and 1 for one, become the classes 0 to K - 1 in ascending order, and
     their names are the numbers. Anything else is given back unchanged.
     """
+    spec, dataset = output.spec, output.dataset
     numbers = dataset.train.targets
     if (
         not isinstance(spec.dataset, schema.FILES)
@@ -125,7 +126,7 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
     ):
         return dataset
     values = np.unique(numbers if dataset.test is None else np.append(numbers, dataset.test.targets))
-    if values[0] >= 0 and values[-1] < max(2, outputs_of(spec)):
+    if values[0] >= 0 and values[-1] < max(2, num_outputs(spec)):
         return dataset
 
     def labelled(samples: Samples) -> Samples:
@@ -139,10 +140,3 @@ def with_classes(spec: schema.ExperimentSpec, dataset: Dataset) -> Dataset:
         classes=len(values),
         class_names=tuple(str(value) for value in values.tolist()),
     )
-
-
-def outputs_of(spec: schema.ExperimentSpec) -> int:
-    """K, the units of the layer that gives the first output, or the only one."""
-    last = graph_of(spec).first_output
-    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
-    return last.units

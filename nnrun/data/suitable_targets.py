@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Array, Dataset, Flags, Samples, TokenRows
-from nnrun.data.load_data import outputs_of
+from nnrun.data.dataset import Array, Dataset, Flags, OutputData, Samples, TokenRows
 from nnrun.data.preprocess.target_encoding import loss_of_digits
 from nnrun.errors import DataError
 from nnrun.sequences import lists_of, steps_needed
 from nnrun.spec import schema
+from nnrun.spec.graph import num_outputs
 from nnrun.spec.lint import lint_view
-from nnrun.spec.ports import Port, input_views, output_views, told_of
+from nnrun.spec.ports import Port, input_views, told_of
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import counted, quoted
@@ -23,18 +23,17 @@ _SUM_TOLERANCE = 1e-3
 _MOST_LOST = 0.1  # of the targets' spread, by which float32 may move them
 
 
-def target_steps(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, schema.Component | None]:
+def target_steps(outputs: Mapping[Port, OutputData]) -> dict[Port, schema.Component | None]:
     """The target step of each output, as its targets and its loss need it.
 
     Raises:
         DataError: a loss cannot compare with its targets, training or test.
     """
     steps: dict[Port, schema.Component | None] = {}
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
-        steps[port] = target_step(view, own)
-        with told_of(spec, port):
-            refuse_unsuitable_targets(view, own, steps[port])
+    for port, output in outputs.items():
+        steps[port] = target_step(output.spec, output.dataset)
+        with told_of(output.spec, port):
+            refuse_unsuitable_targets(output.spec, output.dataset, steps[port])
     return steps
 
 
@@ -45,7 +44,7 @@ def target_step(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.Compone
     rows that are one-hot already are not encoded again.
     """
     step, targets = spec.preprocessing.targets, dataset.train.targets
-    units = outputs_of(spec)
+    units = num_outputs(spec)
     sparse = schema.target_step_of(spec.own_loss) == "class_index"
     if isinstance(step, schema.CharactersTargets):
         return step
@@ -61,8 +60,7 @@ def target_step(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.Compone
 
 
 def refuse_unsuitable_fold(
-    spec: schema.ExperimentSpec,
-    dataset: Dataset,
+    outputs: Mapping[Port, OutputData],
     fold: int,
     train_rows: npt.NDArray[np.integer],
     validation_rows: npt.NDArray[np.integer],
@@ -70,16 +68,14 @@ def refuse_unsuitable_fold(
     """Raise DataError where an output cannot be learned or measured on these rows.
 
     Args:
-        spec: the experiment.
-        dataset: its training samples are split here.
+        outputs: of the experiment; their training samples are split here.
         fold: the index of the fold, for messages.
         train_rows, validation_rows: positions among the training samples.
     """
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
-        with told_of(spec, port):
-            _refuse_rows_without_target(own, fold, train_rows, validation_rows)
-            _refuse_unknown_classes(view, own, train_rows, validation_rows)
+    for port, output in outputs.items():
+        with told_of(output.spec, port):
+            _refuse_rows_without_target(output.dataset, fold, train_rows, validation_rows)
+            _refuse_unknown_classes(output.spec, output.dataset, train_rows, validation_rows)
 
 
 def refuse_unsuitable_targets(
@@ -169,20 +165,16 @@ def _refuse_unknown_classes(
     )
 
 
-def refuse_unsuitable_steps(
-    spec: schema.ExperimentSpec, dataset: Dataset, shapes: Mapping[Port, Sequence[int]]
-) -> None:
+def refuse_unsuitable_steps(outputs: Mapping[Port, OutputData], shapes: Mapping[Port, Sequence[int]]) -> None:
     """Raise DataError where an output has no steps for its targets, or the targets none for its steps.
 
     Args:
-        spec: the experiment.
-        dataset: its data.
+        outputs: of the experiment.
         shapes: for each output to check the shape of what it gives for a row, (K,) or (steps, K).
     """
-    for port, view in output_views(spec).items():
-        if port in shapes:
-            with told_of(spec, port):
-                _refuse_unsuitable_steps(view, dataset.output(port), shapes[port])
+    for port, shape in shapes.items():
+        with told_of(outputs[port].spec, port):
+            _refuse_unsuitable_steps(outputs[port].spec, outputs[port].dataset, shape)
 
 
 def _refuse_unsuitable_steps(spec: schema.ExperimentSpec, dataset: Dataset, given: Sequence[int]) -> None:
@@ -233,6 +225,7 @@ def _refuse_what_steps_cannot_hold(samples: Samples, part: str, steps: int) -> N
             f"ctc reads a list of classes from each row, and the targets of the {part} rows have shape "
             f"{targets.shape}. Give them as lists of integers from 1, in an array of objects."
         )
+    empty = _of_present(samples, (targets == 0).all(1))
     needed = steps_needed(targets)
     if samples.present is not None:
         needed = np.where(samples.present, needed, 0)
@@ -244,7 +237,6 @@ def _refuse_what_steps_cannot_hold(samples: Samples, part: str, steps: int) -> N
             f"ctc needs {needed[row]} steps (one for each, and a blank between two that are equal), and the "
             f"network gives {steps}: its loss is infinite. Give it more steps, or leave out such rows."
         )
-    empty = _of_present(samples, (targets == 0).all(1))
     if empty.any():
         row = int(np.argmax(empty))
         raise DataError(f"Row {row} of the {part} rows has no class to read. Leave out such rows.")

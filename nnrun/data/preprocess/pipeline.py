@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
-from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, TokenRows
+from nnrun.data.dataset import Array, Dataset, OutputData, RawInputs, Samples, TokenRows
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
 from nnrun.data.preprocess.column_transformer import (
     FittedColumn,
@@ -34,8 +34,8 @@ from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, output_views, told_of, told_of_input
+from nnrun.spec.graph import num_outputs
+from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, told_of, told_of_input
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
@@ -305,43 +305,49 @@ def input_plans(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, tup
     return plans
 
 
-def fit_preprocessing(
-    spec: schema.ExperimentSpec,
-    dataset: Dataset,
-    rows: Array,
-    steps: Mapping[Port, schema.Component | None],
-    plans: Mapping[Port, Sequence[ColumnPlan]],
-) -> FittedPreprocessing:
-    """Learn the preprocessing of every input and output from some training rows, and from nothing else.
+def fit_inputs(
+    spec: schema.ExperimentSpec, dataset: Dataset, rows: Array, plans: Mapping[Port, Sequence[ColumnPlan]]
+) -> dict[Port, FittedInputs]:
+    """Learn the preprocessing of every input from some training rows, and from nothing else.
 
     Args:
         spec: the experiment.
         dataset: only its training rows at `rows` are looked at, and its num_words.
         rows: positions among the training rows.
-        steps: the target step of each output.
         plans: what `input_plans` gives.
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
         UsageError: a step is custom code that may not be run, or that is not there.
     """
-    graph = graph_of(spec)
-    outputs = {}
-    for port, view in output_views(spec).items():
-        own, layer = dataset.output(port).train, graph.output_layer(port)
-        assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
-        known = own.with_target(rows)
-        known = known if len(known) else rows  # the few rows of a smoke run may have none
-        repeated = bool(schema.quantiles_of(view.own_loss))
-        with told_of(spec, port):
-            outputs[port] = fit_targets(
-                steps[port], own.targets[known], known, layer.units, repeated=repeated
-            )
     inputs = {}
     for port, view in input_views(spec).items():
         with told_of_input(port if spec.inputs else None):
-            inputs[port] = fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
-    return FittedPreprocessing(inputs, outputs)
+            inputs[port] = fit_input(view.preprocessing, dataset.input(port), rows, plans=plans[port])
+    return inputs
+
+
+def fit_outputs(
+    outputs: Mapping[Port, OutputData], rows: Array, steps: Mapping[Port, schema.Component | None]
+) -> dict[Port, FittedTargets]:
+    """Learn the preprocessing of every output's targets from some training rows, and from nothing else.
+
+    Args:
+        outputs: of the experiment.
+        rows: positions among the training rows.
+        steps: the target step of each.
+    """
+    fitted = {}
+    for port, output in outputs.items():
+        own, spec = output.dataset.train, output.spec
+        known = own.with_target(rows)
+        known = known if len(known) else rows  # the few rows of a smoke run may have none
+        repeated = bool(schema.quantiles_of(spec.own_loss))
+        with told_of(spec, port):
+            fitted[port] = fit_targets(
+                steps[port], own.targets[known], known, num_outputs(spec), repeated=repeated
+            )
+    return fitted
 
 
 def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
@@ -366,7 +372,7 @@ def bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -
     return taken
 
 
-def fit_inputs(
+def fit_input(
     spec: schema.Preprocessing,
     dataset: Dataset,
     rows: npt.ArrayLike | None = None,

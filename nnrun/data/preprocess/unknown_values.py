@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, RawInputs, Samples
+from nnrun.data.dataset import Array, Dataset, RawInputs, Samples
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable
 from nnrun.data.preprocess.fitted_step import Mask
 from nnrun.data.preprocess.pipeline import FittedPreprocessing
@@ -147,6 +147,29 @@ def unknown_in_test_set(
     for unknown in found:
         on_message(f"test set: {unknown}")
     return found
+
+
+def unknown_in_validation(
+    samples: Samples, folds: Mapping[int, tuple[FittedPreprocessing, Array]]
+) -> list[tuple[int, Unknown]]:
+    """Each column in which most validation rows of a fold hold a value unseen in its training rows.
+
+    Texts are not looked at: to cut each fold's into words again would take long.
+
+    Args:
+        samples: the training samples, which folds split; their inputs are tables.
+        folds: id → its preprocessing, and its validation rows.
+
+    Returns:
+        for each such column the fold with the most of these rows, and what they hold.
+    """
+    worst: dict[tuple[Port | None, str | None], tuple[int, Unknown]] = {}
+    for fold, (fitted, rows) in folds.items():
+        for unknown in unknown_in([fitted], samples.take(rows), texts=False) if len(rows) else ():
+            before = worst.get((unknown.input, unknown.column))
+            if unknown.large and (before is None or unknown.count > before[1].count):
+                worst[unknown.input, unknown.column] = fold, unknown
+    return list(worst.values())
 
 
 def unknown_of_inputs(

@@ -15,8 +15,9 @@ import numpy as np
 
 from nnrun.data import Dataset
 from nnrun.data.class_weights import class_weights_of_rows, rare_class_warnings
+from nnrun.data.dataset import output_data
 from nnrun.data.load_data import load_data
-from nnrun.data.preprocess import fit_inputs
+from nnrun.data.preprocess import fit_input
 from nnrun.data.suitable_targets import (
     refuse_unsuitable_fold,
     refuse_unsuitable_steps,
@@ -86,17 +87,18 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
         DataError: training would refuse the data.
     """
     folds = folds_of(spec, dataset, spec.seed)
-    target_steps(spec, dataset)
-    class_weights_of_rows(spec, dataset, np.arange(len(dataset.train)))
+    outputs = output_data(spec, dataset)
+    target_steps(outputs)
+    class_weights_of_rows(outputs, np.arange(len(dataset.train)))
     for fold in folds:
-        refuse_unsuitable_fold(spec, dataset, fold.index, fold.train_rows, fold.validation_rows)
+        refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
     some = np.arange(min(len(dataset.train), 100))
     shapes: dict[Port, Shape] = {}
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
             with told_of_input(port if spec.inputs else None):
-                fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
+                fitted = fit_input(preprocessing, own, folds[0].train_rows)
                 fitted.transform(own.train.take(some).inputs)
             shapes[port] = fitted.shape
     return shapes
@@ -117,5 +119,5 @@ def _misfits(loaded: LoadedSpec, dataset: Dataset, shapes: Mapping[Port, Shape])
         sizes = [size for size in shape if size is not None]
         if len(sizes) == len(shape):
             known[port] = sizes
-    refuse_unsuitable_steps(spec, dataset, known)
+    refuse_unsuitable_steps(output_data(spec, dataset), known)
     return [loaded.problem_at(problem.location, problem.message) for problem in problems]

@@ -17,11 +17,12 @@ import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
 from nnrun.data.class_weights import class_weights_of_rows
-from nnrun.data.dataset import Array, Flags, RawInputs
+from nnrun.data.dataset import Array, Flags, RawInputs, output_data
 from nnrun.data.preprocess import (
     FittedInputs,
     bytes_of_own_rows,
-    fit_preprocessing,
+    fit_inputs,
+    fit_outputs,
     input_plans,
     rows_by_line,
 )
@@ -36,14 +37,12 @@ from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
-from nnrun.model.network import Network, RowShape, build_network
+from nnrun.model.network import Network, network_of
 from nnrun.records import MemberType
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import (
     INPUT,
     Port,
-    input_views,
     loss_weights,
     output_views,
     told_of,
@@ -144,26 +143,30 @@ def prepare_groups(
         DataError: the data do not suit the spec.
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
-    steps = target_steps(spec, dataset)
+    members = list(_selected(spec, dataset, selection))
+    outputs = output_data(spec, dataset)
+    steps = target_steps(outputs)
     plans = input_plans(spec, dataset)
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
-    for member_id, source, fold in _selected(spec, dataset, selection):
-        refuse_unsuitable_fold(spec, dataset, fold.index, fold.train_rows, fold.validation_rows)
-        class_weights = class_weights_of_rows(spec, dataset, fold.train_rows)
-        fitted = fit_preprocessing(spec, dataset, fold.train_rows, steps, plans)
+    for member_id, source, fold in members:
+        refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
+        class_weights = class_weights_of_rows(outputs, fold.train_rows)
+        fitted = FittedPreprocessing(
+            fit_inputs(spec, dataset, fold.train_rows, plans), fit_outputs(outputs, fold.train_rows, steps)
+        )
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
-    for members in by_shape.values():
-        network = network_of(spec, members[0].fitted)
+    for alike in by_shape.values():
+        network = network_of(spec, alike[0].fitted.inputs)
         shapes = {port: layer.output_shape for port, layer in network.output_layers.items()}
-        refuse_unsuitable_steps(spec, dataset, shapes)
-        taken = bytes_of_own_rows([member.fitted for member in members], dataset.train)
+        refuse_unsuitable_steps(outputs, shapes)
+        taken = bytes_of_own_rows([member.fitted for member in alike], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
-            groups += [Group((member,), network, taken) for member in members]
+            groups += [Group((member,), network, taken) for member in alike]
         else:
-            groups.append(Group(tuple(members), network))
+            groups.append(Group(tuple(alike), network))
     return tuple(groups)
 
 
@@ -171,32 +174,37 @@ def _selected(
     spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
     """Member id, random source and rows of each network."""
+    seeds = range(spec.seed, spec.seed + (selection.seeds or 1))
     if selection.seeds is not None:
-        if spec.validation.has_folds:
-            raise UsageError(
-                "--seeds trains one split with several seeds, and this spec declares "
-                f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
-                "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
-            )
-        end = spec.seed + selection.seeds
-        if end > 2**63:
-            raise UsageError(
-                f"--seeds {selection.seeds} from seed {spec.seed} would end at {end - 1}, and the largest "
-                f"seed is {2**63 - 1}. Start from a smaller seed."
-            )
-        for seed in range(spec.seed, end):
-            yield seed, RandomSource(seed), folds_of(spec, dataset, seed)[0]
-        return
-    folds = folds_of(spec, dataset, spec.seed)
-    if selection.only_fold is not None:
-        if not 0 <= selection.only_fold < len(folds):
-            raise UsageError(
-                f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
-                f"{len(folds) - 1}."
-            )
-        folds = (folds[selection.only_fold],)
-    for fold in folds:
-        yield fold.index, RandomSource(spec.seed, fold.index), fold
+        _refuse_unsuitable_seeds(spec, seeds)
+    for seed in seeds:
+        folds = folds_of(spec, dataset, seed)
+        if selection.seeds is not None:
+            yield seed, RandomSource(seed), folds[0]
+            continue
+        if selection.only_fold is not None:
+            if not 0 <= selection.only_fold < len(folds):
+                raise UsageError(
+                    f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
+                    f"{len(folds) - 1}."
+                )
+            folds = (folds[selection.only_fold],)
+        for fold in folds:
+            yield fold.index, RandomSource(seed, fold.index), fold
+
+
+def _refuse_unsuitable_seeds(spec: schema.ExperimentSpec, seeds: range) -> None:
+    if spec.validation.has_folds:
+        raise UsageError(
+            "--seeds trains one split with several seeds, and this spec declares "
+            f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
+            "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
+        )
+    if seeds.stop > 2**63:
+        raise UsageError(
+            f"--seeds {seeds.stop - seeds.start} from seed {seeds.start} would end at {seeds.stop - 1}, and "
+            f"the largest seed is {2**63 - 1}. Start from a smaller seed."
+        )
 
 
 def make_problem(
@@ -368,13 +376,3 @@ def unscaled_targets(fitted: FittedTargets, targets: Array, device: torch.device
 def _stacked(arrays: Sequence[Array]) -> Array:
     """(S, ...): a single array is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
-def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
-    """The network that takes what `fitted` gives; errors as of `build_network`."""
-    rows = {}
-    for port, view in input_views(spec).items():
-        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
-        each = fitted.inputs[port]
-        rows[port] = RowShape(each.shape, each.tokens, moved[0] if moved else None)
-    return build_network(graph_of(spec), rows)

@@ -16,6 +16,7 @@ from typing import Any
 
 from nnrun.atomic_files import plain
 from nnrun.data import Dataset
+from nnrun.data.dataset import output_data
 from nnrun.data.files.open_file import sha256_of
 from nnrun.data.load_data import load_data
 from nnrun.data.split_values import split_columns_of
@@ -223,7 +224,7 @@ class _Datasets:
             spec = trial.loaded.spec
             dataset = self.of(spec)
             try:
-                target_steps(spec, dataset)
+                target_steps(output_data(spec, dataset))
             except DataError as error:
                 of_trial = f"trial {trial.number} ({values_label(trial.values)})"
                 raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None
