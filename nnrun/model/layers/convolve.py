@@ -65,7 +65,8 @@ def _of_each_replica(
         images = x_RBHWC.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
         bias = None if bias_RO is None else bias_RO.flatten()
         found = convolved(images, kernel.flatten(0, 1), bias, replicas * groups)
-        return found.unflatten(1, (replicas, -1)).movedim(1, 0).movedim(2, -1)
+        by_replica = found.view(len(found), replicas, -1, *found.shape[2:])
+        return by_replica.movedim(1, 0).movedim(2, -1)
     last: dict[str, Any] = {"memory_format": torch.channels_last}
     results = [
         convolved(
