@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.dataset import Array, Dataset, OutputData, output_data
-from nnrun.data.split_values import labels_of
+from nnrun.data.dataset import Array, Dataset, OutputData, labels_of, output_data
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, told_of

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, OutputData, Samples, TargetFacts, output_data
+from nnrun.data.dataset import Dataset, OutputData, Samples, TargetFacts, output_data, split_columns_of
 from nnrun.data.sources import load_dataset
-from nnrun.data.split_values import split_columns_of
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema

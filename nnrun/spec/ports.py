@@ -15,7 +15,7 @@ from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
-    from nnrun.spec.reading.locate import Location
+    from nnrun.spec.reading.grammar import Location
     from nnrun.spec.schema import ExperimentSpec
 
 Port = str

@@ -11,9 +11,8 @@ from nnrun.errors import DataError
 from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.backend import Backend, SegmentResult
-from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
-from nnrun.training.epoch_plan import segments
-from nnrun.training.problem import SegmentData, TrainingProblem
+from nnrun.training.metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.problem import SegmentData, TrainingProblem, segments
 from nnrun.training.train_state import initial_state
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from nnrun.spec.ports import INPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.choice import choose
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
@@ -25,6 +24,7 @@ from tests.support.small_problems import (
     several_rows,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
 NORMALIZED = [{"dense": 5}, {"batch_normalization": {"momentum": 0.8}}, {"activation": "tanh"}, SIGMOID]

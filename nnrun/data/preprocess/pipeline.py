@@ -21,7 +21,6 @@ from nnrun.data.preprocess.column_transformer import (
     FittedTable,
     fit_array,
     fit_table,
-    rows_by_line,
 )
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
@@ -30,7 +29,7 @@ from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
 )
-from nnrun.data.rows import ByteRows, DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows, rows_by_line
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema

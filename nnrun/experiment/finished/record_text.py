@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nnrun.experiment.finished.drowned_loss import drowned_text
+from nnrun.experiment.finished.verdict import drowned_text
 from nnrun.records import SHUFFLED, RunRecord
 from nnrun.records.run_record import NearPerfect, RowCounts
 from nnrun.spec.wording import listing, quoted, with_std

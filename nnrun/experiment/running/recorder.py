@@ -15,10 +15,9 @@ from typing import TypeVar
 from torch import Tensor
 
 from nnrun.errors import DivergedError, NnrunError, keep_folder
-from nnrun.experiment.finished.drowned_loss import drowned_loss, drowned_text
 from nnrun.experiment.finished.record_text import rows_in_words
 from nnrun.experiment.finished.saved_labels import keep_names
-from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
+from nnrun.experiment.finished.verdict import cautions, drowned_loss, drowned_text, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history

@@ -24,9 +24,9 @@ from nnrun.data.preprocess import (
     fit_inputs,
     fit_outputs,
     input_plans,
-    rows_by_line,
 )
 from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.data.rows import rows_by_line
 from nnrun.data.suitable_targets import (
     refuse_unsuitable_fold,
     refuse_unsuitable_steps,

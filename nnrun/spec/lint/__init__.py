@@ -13,13 +13,11 @@ from nnrun.spec.lint import (
     layer_rules,
     network_rules,
     port_rules,
-    sequence_rules,
     step_rules,
     sweep_rules,
     training_rules,
 )
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import (
     Port,
     has_ports,
@@ -30,11 +28,11 @@ from nnrun.spec.ports import (
     view_of,
 )
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec, NamedColumns
+from nnrun.spec.shapes import facts_with_header
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
     *layer_rules.RULES,
-    *sequence_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import chooser, validated_columns
 from nnrun.spec.wording import listing, nearest, quoted
