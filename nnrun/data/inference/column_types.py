@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -115,7 +116,7 @@ class ColumnInference:
         type: what it is.
         why: the rule, as the end of a sentence that begins with the type.
         missing: rows without a value.
-        distinct: different values; None for more numbers than are worth counting.
+        levels: different values of a category or of texts; None of numbers.
         warnings: what a person should know before it is an input.
         wrong: the first value that breaks a column of numbers, or None.
         constant: all rows have the same value, or none.
@@ -126,11 +127,18 @@ class ColumnInference:
     type: ColumnType
     why: str
     missing: int
-    distinct: int | None
+    levels: int | None
     warnings: tuple[ColumnWarning, ...] = ()
     wrong: InvalidValue | None = None
     constant: bool = False
     infinite: Infinite | None = None
+
+    @cached_property
+    def distinct(self) -> int | None:
+        """Different values; None for more numbers than are worth counting."""
+        if self.levels is not None:
+            return self.levels
+        return _distinct(np.asarray(self.column.values)) if isinstance(self.column, NumberColumn) else None
 
 
 def infer(
@@ -283,7 +291,7 @@ def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "
     column = NumberColumn(column.name, values, column.names)
     missing = int(column.missing.sum())
     present = len(values) - missing
-    distinct = _distinct(values) if column.names is None else len(column.names.levels)
+    levels = None if column.names is None else len(column.names.levels)
     warnings: list[ColumnWarning] = []
     if infinite is not None:
         rows = _share(infinite.rows, len(values))
@@ -293,11 +301,11 @@ def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "
     usual = "all values are numbers" if present else "the column has no values"
     why = (_declared(declared) or usual) + written
     only = None
-    if present and not missing and values.min() == values.max() and distinct in (None, 1):
+    if present and not missing and values.min() == values.max() and levels in (None, 1):
         only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
     constant, of_values = _gaps_and_sameness(len(values), missing, only)
     return ColumnInference(
-        column, "number", why, missing, distinct, (*warnings, *of_values), None, constant, infinite
+        column, "number", why, missing, levels, (*warnings, *of_values), None, constant, infinite
     )
 
 
