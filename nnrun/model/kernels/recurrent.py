@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +12,6 @@ from torch.autograd.function import once_differentiable
 from nnrun.model.kernels.calls import address, usable
 
 LIBRARY = "recurrent"
-
-Kind = Literal["lstm", "gru"]
 
 _KEPT_GATES = 4
 """Numbers of each unit and step that both kinds keep for the gradients, beside what they gave."""
@@ -36,7 +34,7 @@ class _Sequences(ctypes.Structure):
 
 
 def recurrent(
-    kind: Kind,
+    kind: str,
     x: Tensor,
     kernels: tuple[Tensor, Tensor],
     bias: Tensor | None,
@@ -49,7 +47,7 @@ def recurrent(
     Activations are tanh and sigmoid; a GRU resets after the recurrent product.
 
     Args:
-        kind: of layer.
+        kind: `lstm` or `gru`.
         x: (R, B, T, D).
         kernels: for the step (R, D, G * U), and for what was given for the step before (R, U, G * U).
         bias: (R, 1, G * U), of a GRU (R, 2, G * U); None for none.
@@ -79,7 +77,7 @@ class _Recurrent(torch.autograd.Function):
         recurrent_kernel: Tensor,
         bias: Tensor | None,
         counts: Tensor | None,
-        kind: Kind,
+        kind: str,
         all_steps: bool,
         keep: bool,
         library: ctypes.CDLL,

@@ -178,15 +178,13 @@ class RecurrentLayer(Layer[T], Generic[T]):
 
         With `recurrent_dropout` each gate sees other numbers while training, which only `_run` knows.
         """
-        kind = self.spec.kind
         if self.kernel_for(self.spec) is None or (rng is not None and self.spec.recurrent_dropout > 0):
             return None
-        assert kind == "lstm" or kind == "gru", "no other has a kernel"
         factors = self._factors(rng, "dropout", x, self.spec.dropout, x.shape[-1])
         if factors is not None:
             x = x * factors.transpose(1, 2)
         all_steps = self.spec.return_sequences
-        return in_cpp.recurrent(kind, x, kernels, bias, counts, all_steps=all_steps)
+        return in_cpp.recurrent(self.spec.kind, x, kernels, bias, counts, all_steps=all_steps)
 
     def _run(self, recurrence: Recurrence, of_steps: Tensor, counts: Tensor | None) -> Tensor:
         """What is given for the last step, (Q, B, units), or for each, (Q, B, T, units).
