@@ -24,7 +24,7 @@ from torch import Tensor
 from nnrun.errors import NnrunError
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
-from nnrun.spec.ports import OUTPUT, Port
+from nnrun.spec.ports import Port, named
 from nnrun.spec.score_columns import metric_column
 from nnrun.training.class_metrics import CLASS_METRICS
 from nnrun.training.metric_types import Metric, Scored
@@ -276,12 +276,12 @@ class MetricAccumulator:
                 loss += self._loss_weights[port] * apart
             losses_R.append(loss)
         metrics = tuple(self._metrics_of(replica, total, means) for replica in range(self._replicas))
-        heads = () if list(self._totals) == [OUTPUT] else tuple(self._totals)
+        heads = tuple(self._totals) if named(self._totals) else ()
         return EpochMetrics(tuple(losses_R), metrics, tuple(first_bad), heads)
 
     def _metrics_of(self, replica: int, total: str, means: Mapping[str, _MeanLosses]) -> dict[str, float]:
         own: dict[str, float] = {}
-        several = list(self._totals) != [OUTPUT]
+        several = named(self._totals)
         for port, totals in self._totals.items():
             prefix = f"{port}_" if several else ""
             if several:

@@ -39,7 +39,7 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import OUTPUT, Port, output_names
+from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.shapes import outputs_masked
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Evaluation:
     @property
     def outputs_have_names(self) -> bool:
         """Whether there are several outputs, or the only one has a name."""
-        return list(self.analyses) != [OUTPUT]
+        return named(self.analyses)
 
     @property
     def chosen_on_these_rows(self) -> bool:

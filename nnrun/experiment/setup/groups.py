@@ -41,9 +41,9 @@ from nnrun.model.network import Network, network_of
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.ports import (
-    INPUT,
     Port,
     loss_weights,
+    named,
     output_views,
     told_of,
     told_of_input,
@@ -312,11 +312,11 @@ def make_inputs(
     fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
 ) -> dict[Port, Inputs]:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
-    made, named = {}, list(fitted[0].inputs) != [INPUT]
+    made = {}
     for port in fitted[0].inputs:
         rows = inputs[port]
         # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
-        with told_of_input(port if named and not isinstance(rows, Table) else None):
+        with told_of_input(port if named(fitted[0].inputs) and not isinstance(rows, Table) else None):
             made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
     return made
 
