@@ -16,7 +16,6 @@ import scipy.sparse
 import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
-from nnrun.data.class_weights import class_weights_of_rows
 from nnrun.data.dataset import Array, Flags, RawInputs, output_data
 from nnrun.data.preprocess import (
     FittedInputs,
@@ -27,12 +26,13 @@ from nnrun.data.preprocess import (
 )
 from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.data.rows import rows_by_line
-from nnrun.data.suitable_targets import (
+from nnrun.data.table import Table
+from nnrun.data.targets import (
+    class_weights_of_rows,
     refuse_unsuitable_fold,
     refuse_unsuitable_steps,
     target_steps,
 )
-from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
