@@ -55,7 +55,7 @@ def _with_numbered_targets(spec: schema.ExperimentSpec, dataset: Dataset, texts:
     each = {}
     for port, output in output_data(spec, dataset).items():
         with told_of(spec, port):
-            own = _with_code_points(output.dataset) if port in texts else _with_classes(output)
+            own = _with_classes(output) if port not in texts else _with_code_points(output.dataset)
             each[port] = own
             if spec.outputs and own.test and not len(own.test.known_targets) and not dataset.smoke:
                 raise DataError(
