@@ -29,8 +29,8 @@ from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.networks import stack
 
-STEPS, REPEATS = 20, 7
-SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]
+STEPS, REPEATS = 10, 7
+SIZES = [(13, 64, 1, 4), (64, 64, 32, 5), (64, 64, 512, 1), (100, 256, 64, 1), (98, 256, 1024, 1), (784, 512, 128, 1)]
 
 
 def make_problem(features: int, units: int, batch_size: int) -> TrainingProblem:

@@ -181,6 +181,6 @@ def test_a_layer_that_needs_every_number_takes_sparse_rows_as_dense_ones(layer: 
 
 @pytest.mark.parametrize("kind", STACKS)
 def test_layers_that_are_not_compiled(kind: str) -> None:
-    choice = choose("auto", problem_of(STACKS[kind]), 10**6)
+    choice = choose("auto", problem_of(STACKS[kind]))
     assert not choice.compiled
     assert choice.reason.startswith("step by step: C++ does not support `")

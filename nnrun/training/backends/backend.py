@@ -41,10 +41,6 @@ class Backend(Protocol):
     def unsupported(problem: TrainingProblem) -> str | None:
         """Why it cannot compute this problem, as a clause; None where it can."""
 
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Whether it is worth its start-up time, for a run of at most so many steps."""
-
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> Backend:
         """Make it ready for a problem that it supports; `on_message` hears why that takes long.

@@ -31,11 +31,6 @@ class EagerBackend:
         """None."""
         return None
 
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Always: it starts at once."""
-        return True
-
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> EagerBackend:
         """There is nothing to load."""
