@@ -95,7 +95,7 @@ inline void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, const f
 // Each number of y is summed in the order of k, wherever rows and columns are cut: its bits are always the same.
 inline void add_product(float* y, Index rows, Index units, const float* a, Index a_row, Index a_step,
                         const float* b, Index count) {
-    if (rows < worth_packing) {
+    if (rows < worth_packing || count * units <= packed_rows * columns_of(WidestStrip{})) {  // or all of b fits it
         strips(units, [=](auto strip, Index j) {
             tiles(strip, y + j, units, rows, a, a_row, a_step, b + j, units, count);
         });

@@ -31,8 +31,8 @@ class SegmentResult:
 class Backend(Protocol):
     """Computes training steps and evaluates rows. It holds no state of the training."""
 
-    compiled: ClassVar[bool]
-    """Whether a run's record calls its steps compiled."""
+    compiled: bool
+    """Whether a run's record calls its steps compiled, in whole or in part."""
 
     groups_parameters: ClassVar[bool]
     """Whether it updates small parameters together."""

@@ -106,7 +106,7 @@ class NativeBackend:
         library: from `nnrun.native.library`.
     """
 
-    compiled: ClassVar[bool] = True
+    compiled: bool = True
     library: ClassVar[str] = "steps"
     """The name of its C++ file."""
 
