@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tests.benchmarks.programs import Program, ProgramFailedError, missing, run
 
+FAR_BEHIND = 1.5
+"""A peer with so many times the best peer's value cannot be the best; runs of one differ by less."""
+
 
 @dataclass(frozen=True)
 class Sitting:
@@ -116,7 +119,11 @@ Measured = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def measure(row: Row, sitting: Sitting, pairs: int) -> Outcome:
-    """Run nnrun and its peers in turn. A peer that is missing or fails is left out, and a note says so."""
+    """Run nnrun and its peers in turn, so often.
+
+    A peer that is missing or fails is left out, and a note says so. One that is far behind the best peer in
+    the first pair is not run again.
+    """
     notes: list[str] = []
     peers = []
     for peer in row.peers:
@@ -145,7 +152,14 @@ def measure(row: Row, sitting: Sitting, pairs: int) -> Outcome:
                     return Outcome([], notes, failed=True)
                 peers.remove(program)
                 values.pop(program.system)
+        peers = _contenders(row.lines[0], peers, values)
     return Outcome([line_of(line, row.nnrun.system, values) for line in row.lines], notes)
+
+
+def _contenders(line: Line, peers: Sequence[Program], values: Measured) -> list[Program]:
+    """The peers that may still turn out to be the best."""
+    firsts = {peer.system: values[peer.system][0][line.against or line.value] for peer in peers}
+    return [peer for peer in peers if firsts[peer.system] <= FAR_BEHIND * min(firsts.values())]
 
 
 def line_of(line: Line, ours: str, values: Measured) -> Shown:

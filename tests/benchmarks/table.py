@@ -6,9 +6,9 @@
 Each system runs in a fresh process, pinned to one core and with one thread, nnrun and its peers in turn. A
 ratio is the median over the pairs of nnrun's value over the best peer's: below 1 nnrun is ahead. Epochs count
 from the second on and with their validation. nnrun's C++ is compiled beforehand. The peers get prepared rows
-and run at their best settings (`peers/` says which). IMDB is read from NNRUN_DATA_DIR; all else is generated.
-`--peers` names a Python that has Keras, JAX and TensorFlow, if the present one has not; a peer that is
-missing is said to be, and the others go on.
+and run at their best settings (`peers/` says which); one that needs 1.5 times what the best peer needs is run
+once. IMDB is read from NNRUN_DATA_DIR; all else is generated. `--peers` names a Python that has Keras, JAX
+and TensorFlow, if the present one has not; a peer that is missing is said to be, and the others go on.
 
 Times are processor times, in which other processes on the machine count little; `--clock wall` takes the wall
 clock for epochs. Two threads are always timed by the wall. Ends with 1 where nnrun itself failed.

@@ -95,12 +95,12 @@ def imdb_embedding(sitting: Sitting) -> Row:
 
 
 def imdb_lstm(sitting: Sitting) -> Row:
-    spec = {**shipped("imdb_lstm"), "epochs": 3}
+    spec = {**shipped("imdb_lstm"), "epochs": 2}
     return _of_reviews(sitting, "imdb_lstm", spec, "imdb_lstm", "≤ 0.75")
 
 
 def imdb_gru(sitting: Sitting) -> Row:
-    spec = {**shipped("imdb_lstm"), "epochs": 3, "name": "imdb_gru"}
+    spec = {**shipped("imdb_lstm"), "epochs": 2, "name": "imdb_gru"}
     spec["layers"] = [{"gru": 32} if layer == {"lstm": 32} else layer for layer in spec["layers"]]
     assert {"gru": 32} in spec["layers"]
     return _of_reviews(sitting, "imdb_gru", spec, "a GRU of the same size", "≤ 0.4")
@@ -122,7 +122,7 @@ def _images(sitting: Sitting, epochs: int) -> tuple[Spec, list[Program]]:
 
 
 def convnet(sitting: Sitting) -> Row:
-    spec, made = _images(sitting, 3)
+    spec, made = _images(sitting, 2)
     lines = [Line("convnet 28 x 28, 32-64-64", "epoch", "s/epoch", "≤ 0.8")]
     return _compared(sitting, "convnet", spec, lines, [TORCH, TENSORFLOW, JAX], made=made)
 
@@ -153,7 +153,7 @@ def wide_table(sitting: Sitting) -> tuple[Spec, list[Program]]:
         "loss": "binary_crossentropy",
         "optimizer": "adam",
         "metrics": ["accuracy"],
-        "epochs": 5,
+        "epochs": 4,
         "batch_size": 1024,
         "validation": {"holdout": {"first": 10_000}},
     }
@@ -174,7 +174,7 @@ def dense_pixels(sitting: Sitting) -> Row:
         "dataset": {"npz": str(file)},
         "preprocessing": {"inputs": "none"},
         "layers": [layer for layer in shipped("mnist")["layers"] if layer != "flatten"],
-        "epochs": 4,
+        "epochs": 3,
         "validation": {"holdout": {"first": 5000}},
     }
     lines = [Line("dense 784-512-10, batch 128", "epoch", "s/epoch", "≤ 0.75")]
