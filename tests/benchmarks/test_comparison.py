@@ -5,6 +5,7 @@ from tests.benchmarks.comparison import Line, Row, Sitting, line_of, measure
 from tests.benchmarks.printing import cells, markdown
 from tests.benchmarks.programs import CPU_SECONDS, MEGABYTES, Program, run
 from tests.benchmarks.table import ROWS
+from tests.benchmarks.training_rows import shipped
 
 EPOCH = Line("work", "epoch", "s/epoch", "≤ 0.5")
 
@@ -89,3 +90,7 @@ def test_a_peer_that_is_far_behind_is_run_once(tmp_path: Path) -> None:
     assert dict(shown.theirs) == {"best": 2.0, "near": 2.9, "far": 3.1}
     runs = {name: len((tmp_path / name).read_text().split()) for name in ("nnrun", "near", "best", "far")}
     assert runs == {"nnrun": 2, "near": 2, "best": 2, "far": 1}
+
+
+def test_the_specs_that_are_changed_are_read_as_nnrun_reads_them() -> None:
+    assert shipped("imdb_embedding")["optimizer"] == {"adam": 0.005}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,19 @@ JAX, TENSORFLOW, TORCH = "Keras-JAX", "Keras-TF", "PyTorch"
 Spec = dict[str, Any]
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads 5e-3 as the number that it is in YAML 1.2, and to nnrun."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?e[-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def shipped(name: str) -> Spec:
     """A spec of `specs/`, as it is written."""
     text = (ROOT / "specs" / f"{name}.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(yaml.load(text, _Loader))  # noqa: S506 - a SafeLoader
 
 
 def peer(system: str, folder: Path, sitting: Sitting, epochs: int) -> Program:
