@@ -19,6 +19,7 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.wording import quoted
+from nnrun.stratified import stratified_parts, stratified_sample
 from nnrun.validation.by_column import FieldValues, rows_in_order_of_time, rows_with_value
 from nnrun.validation.by_group import (
     Groups,
@@ -164,7 +165,7 @@ def _kfold(
                 else stratified_group_parts(kfold.k, classes, groups, random)
             )
         elif classes is not None:
-            parts = _stratified_parts(kfold.k, classes, random)
+            parts = stratified_parts(kfold.k, classes, random)
         else:
             parts = _parts(kfold.k, n_rows, random)
         for fold, rows in enumerate(parts):
@@ -191,16 +192,7 @@ def _time_series(series: schema.TimeSeries, n_rows: int, column: FieldValues | N
         yield Fold(fold, 0, fold, np.sort(order[:begin]), np.sort(order[begin : begin + size]))
 
 
-def _stratified_parts(k: int, classes: Labels, random: np.random.RandomState | None) -> list[Rows]:
-    from sklearn.model_selection import StratifiedKFold
-
-    splitter = StratifiedKFold(k, shuffle=random is not None, random_state=random)
-    return [rows for _, rows in splitter.split(classes, classes)]
-
-
 def _stratified_rows(classes: Labels, n_validation: int, random: np.random.RandomState) -> Rows:
-    from sklearn.model_selection import StratifiedShuffleSplit
-
     n_classes = len(np.unique(classes))
     n_training = len(classes) - n_validation
     if min(n_validation, n_training) < n_classes:
@@ -208,8 +200,7 @@ def _stratified_rows(classes: Labels, n_validation: int, random: np.random.Rando
             f"validation.holdout.stratify: {n_training} rows to train on and {n_validation} to validate on "
             f"cannot each hold all {n_classes} classes. Change the fraction, or set stratify to false."
         )
-    splitter = StratifiedShuffleSplit(1, test_size=n_validation, train_size=n_training, random_state=random)
-    return next(splitter.split(classes, classes))[1]  # type: ignore[no-any-return]
+    return stratified_sample(classes, n_validation, random)
 
 
 def _classes_of(
