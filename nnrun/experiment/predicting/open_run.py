@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown
@@ -20,6 +18,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.running.unknown_rows import unknown_in_test_set
 from nnrun.experiment.setup.load_data import folds_of
+from nnrun.lazy_torch import torch
 from nnrun.records import RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed

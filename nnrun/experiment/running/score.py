@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
@@ -20,6 +19,7 @@ from nnrun.experiment.setup.groups import (
     weights_on_device,
 )
 from nnrun.interrupts import stopping_between_batches
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, loss_weights, output_views
 from nnrun.training.backends.eager import EagerBackend

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.layers.windows import channels_first, channels_last, padded
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import along
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 P = TypeVar("P", bound=schema.MaxPooling | schema.AveragePooling)
 

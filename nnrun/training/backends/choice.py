@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from nnrun.errors import UsageError
+from nnrun.lazy_torch import torch
 from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.spec import schema
 from nnrun.training.backends.backend import Backend
@@ -17,6 +15,9 @@ from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, pays, unknown_in
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Policy = Literal["auto", "on", "off", "recorded"]
 """`--compile`; `recorded` repeats a run that was compiled: `on` where that is still supported, else `off`."""
