@@ -34,9 +34,12 @@ else:
 class AutogradFunction:
     """Inherit from this instead of `torch.autograd.Function`, which would import PyTorch at once.
 
-    A subclass has static methods `forward(ctx, *arguments)` and `backward(ctx, *gradients)`.
+    A subclass has static methods `forward(ctx, *arguments)` and `backward(ctx, *gradients)`. With
+    `once_differentiable`, `backward` computes what autograd does not follow, and gradients of gradients are
+    refused.
     """
 
+    once_differentiable: ClassVar[bool] = False
     _function: ClassVar[Any] = None
 
     @classmethod
@@ -44,6 +47,9 @@ class AutogradFunction:
         """What `forward` gives, differentiable by `backward`."""
         if cls._function is None:
             methods = {name: value for name, value in vars(cls).items() if isinstance(value, staticmethod)}
+            if cls.once_differentiable:
+                once = torch.autograd.function.once_differentiable
+                methods["backward"] = staticmethod(once(methods["backward"].__func__))
             cls._function = type(cls.__name__, (torch.autograd.Function,), methods)
         return cls._function.apply(*arguments)
 

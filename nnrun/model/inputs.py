@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.lazy_torch import AutogradFunction, F, torch
+from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.replica_rows import RowIndices, take_rows
 
 if TYPE_CHECKING:
@@ -113,7 +114,12 @@ def by_column(
     return ByColumn(columns, torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device), values)
 
 
-Batch: TypeAlias = "Tensor | SparseBatch"
+Batch: TypeAlias = "Tensor | SparseBatch | EmbeddedWords"
+
+
+def dense(batch: Batch) -> Tensor:
+    """The same numbers as a tensor."""
+    return batch if isinstance(batch, torch.Tensor) else batch.to_dense()
 
 
 @dataclass(frozen=True)
@@ -357,4 +363,4 @@ def multiply(batch: Batch, kernel_RFU: Tensor) -> Tensor:
     if isinstance(batch, SparseBatch):
         product: Tensor = _SparseTimesDense.apply(kernel_RFU, batch)
         return product
-    return torch.bmm(batch, kernel_RFU)
+    return torch.bmm(dense(batch), kernel_RFU)

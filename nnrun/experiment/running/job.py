@@ -24,10 +24,12 @@ from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refu
 from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
+from nnrun.model.layers import kernels_of
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import ChosenFrom, TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port
 from nnrun.spec.score_columns import chooser
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
@@ -262,12 +264,13 @@ def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
     """The spec's data. Our own C++ is compiled meanwhile, where it looks as if the run will want it."""
+    kernels = kernels_of(graph_of(spec).layers)
     rows = None if settings.smoke else spec.dataset.facts.train_rows
     if rows is not None:
-        begin_compiling(settings.compile, spec, rows, device)
+        begin_compiling(settings.compile, spec, rows, device, kernels)
     dataset = load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
     if rows is None:
-        begin_compiling(settings.compile, spec, len(dataset.train), device)
+        begin_compiling(settings.compile, spec, len(dataset.train), device, kernels)
     return dataset
 
 
