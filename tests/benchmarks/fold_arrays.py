@@ -20,6 +20,7 @@ import numpy as np
 from nnrun.experiment.setup.load_data import load_data
 
 from nnrun.data import DenseRows
+from nnrun.data.load_data import load_data
 from nnrun.experiment.setup.groups import prepare_groups
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema.component import Component

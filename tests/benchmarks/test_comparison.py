@@ -1,9 +1,14 @@
+import importlib
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from tests.benchmarks.comparison import Line, Row, Sitting, line_of, measure
+from tests.benchmarks.fold_arrays import write_folds
 from tests.benchmarks.printing import cells, markdown
-from tests.benchmarks.programs import CPU_SECONDS, MEGABYTES, Program, run
+from tests.benchmarks.programs import CPU_SECONDS, MEGABYTES, ROOT, Program, run
 from tests.benchmarks.table import ROWS
 from tests.benchmarks.training_rows import shipped
 
@@ -94,3 +99,18 @@ def test_a_peer_that_is_far_behind_is_run_once(tmp_path: Path) -> None:
 
 def test_the_specs_that_are_changed_are_read_as_nnrun_reads_them() -> None:
     assert shipped("imdb_embedding")["optimizer"] == {"adam": 0.005}
+
+
+def test_arrays_for_the_peers_are_what_nnrun_trains_on(tmp_path: Path) -> None:
+    write_folds(ROOT / "specs" / "breast_cancer.yaml", ["batch_size=8"], tmp_path, None)
+    x_train, y_train = np.load(tmp_path / "x_train_4.npy"), np.load(tmp_path / "y_train_4.npy")
+    assert (x_train.shape, y_train.shape) == ((456, 30), (456, 1))
+    np.testing.assert_allclose(x_train.mean(0), 0, atol=1e-5)
+    work = json.loads((tmp_path / "work.json").read_text())
+    assert [layer["units"] for layer in work["layers"]] == [16, 16, 1]
+    assert (work["batch_size"], work["folds"], work["optimizer"]["kind"]) == (8, 5, "rmsprop")
+
+
+def test_reading_is_timed_by_names_that_exist() -> None:
+    """What the script takes from nnrun's inside may move."""
+    assert importlib.import_module("tests.benchmarks.time_reading").seconds() > 0
