@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnrun.experiment.setup.load_data import load_data
 
 from nnrun.data import DenseRows
 from nnrun.data.load_data import load_data

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import torch
-from nnrun.experiment.setup.load_data import load_data
 
 from nnrun.data.load_data import load_data
 from nnrun.experiment.setup.groups import make_inputs, prepare_groups
