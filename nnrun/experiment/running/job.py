@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import Dataset
 from nnrun.data.class_weights import rare_class_warnings
@@ -21,6 +20,7 @@ from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
+from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
@@ -28,6 +27,9 @@ from nnrun.training.device import cpu_setup, resolve_device
 from nnrun.training.engine import Engine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def train_runs(
