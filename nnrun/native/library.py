@@ -87,14 +87,19 @@ def load_library(
     return outcome.library
 
 
+def is_compiled(name: str) -> bool:
+    """Whether `load_library` finds the library of `cpp/NAME.cpp` in the cache and need not compile it."""
+    compiler = cxx_compiler()
+    return compiler is not None and library_path(name, compiler).is_file()
+
+
 def begin_loading(name: str) -> None:
     """Compile the library of `cpp/NAME.cpp` in the background, where it is not in the cache.
 
     `load_library` waits for what is left.
     At the end of the process a compiler that is still running is stopped.
     """
-    compiler = cxx_compiler()
-    if compiler is None or library_path(name, compiler).is_file():
+    if cxx_compiler() is None or is_compiled(name):
         return
 
     def quietly() -> None:

@@ -1,7 +1,9 @@
-"""CSV: batches of whole rows, each checked for its number of fields, then parsed by pandas.
+"""CSV: batches of whole rows, each checked for its number of fields, then parsed.
 
-Lines without quotes are checked with NumPy, at about a gigabyte in five seconds; lines with quotes by
-Python's csv module, which knows where a quoted field ends.
+Where the C++ library is at hand, it checks and parses plain lines at once (`csv_native`). Blocks in which a
+line is not plain, and all where there is no library, are parsed by pandas (`csv_columns`). Before that, NumPy
+checks their lines where there are no quotes; where there are, Python's csv module does, which knows where a
+quoted field ends.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.csv_columns import CsvColumns
+from nnrun.data.files.csv_native import PlainRows, native_parser
 from nnrun.data.files.open_file import MAX_LINE, Opened, opened, whole_lines
 from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.files.utf8 import NEWLINE, is_utf8, refuse_what_is_no_text
@@ -61,6 +64,8 @@ class _Rows:
         lines: (N,) where each row begins in the file.
         separators: lines left out before or among them.
         problems: row → what is wrong with it. A row without values stands in its place.
+        plain: their columns, where they are parsed already; `ends` is empty then, and so is `data` where no
+            column is unsure.
     """
 
     data: bytes
@@ -68,6 +73,7 @@ class _Rows:
     lines: npt.NDArray[np.int64]
     separators: int = 0
     problems: Mapping[int, str] = field(default_factory=dict)
+    plain: PlainRows | None = None
 
     @classmethod
     def of(
@@ -78,8 +84,8 @@ class _Rows:
         return cls(b"".join(rows), ends, np.array(lines, np.int64), separators, problems)
 
     def parts(self, most: int) -> Iterator[_Rows]:
-        """The same, at most so many rows at a time."""
-        if len(self.lines) <= most:
+        """The same, at most so many rows at a time; rows that are parsed already are no more."""
+        if len(self.lines) <= most or self.plain is not None:
             yield self
             return
         for first in range(0, len(self.lines), most):
@@ -94,6 +100,9 @@ class _Rows:
                 0 if first else self.separators,
                 problems,
             )
+
+
+_NO_ROWS: Final = _Rows.of([], [], 0, {})
 
 
 class CsvReader:
@@ -319,13 +328,30 @@ class CsvReader:
         places = {name: place for place, name in enumerate(self.names)}
         positions = {name: places[name] for name in columns}
         parser = CsvColumns(len(self.names), self.delimiter, self.missing)
+        size = None if self.path is None else self.path.stat().st_size
+        native = native_parser(len(self.names), self.delimiter, self.missing, size)
+
+        def plain(data: bytes, start: int) -> PlainRows | None:
+            return native.parse(data, start, positions, as_text, self._reports) if native else None
+
         with self._opened() as file:
-            for found in self._rows(file, sorted(positions.values())):
+            for found in self._rows(file, sorted(positions.values()), plain):
                 for rows in found.parts(self._reports) if self._reports else (found,):
-                    read = self._parsed(parser, rows.data, positions, as_text) if len(rows.lines) else {}
+                    read = self._columns(parser, rows, positions, as_text) if len(rows.lines) else {}
                     yield ColumnBatch(
                         len(rows.lines), read, file.done, rows.lines, rows.separators, rows.problems
                     )
+
+    def _columns(
+        self, parser: CsvColumns, rows: _Rows, positions: Mapping[str, int], as_text: Set[str]
+    ) -> Mapping[str, Numbers | Texts]:
+        """The columns of rows, those that are not parsed yet by pandas."""
+        if rows.plain is None:
+            return self._parsed(parser, rows.data, positions, as_text)
+        if not rows.plain.unsure:
+            return rows.plain.columns
+        unsure = {name: positions[name] for name in rows.plain.unsure}
+        return {**rows.plain.columns, **self._parsed(parser, rows.data, unsure, as_text & unsure.keys())}
 
     def _parsed(
         self, parser: CsvColumns, data: bytes, positions: Mapping[str, int], as_text: Set[str]
@@ -333,7 +359,7 @@ class CsvReader:
         """The columns; where bad rows are reported, those as texts that hold numbers that are not finite."""
         if self._reports is None:
             return parser.read(data, positions, as_text)
-        if "nan" not in self.missing and b"nan" in data.lower():
+        if self._holds_nan(data):
             as_text = positions.keys()  # pandas makes NaN of it, and here it is no missing value
         read = parser.read(data, positions, as_text)
         infinite = {name for name, v in read.items() if not isinstance(v, Texts) and np.isinf(v).any()}
@@ -341,12 +367,18 @@ class CsvReader:
             read |= parser.read(data, {name: positions[name] for name in infinite}, infinite)
         return read
 
-    def _rows(self, file: Opened, used: Sequence[int]) -> Iterator[_Rows]:
+    def _holds_nan(self, data: bytes) -> bool:
+        return "nan" not in self.missing and b"nan" in data.lower()
+
+    def _rows(
+        self, file: Opened, used: Sequence[int], plain: Callable[[bytes, int], PlainRows | None] | None = None
+    ) -> Iterator[_Rows]:
         """All rows after the header, block by block.
 
         Args:
             file: to be read from its beginning.
             used: the places of the columns that are asked for.
+            plain: parses lines from a place on, where they are plain.
         """
         held: list[tuple[int, int]] = []
         begun, begun_line = b"", 0  # a row whose quote is not closed
@@ -363,7 +395,12 @@ class CsvReader:
                 data, line = begun + data, begun_line
             if not data:
                 continue
-            rows, begun = self._checked(data, line, used, held)
+            if self._reports is None:
+                refuse_what_is_no_text(data, line, self.name, self.names, self.delimiter.encode())
+            if plain is not None and not held:
+                at, line = yield from self._parsed_at_once(data, line, plain)
+                data = data[at:]
+            rows, begun = self._checked(data, line, used, held) if data else (_NO_ROWS, b"")
             if len(rows.lines) or rows.separators:
                 yield rows
             if begun:
@@ -376,6 +413,23 @@ class CsvReader:
         if self._reports is not None and (left_out := self._separators + len(held)):
             yield _Rows.of([], [], left_out, {})
 
+    def _parsed_at_once(
+        self, data: bytes, line: int, plain: Callable[[bytes, int], PlainRows | None]
+    ) -> Generator[_Rows, None, tuple[int, int]]:
+        """The rows of whole lines up to where some are not plain: that place, and its line, are returned.
+
+        Where bad rows are reported, they come in batches as `_Rows.parts` makes them; else all or none.
+        """
+        if self._reports is not None and (b"\0" in data or not is_utf8(data) or self._holds_nan(data)):
+            return 0, line
+        whole = data if data.endswith(b"\n") else data + b"\n"
+        at = 0
+        while at < len(data) and (read := plain(whole, at)) is not None:
+            own = whole[at : at + read.size] if read.unsure else b""
+            yield _Rows(own, _NO_ROWS.ends, np.arange(line, line + read.n_rows), plain=read)
+            at, line = at + read.size, line + read.n_rows
+        return min(at, len(data)), line
+
     def _checked(
         self, data: bytes, line: int, used: Sequence[int], held: list[tuple[int, int]]
     ) -> tuple[_Rows, bytes]:
@@ -387,8 +441,6 @@ class CsvReader:
             used: the places of the columns that are asked for.
             held: line and width of rows of separators that may be the last of the file, and are none then.
         """
-        if self._reports is None:
-            refuse_what_is_no_text(data, line, self.name, self.names, self.delimiter.encode())
         if b'"' not in data:
             if b"\r" in data:
                 data = self._without_carriage_returns(data, line)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from importlib.metadata import version
 
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, Samples, SourceFile
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
+from nnrun.data.sources.sklearn_tables import read_sklearn_table, sklearn_version
 from nnrun.spec import schema
 
 _SIZE, _BLACK = 8, 16  # pixels of an image's side; scikit-learn's darkest
@@ -42,11 +42,10 @@ def load(spec: schema.DigitLines, context: LoadContext) -> Dataset:
 
 def two_parts_of_digits(rng: np.random.RandomState) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """scikit-learn's images (N, 8, 8), from 0 to 1, with their digits (N,): four fifths, and the others."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    order = rng.permutation(len(bunch.target))
-    images, digits = bunch.images[order].astype(np.float32) / _BLACK, bunch.target[order]
+    table = read_sklearn_table("digits")
+    order = rng.permutation(len(table.targets))
+    images = table.inputs[order].reshape(-1, _SIZE, _SIZE).astype(np.float32) / _BLACK
+    digits = table.targets[order].astype(np.int64)
     first = len(order) // _TEST_SHARE
     return (images[first:], digits[first:]), (images[:first], digits[:first])
 
@@ -54,8 +53,7 @@ def two_parts_of_digits(rng: np.random.RandomState) -> tuple[tuple[Array, Array]
 def made_of_digits(name: str, arrays: Iterable[Array], rows: int) -> SourceFile:
     """The record of so many rows that were made of these images."""
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
-    note = f"generated from scikit-learn {version('scikit-learn')}"
-    return SourceFile(name, digest, rows, note=note)
+    return SourceFile(name, digest, rows, note=f"generated from {sklearn_version()}")
 
 
 def _lines(images: Array, digits: Array, rows: int, rng: np.random.RandomState) -> Samples:

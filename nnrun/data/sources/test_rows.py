@@ -11,6 +11,7 @@ from nnrun.data.dataset import Array
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
+from nnrun.stratified import stratified_sample
 
 Rows = npt.NDArray[np.int64]
 
@@ -79,8 +80,6 @@ def _whole_groups(
 def _stratified(
     test: schema.TestRows, n_test: int, labels: Array | None, random: np.random.RandomState, name: str
 ) -> Rows:
-    from sklearn.model_selection import StratifiedShuffleSplit
-
     if labels is None or labels.ndim != 1 or labels.dtype.kind != "i":
         raise DataError(
             f"{name}: test.stratify needs classes, and the target has no classes. Set it to false."
@@ -92,5 +91,4 @@ def _stratified(
             f"{name}: test.stratify: {n_train:,} rows to train on and {n_test:,} to test on cannot each "
             f"hold all {len(classes):,} classes; the rarest has {int(counts.min()):,}. Set it to false."
         )
-    splitter = StratifiedShuffleSplit(1, test_size=n_test, train_size=n_train, random_state=random)
-    return np.sort(next(splitter.split(labels, labels))[1])
+    return stratified_sample(labels, n_test, random)

@@ -1,4 +1,4 @@
-"""Convolutions over steps and over images: replicas are groups of channels."""
+"""Convolutions over steps and over images, which stay (R, B, *places, C) from layer to layer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
-from nnrun.model.layers.windows import padded
+from nnrun.model.layers.convolve import as_kernels, convolve, convolve_transposed
+from nnrun.model.layers.windows import ONE_PLACE, Windows, as_images
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.convolution_layers import sizes_along
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def kernel_axes(places: int) -> tuple[int, ...]:
@@ -50,11 +52,6 @@ class WindowedLayer(Layer[C], Generic[C]):
         return self.along("kernel_size")
 
     @property
-    def steps(self) -> dict[str, list[int]]:
-        """How far windows are apart, and the places within a window, as PyTorch takes them."""
-        return {"stride": self.along("strides"), "dilation": self.along("dilation_rate")}
-
-    @property
     def bias(self) -> dict[str, Weight]:
         """(out,), if there is one."""
         return {self.name("bias"): self.weight("bias", self.output_shape[-1:])} if self._spec.use_bias else {}
@@ -70,35 +67,25 @@ class WindowedLayer(Layer[C], Generic[C]):
         kernels = [w.num_elements for name, w in self.weights.items() if name != self.name("bias")]
         return math.prod(self.output_shape[:-1]) * sum(kernels)
 
-    def grouped(self, x: Tensor) -> Tensor:
-        """(R, B, *places, C) → (B, R * C, *places): the channels of one replica are one group.
+    @cached_property
+    def windows(self) -> Windows:
+        """Where its windows lie on what it takes."""
+        spec, along = self._spec, self.along
+        return Windows.along(
+            self.input_shape[:-1], self.window, along("strides"), spec.padding, along("dilation_rate")
+        )
 
-        Images of one channel may lack that axis.
-        """
+    def images(self, x: Tensor) -> Tensor:
+        """(R, B, height, width, C). Images of one channel may lack that axis."""
         x = x.unsqueeze(-1) if x.dim() < len(self.input_shape) + 2 else x
-        return x.movedim(0, 1).movedim(-1, 2).flatten(1, 2)
+        return as_images(x, self.places)
 
-    def padded(self, images: Tensor) -> Tensor:
-        """(N, C, *places) with what the padding adds, for windows at each place."""
-        if self._spec.padding == "valid":
-            return images
-        dilation = self.along("dilation_rate")
-        reach = [(size - 1) * apart + 1 for size, apart in zip(self.window, dilation, strict=True)]
-        return padded(images, reach, self.along("strides"), 0.0)
-
-    def activated(self, parameters: Parameters, found: Tensor, replicas: int) -> Tensor:
-        """activation(found + bias), (R, B, *places, C), of (B, R * C, *places)."""
-        by_replica = found.view(found.shape[0], replicas, -1, *found.shape[2:])
-        x = by_replica.movedim(0, 1).movedim(2, -1)
-        if self._spec.use_bias:
+    def activated(self, parameters: Parameters, found: Tensor, bias: bool = True) -> Tensor:
+        """activation(found + bias), (R, B, *places, C), of (R, B, height, width, C)."""
+        x = found.flatten(2, 3) if self.places == 1 else found
+        if bias and self._spec.use_bias:
             x = x + along_last(parameters[self.name("bias")], x)
         return ACTIVATIONS[self._spec.activation](x)
-
-
-def _convolve(images: Tensor, kernel: Tensor, bias: Tensor | None, groups: int, **options: Any) -> Tensor:
-    convolve = F.conv1d if kernel.dim() == 3 else F.conv2d
-    found: Tensor = convolve(images, kernel, bias, groups=groups, **options)
-    return found
 
 
 @dataclass(frozen=True)
@@ -115,12 +102,10 @@ class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(convolution + bias); convolution as networks have it, the kernel not flipped."""
-        replicas = x.shape[0]
-        kernel = parameters[self.name("weight")].flatten(0, 1)
-        bias = parameters[self.name("bias")].flatten(0, 1) if self.spec.use_bias else None
-        found = _convolve(self.padded(self.grouped(x)), kernel, bias, replicas, **self.steps)
-        by_replica = found.view(found.shape[0], replicas, self.spec.filters, *found.shape[2:])
-        return ACTIVATIONS[self.spec.activation](by_replica.movedim(0, 1).movedim(2, -1))
+        kernel = parameters[self.name("weight")]
+        bias = parameters[self.name("bias")] if self.spec.use_bias else None
+        found = convolve(self.images(x), as_kernels(kernel), bias, self.windows)
+        return self.activated(parameters, found, bias=False)
 
 
 @dataclass(frozen=True)
@@ -139,8 +124,7 @@ class DepthwiseLayer(WindowedLayer[schema.DepthwiseConv2D]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(each channel's convolutions + bias)."""
-        found = _each_channel(self, parameters[self.name("weight")], self.grouped(x))
-        return self.activated(parameters, found, x.shape[0])
+        return self.activated(parameters, _each_channel(self, parameters[self.name("weight")], x))
 
 
 @dataclass(frozen=True)
@@ -164,9 +148,9 @@ class SeparableLayer(WindowedLayer[schema.SeparableConv1D | schema.SeparableConv
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(the mixed convolutions of each channel + bias)."""
-        found = _each_channel(self, parameters[self.name("depthwise_weight")], self.grouped(x))
-        kernel = parameters[self.name("weight")].flatten(0, 1)
-        return self.activated(parameters, _convolve(found, kernel, None, x.shape[0]), x.shape[0])
+        found = _each_channel(self, parameters[self.name("depthwise_weight")], x)
+        kernel = as_kernels(parameters[self.name("weight")])
+        return self.activated(parameters, convolve(found, kernel, None, ONE_PLACE))
 
 
 def _depthwise(layer: WindowedLayer[Any], multiplier: int) -> Weight:
@@ -174,10 +158,10 @@ def _depthwise(layer: WindowedLayer[Any], multiplier: int) -> Weight:
     return layer.weight("depthwise", shape, "depthwise", (places, places + 1, *range(places)))
 
 
-def _each_channel(layer: WindowedLayer[Any], kernel: Tensor, images: Tensor) -> Tensor:
-    """(B, R * C, *places) → (B, R * C * multiplier, *places), each channel by its own windows."""
-    flat = kernel.flatten(0, 2).unsqueeze(1)
-    return _convolve(layer.padded(images), flat, None, images.shape[1], **layer.steps)
+def _each_channel(layer: WindowedLayer[Any], kernel: Tensor, x: Tensor) -> Tensor:
+    """(R, B, *places, C) → (R, B, height, width, C * multiplier), each channel by its own windows."""
+    flat = as_kernels(kernel.flatten(1, 2).unsqueeze(2))
+    return convolve(layer.images(x), flat, None, layer.windows, groups=layer.input_shape[-1])
 
 
 @dataclass(frozen=True)
@@ -194,14 +178,13 @@ class TransposedLayer(WindowedLayer[schema.Conv1DTranspose | schema.Conv2DTransp
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(what all places add + bias)."""
-        transposed = F.conv_transpose1d if self.places == 1 else F.conv_transpose2d
-        kernel, strides = parameters[self.name("weight")].flatten(0, 1), self.along("strides")
-        found: Tensor = transposed(self.grouped(x), kernel, None, strides, groups=x.shape[0])
-        for axis, (size, stride) in enumerate(zip(self.window, strides, strict=True)):
+        kernel, strides = as_kernels(parameters[self.name("weight")]), self.along("strides")
+        found = convolve_transposed(self.images(x), kernel, strides)
+        for axis, (size, stride) in enumerate(zip(self.window, strides, strict=True), -1 - self.places):
             wanted, same = self.output_shape[axis], self.spec.padding == "same"
             first = max(size - stride, 0) // 2 if same else 0
-            found = found.narrow(axis + 2, first, min(wanted, found.shape[axis + 2] - first))
-        missing = [w - n for w, n in zip(self.output_shape, found.shape[2:], strict=False)]
+            found = found.narrow(axis, first, min(wanted, found.shape[axis] - first))
+        missing = [w - n for w, n in zip(self.output_shape[-2::-1], found.shape[-2::-1], strict=False)]
         if any(missing):  # strides beyond the window leave places that nothing reaches
-            found = F.pad(found, [amount for n in reversed(missing) for amount in (0, n)])
-        return self.activated(parameters, found, x.shape[0])
+            found = F.pad(found, [0, 0, *(amount for n in missing for amount in (0, n))])
+        return self.activated(parameters, found)

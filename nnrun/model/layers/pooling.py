@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
+from nnrun.model.inputs import Batch, dense
+from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers.base import Layer, Parameters
-from nnrun.model.layers.windows import channels_first, channels_last, padded
+from nnrun.model.layers.windows import Windows, as_images, channels_first, channels_last
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import along
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 P = TypeVar("P", bound=schema.MaxPooling | schema.AveragePooling)
 
@@ -22,9 +25,6 @@ P = TypeVar("P", bound=schema.MaxPooling | schema.AveragePooling)
 @dataclass(frozen=True)
 class WindowPoolingLayer(Layer[P], Generic[P]):
     """Base of what makes one number of each window along one or two axes, channel by channel."""
-
-    fill: ClassVar[float]
-    """What padding `same` adds."""
 
     @property
     def description(self) -> str:
@@ -35,34 +35,34 @@ class WindowPoolingLayer(Layer[P], Generic[P]):
     def _window(self) -> list[int]:
         return along(self.spec.pool_size, len(self.input_shape) - 1)
 
+    @cached_property
+    def windows(self) -> Windows:
+        """Where its windows lie on what it takes."""
+        window = self._window
+        strides = along(self.spec.strides or self.spec.pool_size, len(window))
+        return Windows.along(self.input_shape[:-1], window, strides, self.spec.padding)
+
     @abstractmethod
-    def pool(self, images: Tensor, window: list[int], strides: list[int]) -> Tensor:
-        """(N, C, *places) → the number of each window."""
+    def pool(self, images: Tensor) -> Tensor:
+        """(N, C, height, width) → the number of each window."""
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """Replicas and rows are pooled alike."""
-        window = self._window
-        strides = along(self.spec.strides or self.spec.pool_size, len(window))
-        images = channels_first(x.flatten(0, 1))
-        pooled = self.pool(self._padded(images, window, strides), window, strides)
-        return channels_last(pooled).reshape(*x.shape[:2], *self.output_shape)
-
-    def _padded(self, images: Tensor, window: list[int], strides: list[int]) -> Tensor:
-        return images if self.spec.padding == "valid" else padded(images, window, strides, self.fill)
+        images = as_images(x.flatten(0, 1), len(self.input_shape) - 1)
+        pooled = channels_last(self.pool(channels_first(images)))
+        return pooled.reshape(*x.shape[:2], *self.output_shape)
 
 
 @dataclass(frozen=True)
 class MaxPoolingLayer(WindowPoolingLayer[schema.MaxPooling]):
     """The largest number of each window."""
 
-    fill: ClassVar[float] = float("-inf")
-
-    def pool(self, images: Tensor, window: list[int], strides: list[int]) -> Tensor:
+    def pool(self, images: Tensor) -> Tensor:
         """The largest."""
-        pool = F.max_pool1d if len(window) == 1 else F.max_pool2d
-        pooled: Tensor = pool(images, window, strides)
+        images, padding = self.windows.padded(images, float("-inf"))
+        pooled: Tensor = F.max_pool2d(images, self.windows.size, self.windows.strides, padding)
         return pooled
 
 
@@ -70,16 +70,17 @@ class MaxPoolingLayer(WindowPoolingLayer[schema.MaxPooling]):
 class AveragePoolingLayer(WindowPoolingLayer[schema.AveragePooling]):
     """The mean of each window, of what lies within the steps or the image."""
 
-    fill: ClassVar[float] = 0.0
-
-    def pool(self, images: Tensor, window: list[int], strides: list[int]) -> Tensor:
+    def pool(self, images: Tensor) -> Tensor:
         """The mean; with padding `same` divided by the share of the window that is no padding."""
-        pool = F.avg_pool1d if len(window) == 1 else F.avg_pool2d
-        pooled: Tensor = pool(images, window, strides)
+        pooled = self._mean(images)
         if self.spec.padding == "valid":
             return pooled
-        inside = self._padded(images.new_ones(1, 1, *self.input_shape[:-1]), window, strides)
-        return pooled / pool(inside, window, strides)
+        return pooled / self._mean(images.new_ones(1, 1, *images.shape[2:]))
+
+    def _mean(self, images: Tensor) -> Tensor:
+        images, padding = self.windows.padded(images, 0.0)
+        pooled: Tensor = F.avg_pool2d(images, self.windows.size, self.windows.strides, padding)
+        return pooled
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,27 @@ class GlobalMaxPoolingLayer(Layer[schema.GlobalMaxPooling]):
 class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
     """The mean over all axes of a row but the last."""
 
+    takes: ClassVar[tuple[type[Batch], ...]] = (EmbeddedWords,)
+
     def forward(
-        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, ..., C) → (R, B, C)."""
-        return x.flatten(2, -2).mean(2)
+        if isinstance(x, EmbeddedWords):
+            return x.mean()
+        return dense(x).flatten(2, -2).mean(2)
 
     def forward_masked(
         self,
         parameters: Parameters,
-        x: Tensor,
+        x: Batch,
         mask: Tensor,
         rng: BatchRng | None,
         new_buffers: dict[str, Tensor] | None,
     ) -> Tensor:
         """Over the places that count; 0 where none does."""
+        if isinstance(x, EmbeddedWords):
+            return x.mean(mask)
         counts = mask.flatten(2).unsqueeze(-1)
-        total = torch.where(counts, x.flatten(2, -2), 0.0).sum(2)
+        total = torch.where(counts, dense(x).flatten(2, -2), 0.0).sum(2)
         return total / counts.sum(2).clamp(min=1)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-from torch import Tensor
+from nnrun.lazy_torch import F
+from nnrun.spec.schema.layer_shapes import Padding, same_padding
 
-from nnrun.spec.schema.layer_shapes import same_padding
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -20,9 +23,71 @@ def channels_last(x: Tensor) -> Tensor:
     return x.movedim(1, -1)
 
 
-def padded(x: Tensor, window: Sequence[int], strides: Sequence[int], value: float) -> Tensor:
-    """(N, C, *sizes) with TensorFlow's padding `same`, which may be one larger at the end."""
-    amounts: list[int] = []
-    for size, wide, stride in zip(x.shape[2:], window, strides, strict=True):
-        amounts = [*same_padding(size, wide, stride), *amounts]  # PyTorch begins with the last axis
-    return F.pad(x, amounts, value=value) if any(amounts) else x
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a layer lie on an image. Steps are an image of height 1.
+
+    Attributes:
+        size: the height and width of a window.
+        strides: how far neighbours are apart.
+        dilation: how far neighbouring places within one are apart.
+        before, after: the padding above and left of the image, below and right of it.
+    """
+
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    before: tuple[int, int]
+    after: tuple[int, int]
+
+    @classmethod
+    def along(
+        cls,
+        places: Sequence[int],
+        size: Sequence[int],
+        strides: Sequence[int],
+        padding: Padding,
+        dilation: Sequence[int] | None = None,
+    ) -> Windows:
+        """Those of one or two axes; the padding `same` is TensorFlow's, which may be one larger at the end.
+
+        Args:
+            places: the sizes of the axes.
+            size, strides, dilation: of the windows, for each axis.
+            padding: `valid` or `same`.
+        """
+        apart = dilation or [1] * len(places)
+        amounts = [(0, 0)] * len(places)
+        if padding == "same":
+            reach = [(wide - 1) * gap + 1 for wide, gap in zip(size, apart, strict=True)]
+            amounts = [same_padding(*axis) for axis in zip(places, reach, strides, strict=True)]
+        before, after = zip(*amounts, strict=True)
+        return cls(
+            _of_image(size, 1),
+            _of_image(strides, 1),
+            _of_image(apart, 1),
+            _of_image(before, 0),
+            _of_image(after, 0),
+        )
+
+    def padded(self, images_NCHW: Tensor, value: float) -> tuple[Tensor, tuple[int, int]]:
+        """The images with what no function of PyTorch adds, and the padding that is left to it."""
+        if self.before == self.after:
+            return images_NCHW, self.before
+        (top, left), (bottom, right) = self.before, self.after
+        return F.pad(images_NCHW, (left, right, top, bottom), value=value), (0, 0)
+
+
+def _of_image(sizes: Sequence[int], height: int) -> tuple[int, int]:
+    """A size along both axes of an image; `height` is that of steps."""
+    first, last = (height, *sizes) if len(sizes) == 1 else sizes
+    return first, last
+
+
+def as_images(x: Tensor, places: int) -> Tensor:
+    """Rows with one axis of places, (..., steps, C), as images of height 1; with two as they are."""
+    return x.unsqueeze(-3) if places == 1 else x
+
+
+ONE_PLACE = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
+"""At each place, of that place alone."""
