@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, Dataset, Flags, OutputData, Samples, TokenRows, labels_of, output_data
+from nnrun.data.preprocess.target_encoding import loss_of_digits
 from nnrun.errors import DataError
 from nnrun.sequences import lists_of, steps_needed
 from nnrun.spec import schema
@@ -293,26 +294,13 @@ def _refuse_outside_of_0_and_1(loss: schema.Component, samples: Samples, part: s
 
 
 def _refuse_what_float32_rounds_away(targets: Array, part: str) -> None:
-    if _loss_of_digits(targets) > _MOST_LOST:
+    if loss_of_digits(targets) > _MOST_LOST:
         step = np.spacing(np.float32(np.abs(targets).max()))
         raise DataError(
             f"The targets of the {part} rows go from {targets.min()} to {targets.max()}, but networks "
             f"compute in float32, which rounds numbers of this size to multiples of {step:g}: most of what "
             "tells the rows apart is lost. Set `preprocessing: {targets: standardize}`."
         )
-
-
-def _loss_of_digits(targets: Array) -> float:
-    """How much float32, in which the loss is computed, moves targets: the largest share of a column's spread.
-
-    Of numbers near 1e9 it keeps multiples of 64, so that a deviation of 1 is lost.
-    """
-    y_NK = targets.reshape(len(targets), -1)
-    if y_NK.dtype.kind not in "fiu" or y_NK.dtype == np.float32 or not len(y_NK):
-        return 0.0
-    away = np.sqrt(np.square(y_NK - y_NK.astype(np.float32).astype(np.float64)).mean(0))
-    spread = (y_NK - y_NK[:1]).std(0)
-    return float((away[spread > 0] / spread[spread > 0]).max(initial=0.0))
 
 
 def _refuse_what_is_no_share(loss: schema.Component, samples: Samples, part: str) -> None:

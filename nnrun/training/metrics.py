@@ -14,14 +14,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from nnrun.errors import NnrunError
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.ports import Port, named
@@ -30,6 +29,9 @@ from nnrun.training.class_metrics import CLASS_METRICS
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.number_metrics import NUMBER_METRICS
 from nnrun.training.sequence_metrics import SEQUENCE_METRICS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
@@ -46,7 +48,9 @@ def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
         try:
             return float(value)
         except (TypeError, ValueError, RuntimeError):
-            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            found = (
+                f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+            )
             raise NnrunError(
                 f"The custom metric {spec.object} returned {found}; it must return one number."
             ) from None
@@ -180,8 +184,8 @@ class EpochMetrics:
 
     def columns(self, replica: int, prefix: str = "") -> dict[str, float]:
         """The loss and the metrics of one replica, in the history's order."""
-        named = {"loss": self.losses[replica], **self.metrics[replica]}
-        return {f"{prefix}{name}": value for name, value in named.items()}
+        own = {"loss": self.losses[replica], **self.metrics[replica]}
+        return {f"{prefix}{name}": value for name, value in own.items()}
 
 
 class _MeanLosses:

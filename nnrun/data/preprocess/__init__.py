@@ -24,6 +24,7 @@ from nnrun.data.preprocess.pipeline import (
     input_plans,
     share_rows,
 )
+from nnrun.data.preprocess.target_encoding import loss_of_digits
 
 __all__ = [
     "ColumnPlan",
@@ -37,6 +38,7 @@ __all__ = [
     "fit_inputs",
     "fit_outputs",
     "input_plans",
+    "loss_of_digits",
     "plan_columns",
     "share_rows",
 ]
