@@ -57,8 +57,13 @@ def leave_memory(values: npt.NDArray[Any]) -> None:
 
     They can be taken back by the system at any time, and still count as memory of the process.
     """
-    if isinstance(values.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        values.base.madvise(mmap.MADV_DONTNEED)
+    whole: Any = values
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and values.nbytes:
+        start = values.ctypes.data - whole.ctypes.data
+        first = start - start % mmap.PAGESIZE
+        whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.replica_rows import RowIndices, take_rows
 
 # Batches that are prepared in one go: enough that Python's part in it is small, few enough for the caches.
@@ -110,7 +111,12 @@ def by_column(
     return ByColumn(columns, torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device), values)
 
 
-Batch = Tensor | SparseBatch
+Batch = Tensor | SparseBatch | EmbeddedWords
+
+
+def dense(batch: Batch) -> Tensor:
+    """The same numbers as a tensor."""
+    return batch if isinstance(batch, Tensor) else batch.to_dense()
 
 
 @dataclass(frozen=True)
@@ -352,4 +358,4 @@ def multiply(batch: Batch, kernel_RFU: Tensor) -> Tensor:
     if isinstance(batch, SparseBatch):
         product: Tensor = _SparseTimesDense.apply(kernel_RFU, batch)  # type: ignore[no-untyped-call]
         return product
-    return torch.bmm(batch, kernel_RFU)
+    return torch.bmm(dense(batch), kernel_RFU)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nnrun.errors import DataError
 from nnrun.model.augmentation import augment, takes_augmentation
-from nnrun.model.inputs import Batch, SparseBatch
+from nnrun.model.inputs import Batch, dense
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
 from nnrun.model.layers.attention import OfSeveral
 from nnrun.model.layers.base import NORMS, strength_name
@@ -22,8 +22,8 @@ from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.graph import Graph, GraphNode, Source
-from nnrun.spec.ports import Port
+from nnrun.spec.graph import Graph, GraphNode, Source, graph_of
+from nnrun.spec.ports import Port, input_views
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
@@ -228,6 +228,11 @@ class Network:
         }
 
     @cached_property
+    def kernels(self) -> frozenset[str]:
+        """The C++ libraries that its layers call on a CPU."""
+        return frozenset(filter(None, (layer.kernel_for(layer.spec) for layer in self.layers)))
+
+    @cached_property
     def place_squares(self) -> Mapping[str, str]:
         """For the table of each embedding without a regularizer the name of another argument of `forward`.
 
@@ -262,7 +267,7 @@ class Network:
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
         if rng is not None:
             given |= {
-                name: augment(step, name, _dense(inputs[name]), rng)
+                name: augment(step, name, dense(inputs[name]), rng)
                 for name, step in self.augmentations.items()
             }
         masks: dict[Any, Tensor | None] = {}
@@ -270,25 +275,25 @@ class Network:
         for index, node in enumerate(self.nodes):
             layer, port = node.layer, self._output_of.get(index)
             if isinstance(layer, MergeLayer):
-                taken = [_dense(given[source]) for source in node.sources]
+                taken = [dense(given[source]) for source in node.sources]
                 given[index] = layer.forward(taken)
                 if self.masks:
                     masks[index] = layer.mask_of(taken, [masks.get(source) for source in node.sources])
             elif len(node.sources) > 1:
                 assert isinstance(layer, OfSeveral), "no other layer takes several"
-                taken = [_dense(given[source]) for source in node.sources]
+                taken = [dense(given[source]) for source in node.sources]
                 taken_masks = [masks.get(source) for source in node.sources]
                 given[index] = layer.forward_of_several(parameters, taken, taken_masks, rng)
                 if self.masks:
                     masks[index] = layer.mask_of(taken[0], taken_masks[0])
             elif port is None:
                 x = given[node.sources[0]]
-                x = x if layer.takes_sparse else _dense(x)
+                x = x if isinstance(x, layer.takes) else dense(x)
                 mask = masks.get(node.sources[0])
                 if mask is None:
                     given[index] = layer.forward(parameters, x, rng, new_buffers)
                 else:
-                    given[index] = layer.forward_masked(parameters, _dense(x), mask, rng, new_buffers)
+                    given[index] = layer.forward_masked(parameters, x, mask, rng, new_buffers)
                 if self.masks:
                     masks[index] = layer.mask_of(x, mask)
             else:
@@ -302,7 +307,7 @@ class Network:
                     output_masks[port] = mask
             penalized = self._activity_regularized.get(index)
             if penalized is not None and activity_penalties is not None:
-                activities = _dense(given[index]) if port is None else self.activate(port, logits[port])
+                activities = dense(given[index]) if port is None else self.activate(port, logits[port])
                 activity_penalties.append(penalized.activity_penalty(activities))
             for source in node.sources:
                 if self._last_takers[source] == index:
@@ -415,8 +420,27 @@ class Network:
         }
 
 
-def _dense(x: Batch) -> Tensor:
-    return x.to_dense() if isinstance(x, SparseBatch) else x
+class InputRows(Protocol):
+    """The rows of an input: `shape` and `tokens` as `RowShape` has them."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of a row."""
+        ...
+
+    @property
+    def tokens(self) -> int | None:
+        """The number that word indices are below; None for other numbers."""
+        ...
+
+
+def network_of(spec: schema.ExperimentSpec, inputs: Mapping[Port, InputRows]) -> Network:
+    """The network of a spec that takes these rows; errors as of `build_network`."""
+    rows = {}
+    for port, view in input_views(spec).items():
+        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
+        rows[port] = RowShape(inputs[port].shape, inputs[port].tokens, moved[0] if moved else None)
+    return build_network(graph_of(spec), rows)
 
 
 def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:

@@ -40,6 +40,10 @@ class Network(Protocol):
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
 
     @property
+    def kernels(self) -> frozenset[str]:
+        """The C++ libraries that its layers call on a CPU."""
+
+    @property
     def place_squares(self) -> Mapping[str, str]:
         """For the table of each embedding without a regularizer the name of another argument of `forward`.
 

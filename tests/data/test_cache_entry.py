@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
-from nnrun.data.cache_entry import folder_beside, keep_entry, load_entry
+from nnrun.data.cache_entry import folder_beside, keep_entry, load_entry, remove_unused
 
 
 def keep(entry: Path, text: str, document: Any) -> None:
@@ -46,3 +48,14 @@ def test_a_damaged_entry_is_told_and_removed(empty_cache: Path) -> None:
     assert not entry.exists()
     keep(entry, "second", 2)
     assert load(entry, said) == [2, "second"]
+
+
+def test_what_was_not_loaded_for_a_month_is_removed(empty_cache: Path) -> None:
+    old, used, new = (empty_cache / "some" / name for name in ("old", "used", "new"))
+    for entry in (old, used, new):
+        keep(entry, "text", 1)
+    for entry in (old, used):
+        os.utime(entry / "entry.json", (time.time() - 31 * 86400,) * 2)
+    assert load(used, []) == [1, "text"]
+    remove_unused(empty_cache / "some")
+    assert sorted(entry.name for entry in (empty_cache / "some").iterdir()) == ["new", "used"]

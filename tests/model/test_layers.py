@@ -566,7 +566,8 @@ def test_dropout_of_a_recurrent_layer_is_the_same_in_all_steps(
         for name, weight in network.weights.items()
     }
     ones = torch.ones(4, ROWS, 6, 5)
-    projected = layer._projected(parameters, ones, None, rng)  # (T, Q, B, gates * units)
+    kernel = layer._stacked(parameters, "weight_ih")
+    projected = layer._projected(kernel, ones, None, rng)  # (T, Q, B, gates * units)
     assert torch.equal(projected, projected[:1].expand(projected.shape))
     left = of_input.sum(-1).transpose(1, 2).repeat_interleave(8 if recurrent else 8 * gates, -1)
     torch.testing.assert_close(projected[0], left)

@@ -11,12 +11,14 @@ from nnrun.spec.graph import Graph, GraphNode, Source
 from nnrun.spec.ports import INPUT, OUTPUT
 
 
-def stack(layers: Sequence[schema.Component], inputs: int, tokens: int | None = None) -> Network:
+def stack(
+    layers: Sequence[schema.Component], inputs: int | tuple[int, ...], tokens: int | None = None
+) -> Network:
     """The network of these layers, one behind the other.
 
     Args:
         layers: as a spec has them.
-        inputs: the numbers of a row.
+        inputs: the numbers of a row, or its shape.
         tokens: where these are word indices, the number that they are below.
     """
     nodes = []
@@ -24,7 +26,7 @@ def stack(layers: Sequence[schema.Component], inputs: int, tokens: int | None = 
         source: Source = i - 1 if i else INPUT
         nodes.append(GraphNode(str(i), str(i), ("layers", i), layer, (source,), ("",)))
     graph = Graph((INPUT,), tuple(nodes), {OUTPUT: len(nodes) - 1})
-    return build_network(graph, {INPUT: RowShape((inputs,), tokens)})
+    return build_network(graph, {INPUT: RowShape((inputs,) if isinstance(inputs, int) else inputs, tokens)})
 
 
 def last_of(network: Network) -> DenseLayer:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from nnrun.limits import cxx_compiler
 from nnrun.spec.ports import INPUT
 from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.choice import choose
+from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
@@ -181,6 +183,13 @@ def test_a_layer_that_needs_every_number_takes_sparse_rows_as_dense_ones(layer: 
 
 @pytest.mark.parametrize("kind", STACKS)
 def test_layers_that_are_not_compiled(kind: str) -> None:
-    choice = choose("auto", problem_of(STACKS[kind]), 10**6)
-    assert not choice.compiled
-    assert choice.reason.startswith("step by step: C++ does not support `")
+    problem = problem_of(STACKS[kind])
+    choice = choose("auto", problem, 10**6)
+    assert choice.backend is EagerBackend
+    kernels = () if cxx_compiler() is None else tuple(problem.network.kernels)
+    beside = f", {kernels[0]} in C++" if kernels else ""
+    assert choice.reason.startswith(f"step by step{beside}: C++ does not support `")
+    assert choice.kernels == kernels
+    assert choice.compiled == bool(kernels)
+    off = choose("off", problem, 10**6)
+    assert not off.compiled

@@ -1,27 +1,27 @@
-"""Columns put together from blocks: numbers in memory or, of a large table, in files; texts as codes.
+"""Columns put together from blocks: numbers in memory or, of a large table, in a file; texts as codes.
 
 Letters in names: N rows.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.files.stored_arrays import ArrayFile, Spool, StoredPart, map_arrays
 from nnrun.data.table import is_wide
 from nnrun.data.value_names import in_order, text_name
 
-LARGE: Final = 50_000_000
-"""Numbers of a table from which on they are in files, not in memory."""
-_BLOCK_BYTES: Final = 1 << 22
+LARGE: Final = 1 << 23
+"""Numbers of a table from which on they are in a file, not in memory."""
+KEPT_BYTES: Final = 1 << 20
+"""Of a table from which on it is kept in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,11 @@ class RawNumbers:
     Attributes:
         values: (N,) float64, NaN where one is missing; float32 in a large table where that holds the same
             numbers; int64 where whole numbers are beyond 2**53.
+        at: where they begin in the file of the table's numbers; None in memory.
     """
 
     values: npt.NDArray[Any]
+    at: int | None = None
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> RawNumbers:
         """The rows at these positions."""
@@ -75,11 +77,9 @@ class NumberBuilder:
     def __init__(self) -> None:
         self._fractions = False  # some block was floats
         self._wide = False  # some whole number is beyond 2**53
-        self._parts: list[npt.NDArray[Any]] = []
-        self._file: BinaryIO | None = None
-        self._path: Path | None = None
-        self._type: type[np.generic] = np.float32  # of the numbers in the file
-        self._rows = 0
+        self._parts: list[npt.NDArray[Any] | StoredPart] = []
+        self._spool: Spool | None = None
+        self._narrow: type[np.generic] = np.float32  # what holds all that was put into the spool
 
     @property
     def mixed(self) -> bool:
@@ -88,70 +88,62 @@ class NumberBuilder:
 
     def add(self, values: Numbers) -> None:
         """The next rows."""
-        self._rows += len(values)
         self._fractions |= values.dtype.kind == "f"
         self._wide |= is_wide(values)
-        if self.mixed:
-            return
-        if self._file is None:
-            self._parts.append(values)
-        else:
-            self._write(values)
+        if not self.mixed:
+            self._parts.append(self._put(values))
 
-    def spill(self, path: Path) -> None:
-        """Keep the numbers in a file from now on, as float32 as long as that holds them exactly."""
-        self._path = path
-        self._file = path.open("wb")
+    def spill(self, spool: Spool) -> None:
+        """Keep the numbers there from now on, and in the end as float32 where that holds them exactly."""
+        self._spool = spool
+        self._parts = [self._put(part) if isinstance(part, np.ndarray) else part for part in self._parts]
+
+    def _put(self, values: npt.NDArray[Any]) -> npt.NDArray[Any] | StoredPart:
+        if self._spool is None:
+            return values
+        if self._narrow is np.float32 and not _is_narrow(values):
+            self._narrow = np.float64
+        try:
+            return self._spool.add(values)
+        except OSError:  # the disk is full; as long as there is memory, no harm is done
+            return values
+
+    def _read(self) -> Iterator[npt.NDArray[Any]]:
         for part in self._parts:
-            self._write(part)
-        self._parts.clear()
+            if isinstance(part, StoredPart):
+                assert self._spool is not None
+                yield self._spool.read(part)
+            else:
+                yield part
 
-    def _write(self, values: npt.NDArray[Any]) -> None:
-        assert self._file is not None
-        assert self._path is not None
-        needed = max(_narrowest(values), self._type, key=_TYPES.index)
-        if needed is not self._type:
-            self._file.close()
-            self._file = _rewritten(self._path, self._type, needed)
-            self._type = needed
-        self._file.write(values.astype(self._type).tobytes())
+    @property
+    def type(self) -> type[np.generic]:
+        """Of the numbers in the end."""
+        if self._wide:
+            return np.int64
+        return np.float64 if self._spool is None else self._narrow
 
-    def close(self) -> None:
-        """No more rows come."""
-        if self._file is not None:
-            self._file.close()
+    def written(self, file: ArrayFile) -> int:
+        """Write all rows; where they begin. Raises OSError."""
+        return file.add(self._read(), self.type)
 
     def built(self) -> RawNumbers:
-        """All rows. A file that holds them must stay as long as they are used."""
-        self.close()
-        if self._path is not None:
-            return RawNumbers(np.memmap(self._path, self._type, "r", shape=(self._rows,)))
-        kind = np.int64 if self._wide else np.float64
-        return RawNumbers(np.concatenate(self._parts, dtype=kind) if self._parts else np.zeros(0))
+        """All rows, in memory."""
+        parts = list(self._read())
+        return RawNumbers(np.concatenate(parts, dtype=self.type) if parts else np.zeros(0, self.type))
 
 
-_TYPES: Final[Sequence[type[np.generic]]] = (np.float32, np.float64, np.int64)
+_SAMPLE: Final = 1000
 
 
-def _narrowest(values: npt.NDArray[Any]) -> type[np.generic]:
-    """The narrowest type that holds these numbers and no others in their place."""
-    if is_wide(values):
-        return np.int64
-    with np.errstate(over="ignore"):
-        narrow = values.astype(np.float32)
-    return np.float32 if np.array_equal(narrow, values, equal_nan=values.dtype.kind == "f") else np.float64
-
-
-def _rewritten(path: Path, narrow: type[np.generic], wider: type[np.generic]) -> BinaryIO:
-    """A file of numbers as one of a wider type, open at its end."""
-    with tempfile.TemporaryFile(dir=path.parent) as copy:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                copy.write(np.frombuffer(block, narrow).astype(wider).tobytes())
-        copy.seek(0)
-        rewritten = path.open("wb")
-        shutil.copyfileobj(copy, rewritten, _BLOCK_BYTES)
-    return rewritten
+def _is_narrow(values: npt.NDArray[Any]) -> bool:
+    """Whether float32 holds these numbers and no others in their place."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in (values[:_SAMPLE], values):  # most columns tell by their first rows
+            narrow = part.astype(np.float32)
+            if not np.array_equal(narrow, part, equal_nan=part.dtype.kind == "f"):
+                return False
+    return True
 
 
 class TextBuilder:
@@ -163,16 +155,20 @@ class TextBuilder:
         self._some_numeric = False
         self._codes: list[npt.NDArray[np.int32]] = []
         self._places: dict[str, int] = {}
+        self.level_bytes = 0  # of the different texts, about
 
     def add(self, texts: Texts) -> None:
         """The next rows."""
         places = np.empty(len(texts.levels) + 1, np.int32)
         places[-1] = -1  # where the code is -1
+        before = len(self._places)
         for position, level in enumerate(texts.levels):
             text = text_name(level)
             places[position] = (
                 -1 if text in self._missing else self._places.setdefault(text, len(self._places))
             )
+        if len(self._places) > before:
+            self.level_bytes += sum(map(len, texts.levels))
         self._numeric &= texts.numeric
         self._some_numeric |= texts.some_numeric or (texts.numeric and bool(texts.levels))
         self._codes.append(places[texts.codes])
@@ -206,7 +202,7 @@ class TableBuilder:
         self._numbers = {name: NumberBuilder() for name in columns if name not in as_text}
         self._texts = {name: TextBuilder(missing) for name in columns if name in as_text}
         self._order = tuple(columns)
-        self._spilled = False
+        self._spool: Spool | None = None
 
     def add(self, batch: ColumnBatch) -> None:
         """The next rows."""
@@ -216,7 +212,7 @@ class TableBuilder:
                 self._numbers[name].add(values)
                 if not self._numbers[name].mixed:
                     continue
-            self._numbers.pop(name).close()
+            del self._numbers[name]
             if self.n_rows:
                 self.surprises.add(name)
             else:
@@ -231,22 +227,47 @@ class TableBuilder:
     @property
     def is_large(self) -> bool:
         """Whether its numbers should leave the memory."""
-        return not self._spilled and self.n_rows * len(self._numbers) > LARGE
+        return self._spool is None and self.n_rows * len(self._numbers) > LARGE
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether to read it again takes longer than to keep it."""
+        arrays = self.n_rows * (8 * len(self._numbers) + 4 * len(self._texts))
+        return arrays + sum(texts.level_bytes for texts in self._texts.values()) > KEPT_BYTES
 
     def spill(self, folder: Path) -> None:
-        """Keep the numbers in files of this folder from now on."""
-        self._spilled = True
-        for name, numbers in self._numbers.items():
-            numbers.spill(folder / f"{self._order.index(name)}.numbers")
+        """Keep the numbers in a file of this folder from now on."""
+        try:
+            self._spool = Spool(folder)
+        except OSError:  # as long as there is memory, no harm is done
+            return
+        for numbers in self._numbers.values():
+            numbers.spill(self._spool)
 
     def close(self) -> None:
-        """No more rows come."""
-        for numbers in self._numbers.values():
-            numbers.close()
+        """Let go of what is not in memory."""
+        if self._spool is not None:
+            self._spool.close()
 
-    def built(self) -> dict[str, Raw]:
-        """The columns, in the order they were asked for."""
+    def built(self, path: Path | None) -> dict[str, Raw]:
+        """The columns, in the order they were asked for.
+
+        Args:
+            path: of a file for all numbers, which must stay as long as they are used; None for the memory.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        numbers = self._written(path) if path is not None else None
+        if numbers is None:
+            numbers = {name: builder.built() for name, builder in self._numbers.items()}
+        return {name: numbers[name] if name in numbers else self._texts[name].built() for name in self._order}
+
+    def _written(self, path: Path) -> dict[str, RawNumbers]:
+        with ArrayFile(path) as file:
+            places = [(builder.written(file), builder.type.__name__) for builder in self._numbers.values()]
+        arrays = map_arrays(path, places, self.n_rows)
         return {
-            name: self._numbers[name].built() if name in self._numbers else self._texts[name].built()
-            for name in self._order
+            name: RawNumbers(values, at)
+            for name, values, (at, _) in zip(self._numbers, arrays, places, strict=True)
         }

@@ -139,7 +139,7 @@ def _all_texts(reader: CsvReader) -> dict[str, RawTexts]:
     for batch in literal.batches(reader.names, builder.as_text):
         if batch.n_rows:
             builder.add(batch)
-    return {name: raw for name, raw in builder.built().items() if isinstance(raw, RawTexts)}
+    return {name: raw for name, raw in builder.built(None).items() if isinstance(raw, RawTexts)}
 
 
 def _is_value(name: str, below: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.data.cache_entry import folder_beside, keep_entry, load_entry
-from nnrun.data.files.open_file import sha256_of
+from nnrun.data.files.file_hash import remembered_sha256
 from nnrun.paths import cache_dir
 
 LARGE = 64 * 2**20
@@ -30,7 +30,7 @@ def cached_or_found(path: Path, find: Callable[[], Sequence[str]]) -> tuple[str,
         large = False  # what reads it says what is wrong
     if not large:
         return tuple(find())
-    entry = cache_dir() / "tables" / f"{sha256_of(path)[:32]}-keys"
+    entry = cache_dir() / "tables" / f"{remembered_sha256(path)[:32]}-keys"
     if (known := load_entry(entry, _keys, lambda text: None, "")) is not None:
         return known
     found = tuple(find())

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.files.columns import RawNumbers, TableBuilder
+from nnrun.data.files.columns import Raw, RawNumbers, TableBuilder
 from nnrun.data.files.row_reader import LineNumbers, RowReader, separators_message
-from nnrun.data.files.table_cache import CachedTable, cached_or_read
+from nnrun.data.files.table_cache import NUMBERS, CachedTable, cached_or_read, unwritable
 from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
 from nnrun.data.table import Table
@@ -165,7 +165,8 @@ def _read(
         builder = TableBuilder(columns, as_text, frozenset(reader.missing))
         lines = LineNumbers(reader.unit)
         progress = _Progress(reader.name, on_message)
-        asked = False  # for a place outside the memory
+        place: Path | None = None  # outside the memory
+        asked = False
         try:
             for batch in reader.batches(columns, builder.as_text):
                 lines.separators += batch.separators
@@ -174,19 +175,31 @@ def _read(
                 if batch.n_rows:
                     builder.add(batch)
                 if builder.is_large and not asked:
-                    asked = True
-                    if (place := folder()) is not None:
+                    asked, place = True, folder()
+                    if place is not None:
                         builder.spill(place)
                 if most_rows is not None and builder.n_rows >= most_rows:
                     break
                 progress.tell(builder.n_rows, batch.done)
+            if not builder.surprises:
+                progress.end(builder.n_rows)
+                if builder.is_worth_keeping and not asked:
+                    place = folder()
+                return CachedTable(_built(builder, place, on_message), builder.n_rows, lines)
         finally:
             builder.close()
-        if not builder.surprises:
-            progress.end(builder.n_rows)
-            return CachedTable(builder.built(), builder.n_rows, lines)
         as_text = builder.as_text | builder.surprises
     raise AssertionError("a column that is read as text cannot surprise again")
+
+
+def _built(builder: TableBuilder, place: Path | None, on_message: OnMessage) -> Mapping[str, Raw]:
+    """The columns, their numbers in a file of this folder, if there is one that can be written."""
+    try:
+        return builder.built(None if place is None else place / NUMBERS)
+    except OSError as error:
+        assert place is not None
+        on_message(unwritable(place.parent, error))
+        return builder.built(None)
 
 
 class _Progress:

@@ -1,13 +1,13 @@
-"""Large tables that were read before: kept in nnrun's cache, and mapped into memory from there.
+"""Tables that were read before: kept in nnrun's cache, and mapped into memory from there.
 
-An entry is named by the hash of the file and of how it was read, and holds one array for each column.
+An entry is named by the hash of the file and of how it was read. Its file `numbers` holds an array for each
+column of numbers, `codes` one for each column of texts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,13 +16,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry
+from nnrun.data.cache_entry import OnMessage, folder_beside, keep_entry, load_entry, remove_unused
 from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.files.row_reader import LineNumbers
+from nnrun.data.files.stored_arrays import ArrayFile, map_arrays
 from nnrun.paths import cache_dir
 
-_VERSION = 5
-_TYPES: Final = {"float32": np.float32, "float64": np.float64, "int64": np.int64}
+_VERSION = 6
+NUMBERS: Final = "numbers"
+_CODES: Final = "codes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +41,28 @@ class CachedTable:
     n_rows: int
     lines: LineNumbers
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether its numbers, if it has any, are in a file."""
+        return all(raw.at is not None for raw in self.columns.values() if isinstance(raw, RawNumbers))
 
-Read = Callable[[Callable[[], "Path | None"]], CachedTable]
-"""Reads a table. It calls its argument for a folder where numbers are kept that would fill the memory; None
-where there is none."""
+
+Folder = Callable[[], "Path | None"]
+Read = Callable[[Folder], CachedTable]
+"""Reads a table. Where that is worth keeping, it calls its argument for a folder to write the numbers in, as
+`NUMBERS`; None where there is none."""
+
+
+def unwritable(place: Path, error: OSError) -> str:
+    """A message: a table is not kept."""
+    return (
+        f"{place} cannot be written ({error.strerror or error}); the table stays in memory, and reading will "
+        "take as long next time"
+    )
 
 
 def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: OnMessage) -> CachedTable:
-    """The table from the cache; else read, and kept there where it is large.
+    """The table from the cache; else read, and kept there where that is worth it.
 
     Args:
         sha256: of the file's bytes.
@@ -69,56 +85,55 @@ def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: 
             try:
                 folders.append(stack.enter_context(folder_beside(entry)))
             except OSError as error:
-                on_message(
-                    f"{entry.parent} cannot be written ({error.strerror or error}); the table stays in "
-                    "memory, and reading will take as long next time"
-                )
+                on_message(unwritable(entry.parent, error))
                 return None
             return folders[-1]
 
         table = read(make_folder)
-        if not folders:
-            return table
-        keep_entry(folders[-1], entry, _written(folders[-1], table))
-        # What is used now is what is used next time.
-        return load_entry(entry, load, on_message, "keeping the table in memory") or table
+        if folders and table.is_stored:
+            try:
+                keep_entry(folders[-1], entry, _written(folders[-1], table))
+                remove_unused(entry.parent)
+            except OSError as error:
+                on_message(unwritable(entry.parent, error))
+        # Its numbers stay mapped, whatever becomes of the folder's name: what is used now is used next time.
+        return table
 
 
 def _written(folder: Path, table: CachedTable) -> dict[str, Any]:
-    """The document of a table whose arrays were written into the folder."""
+    """The document of a table whose numbers are in the folder, where all else is now written."""
     np.save(folder / "lines.npy", np.stack(table.lines.arrays()))
     columns = []
-    for number, (name, raw) in enumerate(table.columns.items()):
-        document: dict[str, Any] = {"name": name}
-        if isinstance(raw, RawTexts):
-            np.save(folder / f"{number}.npy", raw.codes)
-            document |= {"levels": list(raw.levels), "numeric": raw.numeric, "some_numeric": raw.some_numeric}
-        else:
-            document["type"] = raw.values.dtype.name
-            path = folder / f"{number}.{raw.values.dtype.name}"
-            if isinstance(raw.values, np.memmap):
-                os.replace(str(raw.values.filename), path)  # it stays mapped
+    with ArrayFile(folder / _CODES) as codes:
+        for name, raw in table.columns.items():
+            document: dict[str, Any] = {"name": name}
+            if isinstance(raw, RawTexts):
+                document |= {"at": codes.add([raw.codes], np.int32), "levels": list(raw.levels)}
+                document |= {"numeric": raw.numeric, "some_numeric": raw.some_numeric}
             else:
-                raw.values.tofile(path)
-        columns.append(document)
+                document |= {"at": raw.at, "type": raw.values.dtype.name}
+            columns.append(document)
+    if not (folder / NUMBERS).exists():  # of a table of texts
+        (folder / NUMBERS).touch()
     unit, separators = table.lines.unit, table.lines.separators
     return {"n_rows": table.n_rows, "unit": unit, "separators": separators, "columns": columns}
 
 
 def _loaded(entry: Path, document: Any) -> CachedTable:
-    n_rows = int(document["n_rows"])
-    columns: dict[str, Raw] = {}
-    for number, column in enumerate(document["columns"]):
-        if "levels" in column:
-            codes = np.load(entry / f"{number}.npy", mmap_mode="r")
-            levels = tuple(str(level) for level in column["levels"])
-            if codes.shape != (n_rows,) or codes.dtype != np.int32 or codes.max(initial=-1) >= len(levels):
-                raise ValueError(f"column {number} does not match")
-            columns[column["name"]] = RawTexts(codes, levels, column["numeric"], column["some_numeric"])
-        else:
-            path, kind = entry / f"{number}.{column['type']}", _TYPES[column["type"]]
-            columns[column["name"]] = RawNumbers(np.memmap(path, kind, "r", shape=(n_rows,)))
+    n_rows, columns = int(document["n_rows"]), document["columns"]
+    texts = [column for column in columns if "levels" in column]
+    numbers = [column for column in columns if "levels" not in column]
+    found: dict[str, Raw] = {}
+    places = [(int(column["at"]), column["type"]) for column in numbers]
+    for column, values in zip(numbers, map_arrays(entry / NUMBERS, places, n_rows), strict=True):
+        found[column["name"]] = RawNumbers(values, column["at"])
+    places = [(int(column["at"]), "int32") for column in texts]
+    for column, codes in zip(texts, map_arrays(entry / _CODES, places, n_rows), strict=True):
+        levels = tuple(str(level) for level in column["levels"])
+        if codes.max(initial=-1) >= len(levels):
+            raise ValueError(f"column {column['name']} does not match")
+        found[column["name"]] = RawTexts(codes, levels, column["numeric"], column["some_numeric"])
     lines = LineNumbers.of_arrays(
         document["unit"], int(document["separators"]), *np.load(entry / "lines.npy")
     )
-    return CachedTable(columns, n_rows, lines)
+    return CachedTable({column["name"]: found[column["name"]] for column in columns}, n_rows, lines)

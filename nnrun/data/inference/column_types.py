@@ -19,6 +19,7 @@ numbers; decimal commas and thousands separators are where the spec says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,7 +32,15 @@ from nnrun.data.files.columns import Raw, RawNumbers, RawTexts
 from nnrun.data.inference.dates import guess_dates, is_ambiguous, no_such_days
 from nnrun.data.inference.number_guess import NumberGuess, guess_numbers, one_unit
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, in_another_spelling, is_marked
-from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn, as_categories, number_column
+from nnrun.data.table import (
+    CategoryColumn,
+    Column,
+    NumberColumn,
+    TextColumn,
+    as_categories,
+    leave_memory,
+    number_column,
+)
 from nnrun.data.value_names import (
     code_among,
     in_digits,
@@ -47,6 +56,7 @@ from nnrun.spec.wording import counted, listing, quoted
 
 _FEW_NAMES: Final = 20
 _AT_ONCE: Final = 1 << 22
+_IN_CACHE: Final = 1 << 16  # numbers that stay in a CPU's cache from one look to the next
 _SHOWN_OTHERS: Final = 3
 _CORRECT: Final = "correct those, or say that it is a category (`types`)"
 _MOSTLY: Final = 0.95
@@ -287,26 +297,41 @@ def _written(levels: Sequence[str], spelling: Spelling) -> str:
 
 
 def _numbers(column: NumberColumn, declared: ColumnType | None, written: str = "") -> ColumnInference:
-    values, infinite = _without_infinite(column.values)
-    column = NumberColumn(column.name, values, column.names)
-    missing = int(column.missing.sum())
-    present = len(values) - missing
+    low, high = _range(column.values)
+    infinite: Infinite | None = None
+    missing = 0
+    if not (math.isfinite(low) and math.isfinite(high)):  # else neither is there; NaN is the range with one
+        values, infinite = _without_infinite(column.values)
+        column = NumberColumn(column.name, values, column.names)
+        missing = int(column.missing.sum())
+    present = len(column.values) - missing
     levels = None if column.names is None else len(column.names.levels)
     warnings: list[ColumnWarning] = []
     if infinite is not None:
-        rows = _share(infinite.rows, len(values))
+        rows = _share(infinite.rows, len(column.values))
         warnings.append(
             ColumnWarning("infinite", f"holds an infinite number in {rows}, counted as missing here")
         )
     usual = "all values are numbers" if present else "the column has no values"
     why = (_declared(declared) or usual) + written
     only = None
-    if present and not missing and values.min() == values.max() and levels in (None, 1):
-        only = column.names.levels[0] if column.names is not None else number_name(values[0].item())
-    constant, of_values = _gaps_and_sameness(len(values), missing, only)
+    if present and not missing and low == high and levels in (None, 1):
+        only = column.names.levels[0] if column.names is not None else number_name(column.values[0].item())
+    constant, of_values = _gaps_and_sameness(len(column.values), missing, only)
+    leave_memory(column.values)
     return ColumnInference(
         column, "number", why, missing, levels, (*warnings, *of_values), None, constant, infinite
     )
+
+
+def _range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest number; NaN for both where there is one, or no number at all."""
+    if not len(values):
+        return math.nan, math.nan
+    plain = np.asarray(values)  # a slice of a memmap takes longer
+    parts = [plain[start : start + _IN_CACHE] for start in range(0, len(values), _IN_CACHE)]
+    ranges = np.array([(part.min(), part.max()) for part in parts], values.dtype)
+    return ranges[:, 0].min().item(), ranges[:, 1].max().item()
 
 
 def _gaps_and_sameness(

@@ -157,6 +157,8 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
         if problems:
             first = min(problems)
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
+    if isinstance(column, NumberColumn):
+        leave_memory(column.values)
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
 
 
@@ -309,9 +311,9 @@ class FittedTable:
                 assert isinstance(part, np.ndarray), "the others are sparse"
                 x_ND[start : start + rows, at : at + column.width] = part
                 at += column.width
-        for column in columns:
-            if isinstance(numbers := table.by_name[column.name], NumberColumn):
-                leave_memory(numbers.values)
+            for column in columns:
+                if isinstance(numbers := table.by_name[column.name], NumberColumn):
+                    leave_memory(numbers.values)
         return x_ND
 
     def _part(self, column: FittedColumn, table: Table, start: int = 0, stop: int | None = None) -> Part:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile, TargetFacts, strata
+from nnrun.data.files.file_hash import remembered_sha256
 from nnrun.data.files.missing_marks import marks_sentence, missing_marks
-from nnrun.data.files.open_file import refuse_what_is_no_file, sha256_of
+from nnrun.data.files.open_file import refuse_what_is_no_file
 from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.files.row_reader import RowReader
 from nnrun.data.inference.index_columns import COUNTS_ROWS
@@ -87,7 +88,7 @@ class _Source:
         large = self.path.stat().st_size > _LARGE_FILE
         file = read_table(
             self.reader,
-            sha256_of(self.path),
+            remembered_sha256(self.path),
             options,
             self.roles.all,
             {name: types[name] for name in self.roles.all if name in types},

@@ -11,7 +11,8 @@ import numpy as np
 
 from nnrun.data.files.csv_guess import guess_spelling, lacks_header
 from nnrun.data.files.csv_reader import CsvReader
-from nnrun.data.files.open_file import refuse_what_is_no_file, refuse_workbook, sha256_of
+from nnrun.data.files.file_hash import remembered_sha256
+from nnrun.data.files.open_file import refuse_what_is_no_file, refuse_workbook
 from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.inference.number_guess import guess_numbers
 from nnrun.data.sources.table_file import reader_of
@@ -68,7 +69,7 @@ def read_file(
         options = {"kind": kind.kind, "delimiter": None}
         file = read_table(
             reader,
-            sha256_of(path),
+            remembered_sha256(path),
             options,
             reader.names,
             types or {},

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nnrun.data import Dataset
+from nnrun.data.preprocess import share_rows
 from nnrun.errors import NnrunError
 from nnrun.experiment.running.job import (
     Job,
@@ -28,8 +29,8 @@ from nnrun.experiment.running.job import (
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.groups import Group, prepare_groups, share_rows, training_problem
-from nnrun.experiment.setup.load_data import smoke_spec
+from nnrun.experiment.setup.folds import smoke_spec
+from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
@@ -115,7 +116,9 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         own = _own_values(specs, [single.network for single in alone])
         problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
         planned = plan_group(specs[0], group, problem, settings.compile)
-    memory = estimate_memory(specs[0], dataset, (group,), problem.bytes_per_network)
+    memory = estimate_memory(
+        dataset, (group,), problem.bytes_per_network, problem.batch_size, problem.optimizer
+    )
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:

@@ -16,8 +16,8 @@ from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, score
+from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
-from nnrun.experiment.setup.load_data import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
 from nnrun.spec import schema

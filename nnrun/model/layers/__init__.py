@@ -6,7 +6,7 @@ its line in `LAYERS`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnrun.model.layers.attention import AttentionLayer, MultiHeadAttentionLayer, PositionEmbeddingLayer
@@ -105,3 +105,9 @@ __all__ = [
     "Parameters",
     "Weight",
 ]
+
+
+def kernels_of(layers: Iterable[schema.Component]) -> frozenset[str]:
+    """The C++ libraries that layers with these specs call on a CPU, before there is a network."""
+    known = [(LAYERS[type(spec)], spec) for spec in layers if type(spec) in LAYERS]
+    return frozenset(filter(None, (kind.kernel_for(spec) for kind, spec in known)))

@@ -134,13 +134,18 @@ class Layer(ABC, Generic[S]):
     input_shape: Shape
     output_shape: Shape
 
-    takes_sparse: ClassVar[bool] = False
-    """Whether a sparse batch stays sparse here; else it is made dense first."""
+    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor,)
+    """The kinds of batches that it computes with; others are made dense first."""
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """Its arrays by their names in a weights file, `<weights_path>.<name>`."""
         return {}
+
+    @classmethod
+    def kernel_for(cls, spec: S) -> str | None:
+        """The library of `native/cpp` that a layer with such a spec calls on a CPU; None for none."""
+        return None
 
     @property
     def place_squares(self) -> Mapping[str, str]:
@@ -159,7 +164,7 @@ class Layer(ABC, Generic[S]):
 
         Args:
             parameters: stacked weights of all layers.
-            x: (R, B, *input_shape); a sparse batch where the layer takes such.
+            x: (R, B, *input_shape); of one of the kinds that the layer takes.
             rng: random numbers of a training step, drawn by `path`; None outside training.
             new_buffers: in a training step, takes the new values of the layer's buffers; None otherwise.
 
@@ -170,7 +175,7 @@ class Layer(ABC, Generic[S]):
     def forward_masked(
         self,
         parameters: Parameters,
-        x: Tensor,
+        x: Any,
         mask: Tensor,
         rng: BatchRng | None,
         new_buffers: dict[str, Tensor] | None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.inputs import Batch, multiply
+from nnrun.model.inputs import Batch, SparseBatch, dense, multiply
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
@@ -22,7 +22,7 @@ from nnrun.spec import schema
 class DenseLayer(Layer[schema.Dense]):
     """A kernel (R, in, out), a bias (R, 1, out). A weights file follows PyTorch: (out, in) and (out,)."""
 
-    takes_sparse: ClassVar[bool] = True
+    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, SparseBatch)
 
     @property
     def units(self) -> int:
@@ -56,6 +56,7 @@ class DenseLayer(Layer[schema.Dense]):
     def linear(self, parameters: Parameters, x: Batch) -> Tensor:
         """x @ kernel + bias, (R, B, U); of more axes the last is multiplied."""
         kernel_RFU = parameters[self.name("weight")]
+        x = x if isinstance(x, SparseBatch) else dense(x)
         if isinstance(x, Tensor) and x.dim() > 3:
             return self.linear(parameters, x.flatten(1, -2)).view(*x.shape[:-1], self.units)
         if not self.spec.use_bias:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnrun.model.inputs import Batch
+from nnrun.model.kernels import embedding as kernel
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
@@ -20,6 +21,11 @@ from nnrun.spec import schema
 @dataclass(frozen=True)
 class EmbeddingLayer(Layer[schema.Embedding]):
     """A table (R, V, D) of one vector for each index; in a weights file (V, D), as in PyTorch."""
+
+    @classmethod
+    def kernel_for(cls, spec: schema.Embedding) -> str | None:
+        """For every embedding."""
+        return kernel.LIBRARY
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
@@ -39,14 +45,19 @@ class EmbeddingLayer(Layer[schema.Embedding]):
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
-    ) -> Tensor:
+    ) -> Batch:
         """(R, B, steps) indices, as float32 or not → (R, B, steps, D)."""
         table_RVD = parameters[self.name("weight")]
+        squares_RVD = parameters.get(self._place_squares_name)
+        found = kernel.embedded(table_RVD, squares_RVD, x)
+        return self._looked_up(table_RVD, squares_RVD, x) if found is None else found
+
+    def _looked_up(self, table_RVD: Tensor, squares_RVD: Tensor | None, x: Tensor) -> Tensor:
+        """The same by PyTorch."""
         replicas, words, _ = table_RVD.shape
         index = x.round().to(torch.int64)
         if replicas > 1:  # the tables lie one behind the other
             index = index + torch.arange(replicas, device=x.device).view(-1, 1, 1) * words
-        squares_RVD = parameters.get(self._place_squares_name)
         if squares_RVD is None:
             return F.embedding(index, table_RVD.flatten(0, 1))
         tables = (table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnrun.model.inputs import Batch, dense
 from nnrun.model.kernels import pooling as in_cpp
+from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.rng import BatchRng
 from nnrun.model.windows import Windows, as_images, channels_first, channels_last
@@ -110,21 +112,27 @@ class GlobalMaxPoolingLayer(Layer[schema.GlobalMaxPooling]):
 class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
     """The mean over all axes of a row but the last."""
 
+    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, EmbeddedWords)
+
     def forward(
-        self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+        self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """(R, B, ..., C) → (R, B, C)."""
-        return x.flatten(2, -2).mean(2)
+        if isinstance(x, EmbeddedWords):
+            return x.mean()
+        return dense(x).flatten(2, -2).mean(2)
 
     def forward_masked(
         self,
         parameters: Parameters,
-        x: Tensor,
+        x: Batch,
         mask: Tensor,
         rng: BatchRng | None,
         new_buffers: dict[str, Tensor] | None,
     ) -> Tensor:
         """Over the places that count; 0 where none does."""
+        if isinstance(x, EmbeddedWords):
+            return x.mean(mask)
         counts = mask.flatten(2).unsqueeze(-1)
-        total = torch.where(counts, x.flatten(2, -2), 0.0).sum(2)
+        total = torch.where(counts, dense(x).flatten(2, -2), 0.0).sum(2)
         return total / counts.sum(2).clamp(min=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
+from nnrun.model.kernels import recurrent as in_cpp
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.initializers import Values
 from nnrun.model.rng import BatchRng, dropout_factors
@@ -21,6 +22,9 @@ from nnrun.spec import schema
 
 T = TypeVar("T", bound=schema.Lstm | schema.Gru | schema.SimpleRnn)
 State = tuple[Tensor, ...]
+
+_USUAL = ("tanh", "sigmoid")
+"""The activation and the recurrent activation that C++ computes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,33 +154,57 @@ class RecurrentLayer(Layer[T], Generic[T]):
         self, parameters: Parameters, x: Tensor, mask: Tensor | None, rng: BatchRng | None
     ) -> Tensor:
         bias = self._stacked(parameters, "bias") if self.spec.use_bias else None
-        of_steps = self._projected(parameters, self._in_order(x), self.input_bias(bias), rng)
-        factors = self._factors(rng, "recurrent_dropout", x, self.spec.recurrent_dropout, self.spec.units)
-        recurrence = Recurrence(self._stacked(parameters, "weight_hh"), self.recurrent_bias(bias), factors)
-        counts = None if mask is None else self._in_order(mask).movedim(2, 0).unsqueeze(-1)
-        return self._joined(self._run(recurrence, of_steps, counts))
+        kernels = self._stacked(parameters, "weight_ih"), self._stacked(parameters, "weight_hh")
+        counts = None if mask is None else self._in_order(mask)
+        x = self._in_order(x)
+        given = self._by_kernel(x, kernels, bias, counts, rng)
+        if given is None:
+            of_steps = self._projected(kernels[0], x, self.input_bias(bias), rng)
+            factors = self._factors(rng, "recurrent_dropout", x, self.spec.recurrent_dropout, self.spec.units)
+            given = self._run(Recurrence(kernels[1], self.recurrent_bias(bias), factors), of_steps, counts)
+        if counts is not None and self.directions == 2 and self.spec.return_sequences:
+            given = torch.where(counts.unsqueeze(-1), given, 0.0)
+        return self._joined(given)
+
+    def _by_kernel(
+        self,
+        x: Tensor,
+        kernels: tuple[Tensor, Tensor],
+        bias: Tensor | None,
+        counts: Tensor | None,
+        rng: BatchRng | None,
+    ) -> Tensor | None:
+        """What `_run` gives, by C++; None where C++ does not know the layer, or cannot read these tensors.
+
+        With `recurrent_dropout` each gate sees other numbers while training, which only `_run` knows.
+        """
+        if self.kernel_for(self.spec) is None or (rng is not None and self.spec.recurrent_dropout > 0):
+            return None
+        factors = self._factors(rng, "dropout", x, self.spec.dropout, x.shape[-1])
+        if factors is not None:
+            x = x * factors.transpose(1, 2)
+        all_steps = self.spec.return_sequences
+        return in_cpp.recurrent(self.spec.kind, x, kernels, bias, counts, all_steps=all_steps)
 
     def _run(self, recurrence: Recurrence, of_steps: Tensor, counts: Tensor | None) -> Tensor:
-        """What is given for the last step, (Q, B, units), or for each, (T, Q, B, units).
+        """What is given for the last step, (Q, B, units), or for each, (Q, B, T, units).
 
         Args:
             recurrence: what all steps share.
             of_steps: each step's part in the gates, (T, Q, B, gates * units).
-            counts: (T, Q, B, 1), False for what a mask leaves out; None for nothing.
+            counts: (Q, B, T), False for what a mask leaves out; None for nothing.
         """
         state: State = self.start(of_steps)
         outputs = []
         for index, of_step in enumerate(of_steps.unbind()):
             new = self.step(recurrence, of_step, state)
             if counts is not None:
-                new = tuple(torch.where(counts[index], *pair) for pair in zip(new, state, strict=True))
+                kept = counts[:, :, index].unsqueeze(-1)
+                new = tuple(torch.where(kept, *pair) for pair in zip(new, state, strict=True))
             state = new
             if self.spec.return_sequences:
                 outputs.append(state[0])
-        if not outputs:
-            return state[0]
-        given = torch.stack(outputs)
-        return torch.where(counts, given, 0.0) if counts is not None and self.directions == 2 else given
+        return torch.stack(outputs, 2) if outputs else state[0]
 
     def _stacked(self, parameters: Parameters, name: str) -> Tensor:
         """(Q, ...): a weight of all directions, one behind the other along the replicas."""
@@ -197,18 +225,13 @@ class RecurrentLayer(Layer[T], Generic[T]):
 
         The second direction is turned round to the order of the first.
         """
-        if self.spec.return_sequences:
-            given = given.movedim(0, 2)
         if self.directions == 1:
             return given
         first, second = given.chunk(2)
         return torch.cat([first, second.flip(2) if self.spec.return_sequences else second], -1)
 
-    def _projected(
-        self, parameters: Parameters, x: Tensor, bias: Tensor | None, rng: BatchRng | None
-    ) -> Tensor:
+    def _projected(self, kernel: Tensor, x: Tensor, bias: Tensor | None, rng: BatchRng | None) -> Tensor:
         """Each step's part in the gates, (T, Q, B, gates * units)."""
-        kernel = self._stacked(parameters, "weight_ih")
         replicas, rows, steps, features = x.shape
         factors = self._factors(rng, "dropout", x, self.spec.dropout, features)
         if factors is not None and factors.shape[1] == 1:
@@ -286,6 +309,11 @@ class LstmLayer(RecurrentLayer[schema.Lstm]):
 
     gates: ClassVar[int] = 4
 
+    @classmethod
+    def kernel_for(cls, spec: schema.Lstm) -> str | None:
+        """With the usual activations."""
+        return in_cpp.LIBRARY if (spec.activation, spec.recurrent_activation) == _USUAL else None
+
     @property
     def bias(self) -> Weight:
         """(R, 1, 4 * units); in a file (4 * units,)."""
@@ -319,6 +347,12 @@ class GruLayer(RecurrentLayer[schema.Gru]):
     """Gates update, reset, candidate (PyTorch has reset before update)."""
 
     gates: ClassVar[int] = 3
+
+    @classmethod
+    def kernel_for(cls, spec: schema.Gru) -> str | None:
+        """With the usual activations and `reset_after`."""
+        usual = (spec.activation, spec.recurrent_activation) == _USUAL and spec.reset_after
+        return in_cpp.LIBRARY if usual else None
 
     @property
     def bias(self) -> Weight:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.inputs import Batch
+from nnrun.model.inputs import Batch, SparseBatch, dense
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
@@ -21,7 +21,7 @@ from nnrun.spec import schema
 class DropoutLayer(Layer[schema.Dropout]):
     """Zero a share `rate` of the inputs while training, scale the rest (Srivastava et al. 2014, inverted)."""
 
-    takes_sparse: ClassVar[bool] = True
+    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, SparseBatch)
 
     @property
     def description(self) -> str:
@@ -36,7 +36,8 @@ class DropoutLayer(Layer[schema.Dropout]):
 
     def drop(self, x: Batch, rng: BatchRng) -> Batch:
         """`x`, each value set to zero with probability `rate`. A sparse batch stays sparse."""
-        if isinstance(x, Tensor):
+        if not isinstance(x, SparseBatch):
+            x = dense(x)
             return x * dropout_factors(rng.dense(self.path, x), self.spec.rate)
         factor = dropout_factors(rng.sparse(self.path, x), self.spec.rate)
         return x.with_values(factor if x.values is None else x.values * factor)

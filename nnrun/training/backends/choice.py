@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from nnrun.errors import UsageError
+from nnrun.limits import cxx_compiler
+from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.spec import schema
 from nnrun.training.backends.backend import Backend
@@ -30,15 +32,22 @@ _ELEMENTS_OF_A_TEXT = 100
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend, and why it was chosen, as a sentence."""
+    """A backend, and why it was chosen, as a sentence.
+
+    Attributes:
+        backend: computes the steps.
+        reason: a sentence.
+        kernels: the C++ libraries that layers call where PyTorch computes the steps.
+    """
 
     backend: type[Backend]
     reason: str
+    kernels: tuple[str, ...] = ()
 
     @property
     def compiled(self) -> bool:
-        """Whether the record calls the steps compiled."""
-        return self.backend.compiled
+        """Whether the record calls the steps compiled, in whole or in part."""
+        return self.backend.compiled or bool(self.kernels)
 
 
 def choose(policy: Policy, problem: TrainingProblem, steps: int) -> Choice:
@@ -67,10 +76,15 @@ def choose(policy: Policy, problem: TrainingProblem, steps: int) -> Choice:
         reasons.append(reason)
     if policy == "on":
         raise UsageError(f"--compile on: {'; '.join(reasons)}. Use --compile auto, or leave it out.")
-    return Choice(EagerBackend, f"step by step: {'; '.join(reasons)}")
+    there = problem.device.type == "cpu" and cxx_compiler() is not None
+    kernels = tuple(sorted(problem.network.kernels)) if there else ()
+    beside = f", {' and '.join(kernels)} in C++" if kernels else ""
+    return Choice(EagerBackend, f"step by step{beside}: {'; '.join(reasons)}", kernels)
 
 
-def begin_compiling(policy: Policy, spec: schema.ExperimentSpec, rows: int, device: torch.device) -> None:
+def begin_compiling(
+    policy: Policy, spec: schema.ExperimentSpec, rows: int, device: torch.device, kernels: Iterable[str] = ()
+) -> None:
     """Compile the C++ code in the background where the run will probably want it, and it is not in the cache.
 
     Nothing is decided here: `choose` does that, once the data are known.
@@ -78,8 +92,13 @@ def begin_compiling(policy: Policy, spec: schema.ExperimentSpec, rows: int, devi
     Args:
         policy, spec, device: of the run.
         rows: to train on, about.
+        kernels: the C++ libraries that its layers call.
     """
-    if policy == "off" or device.type != "cpu" or unknown_in(spec) is not None:
+    if policy == "off" or device.type != "cpu":
+        return
+    for name in sorted(kernels):
+        begin_loading(name)
+    if unknown_in(spec) is not None:
         return
     sparse = any(isinstance(step, schema.MultiHot) for step in spec.preprocessing.inputs)
     elements = spec.batch_size * _ELEMENTS_OF_A_TEXT if sparse else None
@@ -95,8 +114,13 @@ def make_engine(
 ) -> Engine:
     """An engine with the chosen backend and these stacked first weights; `on_message` hears of long work."""
     try:
+        for name in choice.kernels:
+            prepare(name, on_message)
         backend = choice.backend.load(problem, on_message)
     except NotCompiledError as error:
         on_message(f"compiling failed, so PyTorch trains step by step: {error}")
-        backend = EagerBackend(problem)
+        backend = EagerBackend(problem, kernels=False)
+    else:
+        if not choice.compiled:
+            backend = EagerBackend(problem, kernels=False)
     return Engine(problem, weights, backend)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.native.kernels import switched_off
 from nnrun.spec.ports import Port
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.objective import TOTAL, forward, objective
@@ -17,13 +18,18 @@ from nnrun.training.train_state import ParameterGroup, TrainState
 
 
 class EagerBackend:
-    """Supports every problem."""
+    """Supports every problem.
+
+    Args:
+        problem: what is learned.
+        kernels: whether layers and optimizers may call C++, where it is compiled.
+    """
 
     compiled: ClassVar[bool] = False
     groups_parameters: ClassVar[bool] = True
 
-    def __init__(self, problem: TrainingProblem) -> None:
-        self._problem = problem
+    def __init__(self, problem: TrainingProblem, *, kernels: bool = True) -> None:
+        self._problem, self._kernels = problem, kernels
         self._zero = torch.zeros((), device=problem.device, requires_grad=True)
 
     @staticmethod
@@ -48,7 +54,8 @@ class EagerBackend:
         for step, (inputs, targets) in enumerate(data.batches()):
             stop_if_asked()
             step_rng = None if rng is None else rng.starting_at(first_row + step * size)
-            step_losses, step_logits, step_masks = self.step(state, inputs, targets, step_rng)
+            with switched_off(not self._kernels):
+                step_losses, step_logits, step_masks = self.step(state, inputs, targets, step_rng)
             losses.append(step_losses)
             logits.append(step_logits)
             masks.append(step_masks)
@@ -110,7 +117,8 @@ class EagerBackend:
         own = parameters
         if len(replicas) < len(next(iter(parameters.values()))):
             own = {name: value[replicas] for name, value in parameters.items()}
-        logits, row_losses, penalty_R, masks = forward(problem, own, data.whole, data.targets)
+        with switched_off(not self._kernels):
+            logits, row_losses, penalty_R, masks = forward(problem, own, data.whole, data.targets)
         row_losses = {port: losses.double() for port, losses in row_losses.items()}
         losses = objective(problem.heads, row_losses, data.targets, penalty_R)
         return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits, masks)

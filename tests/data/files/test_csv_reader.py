@@ -229,7 +229,7 @@ def test_lines_of_delimiters_are_counted_in_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     """Also where the table comes from the cache."""
-    monkeypatch.setattr(columns, "LARGE", 1 if large else 1 << 20)
+    monkeypatch.setattr(columns, "KEPT_BYTES", 1 if large else 1 << 20)
     path = written(tmp_path, "a,b\n1,x\n,\n\n2,y\n,\n,\n")
     for _ in range(2):
         told: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from nnrun.data.files.csv_reader import CsvReader
 from nnrun.data.files.jsonl_reader import JsonlReader
 from nnrun.data.files.open_file import sha256_of
 from nnrun.data.files.read_table import ReadTable, read_table
+from nnrun.data.files.stored_arrays import ArrayFile, Spool, StoredPart
 from nnrun.data.table import CategoryColumn, NumberColumn
 
 N = 400
@@ -21,6 +23,7 @@ N = 400
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch, empty_cache: Path) -> None:
     monkeypatch.setattr(columns, "LARGE", 500)
+    monkeypatch.setattr(columns, "KEPT_BYTES", 4000)
     monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 1000)
 
 
@@ -71,10 +74,80 @@ def test_another_file_or_another_way_to_read_is_another_entry(path: Path, empty_
 
 def test_a_small_table_is_not_kept(path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "LARGE", 10_000)
+    monkeypatch.setattr(columns, "KEPT_BYTES", 100_000)
     numbers = read(path).columns["a"].column
     assert isinstance(numbers, NumberColumn)
     assert np.array_equal(numbers.values, np.arange(N) / 4)
     assert not empty_cache.exists()
+
+
+def test_numbers_of_a_table_of_middle_size_stay_as_they_are(
+    path: Path, monkeypatch: pytest.MonkeyPatch, empty_cache: Path
+) -> None:
+    """float64 in memory while it is read, and float64 in the cache."""
+    monkeypatch.setattr(columns, "LARGE", 10_000)
+    for _ in range(2):
+        numbers = read(path).columns["a"].column
+        assert isinstance(numbers, NumberColumn)
+        assert numbers.values.dtype == np.float64
+        assert isinstance(numbers.values, np.memmap)
+        assert np.array_equal(numbers.values, np.arange(N) / 4)
+    assert len(list((empty_cache / "tables").iterdir())) == 1
+
+
+def test_a_table_of_texts_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("colour,text\n" + "".join(f"{'red' if i % 3 else ''},text {i}\n" for i in range(N)))
+    first = read(path)
+    monkeypatch.setattr(CsvReader, "batches", None)
+    again = read(path)
+    for name in ("colour", "text"):
+        one, other = first.columns[name].column, again.columns[name].column
+        assert isinstance(one, CategoryColumn)
+        assert isinstance(other, CategoryColumn)
+        assert (one.levels, one.codes.tolist()) == (other.levels, other.codes.tolist())
+
+
+def test_many_columns_take_few_file_handles(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "wide.csv"
+    names = [f"c{i}" for i in range(300)]
+    path.write_text("\n".join([",".join(names), *[",".join([f"{i}.5"] * 300) for i in range(40)]]) + "\n")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 40, limits[1]))
+    try:
+        for _ in range(2):
+            file = read(path)
+            assert file.columns["c299"].column.values.tolist() == [i + 0.5 for i in range(40)]  # type: ignore[union-attr]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("failing", ["spool", "numbers", "codes"])
+def test_a_full_disk_leaves_the_table_in_memory(
+    path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def full(self: ArrayFile, parts: Any, kind: Any) -> int:
+        if failing == "numbers" or kind is np.int32:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(self, parts, kind)
+
+    def full_spool(self: Spool, values: Any) -> StoredPart:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    add = ArrayFile.add
+    if failing == "spool":
+        monkeypatch.setattr(Spool, "add", full_spool)
+    else:
+        monkeypatch.setattr(ArrayFile, "add", full)
+    said: list[str] = []
+    file = read(path, said)
+    numbers = file.columns["a"].column
+    assert isinstance(numbers, NumberColumn)
+    assert np.array_equal(numbers.values, np.arange(N) / 4)
+    assert len(list((empty_cache / "tables").iterdir())) == (failing == "spool")
+    sentence = "cannot be written (No space left on device); the table stays in memory"
+    assert [sentence in text for text in said] == ([] if failing == "spool" else [True])
 
 
 def test_nothing_is_rounded(tmp_path: Path) -> None:
@@ -95,7 +168,7 @@ def test_nothing_is_rounded(tmp_path: Path) -> None:
         assert file.columns["id"].distinct == N // 2
 
 
-@pytest.mark.parametrize("name", ["0.float32", "1.float32", "2.npy", "3.npy", "lines.npy", "entry.json"])
+@pytest.mark.parametrize("name", ["numbers", "codes", "lines.npy", "entry.json"])
 def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> None:
     check(read(path))
     (entry,) = (empty_cache / "tables").iterdir()
@@ -111,7 +184,7 @@ def test_a_single_bit_is_noticed(path: Path, empty_cache: Path, name: str) -> No
 def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, empty_cache: Path) -> None:
     check(read(path))
     (entry,) = (empty_cache / "tables").iterdir()
-    for place in (entry / "0.float32", entry, entry.parent, empty_cache):
+    for place in (entry / "numbers", entry, entry.parent, empty_cache):
         place.chmod(0o777)
         said: list[str] = []
         check(read(path, said))
@@ -123,7 +196,7 @@ def test_an_entry_that_others_could_have_written_is_not_believed(path: Path, emp
         assert said == []
 
 
-@pytest.mark.parametrize("damage", ["entry.json", "0.float32", "2.npy", "lines.npy"])
+@pytest.mark.parametrize("damage", ["entry.json", "numbers", "codes", "lines.npy"])
 def test_a_damaged_entry_is_said_and_written_anew(path: Path, empty_cache: Path, damage: str) -> None:
     read(path)
     (entry,) = (empty_cache / "tables").iterdir()

@@ -1,0 +1,104 @@
+"""Arrays of numbers in files: one after the other in a file to be mapped, or for a while in one without name.
+
+Letters in names: N rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+_ALIGNMENT: Final = 64
+TYPES: Final = {kind.__name__: kind for kind in (np.int32, np.int64, np.float32, np.float64)}
+"""The types of numbers that are stored, by their names."""
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """Where an array lies in a `Spool`."""
+
+    at: int
+    n: int
+    type: np.dtype[Any]
+
+
+class Spool:
+    """A file without a name that holds arrays until they are read again."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make it in a folder. Raises OSError."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (`close` closes it)
+        self._end = 0
+
+    def add(self, values: npt.NDArray[Any]) -> StoredPart:
+        """Write an array (n,) at the end. Raises OSError."""
+        part = StoredPart(self._end, len(values), values.dtype)
+        self._file.seek(part.at)
+        self._file.write(_bytes(values))
+        self._end += values.nbytes
+        return part
+
+    def read(self, part: StoredPart) -> npt.NDArray[Any]:
+        """An array (n,) as it was added."""
+        values = np.empty(part.n, part.type)
+        self._file.seek(part.at)
+        self._file.readinto(_bytes(values))
+        return values
+
+    def close(self) -> None:
+        """Remove it."""
+        self._file.close()
+
+
+class ArrayFile:
+    """A file that is being written, an array at a time, for `map_arrays`."""
+
+    def __init__(self, path: Path) -> None:
+        """Make it. Raises OSError."""
+        self._file = path.open("wb")
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, parts: Iterable[npt.NDArray[Any]], kind: type[np.generic]) -> int:
+        """Write an array that comes in parts; where it begins in the file. Raises OSError."""
+        self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
+        at = self._file.tell()
+        for part in parts:
+            self._file.write(_bytes(part.astype(kind, copy=False)))
+        return at
+
+
+def _bytes(values: npt.NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(values).view(np.uint8).data
+
+
+def map_arrays(path: Path, places: Iterable[tuple[int, str]], n: int) -> list[npt.NDArray[Any]]:
+    """Arrays (N,) of a file, mapped into memory at once: a map for each would take as many file handles.
+
+    Args:
+        path: of a file of `ArrayFile`.
+        places: where each array begins, and the name of its type.
+        n: N.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, KeyError: it does not hold these arrays.
+    """
+    arrays: list[npt.NDArray[Any]] = []
+    whole = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    for at, name in places:
+        size = n * np.dtype(TYPES[name]).itemsize
+        if at % _ALIGNMENT or not 0 <= at <= len(whole) - size:
+            raise ValueError(f"{path.name} is too short")
+        arrays.append(whole[at : at + size].view(TYPES[name]))
+    return arrays

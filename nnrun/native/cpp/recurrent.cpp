@@ -1,0 +1,296 @@
+// LSTM and GRU over whole sequences, forward and backward, for R replicas.
+//
+// R: replicas, B: rows of a batch, T: steps, D: features of a step, U: units, G: gates.
+// Rows are taken in blocks, and a block through all steps before the next one. What a block computes, and the
+// order in which the gradients of blocks are added, do not depend on the number of threads.
+
+#include <vector>
+
+#include "functions.h"
+#include "sums.h"
+#include "tasks.h"
+
+// What Python hands over: nnrun/model/kernels/recurrent.py has the same structure. What is "kept" is written by the
+// forward pass and read by the backward pass; without `keep` it is not there. Of a block of rows it holds one step
+// behind the other, each of all rows of the block.
+struct Sequences {
+    Index R, B, T, D, U, threads;
+    std::int32_t all_steps;         // whether outputs are those of all steps, else of the last
+    std::int32_t keep;
+    const float* x;                 // (R, B, T, D)
+    const float* input_kernel;      // (R, D, G * U)
+    const float* recurrent_kernel;  // (R, U, G * U)
+    const float* bias;              // (R, biases, G * U), or null
+    const std::uint8_t* counts;     // (R, B, T): a step that does not count changes nothing; or null
+    float* outputs;                 // (R, B, T, U) or (R, B, U)
+    float* gates;                   // kept: (R, B, T, kept gates * U)
+    float* given;                   // kept: (R, B, T + 1, U) what was given for each step, zeros before the first
+    float* cells;                   // kept: the same of LSTM's cells; `given` of a GRU, which has none
+    const float* d_outputs;         // the gradient of the outputs
+    float* d_x;                     // those that are asked for, or null
+    float* d_input_kernel;          // (R, blocks, ...), zeros: in the end the first block has the sum of all
+    float* d_recurrent_kernel;
+    float* d_bias;                  // or null
+};
+
+namespace {
+
+constexpr Index block_rows = 64;
+
+// A cell computes one number of each unit at a step. `x` and `h` are the parts of the step and of what was given
+// before in its gates, U numbers apart; with `together` x has the sum of both.
+struct Lstm {
+    static constexpr Index gates = 4, kept = 4, biases = 1;
+    static constexpr bool together = true;
+
+    template <class T>
+    static void step(const float* x, const float*, Index U, float* kept, const float*, const float* cell_before,
+                     float* given, float* cell) {
+        const T in = vector_sigmoid(load<T>(x)), forget = vector_sigmoid(load<T>(x + U));
+        const T fresh = vector_tanh(load<T>(x + 2 * U)), out = vector_sigmoid(load<T>(x + 3 * U));
+        const T c = forget * load<T>(cell_before) + in * fresh;
+        store<T>(cell, c);
+        store<T>(given, out * vector_tanh(c));
+        store<T>(kept, in), store<T>(kept + U, forget), store<T>(kept + 2 * U, fresh), store<T>(kept + 3 * U, out);
+    }
+
+    // The gradients of what was given, d, and of the cell, d_cell, become those of the step before, but for what
+    // comes through the gates, d_x.
+    template <class T>
+    static void back(const float* kept, Index U, const float*, const float* cell_before, const float* cell, float* d,
+                     float* d_cell, float* d_x, float*) {
+        const T in = load<T>(kept), forget = load<T>(kept + U), fresh = load<T>(kept + 2 * U);
+        const T out = load<T>(kept + 3 * U), shown = vector_tanh(load<T>(cell)), d_given = load<T>(d);
+        const T d_c = load<T>(d_cell) + d_given * out * (1 - shown * shown);
+        store<T>(d_x, d_c * fresh * in * (1 - in));
+        store<T>(d_x + U, d_c * load<T>(cell_before) * forget * (1 - forget));
+        store<T>(d_x + 2 * U, d_c * in * (1 - fresh * fresh));
+        store<T>(d_x + 3 * U, d_given * shown * out * (1 - out));
+        store<T>(d_cell, d_c * forget);
+        store<T>(d, T{});
+    }
+};
+
+// With the reset gate after the recurrent product. Keeps beside the gates the candidate's recurrent part.
+struct Gru {
+    static constexpr Index gates = 3, kept = 4, biases = 2;
+    static constexpr bool together = false;
+
+    template <class T>
+    static void step(const float* x, const float* h, Index U, float* kept, const float* before, const float*,
+                     float* given, float*) {
+        const T update = vector_sigmoid(T(load<T>(x) + load<T>(h)));
+        const T reset = vector_sigmoid(T(load<T>(x + U) + load<T>(h + U)));
+        const T recurrent = load<T>(h + 2 * U);
+        const T candidate = vector_tanh(T(load<T>(x + 2 * U) + reset * recurrent));
+        store<T>(given, update * load<T>(before) + (1 - update) * candidate);
+        store<T>(kept, update), store<T>(kept + U, reset), store<T>(kept + 2 * U, candidate);
+        store<T>(kept + 3 * U, recurrent);
+    }
+
+    template <class T>
+    static void back(const float* kept, Index U, const float* before, const float*, const float*, float* d, float*,
+                     float* d_x, float* d_h) {
+        const T update = load<T>(kept), reset = load<T>(kept + U), candidate = load<T>(kept + 2 * U);
+        const T recurrent = load<T>(kept + 3 * U), d_given = load<T>(d);
+        const T d_update = d_given * (load<T>(before) - candidate) * update * (1 - update);
+        const T d_candidate = d_given * (1 - update) * (1 - candidate * candidate);
+        const T d_reset = d_candidate * recurrent * reset * (1 - reset);
+        store<T>(d_x, d_update), store<T>(d_x + U, d_reset), store<T>(d_x + 2 * U, d_candidate);
+        store<T>(d_h, d_update), store<T>(d_h + U, d_reset), store<T>(d_h + 2 * U, d_candidate * reset);
+        store<T>(d, d_given * update);
+    }
+};
+
+// Columns side by side of the units: f(a T, the first column of it) for all of them.
+template <class F>
+inline void each_unit(Index U, F f) {
+    strips(U, [=](auto strip, Index j) { each_of_strip(strip, j, f); });
+}
+
+template <class T, int C, class F>
+inline void each_of_strip(Strip<T, C>, Index j, F f) {
+    for (int c = 0; c < C; ++c) f(T{}, j + c * width<T>);
+}
+
+// The rows of one replica that are taken through all steps together.
+template <class Cell>
+class Block {
+  public:
+    static constexpr Index G = Cell::gates;
+
+    Block(const Sequences& all, Index task)
+        : s(all), blocks((all.B + block_rows - 1) / block_rows), task_(task), r(task / blocks),
+          first(task % blocks * block_rows), n(std::min(block_rows, all.B - first)), row(r * all.B + first),
+          columns(G * all.U), input_kernel(all.input_kernel + r * all.D * columns),
+          recurrent_kernel(all.recurrent_kernel + r * all.U * columns),
+          x_(n * all.D), of_x_(n * columns), of_h_(n * columns) {}
+
+    void forward() {
+        std::vector<float> own;  // where nothing is kept: one step, which the next one overwrites
+        Index step_of_gates = n * Cell::kept * s.U, step_of_state = n * s.U;
+        float *gates, *given, *cells;
+        if (s.keep) {
+            gates = s.gates + row * s.T * Cell::kept * s.U;
+            given = s.given + row * (s.T + 1) * s.U;
+            cells = s.cells + row * (s.T + 1) * s.U;
+        } else {
+            own.resize(step_of_gates + 2 * step_of_state);
+            gates = own.data(), given = gates + step_of_gates, cells = given + step_of_state;
+            step_of_gates = step_of_state = 0;
+        }
+        std::fill_n(given, n * s.U, 0.0f);
+        std::fill_n(cells, n * s.U, 0.0f);
+        for (Index t = 0; t < s.T; ++t) {
+            project(t, given);
+            for (Index i = 0; i < n; ++i)
+                step_of_row(t, i, gates, given, given + step_of_state, cells, cells + step_of_state);
+            gates += step_of_gates, given += step_of_state, cells += step_of_state;
+            if (s.all_steps)
+                for (Index i = 0; i < n; ++i)
+                    std::copy_n(given + i * s.U, s.U, s.outputs + ((row + i) * s.T + t) * s.U);
+        }
+        if (!s.all_steps) std::copy_n(given, n * s.U, s.outputs + row * s.U);
+    }
+
+    void backward() {
+        std::vector<float> d(n * s.U), d_cell(n * s.U), d_x(n * s.D);
+        std::vector<float> turned_input(columns * s.D), turned_recurrent(columns * s.U);
+        if (s.d_x) transpose(turned_input.data(), input_kernel, s.D, columns);
+        transpose(turned_recurrent.data(), recurrent_kernel, s.U, columns);
+        if (!s.all_steps) std::copy_n(s.d_outputs + row * s.U, n * s.U, d.begin());
+        float* d_of_h = Cell::together ? of_x_.data() : of_h_.data();
+        for (Index t = s.T; t-- > 0;) {
+            const float* gates = s.gates + (row * s.T + t * n) * Cell::kept * s.U;
+            const float* before = s.given + (row * (s.T + 1) + t * n) * s.U;
+            const float* cells = s.cells + (row * (s.T + 1) + t * n) * s.U;
+            if (s.all_steps)
+                for (Index i = 0; i < n; ++i) {
+                    const float* d_output = s.d_outputs + ((row + i) * s.T + t) * s.U;
+                    for (Index j = 0; j < s.U; ++j) d[i * s.U + j] += d_output[j];
+                }
+            for (Index i = 0; i < n; ++i) back_of_row(t, i, gates, before, cells, &d[i * s.U], &d_cell[i * s.U]);
+            add_gradients(t, before, d_of_h);
+            add_product(d.data(), n, s.U, d_of_h, columns, 1, turned_recurrent.data(), columns);
+            if (!s.d_x) continue;
+            std::fill(d_x.begin(), d_x.end(), 0.0f);
+            add_product(d_x.data(), n, s.D, of_x_.data(), columns, 1, turned_input.data(), columns);
+            for (Index i = 0; i < n; ++i) std::copy_n(&d_x[i * s.D], s.D, s.d_x + ((row + i) * s.T + t) * s.D);
+        }
+    }
+
+  private:
+    void take_step(Index t) {
+        for (Index i = 0; i < n; ++i) std::copy_n(s.x + ((row + i) * s.T + t) * s.D, s.D, &x_[i * s.D]);
+    }
+
+    void begin_with_bias(std::vector<float>& y, Index which) {
+        if (!s.bias) {
+            std::fill(y.begin(), y.end(), 0.0f);
+            return;
+        }
+        const float* bias = s.bias + (r * Cell::biases + which) * columns;
+        for (Index i = 0; i < n; ++i) std::copy_n(bias, columns, &y[i * columns]);
+    }
+
+    // What the step, and what was given before, contribute to the gates.
+    void project(Index t, const float* before) {
+        take_step(t);
+        begin_with_bias(of_x_, 0);
+        add_product(of_x_.data(), n, columns, x_.data(), s.D, 1, input_kernel, s.D);
+        if (!Cell::together) begin_with_bias(of_h_, 1);
+        add_product(Cell::together ? of_x_.data() : of_h_.data(), n, columns, before, s.U, 1, recurrent_kernel, s.U);
+    }
+
+    bool counts(Index t, Index i) const { return !s.counts || s.counts[(row + i) * s.T + t]; }
+
+    void step_of_row(Index t, Index i, float* gates, const float* before, float* given, const float* cell_before,
+                     float* cell) {
+        const Index U = s.U, at = i * U;
+        if (!counts(t, i)) {
+            if (given == before) return;
+            std::copy_n(before + at, U, given + at);
+            std::copy_n(cell_before + at, U, cell + at);
+            return;
+        }
+        const float *x = &of_x_[i * columns], *h = &of_h_[i * columns];
+        gates += i * Cell::kept * U, before += at, given += at, cell_before += at, cell += at;
+        each_unit(U, [=](auto like, Index j) {
+            Cell::template step<decltype(like)>(x + j, h + j, U, gates + j, before + j, cell_before + j, given + j,
+                                                cell + j);
+        });
+    }
+
+    void back_of_row(Index t, Index i, const float* gates, const float* before, const float* cells, float* d,
+                     float* d_cell) {
+        const Index U = s.U, at = i * U;
+        float *d_of_x = &of_x_[i * columns], *d_of_h = &of_h_[i * columns];
+        if (!counts(t, i)) {  // d and d_cell are those of the step before, too
+            std::fill_n(d_of_x, columns, 0.0f);
+            std::fill_n(d_of_h, columns, 0.0f);
+            return;
+        }
+        gates += i * Cell::kept * U, before += at;
+        const float *cell_before = cells + at, *cell = cell_before + n * U;
+        each_unit(U, [=](auto like, Index j) {
+            Cell::template back<decltype(like)>(gates + j, U, before + j, cell_before + j, cell + j, d + j,
+                                                d_cell + j, d_of_x + j, d_of_h + j);
+        });
+    }
+
+    // Those of the kernels and biases, from those of the gates.
+    void add_gradients(Index t, const float* before, const float* d_of_h) {
+        take_step(t);
+        add_product(s.d_input_kernel + task_ * s.D * columns, s.D, columns, x_.data(), 1, s.D, of_x_.data(), n);
+        add_product(s.d_recurrent_kernel + task_ * s.U * columns, s.U, columns, before, 1, s.U, d_of_h, n);
+        if (!s.d_bias) return;
+        float* d_bias = s.d_bias + task_ * Cell::biases * columns;
+        const float one = 1;
+        add_product(d_bias, 1, columns, &one, 0, 0, of_x_.data(), n);
+        if (Cell::biases == 2) add_product(d_bias + columns, 1, columns, &one, 0, 0, d_of_h, n);
+    }
+
+    const Sequences& s;
+    const Index blocks, task_, r, first, n, row, columns;
+    const float *input_kernel, *recurrent_kernel;
+    std::vector<float> x_, of_x_, of_h_;  // of one step; in the backward pass their gradients
+};
+
+// The gradients of all blocks of each replica are added to those of the first.
+void add_blocks(float* gradient, Index R, Index blocks, Index size) {
+    if (!gradient) return;
+    for (Index r = 0; r < R; ++r)
+        for (Index block = 1; block < blocks; ++block) {
+            float* __restrict sum = gradient + r * blocks * size;
+            const float* __restrict part = sum + block * size;
+            for (Index k = 0; k < size; ++k) sum[k] += part[k];
+        }
+}
+
+template <class Cell>
+void forward(const Sequences& all) {
+    const Index blocks = (all.B + block_rows - 1) / block_rows;
+    share_out(all.R * blocks, all.threads, [&](Index task) { Block<Cell>(all, task).forward(); });
+}
+
+template <class Cell>
+void backward(const Sequences& all) {
+    const Index blocks = (all.B + block_rows - 1) / block_rows, columns = Cell::gates * all.U;
+    share_out(all.R * blocks, all.threads, [&](Index task) { Block<Cell>(all, task).backward(); });
+    add_blocks(all.d_input_kernel, all.R, blocks, all.D * columns);
+    add_blocks(all.d_recurrent_kernel, all.R, blocks, all.U * columns);
+    add_blocks(all.d_bias, all.R, blocks, Cell::biases * columns);
+}
+
+}  // namespace
+
+extern "C" {
+
+// Rows of a block, which the caller needs to know how many gradients there are.
+Index rows_of_block() { return block_rows; }
+
+void lstm_forward(const Sequences* all) { forward<Lstm>(*all); }
+void lstm_backward(const Sequences* all) { backward<Lstm>(*all); }
+void gru_forward(const Sequences* all) { forward<Gru>(*all); }
+void gru_backward(const Sequences* all) { backward<Gru>(*all); }
+}
