@@ -19,7 +19,7 @@ MOST_PLACES = 320
 """How many numbers a window may meet. PyTorch multiplies longer sums at least as fast."""
 
 SMALL_IMAGE = 1 << 20
-"""Up to so many multiplications an image longer sums are faster in C++ too: PyTorch reorders kernels first."""
+"""Up to so many multiplications an image longer sums are faster here too: PyTorch reorders kernels first."""
 
 
 class Convolution(ctypes.Structure):
