@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
+from nnrun.lazy_torch import AutogradFunction, torch
 from nnrun.model.kernels.calls import address, usable
 from nnrun.model.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIBRARY = "convolution"
 
@@ -54,12 +54,14 @@ def convolved(
     library = usable(LIBRARY, x_RBHWC, kernel_ROChw, bias_RO)
     if library is None:
         return None
-    found: Tensor = _Convolve.apply(x_RBHWC, kernel_ROChw, bias_RO, windows, relu, library)  # type: ignore[no-untyped-call]
+    found: Tensor = _Convolve.apply(x_RBHWC, kernel_ROChw, bias_RO, windows, relu, library)
     return found
 
 
-class _Convolve(torch.autograd.Function):
+class _Convolve(AutogradFunction):
     """Images of each replica with its own kernel."""
+
+    once_differentiable = True
 
     @staticmethod
     def forward(
@@ -90,7 +92,6 @@ class _Convolve(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of the images, of the kernel and of the bias."""
         x_RBHWC, kernel_ROChw, y = ctx.saved_tensors

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
+from nnrun.lazy_torch import AutogradFunction, torch
 from nnrun.model.kernels.calls import address, usable
 from nnrun.model.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIBRARY = "pooling"
 
@@ -38,12 +38,14 @@ def largest(x_NHWC: Tensor, windows: Windows) -> Tensor | None:
     library = usable(LIBRARY, x_NHWC)
     if library is None:
         return None
-    found: Tensor = _Pool.apply(x_NHWC, windows, library)  # type: ignore[no-untyped-call]
+    found: Tensor = _Pool.apply(x_NHWC, windows, library)
     return found
 
 
-class _Pool(torch.autograd.Function):
+class _Pool(AutogradFunction):
     """The largest number of each window."""
+
+    once_differentiable = True
 
     @staticmethod
     def forward(ctx: Any, x_NHWC: Tensor, windows: Windows, library: ctypes.CDLL) -> Tensor:
@@ -62,7 +64,6 @@ class _Pool(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of the images."""
         (places,) = ctx.saved_tensors

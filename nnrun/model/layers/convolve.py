@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.kernels import convolution as in_cpp
 from nnrun.model.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def convolve(
