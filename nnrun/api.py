@@ -277,8 +277,8 @@ def kfold(
     """
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.train import run_experiment
+    from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
-    from nnrun.experiment.setup.load_data import load_for_kfold
 
     loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
     selection = Selection(only_fold=fold)

@@ -29,7 +29,7 @@ def kfold(
     training: options.Training,
 ) -> int:
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together."""
-    from nnrun.experiment.setup.load_data import load_for_kfold
+    from nnrun.experiment.setup.folds import load_for_kfold
 
     overrides = changes.overrides()
     if resuming.resume is not None:

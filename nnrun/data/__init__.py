@@ -1,7 +1,7 @@
 """Where samples come from, and how they become rows of numbers. No torch."""
 
 from nnrun.data.dataset import Dataset, Samples, SourceFile, TokenRows
-from nnrun.data.preprocess import FittedPreprocessing, fit_preprocessing
+from nnrun.data.preprocess import FittedPreprocessing
 from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.sources import load_dataset
 
@@ -14,6 +14,5 @@ __all__ = [
     "SourceFile",
     "SparseRows",
     "TokenRows",
-    "fit_preprocessing",
     "load_dataset",
 ]

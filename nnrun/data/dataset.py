@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from nnrun.data.rows import gather_ragged
 from nnrun.data.table import Table
-from nnrun.spec.ports import Port
-from nnrun.spec.schema import Task
+from nnrun.spec.ports import Port, output_views
+from nnrun.spec.schema import ExperimentSpec, Task
 
 Array = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
@@ -335,3 +335,21 @@ class Dataset:
         if not isinstance(inputs, np.ndarray) or inputs.ndim not in (3, 4):
             return None
         return inputs.shape[1:] if min(inputs.shape[1:3]) >= _SMALLEST_IMAGE else None
+
+
+@dataclass(frozen=True, eq=False)
+class OutputData:
+    """One output of an experiment.
+
+    Attributes:
+        spec: the spec as the output sees it.
+        dataset: the data set as the output sees it.
+    """
+
+    spec: ExperimentSpec
+    dataset: Dataset
+
+
+def output_data(spec: ExperimentSpec, dataset: Dataset) -> dict[Port, OutputData]:
+    """Each output of an experiment with these data."""
+    return {port: OutputData(view, dataset.output(port)) for port, view in output_views(spec).items()}

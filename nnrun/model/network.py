@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nnrun.errors import DataError
+from nnrun.lazy_torch import torch
 from nnrun.model.augmentation import augment, takes_augmentation
 from nnrun.model.inputs import Batch, dense
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
@@ -22,12 +21,15 @@ from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
-from nnrun.spec.graph import Graph, GraphNode, Source
-from nnrun.spec.ports import Port
+from nnrun.spec.graph import Graph, GraphNode, Source, graph_of
+from nnrun.spec.ports import Port, input_views
 from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.shapes import taken_shape, trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -418,6 +420,29 @@ class Network:
             name: weight.to_file(parameters[name][index].detach().cpu().numpy())
             for name, weight in self.weights.items()
         }
+
+
+class InputRows(Protocol):
+    """The rows of an input: `shape` and `tokens` as `RowShape` has them."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of a row."""
+        ...
+
+    @property
+    def tokens(self) -> int | None:
+        """The number that word indices are below; None for other numbers."""
+        ...
+
+
+def network_of(spec: schema.ExperimentSpec, inputs: Mapping[Port, InputRows]) -> Network:
+    """The network of a spec that takes these rows; errors as of `build_network`."""
+    rows = {}
+    for port, view in input_views(spec).items():
+        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
+        rows[port] = RowShape(inputs[port].shape, inputs[port].tokens, moved[0] if moved else None)
+    return build_network(graph_of(spec), rows)
 
 
 def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:

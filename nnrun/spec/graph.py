@@ -557,3 +557,10 @@ class _Reader:
 
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
+
+
+def num_outputs(spec: schema.ExperimentSpec) -> int:
+    """K, the units of the layer that gives the first output, or the only one."""
+    last = graph_of(spec).first_output
+    assert isinstance(last, schema.Dense), "lint lets only a dense layer end the stack"
+    return last.units

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from nnrun.spec import schema
 from nnrun.spec.score_columns import BestEpoch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
@@ -56,6 +58,8 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     deviation is the sample's (ddof 1): they are a sample of all splits or seeds. A single one has none (NaN).
     A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
+    import pandas as pd
+
     epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
     networks = np.bincount(position, minlength=len(epochs)).astype(float)
     table: dict[str, npt.NDArray[np.generic]] = {"epoch": epochs}

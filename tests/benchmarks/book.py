@@ -5,8 +5,11 @@
 
 Each system runs in a process of its own, one after the other, so that peak memory and start-up are its own.
 The peers get dense rows that are ready on disk (`.npy`), which saves them the reading and encoding that nnrun
-does. Printed are the seconds of the training phase (with validation), those of the whole process, the peak
-memory, and each peer's training time as a multiple of nnrun's. Of several repeats the fastest counts.
+does, and Keras-JAX makes all steps of an epoch in one call. `keras-jax-pinned` is held to one core, which is
+faster where steps are small: threads that wait for each other cost more than they compute. Printed are the
+seconds of the training phase (with validation), those of the whole process, the peak memory, and each peer's
+training time as a multiple of nnrun's. Of several repeats the fastest counts. `--clock cpu` takes processor
+time for the training phase, for a machine that is busy; it adds up the threads of a process.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import platform
 import resource
@@ -69,29 +73,11 @@ PEERS = {
     "imdb": ("keras-tensorflow", "keras-jax", "torch"),
     "imdb88k": (),  # 5 GB of dense rows, and twice that in Keras
     "reuters": ("keras-tensorflow", "keras-jax", "torch"),
-    "boston": ("keras-tensorflow", "keras-jax", "torch"),
+    "boston": ("keras-tensorflow", "keras-jax", "keras-jax-pinned", "torch"),
 }
 
 
-# --- the data, dense and ready -----------------------------------------------------------------------------
-
-
-def write_dense(work: Work, folder: Path) -> None:
-    """Training and validation rows of every fold as `.npy` files."""
-    from nnrun.data import DenseRows, load_dataset
-    from nnrun.experiment.setup.groups import prepare_groups
-    from nnrun.spec.reading.load import load_spec
-
-    spec = load_spec(SPECS / work.spec, work.overrides).spec
-    dataset = load_dataset(spec.dataset, data_dir=data_dir())
-    (group,) = prepare_groups(spec, dataset)
-    for fold, fitted in zip(group.folds, group.fitted, strict=True):
-        rows = fitted.input.transform(dataset.train.inputs)
-        x_NF = rows.x_NF if isinstance(rows, DenseRows) else rows.to_dense()
-        y_NK = fitted.output.transform(dataset.train.targets)
-        for name, chosen in (("train", fold.train_rows), ("validation", fold.validation_rows)):
-            np.save(folder / f"x_{name}_{fold.index}.npy", x_NF[chosen])
-            np.save(folder / f"y_{name}_{fold.index}.npy", y_NK[chosen])
+# --- the data, dense and ready: fold_arrays.py writes them -------------------------------------------------
 
 
 def data_dir() -> Path | None:
@@ -139,7 +125,8 @@ def keras_seconds(work: Work, folder: Path) -> float:
                 keras.layers.Dense(last, activation=work.activation),
             ]
         )
-        model.compile(optimizer="rmsprop", loss=work.loss, metrics=[work.metric])
+        steps = math.ceil(len(x_train) / work.batch_size) if keras.backend.backend() == "jax" else 1
+        model.compile(optimizer="rmsprop", loss=work.loss, metrics=[work.metric], steps_per_execution=steps)
         started = time.perf_counter()
         model.fit(
             x_train,
@@ -204,12 +191,16 @@ SYSTEMS: dict[str, Callable[[Work, Path], float]] = {
     "nnrun": nnrun_seconds,
     "keras-tensorflow": keras_seconds,
     "keras-jax": keras_seconds,
+    "keras-jax-pinned": keras_seconds,
     "torch": torch_seconds,
 }
 
 
 WRITE = "write"
 """Not a system: writes the dense rows for the peers."""
+
+PINNED = "-pinned"
+"""How the name of a system ends that is held to one core."""
 
 
 # --- the comparison ----------------------------------------------------------------------------------------
@@ -222,36 +213,47 @@ class Measured:
     megabytes: float
 
 
-def measure(system: str, name: str, folder: Path) -> Measured:
+def measure(system: str, name: str, folder: Path, clock: str) -> Measured:
     """Run one system on one work in a process of its own."""
     started = time.perf_counter()
-    output = in_a_process(system, name, folder)
+    output = in_a_process(system, name, folder, clock)
     whole = time.perf_counter() - started
     answer = json.loads(output.splitlines()[-1])
     return Measured(answer["training"], whole, answer["megabytes"])
 
 
-def in_a_process(system: str, name: str, folder: Path) -> str:
+def in_a_process(system: str, name: str, folder: Path, clock: str = "wall") -> str:
     """What `run_one` prints. A process begins with the peak memory of its parent, so that one stays small."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     if system.startswith("keras-"):
-        environment["KERAS_BACKEND"] = system.removeprefix("keras-")
+        environment["KERAS_BACKEND"] = system.split("-")[1]
+    pinned = system.endswith(PINNED) and hasattr(os, "sched_setaffinity")
     result = subprocess.run(
-        [sys.executable, __file__, "--one", system, name, str(folder)],
+        [sys.executable, __file__, "--one", system, name, str(folder), "--clock", clock],
         env=environment,
         capture_output=True,
         text=True,
         check=False,
+        preexec_fn=pin if pinned else None,
     )
     if result.returncode:
         raise SystemExit(f"{system} failed on {name}:\n{result.stderr}")
     return result.stdout
 
 
-def run_one(system: str, name: str, folder: Path) -> None:
+def pin() -> None:
+    """Hold this process to the last core that it may use."""
+    os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+
+
+def run_one(system: str, name: str, folder: Path, clock: str) -> None:
     if system == WRITE:
-        write_dense(WORKS[name], folder)
+        from fold_arrays import write_folds
+
+        write_folds(SPECS / WORKS[name].spec, WORKS[name].overrides, folder, data_dir())
         return
+    if clock == "cpu":
+        time.perf_counter = time.process_time  # that of nnrun's history too
     training = SYSTEMS[system](WORKS[name], folder)
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"training": training, "megabytes": megabytes}))
@@ -261,11 +263,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("works", nargs="*", help=f"some of {', '.join(WORKS)}; default: all")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--one", nargs=3, metavar=("SYSTEM", "WORK", "FOLDER"))
     arguments = parser.parse_args()
     if arguments.one:
         system, name, folder = arguments.one
-        run_one(system, name, Path(folder))
+        run_one(system, name, Path(folder), arguments.clock)
         return
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, {datetime.date.today()}")
     print(f"{'work':<8} {'system':<17} {'training':>9} {'whole':>8} {'memory':>9} {'times nnrun':>12}")
@@ -275,7 +278,9 @@ def main() -> None:
                 in_a_process(WRITE, name, Path(folder))
             ours = 0.0
             for system in ("nnrun", *PEERS[name]):
-                repeats = [measure(system, name, Path(folder)) for _ in range(arguments.repeat)]
+                repeats = [
+                    measure(system, name, Path(folder), arguments.clock) for _ in range(arguments.repeat)
+                ]
                 best = min(repeats, key=lambda m: m.training)
                 # What is extrapolated has no process to measure.
                 whole = f"{min(m.whole for m in repeats):.1f} s"

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, fit_preprocessing
+from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.spec import schema
+from tests.support.preprocessed import fit_preprocessing
 
 
 def numbers(name: str, values: Sequence[float | None]) -> NumberColumn:

@@ -1,8 +1,8 @@
 """Raw samples to the numbers that a network takes.
 
-`fit_preprocessing` learns what there is to learn from the training rows of a fold, and from nothing else.
-What it gives back transforms any rows, compares equal to another of the same state, and goes to JSON and back
-bit for bit.
+`fit_inputs` and `fit_outputs` learn what there is to learn from the training rows of a fold, and from nothing
+else. What they give back transforms any rows, compares equal to another of the same state, and goes to JSON
+and back bit for bit.
 
 `column_steps` says which steps each column of a table passes. Each step is one class, a `FittedStep`, in
 `numeric`, `categorical`, `datetimes`, `texts` or `token_steps`, and a line in `registry`;
@@ -16,9 +16,13 @@ from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, 
 from nnrun.data.preprocess.pipeline import (
     FittedInputs,
     FittedPreprocessing,
+    bytes_of_own_rows,
     column_plans,
+    fit_input,
     fit_inputs,
-    fit_preprocessing,
+    fit_outputs,
+    input_plans,
+    share_rows,
 )
 from nnrun.data.preprocess.target_encoding import loss_of_digits
 
@@ -28,10 +32,14 @@ __all__ = [
     "FittedInputs",
     "FittedPreprocessing",
     "FittedTable",
+    "bytes_of_own_rows",
     "column_plans",
+    "fit_input",
     "fit_inputs",
-    "fit_preprocessing",
+    "fit_outputs",
+    "input_plans",
     "loss_of_digits",
     "plan_columns",
     "rows_by_line",
+    "share_rows",
 ]

@@ -301,16 +301,20 @@ class FittedTable:
     def _dense(self, columns: Sequence[FittedColumn], table: Table) -> npt.NDArray[np.float32]:
         """(N, D) features of these columns."""
         # A block of rows at a time goes to its place in float32: float64 copies of all columns of a large
-        # table would take five times what the rows take.
+        # table would take five times what the rows take. Within a block columns are written one by one, and
+        # then transposed together: to write a number to each of many rows takes longer than to compute it.
         x_ND = np.empty((len(table), sum(column.width for column in columns)), np.float32)
         rows = max(_BLOCK_VALUES // max(x_ND.shape[1], 1), 1)
+        block_DN = np.empty((x_ND.shape[1], min(rows, len(table))), np.float32)
         for start in range(0, len(table), rows):
+            x_part = x_ND[start : start + rows]
             at = 0
             for column in columns:
                 part = self._part(column, table, start, start + rows)
                 assert isinstance(part, np.ndarray), "the others are sparse"
-                x_ND[start : start + rows, at : at + column.width] = part
+                block_DN[at : at + column.width, : len(x_part)] = part.T
                 at += column.width
+            x_part[:] = block_DN[:, : len(x_part)].T
             for column in columns:
                 if isinstance(numbers := table.by_name[column.name], NumberColumn):
                     leave_memory(numbers.values)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
-from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, TokenRows
+from nnrun.data.dataset import Array, Dataset, OutputData, RawInputs, Samples, TokenRows
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
 from nnrun.data.preprocess.column_transformer import (
     FittedColumn,
@@ -34,12 +34,14 @@ from nnrun.data.rows import ByteRows, DenseRows, SparseRows
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, Port
+from nnrun.spec.graph import num_outputs
+from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, told_of, told_of_input
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
 _WITH_PORTS = 3  # of several inputs or outputs, each with a document of its own
 _WITH_ROW_SHAPE = 4  # of arrays whose rows keep more than one axis; before, such rows were flattened
+_MEASURED_ROWS = 1000  # that tell what sparse rows take
 _VERSIONS_OF_INPUT = (_WITHOUT_TABLE, _WITH_TABLE, _WITH_ROW_SHAPE)
 _SIZE: TypeAdapter[int] = TypeAdapter(Size, config=ConfigDict(strict=True))
 _PLACE: TypeAdapter[int] = TypeAdapter(NonNegativeInt, config=ConfigDict(strict=True))
@@ -294,41 +296,97 @@ def _array_of_version_1(documents: Sequence[Mapping[str, Any]], n_features: int)
     )
 
 
-def fit_preprocessing(
-    spec: schema.Preprocessing,
-    dataset: Dataset,
-    rows: npt.ArrayLike | None = None,
-    *,
-    n_outputs: int,
-    plans: Sequence[ColumnPlan] | None = None,
-) -> FittedPreprocessing:
-    """Learn the preprocessing from some of the training rows, and from nothing else.
+def input_plans(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, tuple[ColumnPlan, ...]]:
+    """`column_plans` of each input: the same for all folds."""
+    plans = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            plans[port] = column_plans(view.preprocessing, dataset.input(port))
+    return plans
+
+
+def fit_inputs(
+    spec: schema.ExperimentSpec, dataset: Dataset, rows: Array, plans: Mapping[Port, Sequence[ColumnPlan]]
+) -> dict[Port, FittedInputs]:
+    """Learn the preprocessing of every input from some training rows, and from nothing else.
 
     Args:
-        spec: the steps. Targets without a step are taken as they are.
+        spec: the experiment.
         dataset: only its training rows at `rows` are looked at, and its num_words.
-        rows: positions among the training rows, or None for all of them.
-        n_outputs: units of the last layer.
-        plans: what `column_plans` gives, where it is known already: it is the same for all folds.
+        rows: positions among the training rows.
+        plans: what `input_plans` gives.
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
         UsageError: a step is custom code that may not be run, or that is not there.
     """
-    chosen = _chosen(dataset, rows)
-    labels = dataset.train.targets if chosen is None else dataset.train.targets[chosen]
-    targets = fit_targets(spec.targets, labels, chosen, n_outputs)
-    return FittedPreprocessing({INPUT: fit_inputs(spec, dataset, rows, plans=plans)}, {OUTPUT: targets})
+    inputs = {}
+    for port, view in input_views(spec).items():
+        with told_of_input(port if spec.inputs else None):
+            inputs[port] = fit_input(view.preprocessing, dataset.input(port), rows, plans=plans[port])
+    return inputs
 
 
-def fit_inputs(
+def fit_outputs(
+    outputs: Mapping[Port, OutputData], rows: Array, steps: Mapping[Port, schema.Component | None]
+) -> dict[Port, FittedTargets]:
+    """Learn the preprocessing of every output's targets from some training rows, and from nothing else.
+
+    Args:
+        outputs: of the experiment.
+        rows: positions among the training rows.
+        steps: the target step of each.
+    """
+    fitted = {}
+    for port, output in outputs.items():
+        own, spec = output.dataset.train, output.spec
+        known = own.with_target(rows)
+        known = known if len(known) else rows  # the few rows of a smoke run may have none
+        repeated = bool(schema.quantiles_of(spec.own_loss))
+        with told_of(spec, port):
+            fitted[port] = fit_targets(
+                steps[port], own.targets[known], known, num_outputs(spec), repeated=repeated
+            )
+    return fitted
+
+
+def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
+    """Whether the preprocessing of all does the same to the rows."""
+    return all(fitted[0].inputs == f.inputs for f in fitted)
+
+
+def bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
+    """What rows take that each prepares in its own way, about; 0 where all share them."""
+    if share_rows(fitted):
+        return 0
+    taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
+    for port, first in fitted[0].inputs.items():
+        with rows_by_line(samples.lines):
+            rows = first.transform(samples.take(some).input(port).inputs)
+        if isinstance(rows, ByteRows):
+            continue  # they share the bytes
+        if first.sparse:
+            taken += len(fitted) * rows.nbytes * len(samples) // len(some)
+        else:
+            taken += len(fitted) * len(samples) * first.width * 4
+    return taken
+
+
+def fit_input(
     spec: schema.Preprocessing,
     dataset: Dataset,
     rows: npt.ArrayLike | None = None,
     *,
     plans: Sequence[ColumnPlan] | None = None,
 ) -> FittedInputs:
-    """The part of `fit_preprocessing` that is of the inputs."""
+    """Learn the preprocessing of one input from some of the training rows, and from nothing else.
+
+    Args:
+        spec: the steps.
+        dataset: as the input sees it.
+        rows: positions among the training rows, or None for all of them.
+        plans: what `column_plans` gives, where it is known already.
+    """
     chosen = _chosen(dataset, rows)
     samples, inputs = dataset.train, dataset.train.inputs
     fitted, steps, num_words = FittedInputs(), _own_steps(spec), dataset.num_words

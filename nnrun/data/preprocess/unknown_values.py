@@ -6,16 +6,18 @@ there is, and nothing in its output shows it. Hashing takes every value, and num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from nnrun.data.dataset import RawInputs
+from nnrun.data.dataset import Array, Dataset, RawInputs, Samples
 from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable
 from nnrun.data.preprocess.fitted_step import Mask
+from nnrun.data.preprocess.pipeline import FittedPreprocessing
 from nnrun.data.table import Column, Table, as_categories, as_texts
+from nnrun.errors import DataError
 from nnrun.spec.ports import Port
 from nnrun.spec.wording import quoted
 
@@ -91,6 +93,83 @@ class UnknownCounts:
             return
         self.rows += len(next(iter(inputs.values())))
         self.found = together([self.found, unknown_of_inputs(self.fitted, inputs, self.named)], self.rows)
+
+
+def tables_of(fitted: Sequence[FittedPreprocessing]) -> dict[Port, list[FittedTable]]:
+    """The fitted column transformers of networks, of each input that is a table."""
+    found = {}
+    for port in fitted[0].inputs:
+        own = [inputs.table for inputs in (each.inputs[port] for each in fitted) if inputs.of_table]
+        if tables := [table for table in own if table is not None]:
+            found[port] = tables
+    return found
+
+
+def unknown_in(
+    fitted: Sequence[FittedPreprocessing], samples: Samples, *, texts: bool = True
+) -> list[Unknown]:
+    """Values of these rows that the networks' training rows did not contain, of each input."""
+    inputs = samples.by_input(fitted[0].inputs)
+    return unknown_of_inputs(tables_of(fitted), inputs, bool(samples.of_inputs), texts=texts)
+
+
+def unknown_in_test_set(
+    dataset: Dataset,
+    fitted: Sequence[FittedPreprocessing],
+    on_message: Callable[[str], None],
+    *,
+    allowed: bool,
+) -> list[Unknown]:
+    """Values of the test rows that the training rows did not contain. Called before the test set is used.
+
+    Args:
+        dataset: with a test set.
+        fitted: the preprocessing of the networks; what one of them saw is known.
+        on_message: receives a message for each column.
+        allowed: whether most rows may be concerned.
+
+    Raises:
+        DataError: most of them are, in some column, and that is not allowed.
+    """
+    assert dataset.test is not None, "asked where there is one"
+    inputs = dataset.test.inputs
+    if not isinstance(inputs, Table):
+        return []
+    found = unknown_in(fitted, dataset.test)
+    large = [unknown for unknown in found if unknown.large]
+    if large and not allowed:
+        more = f" (and {len(large) - 1} more)" if len(large) > 1 else ""
+        raise DataError(
+            f"The test set was not used: {large[0]}{more}. The score would say little about such rows. Write "
+            "the values as in the training rows; or use the test set anyway: --allow-unknown (in Python "
+            "allow_unknown=True)."
+        )
+    for unknown in found:
+        on_message(f"test set: {unknown}")
+    return found
+
+
+def unknown_in_validation(
+    samples: Samples, folds: Mapping[int, tuple[FittedPreprocessing, Array]]
+) -> list[tuple[int, Unknown]]:
+    """Each column in which most validation rows of a fold hold a value unseen in its training rows.
+
+    Texts are not looked at: to cut each fold's into words again would take long.
+
+    Args:
+        samples: the training samples, which folds split; their inputs are tables.
+        folds: id → its preprocessing, and its validation rows.
+
+    Returns:
+        for each such column the fold with the most of these rows, and what they hold.
+    """
+    worst: dict[tuple[Port | None, str | None], tuple[int, Unknown]] = {}
+    for fold, (fitted, rows) in folds.items():
+        for unknown in unknown_in([fitted], samples.take(rows), texts=False) if len(rows) else ():
+            before = worst.get((unknown.input, unknown.column))
+            if unknown.large and (before is None or unknown.count > before[1].count):
+                worst[unknown.input, unknown.column] = fold, unknown
+    return list(worst.values())
 
 
 def unknown_of_inputs(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnrun.data import Dataset, FittedPreprocessing, SparseRows
+from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import column_plans
 from nnrun.errors import DataError
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory
 from nnrun.model.network import LayerShape, Network, RowShape, build_network
 from nnrun.records import MemberType
@@ -26,6 +26,7 @@ from nnrun.spec.shapes import row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 from nnrun.training.learning_rate import LearningRate
+from nnrun.training.optimizers import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def describe_spec(
         ones=sum(own.nnz for own in sparse) if sparse else None,
         bytes=taken,
         dense_bytes=sum(own.dense_nbytes if isinstance(own, SparseRows) else own.nbytes for own in rows),
-        memory=estimate_memory(spec, dataset, groups, taken),
+        memory=estimate_memory(dataset, groups, taken, spec.batch_size, build_optimizer(spec.optimizer)),
         columns=() if has_ports(spec) else column_plan(spec, dataset, group.fitted[0]),
         all_ones=all(own.values is None for own in sparse),
         input_shapes={port: own.shape for port, own in group.fitted[0].inputs.items()} if spec.inputs else {},

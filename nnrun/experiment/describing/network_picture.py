@@ -9,15 +9,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nnrun.data import FittedPreprocessing
+from nnrun.data.load_data import load_data
 from nnrun.errors import DataError
 from nnrun.experiment.describing.describe_spec import custom_code_that_shapes, network_without_data
 from nnrun.experiment.finished.load_run import selection_of
 from nnrun.experiment.running.listener import SILENT, Listener
-from nnrun.experiment.setup.groups import EVERYTHING, Selection, network_of, prepare_groups
-from nnrun.experiment.setup.load_data import load_data
+from nnrun.experiment.setup.groups import EVERYTHING, Selection, prepare_groups
 from nnrun.figures.graph_figure import Box, graph_figure
 from nnrun.model.layers.initializers import Shape
-from nnrun.model.network import LayerShape, Network
+from nnrun.model.network import LayerShape, Network, network_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source, graph_of
@@ -81,7 +81,7 @@ def network_of_run(
     except DataError:  # it ended before, or its files are lost
         record = run.read_record()
         return network_of_spec(spec, data_dir, listener, smoke=record.smoke, selection=selection_of(record))
-    return KnownNetwork(network_of(spec, fitted))
+    return KnownNetwork(network_of(spec, fitted.inputs))
 
 
 def network_figure(spec: schema.ExperimentSpec, known: KnownNetwork) -> Figure:

@@ -18,7 +18,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import Array, TokenRows
-from nnrun.data.preprocess.unknown_values import Unknown, together
+from nnrun.data.preprocess.unknown_values import Unknown, together, unknown_in
 from nnrun.data.summaries.describe_data import row_in_one_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError, one_line
@@ -35,7 +35,6 @@ from nnrun.experiment.finished.verdict import not_better
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
-from nnrun.experiment.running.unknown_rows import unknown_in
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema

@@ -14,6 +14,7 @@ from nnrun.atomic_files import replace_file
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedColumn, FittedInputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
@@ -38,7 +39,6 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port

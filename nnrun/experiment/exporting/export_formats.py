@@ -23,7 +23,7 @@ from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
-from nnrun.experiment.setup.groups import network_of
+from nnrun.model.network import network_of
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
@@ -82,7 +82,7 @@ class Export:
         """
         fitted = self.network.fitted
         module = StandaloneNetwork(
-            network_of(self.spec, fitted),
+            network_of(self.spec, fitted.inputs),
             self.network.weights,
             {port: each.preprocess() for port, each in self.inputs.items()},
             {port: each.scale for port, each in fitted.outputs.items()},

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnrun.data import Dataset, FittedPreprocessing
+from nnrun.data.load_data import load_data
 from nnrun.errors import DataError, SpecError, UsageError
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights
 from nnrun.experiment.running.listener import SILENT, Listener
@@ -21,7 +22,6 @@ from nnrun.experiment.setup.data_location import (
     refuse_more_than_paths,
 )
 from nnrun.experiment.setup.groups import Selection
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import Member, RunDirectory, RunRecord, WeightsChoice, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_spec_text, read_kept_spec

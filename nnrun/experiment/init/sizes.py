@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from nnrun.data.class_weights import UNEVEN
+
 FOLDS: Final = 5
 FEW_ROWS: Final = 2_000  # folds below, one validation set from here on
 TEST_ROWS: Final = 1_000  # a test set is held back above
 HELD_BACK: Final = 0.2
-UNEVEN: Final = 10
-"""How many times as many rows the largest class has than the rarest, from where on classes are uneven."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess.unknown_values import Unknown
+from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set
 from nnrun.experiment.finished.load_run import (
     Access,
     TrainedNetwork,
@@ -18,8 +16,8 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
-from nnrun.experiment.running.unknown_rows import unknown_in_test_set
-from nnrun.experiment.setup.load_data import folds_of
+from nnrun.experiment.setup.folds import folds_of
+from nnrun.lazy_torch import torch
 from nnrun.records import RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
@@ -88,7 +86,7 @@ class OpenRun:
         record = self.run.read_record()
         allowed, listener = self.access.allow_unknown or record.smoke, self.access.listener
         fitted = [network.fitted for network in self.networks]
-        unknown = unknown_in_test_set(self.dataset, fitted, listener, allowed=allowed)
+        unknown = unknown_in_test_set(self.dataset, fitted, listener.message, allowed=allowed)
         return unknown, look_at_test_set(self.run, record, self.dataset.name, command, listener.message)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.experiment.setup.groups import make_inputs, network_of
+from nnrun.experiment.setup.groups import make_inputs
+from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Batch, Inputs
+from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.training.device import cpu_setup, threads_for
@@ -54,7 +55,7 @@ def outputs_function(
     device: torch.device,
 ) -> OutputsFunction:
     """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
-    network = network_of(spec, fitted)
+    network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))

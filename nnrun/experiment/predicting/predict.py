@@ -13,7 +13,7 @@ from nnrun.data.dataset import Array, RawInputs, RowsByInput
 from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
 from nnrun.data.new_rows.row_source import RowSource
-from nnrun.data.preprocess.unknown_values import UnknownCounts
+from nnrun.data.preprocess.unknown_values import UnknownCounts, tables_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
@@ -34,7 +34,6 @@ from nnrun.experiment.predicting.outputs import (
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
 from nnrun.experiment.predicting.row_decoder import make_row_decoder
 from nnrun.experiment.running.listener import SILENT, Listener
-from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port

@@ -13,7 +13,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
-from nnrun.experiment.setup.load_data import with_validation
+from nnrun.experiment.setup.folds import with_validation
 from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec

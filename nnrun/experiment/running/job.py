@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import Dataset
-from nnrun.data.preprocess.unknown_values import Unknown
+from nnrun.data.class_weights import rare_class_warnings
+from nnrun.data.load_data import load_data
+from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set, unknown_in_validation
 from nnrun.data.table import Table
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.unknown_rows import report_unknown_in_validation, unknown_in_test_set
 from nnrun.experiment.setup.baseline import baseline, mean_of
-from nnrun.experiment.setup.class_weights import rare_class_warnings
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
+from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
@@ -200,17 +199,17 @@ def prepare_job(
         why = _why_in_turn(groups, settings.selection.member_type(spec) or "replica")
         listener.message(f"{why}, with the same results")
     planned: list[PlannedGroup] = []
-    threads: list[int] = []
+    work: list[int] = []
     constants: list[dict[str, float]] = []
     row_bytes: list[int] = []
     for group in groups:
         problem = _problem_without_rows(spec, group, dataset, device)
         planned.append(plan_group(spec, group, problem, settings.compile))
-        threads.append(threads_for(work_per_step(problem, group)))
+        work.append(work_per_step(problem, group))
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)
-    memory = estimate_memory(spec, dataset, groups, max(row_bytes))
+    memory = estimate_memory(dataset, groups, max(row_bytes), spec.batch_size, problem.optimizer)
     refuse_what_does_not_fit(memory, device, listener.message)
     job = Job(
         spec=spec,
@@ -225,7 +224,7 @@ def prepare_job(
         networks_at_once=max(len(group.members) for group in groups),
         unknown=unknown,
     )
-    return job, Plan(planned, given, settings.threads or max(threads))
+    return job, Plan(planned, given, settings.threads or threads_for(max(work)))
 
 
 def _check_sources(dataset: Dataset, settings: Settings, listener: Listener) -> None:
@@ -252,12 +251,16 @@ def _tell_of_rows(
     if not isinstance(dataset.train.inputs, Table):
         return ()
     members = [member for group in groups for member in group.members]
-    report_unknown_in_validation(dataset, members, settings.selection.member_type(spec), listener)
+    member_type = settings.selection.member_type(spec)
+    folds = {member.id: (member.fitted, member.fold.validation_rows) for member in members}
+    for member_id, unknown in unknown_in_validation(dataset.train, folds):
+        of_member = f" of {member_type} {member_id}" if member_type else ""
+        listener.message(f"validation rows{of_member}: {unknown}")
     if not settings.use_test_set or dataset.test is None:
         return ()
     fitted = [member.fitted for member in members]
     allowed = settings.allow_unknown or settings.smoke
-    return unknown_in_test_set(dataset, fitted, listener, allowed=allowed)
+    return unknown_in_test_set(dataset, fitted, listener.message, allowed=allowed)
 
 
 def _load(

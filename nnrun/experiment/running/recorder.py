@@ -10,9 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import TypeVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.finished.drowned_loss import drowned_loss, drowned_text
@@ -43,6 +41,9 @@ from nnrun.training.loop import BestWeights, EpochRecord
 from nnrun.validation.splits import Fold
 from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 

@@ -7,19 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
-from nnrun.experiment.setup.groups import (
-    make_problem,
-    network_of,
-    present_on_device,
-    unscaled_targets,
-    weights_on_device,
-)
+from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
+from nnrun.lazy_torch import torch
+from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, loss_weights, output_views
 from nnrun.training.backends.eager import EagerBackend
@@ -83,7 +78,7 @@ def score(
         known: of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = network_of(spec, fitted)
+    network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     problem = make_problem(spec, network, [fitted], samples, device)
     rows = np.arange(len(samples))
@@ -143,7 +138,7 @@ def _ensemble_output(
     targets, outputs_NK = samples.targets[kept], outputs_NK[kept]
     loss, losses = build_loss(view.own_loss), []
     row_weights = weights_on_device(None if samples.weights is None else samples.weights[kept], device)
-    activation = network_of(view, fitted[0]).output_layers[port].activation
+    activation = network_of(view, fitted[0].inputs).output_layers[port].activation
     with torch.inference_mode():
         for each in fitted:
             own = each.outputs[port]
@@ -178,7 +173,7 @@ def _penalty(
     device: torch.device,
 ) -> float:
     """What one network's regularizers add to its loss on some rows."""
-    network = network_of(spec, fitted)
+    network = network_of(spec, fitted.inputs)
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     of_weights = network.penalty(parameters)
     total = 0.0 if of_weights is None else float(of_weights[0])

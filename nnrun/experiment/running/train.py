@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
@@ -16,8 +15,8 @@ from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, score
+from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
-from nnrun.experiment.setup.load_data import smoke_spec
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
 from nnrun.spec import schema
@@ -28,6 +27,9 @@ from nnrun.training.device import cpu_setup, resolve_device
 from nnrun.training.engine import Engine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def train_runs(

@@ -14,21 +14,20 @@ from typing import Final
 import numpy as np
 
 from nnrun.data import Dataset
-from nnrun.data.preprocess import fit_inputs
-from nnrun.errors import DataError, Problem
-from nnrun.experiment.setup.class_weights import class_weight_of_rows, rare_class_warnings
-from nnrun.experiment.setup.load_data import (
-    effective_preprocessing,
-    folds_of,
-    load_data,
-    refuse_rows_without_target,
-    refuse_unknown_classes,
+from nnrun.data.class_weights import class_weights_of_rows, rare_class_warnings
+from nnrun.data.dataset import output_data
+from nnrun.data.load_data import load_data
+from nnrun.data.preprocess import fit_input
+from nnrun.data.suitable_targets import (
+    refuse_unsuitable_fold,
     refuse_unsuitable_steps,
-    refuse_unsuitable_targets,
+    target_steps,
 )
+from nnrun.errors import DataError, Problem
+from nnrun.experiment.setup.folds import folds_of
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import Port, input_views, output_views, told_of, told_of_input
+from nnrun.spec.ports import Port, input_views, told_of_input
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.schema.layer_shapes import Shape
 from nnrun.spec.shapes import trace
@@ -88,22 +87,18 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
         DataError: training would refuse the data.
     """
     folds = folds_of(spec, dataset, spec.seed)
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
-        with told_of(spec, port):
-            refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
-            if view.class_weight is not None:
-                class_weight_of_rows(view, own, np.arange(len(dataset.train)))
-            for fold in folds:
-                refuse_rows_without_target(own, fold)
-                refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
+    outputs = output_data(spec, dataset)
+    target_steps(outputs)
+    class_weights_of_rows(outputs, np.arange(len(dataset.train)))
+    for fold in folds:
+        refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
     some = np.arange(min(len(dataset.train), 100))
     shapes: dict[Port, Shape] = {}
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
             with told_of_input(port if spec.inputs else None):
-                fitted = fit_inputs(preprocessing, own, folds[0].train_rows)
+                fitted = fit_input(preprocessing, own, folds[0].train_rows)
                 fitted.transform(own.train.take(some).inputs)
             shapes[port] = fitted.shape
     return shapes
@@ -118,10 +113,11 @@ def _misfits(loaded: LoadedSpec, dataset: Dataset, shapes: Mapping[Port, Shape])
     spec = loaded.spec
     graph = graph_of(spec)
     given, problems = trace(graph, shapes)
-    for port, view in output_views(spec).items():
-        shape = given[graph.outputs[port]] or (None,)
-        known = [size for size in shape if size is not None]
-        if len(known) == len(shape):
-            with told_of(spec, port):
-                refuse_unsuitable_steps(view, dataset.output(port), known)
+    known: dict[Port, list[int]] = {}
+    for port, node in graph.outputs.items():
+        shape = given[node] or (None,)
+        sizes = [size for size in shape if size is not None]
+        if len(sizes) == len(shape):
+            known[port] = sizes
+    refuse_unsuitable_steps(output_data(spec, dataset), known)
     return [loaded.problem_at(problem.location, problem.message) for problem in problems]

@@ -12,34 +12,36 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import scipy.sparse
-import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
-from nnrun.data.dataset import Array, Flags, RawInputs
-from nnrun.data.preprocess import ColumnPlan, FittedInputs, column_plans, fit_inputs, rows_by_line
-from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
+from nnrun.data.class_weights import class_weights_of_rows
+from nnrun.data.dataset import Array, Flags, RawInputs, output_data
+from nnrun.data.preprocess import (
+    FittedInputs,
+    bytes_of_own_rows,
+    fit_inputs,
+    fit_outputs,
+    input_plans,
+    rows_by_line,
+)
+from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.data.suitable_targets import (
+    refuse_unsuitable_fold,
+    refuse_unsuitable_steps,
+    target_steps,
+)
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
-from nnrun.experiment.setup.class_weights import class_weight_of_rows
-from nnrun.experiment.setup.load_data import (
-    effective_preprocessing,
-    folds_of,
-    refuse_rows_without_target,
-    refuse_unknown_classes,
-    refuse_unsuitable_steps,
-    refuse_unsuitable_targets,
-)
+from nnrun.experiment.setup.folds import folds_of
+from nnrun.lazy_torch import torch
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
-from nnrun.model.network import Network, RowShape, build_network
+from nnrun.model.network import Network, network_of
 from nnrun.records import MemberType
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import (
     INPUT,
     Port,
-    input_views,
     loss_weights,
     output_views,
     told_of,
@@ -58,8 +60,6 @@ MOST_BYTES_OF_OWN_ROWS = 500_000_000
 
 The data and the spec decide, never the memory that is free: sums are rounded by how many train in a step.
 """
-
-_MEASURED_ROWS = 1000  # that tell what sparse rows take
 
 
 @dataclass(frozen=True)
@@ -142,139 +142,68 @@ def prepare_groups(
         DataError: the data do not suit the spec.
         UsageError: there is no such fold or seed, or both folds and seeds are asked for.
     """
-    steps = _steps_of(spec, dataset)
-    plans = {}
-    for port, view in input_views(spec).items():
-        with told_of_input(port if spec.inputs else None):
-            plans[port] = column_plans(view.preprocessing, dataset.input(port))
+    members = list(_selected(spec, dataset, selection))
+    outputs = output_data(spec, dataset)
+    steps = target_steps(outputs)
+    plans = input_plans(spec, dataset)
     by_shape: dict[tuple[object, ...], list[GroupMember]] = {}
-    for member_id, source, fold in _selected(spec, dataset, selection):
-        class_weights: dict[Port, Array] = {}
-        for port, view in output_views(spec).items():
-            own = dataset.output(port)
-            with told_of(spec, port):
-                refuse_rows_without_target(own, fold)
-                if view.class_weight is not None:
-                    class_weights[port] = class_weight_of_rows(view, own, fold.train_rows)
-                refuse_unknown_classes(view, own, fold.train_rows, fold.validation_rows)
-        fitted = _fitted(spec, dataset, fold.train_rows, steps, plans)
+    for member_id, source, fold in members:
+        refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
+        class_weights = class_weights_of_rows(outputs, fold.train_rows)
+        fitted = FittedPreprocessing(
+            fit_inputs(spec, dataset, fold.train_rows, plans), fit_outputs(outputs, fold.train_rows, steps)
+        )
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
         group.append(GroupMember(member_id, source, fold, fitted, class_weights))
     groups: list[Group] = []
-    for members in by_shape.values():
-        network = network_of(spec, members[0].fitted)
-        for port, view in output_views(spec).items():
-            given = network.output_layers[port].output_shape
-            with told_of(spec, port):
-                refuse_unsuitable_steps(view, dataset.output(port), given)
-        with rows_by_line(dataset.train.lines):
-            taken = _bytes_of_own_rows([member.fitted for member in members], dataset.train)
+    for alike in by_shape.values():
+        network = network_of(spec, alike[0].fitted.inputs)
+        shapes = {port: layer.output_shape for port, layer in network.output_layers.items()}
+        refuse_unsuitable_steps(outputs, shapes)
+        taken = bytes_of_own_rows([member.fitted for member in alike], dataset.train)
         if taken > MOST_BYTES_OF_OWN_ROWS:
-            groups += [Group((member,), network, taken) for member in members]
+            groups += [Group((member,), network, taken) for member in alike]
         else:
-            groups.append(Group(tuple(members), network))
+            groups.append(Group(tuple(alike), network))
     return tuple(groups)
-
-
-def _steps_of(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, schema.Component | None]:
-    """The target step of each output, as its targets and its loss need it.
-
-    Raises:
-        DataError: a loss cannot compare with its targets.
-    """
-    steps: dict[Port, schema.Component | None] = {}
-    for port, view in output_views(spec).items():
-        own = dataset.output(port)
-        steps[port] = effective_preprocessing(view, own).targets
-        with told_of(spec, port):
-            refuse_unsuitable_targets(view, own, steps[port])
-    return steps
-
-
-def _fitted(
-    spec: schema.ExperimentSpec,
-    dataset: Dataset,
-    rows: Array,
-    steps: Mapping[Port, schema.Component | None],
-    plans: Mapping[Port, Sequence[ColumnPlan]],
-) -> FittedPreprocessing:
-    """The preprocessing of every input and output, fitted on these training rows.
-
-    Args:
-        spec, dataset: of the experiment.
-        rows: positions among the training rows.
-        steps: the target step of each output.
-        plans: for each input what `column_plans` gives.
-    """
-    graph = graph_of(spec)
-    outputs = {}
-    for port, step in steps.items():
-        own, layer = dataset.output(port).train, graph.output_layer(port)
-        assert isinstance(layer, schema.Dense), "lint lets only a dense layer give an output"
-        known = own.with_target(rows)
-        known = known if len(known) else rows  # the few rows of a smoke run may have none
-        repeated = bool(schema.quantiles_of(output_views(spec)[port].own_loss))
-        with told_of(spec, port):
-            outputs[port] = fit_targets(step, own.targets[known], known, layer.units, repeated=repeated)
-    inputs = {}
-    for port, view in input_views(spec).items():
-        with told_of_input(port if spec.inputs else None):
-            inputs[port] = fit_inputs(view.preprocessing, dataset.input(port), rows, plans=plans[port])
-    return FittedPreprocessing(inputs, outputs)
-
-
-def _bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
-    """What rows take that each prepares in its own way, about; 0 where all share them."""
-    if share_rows(fitted):
-        return 0
-    taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
-    for port, first in fitted[0].inputs.items():
-        rows = first.transform(samples.take(some).input(port).inputs)
-        if isinstance(rows, ByteRows):
-            continue  # they share the bytes
-        if first.sparse:
-            taken += len(fitted) * rows.nbytes * len(samples) // len(some)
-        else:
-            taken += len(fitted) * len(samples) * first.width * 4
-    return taken
-
-
-def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
-    """Whether the preprocessing of all does the same to the rows."""
-    return all(fitted[0].inputs == f.inputs for f in fitted)
 
 
 def _selected(
     spec: schema.ExperimentSpec, dataset: Dataset, selection: Selection
 ) -> Iterator[tuple[int, RandomSource, Fold]]:
     """Member id, random source and rows of each network."""
+    seeds = range(spec.seed, spec.seed + (selection.seeds or 1))
     if selection.seeds is not None:
-        if spec.validation.has_folds:
-            raise UsageError(
-                "--seeds trains one split with several seeds, and this spec declares "
-                f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
-                "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
-            )
-        end = spec.seed + selection.seeds
-        if end > 2**63:
-            raise UsageError(
-                f"--seeds {selection.seeds} from seed {spec.seed} would end at {end - 1}, and the largest "
-                f"seed is {2**63 - 1}. Start from a smaller seed."
-            )
-        for seed in range(spec.seed, end):
-            yield seed, RandomSource(seed), folds_of(spec, dataset, seed)[0]
-        return
-    folds = folds_of(spec, dataset, spec.seed)
-    if selection.only_fold is not None:
-        if not 0 <= selection.only_fold < len(folds):
-            raise UsageError(
-                f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
-                f"{len(folds) - 1}."
-            )
-        folds = (folds[selection.only_fold],)
-    for fold in folds:
-        yield fold.index, RandomSource(spec.seed, fold.index), fold
+        _refuse_unsuitable_seeds(spec, seeds)
+    for seed in seeds:
+        folds = folds_of(spec, dataset, seed)
+        if selection.seeds is not None:
+            yield seed, RandomSource(seed), folds[0]
+            continue
+        if selection.only_fold is not None:
+            if not 0 <= selection.only_fold < len(folds):
+                raise UsageError(
+                    f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
+                    f"{len(folds) - 1}."
+                )
+            folds = (folds[selection.only_fold],)
+        for fold in folds:
+            yield fold.index, RandomSource(seed, fold.index), fold
+
+
+def _refuse_unsuitable_seeds(spec: schema.ExperimentSpec, seeds: range) -> None:
+    if spec.validation.has_folds:
+        raise UsageError(
+            "--seeds trains one split with several seeds, and this spec declares "
+            f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
+            "splits use `nnrun kfold --repeats N` (it needs shuffle: true), or change `validation`."
+        )
+    if seeds.stop > 2**63:
+        raise UsageError(
+            f"--seeds {seeds.stop - seeds.start} from seed {seeds.start} would end at {seeds.stop - 1}, and "
+            f"the largest seed is {2**63 - 1}. Start from a smaller seed."
+        )
 
 
 def make_problem(
@@ -410,6 +339,8 @@ def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.de
 
 def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseInputs:
     """One matrix for all networks, or one for each."""
+    from scipy.sparse import csr_array, vstack
+
     ones = all(rows.values is None for rows in parts)
     each = []
     for rows in parts:
@@ -418,10 +349,8 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
             values = np.ones(rows.nnz, np.int8 if ones else np.float32)
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
-        each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
-        )
-    matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
+        each.append(csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features)))
+    matrix = each[0] if len(each) == 1 else vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))
 
 
@@ -446,13 +375,3 @@ def unscaled_targets(fitted: FittedTargets, targets: Array, device: torch.device
 def _stacked(arrays: Sequence[Array]) -> Array:
     """(S, ...): a single array is not copied."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
-def network_of(spec: schema.ExperimentSpec, fitted: FittedPreprocessing) -> Network:
-    """The network that takes what `fitted` gives; errors as of `build_network`."""
-    rows = {}
-    for port, view in input_views(spec).items():
-        moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
-        each = fitted.inputs[port]
-        rows[port] = RowShape(each.shape, each.tokens, moved[0] if moved else None)
-    return build_network(graph_of(spec), rows)

@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from nnrun.data import Dataset
 from nnrun.data.dataset import RawInputs, TokenRows
+from nnrun.data.preprocess import share_rows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
-from nnrun.experiment.setup.groups import Group, share_rows
+from nnrun.experiment.setup.groups import Group
+from nnrun.lazy_torch import torch
 from nnrun.limits import ADVICE, free_memory, in_words
-from nnrun.spec import schema
-from nnrun.training.optimizers import build_optimizer
+from nnrun.training.optimizers import Optimizer
 from nnrun.training.problem import BLOCK_ELEMENTS
 
 _FLOAT = 4
@@ -58,21 +57,22 @@ class Memory:
 
 
 def estimate_memory(
-    spec: schema.ExperimentSpec, dataset: Dataset, groups: Sequence[Group], row_bytes: int
+    dataset: Dataset, groups: Sequence[Group], row_bytes: int, batch_size: int, optimizer: Optimizer
 ) -> Memory:
     """What a run takes at its peak.
 
     Args:
-        spec: the experiment.
-        dataset: its data, loaded.
+        dataset: of the run.
         groups: its networks.
         row_bytes: bytes of all training rows, as the first network takes them.
+        batch_size: rows of a training step.
+        optimizer: keeps its state beside each parameter.
     """
     samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
     inputs = [each for part in samples for each in part.of_inputs.values() or [part.inputs]]
     targets = [each for part in samples for each in part.of_outputs.values() or [part.targets]]
     data = sum(map(_bytes, inputs)) + sum(each.nbytes for each in targets)
-    slots = len(build_optimizer(spec.optimizer).slots(torch.empty(0)))
+    slots = len(optimizer.first_slots)
     of_groups = [
         len(g.members)
         * _FLOAT
@@ -90,7 +90,7 @@ def estimate_memory(
         data=data,
         rows=row_bytes * copies,
         networks=max(of_groups),
-        work=max(_work(spec, group, row_bytes / max(1, len(dataset.train))) for group in groups),
+        work=max(_work(group, batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
         least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
 
@@ -122,7 +122,7 @@ def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: C
     )
 
 
-def _work(spec: schema.ExperimentSpec, group: Group, bytes_per_row: float) -> int:
+def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:
     """Bytes of the largest block of rows that is gathered at a time, and of what the layers make of it.
 
     A block is measured layer by layer; of a training batch the outputs of all layers are there together.
@@ -131,10 +131,8 @@ def _work(spec: schema.ExperimentSpec, group: Group, bytes_per_row: float) -> in
     most = max(1, BLOCK_ELEMENTS // max(of_row, group.network.widest_activation))
     longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation
-    measured = min(max(most, spec.batch_size), longest) * numbers
-    trained = min(spec.batch_size, longest) * (
-        of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row
-    )
+    measured = min(max(most, batch_size), longest) * numbers
+    trained = min(batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row)
     return len(group.members) * max(measured, trained) * _FLOAT
 
 

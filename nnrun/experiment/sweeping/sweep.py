@@ -16,19 +16,17 @@ from typing import Any
 
 from nnrun.atomic_files import plain
 from nnrun.data import Dataset
+from nnrun.data.dataset import output_data
 from nnrun.data.files.open_file import sha256_of
+from nnrun.data.load_data import load_data
+from nnrun.data.split_values import split_columns_of
+from nnrun.data.suitable_targets import target_steps
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining, means
 from nnrun.experiment.running.recorder import RunInterrupted, versions
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.running.train import run_experiment
-from nnrun.experiment.setup.load_data import (
-    effective_preprocessing,
-    load_data,
-    refuse_unsuitable_targets,
-    split_columns_of,
-)
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -48,7 +46,6 @@ from nnrun.records import (
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
-from nnrun.spec.ports import output_views, told_of
 from nnrun.spec.score_columns import directions
 from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
 from nnrun.spec.wording import counted
@@ -227,10 +224,7 @@ class _Datasets:
             spec = trial.loaded.spec
             dataset = self.of(spec)
             try:
-                for port, view in output_views(spec).items():
-                    own = dataset.output(port)
-                    with told_of(spec, port):
-                        refuse_unsuitable_targets(view, own, effective_preprocessing(view, own).targets)
+                target_steps(output_data(spec, dataset))
             except DataError as error:
                 of_trial = f"trial {trial.number} ({values_label(trial.values)})"
                 raise DataError(f"{of_trial} cannot run, so nothing was run: {error}") from None

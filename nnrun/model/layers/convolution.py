@@ -6,11 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.convolve import as_kernels, convolve, convolve_transposed
@@ -18,6 +16,9 @@ from nnrun.model.layers.windows import ONE_PLACE, Windows, as_images
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.convolution_layers import sizes_along
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def kernel_axes(places: int) -> tuple[int, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.layers.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def convolve(

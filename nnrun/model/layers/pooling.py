@@ -5,12 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.inputs import Batch, dense
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers.base import Layer, Parameters
@@ -18,6 +15,9 @@ from nnrun.model.layers.windows import Windows, as_images, channels_first, chann
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import along
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 P = TypeVar("P", bound=schema.MaxPooling | schema.AveragePooling)
 
@@ -98,7 +98,7 @@ class GlobalMaxPoolingLayer(Layer[schema.GlobalMaxPooling]):
 class GlobalAveragePoolingLayer(Layer[schema.GlobalAveragePooling]):
     """The mean over all axes of a row but the last."""
 
-    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, EmbeddedWords)
+    takes: ClassVar[tuple[type[Batch], ...]] = (EmbeddedWords,)
 
     def forward(
         self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F
 from nnrun.spec.schema.layer_shapes import Padding, same_padding
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def channels_first(x: Tensor) -> Tensor:

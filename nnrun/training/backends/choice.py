@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from nnrun.errors import UsageError
+from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
 from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
@@ -20,6 +18,9 @@ from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, pays, unknown_in
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Policy = Literal["auto", "on", "off", "recorded"]
 """`--compile`; `recorded` repeats a run that was compiled: `on` where that is still supported, else `off`."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.lazy_torch import torch
 from nnrun.native.kernels import switched_off
 from nnrun.spec.ports import Port
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.objective import TOTAL, forward, objective
 from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
 from nnrun.training.train_state import ParameterGroup, TrainState
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EagerBackend:

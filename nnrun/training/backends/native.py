@@ -12,13 +12,12 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
 from nnrun.native.library import load_library
 from nnrun.spec import schema
@@ -30,6 +29,9 @@ from nnrun.training.losses import smoothed_targets
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_MULTIPLICATIONS = 4_000_000
 """How many a step of one network may make, forward, in dense layers; PyTorch is faster from there on."""
@@ -309,7 +311,7 @@ def _unknown_field(part: TrainingProblem | Head) -> str | None:
     known = _KNOWN_FIELDS[TrainingProblem if isinstance(part, TrainingProblem) else Head]
     for field in fields(part):
         value = getattr(part, field.name)
-        if field.name not in known and (isinstance(value, Tensor) or value != field.default):
+        if field.name not in known and (isinstance(value, torch.Tensor) or value != field.default):
             return f"`{field.name}`"
     return None
 

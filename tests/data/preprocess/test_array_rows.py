@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnrun.data import ByteRows, Dataset, DenseRows, Samples
-from nnrun.data.preprocess.pipeline import FittedInputs, fit_inputs
+from nnrun.data.preprocess.pipeline import FittedInputs, fit_input
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -21,7 +21,7 @@ LABELS = np.arange(20) % 2
 def fit(x: np.ndarray, *steps: Any, rows: Any = None) -> FittedInputs:
     dataset = Dataset("images", Samples(x, LABELS[: len(x)]), None, ())
     spec = schema.Preprocessing.model_validate({"inputs": list(steps)})
-    return fit_inputs(spec, dataset, rows)
+    return fit_input(spec, dataset, rows)
 
 
 def rows_of(fitted: FittedInputs, x: np.ndarray) -> np.ndarray:

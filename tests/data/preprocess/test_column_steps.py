@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnrun.data import Dataset, Samples, fit_preprocessing
+from nnrun.data import Dataset, Samples
 from nnrun.data.preprocess import plan_columns
 from nnrun.data.table import CategoryColumn, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from tests.support.column_tables import categories, dataset, fit, numbers, rows_of, table, texts
+from tests.support.preprocessed import fit_preprocessing
 
 PEOPLE = table(
     numbers("age", [22, None, 26, 35]),

@@ -24,10 +24,10 @@ from sklearn.preprocessing import (
 )
 
 from nnrun.data import load_dataset
-from nnrun.data.preprocess import fit_preprocessing
 from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.spec.reading.load import load_spec
+from tests.support.preprocessed import fit_preprocessing
 
 SPEC = """
 dataset: {csv: {path: rows.csv, target: y, types: {o: category, h: category, k: category}}}

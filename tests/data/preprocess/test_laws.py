@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.data import DenseRows, FittedPreprocessing, SparseRows, fit_preprocessing
+from nnrun.data import DenseRows, FittedPreprocessing, SparseRows
 from nnrun.data.preprocess.categorical import FittedOneHot, FittedOrdinal
 from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from tests.support.column_tables import categories, dataset, fit, numbers, rows_of, table, texts
+from tests.support.preprocessed import fit_preprocessing
 
 NUMBER = st.none() | st.floats(0, 1e6).map(lambda value: round(value, 3))
 LEVEL = st.none() | st.sampled_from(["a", "b", "c", "", "Ä é"])

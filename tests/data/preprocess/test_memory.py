@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrun.data import DenseRows, fit_preprocessing
+from nnrun.data import DenseRows
 from nnrun.data.preprocess import column_transformer
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from tests.support.column_tables import dataset
+from tests.support.preprocessed import fit_preprocessing
 
 ROWS, COLUMNS = 100_000, 20
 STEPS = schema.Preprocessing.model_validate({"inputs": [{"impute": {"strategy": "mean"}}, "standardize"]})

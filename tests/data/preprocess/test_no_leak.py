@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data import Dataset, Samples, fit_preprocessing
+from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import TokenRows
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.spec import schema
 from tests.support.example_tables import line_for
+from tests.support.preprocessed import fit_preprocessing
 
 TRAIN = np.arange(12)
 ROWS = 20

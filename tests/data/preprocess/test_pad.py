@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, TokenRows, fit_preprocessing
+from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, TokenRows
 from nnrun.data.preprocess.fitted_step import FitContext
 from nnrun.data.preprocess.token_steps import FittedPad
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from tests.support.preprocessed import fit_preprocessing
 
 ENDS = st.sampled_from(["pre", "post"])
 

@@ -10,20 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnrun.data import (
-    Dataset,
-    DenseRows,
-    FittedPreprocessing,
-    Samples,
-    SparseRows,
-    TokenRows,
-    fit_preprocessing,
-)
+from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows, TokenRows
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.data.preprocess.token_steps import multi_hot
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
+from tests.support.preprocessed import fit_preprocessing
 
 X = np.array([[1.0, 10.0, 7.0], [2.0, 10.0, 5.0], [3.0, 10.0, 9.0], [4.0, 10.0, -1.0]])
 Y = np.array([0, 2, 1, 2])

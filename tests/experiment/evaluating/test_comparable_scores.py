@@ -11,7 +11,7 @@ import pytest
 from nnrun.data import load_dataset
 from nnrun.experiment.evaluating.compare import other_data, other_validation_rows, overlap
 from nnrun.experiment.finished.run_scores import RunScores, read_run_scores
-from nnrun.experiment.setup.groups import folds_of
+from nnrun.experiment.setup.folds import folds_of
 from nnrun.spec.comparing.comparable_scores import other_measure, other_rows
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.schema import ExperimentSpec

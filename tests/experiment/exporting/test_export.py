@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from nnrun.data import Dataset, Samples, TokenRows, load_dataset
 from nnrun.data.dataset import Array
-from nnrun.data.preprocess import fit_inputs
+from nnrun.data.preprocess import fit_input
 from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.exporting import export as export_module
 from nnrun.experiment.exporting.export import (
@@ -254,12 +254,12 @@ def test_generated_rows_are_about_where_the_training_rows_were() -> None:
     boston = load_dataset(schema.BostonHousing()).train.inputs
     assert isinstance(boston, np.ndarray)
     standardize = schema.Preprocessing(inputs=[schema.Standardize()])
-    rows = generated_rows(fit_inputs(standardize, load_dataset(schema.BostonHousing())), 500)
+    rows = generated_rows(fit_input(standardize, load_dataset(schema.BostonHousing())), 500)
     assert isinstance(rows, np.ndarray)
     np.testing.assert_allclose(rows.mean(0), boston.mean(0), atol=0.2 * boston.std(0).max())
     lists = Samples(TokenRows.from_lists([[1, 19], [2]]), np.zeros(2))
     multi_hot = schema.Preprocessing(inputs=[schema.MultiHot()])
-    tokens = generated_rows(fit_inputs(multi_hot, Dataset("w", lists, None, ())), 50)
+    tokens = generated_rows(fit_input(multi_hot, Dataset("w", lists, None, ())), 50)
     assert isinstance(tokens, TokenRows)
     assert len(tokens) == 50
     assert (tokens.tokens.min(), tokens.tokens.max()) == (0, 19)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from nnrun.data import FittedPreprocessing
+from nnrun.data.load_data import load_data
 from nnrun.data.table import Table
 from nnrun.errors import DataError
 from nnrun.experiment.describing.describe_spec import column_plan
@@ -22,7 +23,6 @@ from nnrun.experiment.predicting.predict import load_predictor, predict_values
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection, prepare_groups
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec_text
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
+from nnrun.data.split_values import labels_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, prepare_groups
-from nnrun.experiment.setup.load_data import labels_of, outputs_of
 from nnrun.spec import schema
+from nnrun.spec.graph import num_outputs
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 from tests.support.small_experiments import (
@@ -236,9 +237,9 @@ def test_only_classes_are_labels() -> None:
 
 
 def test_the_outputs_are_the_units_of_the_last_layer() -> None:
-    assert outputs_of(spec_text(layers=[{"dense": 5}, {"dense": 1}]).spec) == 1
+    assert num_outputs(spec_text(layers=[{"dense": 5}, {"dense": 1}]).spec) == 1
     softmax = [{"dense": {"units": 46, "activation": "softmax"}}]
-    assert outputs_of(spec_text(layers=softmax, loss="categorical_crossentropy", metrics=[]).spec) == 46
+    assert num_outputs(spec_text(layers=softmax, loss="categorical_crossentropy", metrics=[]).spec) == 46
 
 
 # --- what is trained ---------------------------------------------------------------------------------------

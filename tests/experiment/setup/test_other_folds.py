@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnrun.data.load_data import load_data
 from nnrun.errors import DataError
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
-from nnrun.experiment.setup.load_data import load_data, load_for_kfold
+from nnrun.experiment.setup.folds import load_for_kfold
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from tests.support.small_experiments import record_of, without_seconds

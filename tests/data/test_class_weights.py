@@ -14,14 +14,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from nnrun.cli import main
 from nnrun.data import Dataset, Samples, load_dataset
+from nnrun.data.class_weights import balanced, class_weight_of_rows, rare_class_warnings
+from nnrun.data.load_data import load_data
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.check_data import problems_of_data
-from nnrun.experiment.setup.class_weights import balanced, class_weight_of_rows, rare_class_warnings
 from nnrun.experiment.setup.groups import make_problem, prepare_groups, training_problem
-from nnrun.experiment.setup.load_data import load_data
 from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import (
     BINARY,

@@ -9,17 +9,30 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data import Dataset
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Dataset, OutputData, output_data
+from nnrun.data.split_values import labels_of
 from nnrun.errors import DataError
-from nnrun.experiment.init.sizes import UNEVEN
-from nnrun.experiment.setup.load_data import labels_of
 from nnrun.spec import schema
-from nnrun.spec.ports import output_views
+from nnrun.spec.ports import Port, told_of
 from nnrun.spec.wording import counted, listing, nearest, quoted
+
+UNEVEN: Final = 10
+"""How many times as many rows the largest class has than the rarest, from where on classes are uneven."""
 
 _SHOWN = 60
 """More names than this in one message help nobody."""
+
+
+def class_weights_of_rows(
+    outputs: Mapping[Port, OutputData], train_rows: npt.NDArray[np.int64]
+) -> dict[Port, npt.NDArray[np.float32]]:
+    """For each output with class weights, (N,): `class_weight_of_rows`."""
+    weights = {}
+    for port, output in outputs.items():
+        if output.spec.class_weight is not None:
+            with told_of(output.spec, port):
+                weights[port] = class_weight_of_rows(output.spec, output.dataset, train_rows)
+    return weights
 
 
 def class_weight_of_rows(
@@ -111,7 +124,8 @@ _HIDES_THEM: Final = (schema.Accuracy, schema.TopK)
 def rare_class_warnings(spec: schema.ExperimentSpec, dataset: Dataset) -> list[str]:
     """A sentence for each output of uneven classes whose only measure is accuracy; none without doubt."""
     found = {
-        port: _rare_class_warning(view, dataset.output(port)) for port, view in output_views(spec).items()
+        port: _rare_class_warning(output.spec, output.dataset)
+        for port, output in output_data(spec, dataset).items()
     }
     return [
         f"the output {quoted(port)}: {said}" if spec.outputs else said

@@ -12,12 +12,11 @@ import pytest
 
 import nnrun
 from nnrun.cli import main
-from nnrun.data.preprocess.unknown_values import UnknownCounts, unknown_values
+from nnrun.data.preprocess.unknown_values import UnknownCounts, tables_of, unknown_values
 from nnrun.data.table import CategoryColumn, NumberColumn, Table
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import load_networks
-from nnrun.experiment.running.unknown_rows import tables_of
 from nnrun.records import RunDirectory
 from nnrun.spec.ports import INPUT
 

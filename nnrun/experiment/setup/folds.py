@@ -1,0 +1,79 @@
+"""How a spec is validated: its folds, and the same spec with others: for k-fold, or for a trial run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nnrun.data import Dataset
+from nnrun.data.sources.generated_rows import TRAIN_ROWS
+from nnrun.data.sources.table_file import default_inputs
+from nnrun.data.split_values import split_columns_of, split_values
+from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec, load_with_folds
+from nnrun.spec.reading.overrides import Overrides
+from nnrun.validation.splits import Fold, make_folds
+
+EPOCHS = 2
+
+
+def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
+    """How a spec with this seed splits the training rows.
+
+    Raises:
+        DataError: the data do not allow it.
+    """
+    values = split_values(spec.validation, dataset)
+    return make_folds(
+        spec.validation,
+        len(dataset.train),
+        values.labels,
+        seed,
+        groups=values.groups,
+        column=values.column,
+        class_names=values.class_names,
+    )
+
+
+def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
+    """The spec with two epochs and a validation that a few hundred rows can bear."""
+    validation = spec.validation
+    if isinstance(validation, schema.Holdout) and validation.first is not None:
+        first = min(validation.first, TRAIN_ROWS // 4)
+        validation = validation.model_copy(update={"first": first})
+    if isinstance(validation, (schema.KFold, schema.TimeSeries)):
+        validation = validation.model_copy(update={"k": min(validation.k, TRAIN_ROWS // 4)})
+    return spec.model_copy(update={"epochs": min(spec.epochs, EPOCHS), "validation": validation})
+
+
+def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) -> schema.ExperimentSpec:
+    """The spec validated otherwise, on the same inputs: what was set apart to split by does not become one.
+
+    Raises:
+        DataError: the file's columns must be looked up for that, and it is not there or not readable.
+    """
+    changed = spec.model_copy(update={"validation": validation})
+    dataset = spec.dataset
+    if not isinstance(dataset, schema.NamedColumns) or dataset.inputs is not None:
+        return changed
+    split_columns = split_columns_of(spec.validation)
+    if set(split_columns) <= set(split_columns_of(validation)):
+        return changed
+    if isinstance(dataset, schema.PublishedTable):
+        inputs = dataset.default_inputs(split_columns)
+    else:
+        inputs = default_inputs(dataset, split_columns)
+    return changed.model_copy(update={"dataset": dataset.model_copy(update={"inputs": inputs})})
+
+
+def load_for_kfold(
+    path: Path | str,
+    overrides: Overrides = (),
+    *,
+    k: int | None = None,
+    repeats: int | None = None,
+    prefix: str = "",
+) -> LoadedSpec:
+    """A spec to be trained by k-fold (`load_with_folds`), on the inputs that it has by its own validation."""
+    own, folded = load_with_folds(path, overrides, k=k, repeats=repeats, prefix=prefix)
+    return replace(folded, spec=with_validation(own.spec, folded.spec.validation))
