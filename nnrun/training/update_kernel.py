@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.native.kernels import kernel
 from nnrun.spec import schema
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native_job import address
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIBRARY = "updates"
 
 KNOWN: tuple[type[schema.Component], ...] = (schema.RmsProp, schema.Sgd, schema.Adam, schema.AdamW)
 """The optimizers whose parameters, but for the learning rate and weight decay, C++ computes with."""
 
-Update = Callable[[Tensor, Tensor, Sequence[Tensor], Tensor, float | Tensor, Tensor | None], bool]
+Update = Callable[..., bool]
+"""As `nnrun.training.optimizers.Change` with all six arguments; whether the update has been made."""
 
 
 def update_by(spec: schema.Component) -> Update:
@@ -44,7 +47,7 @@ def update_by(spec: schema.Component) -> Update:
         library = kernel(LIBRARY)
         if library is None:
             return False
-        rates_R = lr.double().reshape(-1) if isinstance(lr, Tensor) else torch.full_like(steps_R, lr)
+        rates_R = lr.double().reshape(-1) if isinstance(lr, torch.Tensor) else torch.full_like(steps_R, lr)
         g = g.contiguous()
         squares = None if squares is None else squares.contiguous()
         library.update(

@@ -43,7 +43,7 @@ def updated(optimizer: Optimizer, shape: tuple[int, ...], rates: Any, with_squar
     slots = optimizer.slots(w)
     for step in range(1, 6):
         g = torch.randn(shape, generator=made)
-        # Above those of the gradient: a centered RMSprop divides by the difference, which else is all rounding.
+        # Above the gradient's: a centered RMSprop divides by the difference, which else is all rounding.
         squares = g.square() + torch.rand(shape, generator=made) + 0.1 if with_squares else None
         steps_R = torch.arange(step, step + len(w), dtype=torch.float64)
         optimizer.update(w, g, slots, steps_R, rates, squares)
