@@ -10,10 +10,13 @@ from torch import Tensor
 
 from nnrun.model.kernels.recurrent import LIBRARY, recurrent
 from nnrun.model.network import Network
+from nnrun.native import kernels
 from nnrun.native.kernels import prepare, switched_off
+from nnrun.native.library import load_library
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from tests.support.cpu_levels import levels_here
 from tests.support.native_problems import needs_compiler
 from tests.support.networks import stack
 
@@ -97,6 +100,13 @@ def test_values_and_gradients_are_those_of_float64(kind: str, options: dict[str,
         for mine, theirs in zip(found, exact, strict=True):
             scale = max(float(theirs.abs().max()), 1e-30)
             torch.testing.assert_close(mine.double() / scale, theirs / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cpu", levels_here())
+def test_the_same_with_the_vectors_of_every_cpu(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernels._ready, LIBRARY, load_library(LIBRARY, cpu=cpu))
+    for kind in ("lstm", "gru"):
+        test_values_and_gradients_are_those_of_float64(kind, {}, masked=True)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
