@@ -6,9 +6,10 @@ import difflib
 import math
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ _STAMP = re.compile(r"-(\d{8}T\d{6})Z-[0-9a-f]{4}$")  # what follows an experime
 
 _NO_TIME = "~"  # comes after all digits
 
-_AFTER_ITS_ID = timedelta(minutes=1)
+_SECONDS_AFTER_ITS_ID = 60.0
 """How much later than the time in its id a run may have begun, to be found as the last one."""
 
 
@@ -252,7 +253,7 @@ def _last_run(runs_dir: Path) -> RunDirectory:
 
 def _least_time(began: datetime) -> str:
     """The least time in the id of a run that may have begun at this time or later."""
-    return f"{began.astimezone(timezone.utc) - _AFTER_ITS_ID:%Y%m%dT%H%M%S}"
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0.0, began.timestamp() - _SECONDS_AFTER_ITS_ID)))
 
 
 def _time_in(id_: str) -> str:

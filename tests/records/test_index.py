@@ -52,7 +52,7 @@ def test_last_reads_no_more_records_than_it_must(runs_dir: Path, monkeypatch: py
 
 
 def test_the_last_run_may_have_begun_a_little_after_its_id_or_have_another_name(runs_dir: Path) -> None:
-    make(runs_dir, "late-20260102T000000Z-0000", started="2026-01-02T00:00:00.5Z")
+    make(runs_dir, "late-20260102T000000Z-0000", started="2026-01-02T00:00:00.500Z")
     assert find_run("@last", runs_dir).id == "late-20260102T000000Z-0000"
     make(runs_dir, "renamed", started="2026-01-02T00:00:01Z")
     assert find_run("@last", runs_dir).id == "renamed"
