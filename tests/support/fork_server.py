@@ -126,6 +126,7 @@ def main() -> None:
     if sys.argv[2] == "all":
         import_nnrun()
     import_packages()
+    os.fsync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
     become(serve(control))
