@@ -176,8 +176,8 @@ def test_dropout_draws_the_same_numbers(kind: str, dropout: dict[str, float]) ->
 
 
 def test_what_cpp_cannot_read_is_left_to_pytorch() -> None:
-    x, kernels = torch.zeros(1, 2, 3, 4), (torch.zeros(1, 4, 8), torch.zeros(1, 2, 8))
-    assert recurrent("lstm", x, kernels, None, None, all_steps=True) is not None
-    assert recurrent("lstm", x.double(), kernels, None, None, all_steps=True) is None
+    x, both = torch.zeros(1, 2, 3, 4), (torch.zeros(1, 4, 8), torch.zeros(1, 2, 8))
+    assert recurrent("lstm", x, both, None, None, all_steps=True) is not None
+    assert recurrent("lstm", x.double(), both, None, None, all_steps=True) is None
     with switched_off():
-        assert recurrent("lstm", x, kernels, None, None, all_steps=True) is None
+        assert recurrent("lstm", x, both, None, None, all_steps=True) is None
