@@ -116,7 +116,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
         problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
-        planned = plan_group(specs[0], group, problem, settings.compile)
+        planned = plan_group(group, problem, settings.compile)
     memory = estimate_memory(
         dataset, (group,), problem.bytes_per_network, problem.batch_size, problem.optimizer
     )

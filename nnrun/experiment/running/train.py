@@ -82,7 +82,10 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
             if checkpointer is not None:
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended.
-            train_group(planned.group, _engine(first, planned, plan), recorders, checkpointer)
+            engine = _engine(first, planned, plan)
+            for run in runs:  # where the compiler failed, PyTorch trains
+                run.record.compiled = engine.backend.compiled
+            train_group(planned.group, engine, recorders, checkpointer)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:

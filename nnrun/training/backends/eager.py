@@ -26,22 +26,18 @@ class EagerBackend:
         kernels: whether layers and optimizers may call C++, where it is compiled.
     """
 
-    compiled: ClassVar[bool] = False
+    compiled: bool = False
     groups_parameters: ClassVar[bool] = True
 
     def __init__(self, problem: TrainingProblem, *, kernels: bool = True) -> None:
         self._problem, self._kernels = problem, kernels
+        self.compiled = kernels and bool(problem.network.kernels)
         self._zero = torch.zeros((), device=problem.device, requires_grad=True)
 
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
         """None."""
         return None
-
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Always: it starts at once."""
-        return True
 
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> EagerBackend:
