@@ -184,10 +184,7 @@ class _Measured:
 def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
     samples = _samples_of(opened, split)
-    unknown: list[Unknown] = []
-    look = None
-    if split == "test":
-        unknown, look = opened.count_look("evaluate")
+    unknown, look = opened.count_look("evaluate") if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
     members = [
