@@ -54,8 +54,9 @@ def heading(sitting: Sitting, pairs: int) -> str:
     clock = "processor time" if sitting.clock == "cpu" else "wall time"
     machine = f"{cpu_name()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}"
     versions = [f"Python {platform.python_version()}", *versions]
+    smoke = "Small data, whose figures mean nothing. " if sitting.smoke else ""
     return (
-        f"{machine}, {datetime.date.today()}; {', '.join(versions)}. One core and one thread each, medians "
+        f"{smoke}{machine}, {datetime.date.today()}; {', '.join(versions)}. One core and one thread each, medians "
         f"of {pairs} pairs in turn, smallest and largest ratio in brackets; epochs in {clock}."
     )
 
