@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+from nnrun.lazy_torch import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RowIndices = npt.NDArray[np.int64]
 

@@ -25,7 +25,7 @@ _DATA_FILES = (
 )
 
 _NO_COMPILER = (
-    "no C++ compiler found: training works, but long runs are not compiled (install g++ or clang++)"
+    "no C++ compiler found: training works, but its steps are not compiled (install g++ or clang++)"
 )
 
 

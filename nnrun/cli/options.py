@@ -111,7 +111,7 @@ CompilePolicy = Literal["auto", "on", "off"]
 
 Compile = Annotated[
     CompilePolicy,
-    typer.Option("--compile", help="Compile training steps: when worthwhile (auto), on, or off."),
+    typer.Option("--compile", help="Compile training steps: where possible (auto), on, or off."),
 ]
 AllowUnknown = Annotated[
     bool,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from nnrun.lazy_torch import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 # Keras 3: leaky_relu has slope 0.2 (PyTorch's default is 0.01), gelu is exact, elu and celu have alpha 1.
 LEAKY_RELU_SLOPE = 0.2
@@ -41,32 +44,33 @@ def _sparsemax(x: Tensor) -> Tensor:
     return torch.relu(away - threshold)
 
 
+# Functions of PyTorch stand in a lambda each, so that the table can be made before PyTorch is imported.
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
-    "relu": torch.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
+    "relu": lambda x: torch.relu(x),
+    "tanh": lambda x: torch.tanh(x),
+    "sigmoid": lambda x: torch.sigmoid(x),
     "softmax": lambda x: torch.softmax(x, dim=-1),
-    "elu": F.elu,
-    "selu": F.selu,
-    "gelu": F.gelu,
-    "swish": F.silu,
-    "softplus": F.softplus,
+    "elu": lambda x: F.elu(x),
+    "selu": lambda x: F.selu(x),
+    "gelu": lambda x: F.gelu(x),
+    "swish": lambda x: F.silu(x),
+    "softplus": lambda x: F.softplus(x),
     "leaky_relu": lambda x: F.leaky_relu(x, LEAKY_RELU_SLOPE),
-    "relu6": F.relu6,
-    "celu": F.celu,
-    "mish": F.mish,
+    "relu6": lambda x: F.relu6(x),
+    "celu": lambda x: F.celu(x),
+    "mish": lambda x: F.mish(x),
     "glu": lambda x: F.glu(x, -1),
-    "exponential": torch.exp,
-    "softsign": F.softsign,
+    "exponential": lambda x: torch.exp(x),
+    "softsign": lambda x: F.softsign(x),
     "squareplus": _squareplus,
     "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,
     "hard_silu": lambda x: x * F.relu6(x + 3) / 6,
-    "hard_tanh": F.hardtanh,
-    "hard_shrink": F.hardshrink,
-    "soft_shrink": F.softshrink,
+    "hard_tanh": lambda x: F.hardtanh(x),
+    "hard_shrink": lambda x: F.hardshrink(x),
+    "soft_shrink": lambda x: F.softshrink(x),
     "tanh_shrink": lambda x: x - torch.tanh(x),
-    "log_sigmoid": F.logsigmoid,
+    "log_sigmoid": lambda x: F.logsigmoid(x),
     "log_softmax": lambda x: torch.log_softmax(x, dim=-1),
     "sparse_plus": _sparse_plus,
     "sparse_sigmoid": lambda x: ((x + 1) / 2).clamp(0, 1),

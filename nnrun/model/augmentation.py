@@ -6,15 +6,15 @@ Letters in names: R replicas, B rows of a batch, H height, W width, C channels.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NUMBERS: Final = 6  # random numbers of a row, always as many: what one option draws depends on no other
 _PADDING: Final = {"reflect": "reflection", "nearest": "border", "zero": "zeros"}

@@ -12,17 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from nnrun.lazy_torch import AutogradFunction, F, torch
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.replica_rows import RowIndices, take_rows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+    from torch import Tensor
 
 # Batches that are prepared in one go: enough that Python's part in it is small, few enough for the caches.
 _STEPS_AHEAD = 6
@@ -67,10 +68,12 @@ class SparseBatch:
         """The same matrix column by column."""
         if self.prepared is not None:
             return self.prepared
+        from scipy.sparse import csr_array
+
         columns, starts = self.columns.cpu().numpy(), self.row_starts.cpu().numpy()
         places = np.arange(len(columns), dtype=np.int32)
         shape = (self.replicas * self.rows, self.replicas * self.features)
-        turned = scipy.sparse.csr_array((places, columns, starts), shape=shape).tocsc()
+        turned = csr_array((places, columns, starts), shape=shape).tocsc()
         device = self.columns.device
         values = self.values
         if values is not None:
@@ -111,12 +114,12 @@ def by_column(
     return ByColumn(columns, torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device), values)
 
 
-Batch = Tensor | SparseBatch | EmbeddedWords
+Batch: TypeAlias = "Tensor | SparseBatch | EmbeddedWords"
 
 
 def dense(batch: Batch) -> Tensor:
     """The same numbers as a tensor."""
-    return batch if isinstance(batch, Tensor) else batch.to_dense()
+    return batch if isinstance(batch, torch.Tensor) else batch.to_dense()
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class SparseInputs:
         matrices: S.
     """
 
-    matrix: scipy.sparse.csr_array
+    matrix: csr_array
     all_ones: bool
     device: torch.device
     matrices: int = 1
@@ -263,6 +266,8 @@ class SparseInputs:
         The batches lie one behind the other along the diagonal of one large matrix. So its transpose holds
         theirs, one behind the other.
         """
+        from scipy.sparse import csr_array
+
         replicas, features = len(rows_GN), self.features
         steps = rows_GN.shape[1] // rows
         of_batch = rows_GN.reshape(replicas, steps, rows).swapaxes(0, 1)
@@ -271,7 +276,7 @@ class SparseInputs:
         places = taken.data if self.all_ones else np.arange(taken.nnz, dtype=np.int32)
         height, width = replicas * rows, replicas * features  # of one batch
         shape = (steps * height, steps * width)
-        turned = scipy.sparse.csr_array((places, columns, taken.indptr), shape=shape).tocsc()
+        turned = csr_array((places, columns, taken.indptr), shape=shape).tocsc()
         batches = []
         for step in range(steps):
             row_starts = taken.indptr[step * height : (step + 1) * height + 1]
@@ -305,7 +310,7 @@ class SparseInputs:
 Inputs = DenseInputs | SparseInputs
 
 
-def _shifted(taken: scipy.sparse.csr_array, rows: int, features: int) -> npt.NDArray[Any]:
+def _shifted(taken: csr_array, rows: int, features: int) -> npt.NDArray[Any]:
     """The columns of each block of `rows` rows, offset behind those of the block before."""
     per_block = np.diff(taken.indptr[::rows])
     most = len(per_block) * features
@@ -314,7 +319,7 @@ def _shifted(taken: scipy.sparse.csr_array, rows: int, features: int) -> npt.NDA
     return taken.indices + np.repeat(shifts, per_block)  # type: ignore[no-any-return]
 
 
-class _SparseTimesDense(torch.autograd.Function):
+class _SparseTimesDense(AutogradFunction):
     """(R*B, R*F) sparse times (R*F, U) dense. Both directions are sums of picked rows: `embedding_bag`.
 
     The gradient of the weights is the transposed matrix times the gradient of the product: the same operation
@@ -356,6 +361,6 @@ def _sum_picked_rows(rows: Tensor, picks: Tensor, starts: Tensor, values: Tensor
 def multiply(batch: Batch, kernel_RFU: Tensor) -> Tensor:
     """Inputs times kernel, replica by replica: (R, B, U)."""
     if isinstance(batch, SparseBatch):
-        product: Tensor = _SparseTimesDense.apply(kernel_RFU, batch)  # type: ignore[no-untyped-call]
+        product: Tensor = _SparseTimesDense.apply(kernel_RFU, batch)
         return product
     return torch.bmm(dense(batch), kernel_RFU)

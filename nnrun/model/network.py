@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nnrun.errors import DataError
+from nnrun.lazy_torch import torch
 from nnrun.model.augmentation import augment, takes_augmentation
 from nnrun.model.inputs import Batch, dense
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
@@ -28,6 +27,9 @@ from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.shapes import taken_shape, trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.inputs import SparseBatch
 from nnrun.spec.random_streams import RandomSource, derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # SplitMix64's constants as signed 64-bit numbers; int64 tensors wrap around as unsigned ones do.
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
 from nnrun.training import rankings
 from nnrun.training.metric_types import Constant, Metric, class_indices, has_logits
 from nnrun.training.number_metrics import squared_error
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _cut(probability: float, activation: str) -> float:
@@ -131,7 +134,7 @@ def _of_class_counts(
     value: Callable[[ClassCounts], float],
     *,
     threshold: float = 0.5,
-    distance: Callable[[Tensor], Tensor] = torch.zeros_like,
+    distance: Callable[[Tensor], Tensor] = lambda apart: torch.zeros_like(apart),
     nan_is_chosen: bool = False,
 ) -> Metric:
     """A metric of the confusion matrix, of which its diagonal, its margins and one weighted sum are enough.

@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
-
 from nnrun.errors import NnrunError, UsageError
+from nnrun.lazy_torch import torch
 from nnrun.limits import usable_cpus, wanted_threads
 
 

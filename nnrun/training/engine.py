@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError
+from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.backend import Backend, SegmentResult
@@ -15,6 +14,9 @@ from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
 from nnrun.training.epoch_plan import segments
 from nnrun.training.problem import SegmentData, TrainingProblem
 from nnrun.training.train_state import initial_state
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Engine:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from nnrun.spec.ports import OUTPUT, Port
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.metrics import MetricTotals
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Losses = npt.NDArray[np.float64]
 

@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError, DivergedError
+from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
@@ -21,6 +20,9 @@ from nnrun.training.engine import Engine
 from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.epoch_plan import epoch_order
 from nnrun.training.learning_rate import LearningRate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nnrun.errors import NnrunError
+from nnrun.lazy_torch import F, torch
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FUZZ = 1e-7
 """Keras's fuzz factor, which keeps quotients and logarithms finite."""
@@ -228,8 +228,8 @@ class CustomLoss:
 
     def _check(self, losses: Any, outputs_RBK: Tensor, targets: Tensor) -> None:
         wanted = outputs_RBK.shape[:2]
-        if not isinstance(losses, Tensor) or losses.shape != wanted:
-            found = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        if not isinstance(losses, torch.Tensor) or losses.shape != wanted:
+            found = tuple(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
             raise NnrunError(
                 f"The custom loss {self._name} returned {found} for outputs of shape "
                 f"{tuple(outputs_RBK.shape)}; it must return a tensor of shape {tuple(wanted)}, "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # (R, B, K) values, targets as the loss takes them → (R, size) statistics of the batch's rows.
-Statistics = Callable[[Tensor, Tensor], Tensor]
+Statistics = Callable[["Tensor", "Tensor"], "Tensor"]
 
 Constant = Literal[
     "share",

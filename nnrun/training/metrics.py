@@ -14,13 +14,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nnrun.errors import NnrunError
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.score_columns import metric_column
@@ -28,6 +27,9 @@ from nnrun.training.class_metrics import CLASS_METRICS
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.number_metrics import NUMBER_METRICS
 from nnrun.training.sequence_metrics import SEQUENCE_METRICS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
@@ -44,7 +46,9 @@ def _custom(spec: schema.CustomMetric, activation: str) -> Metric:
         try:
             return float(value)
         except (TypeError, ValueError, RuntimeError):
-            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            found = (
+                f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
+            )
             raise NnrunError(
                 f"The custom metric {spec.object} returned {found}; it must return one number."
             ) from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
 from nnrun.training.losses import FUZZ
 from nnrun.training.metric_types import Constant, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

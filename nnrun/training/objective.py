@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.spec.ports import OUTPUT, Port
 from nnrun.training.problem import Head, TargetRows, TrainingProblem, counted_steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TOTAL = "loss"
 """The name of the total loss, in `objective` and in the history."""
@@ -83,7 +84,8 @@ def objective(
     penalty_R: Tensor | None,
 ) -> dict[str, Tensor]:
     """(R,) losses of a batch by their names: the total; and `<head>_loss` of each, of named heads."""
-    total, losses = penalty_R, dict[str, Tensor]()
+    total = penalty_R
+    losses: dict[str, Tensor] = {}
     for port, head in heads.items():
         loss_R = mean_loss(row_losses[port], targets[port].weights, targets[port].present)
         losses[f"{port}_{TOTAL}"] = loss_R

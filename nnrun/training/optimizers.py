@@ -1,8 +1,8 @@
 """Optimizers by their spec names, with Keras 3's update rules (keras/src/optimizers), and gradient clipping.
 
-An optimizer is two functions: `slots` gives the state of one parameter, `change` changes a parameter and its
-state. All values are stacked over replicas; `steps_R` counts each replica's updates, the present one
-included, since replicas with fewer rows make fewer. Replicas may have learning rates of their own.
+An optimizer is `first_slots`, from which the state of a parameter is made, and `change`, which changes a
+parameter and its state. All values are stacked over replicas; `steps_R` counts each replica's updates, the
+present one included, since replicas with fewer rows make fewer. Replicas may have their own learning rates.
 
 An optimizer that keeps a mean of squared gradients takes, for an embedding's table, the squares of the
 gradients of the places where a word stands, added, and not the square of their sum: what Keras 3 computes on
@@ -15,14 +15,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
+from nnrun.training import update_kernel
 
-Slots = list[Tensor]
-Rate = float | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Slots = list["Tensor"]
+Rate: TypeAlias = "float | Tensor"
 """A learning rate: one for all, or a tensor that broadcasts against the parameter."""
 
 
@@ -39,7 +42,8 @@ class Optimizer:
 
     Attributes:
         learning_rate: the step size, as the history records it.
-        slots: parameter → its first state, a list of tensors of the parameter's shape.
+        first_slots: the first value of each slot. A slot is a tensor of a parameter's shape; all of a
+            parameter are its state.
         change: the update.
         idle_decay: what a step with a zero gradient multiplies the slots by, where it leaves the parameter as
             it is; None where it moves the parameter. Rows of a kernel that no batch meets can then wait.
@@ -49,16 +53,22 @@ class Optimizer:
         of_matrix: (name of a parameter that is a matrix in Keras, its layer's kind, its shape in Keras) → the
             optimizer of it; None where that is this one. None of an optimizer with one rule for all.
         averages: whether the last slot is the moving average of the parameter, which training ends with.
+        kernel: the C++ library that `change` calls on a CPU; None for none.
     """
 
     learning_rate: float
-    slots: Callable[[Tensor], Slots]
+    first_slots: tuple[float, ...]
     change: Change
     idle_decay: float | None = None
     elementwise: bool = True
     squares: bool = False
     of_matrix: Callable[[str, str, tuple[int, ...]], Optimizer | None] | None = None
     averages: bool = False
+    kernel: str | None = None
+
+    def slots(self, parameter: Tensor) -> Slots:
+        """The state of a parameter before its first update."""
+        return [torch.full_like(parameter, value) for value in self.first_slots]
 
     def update(
         self,
@@ -78,7 +88,7 @@ class Optimizer:
             squares: what stands for the gradient's squares; None for gradient * gradient.
         """
         rate = self.learning_rate if rates_R is None else rates_R
-        if isinstance(rate, Tensor):
+        if isinstance(rate, torch.Tensor):
             rate = rate.view(-1, *[1] * (parameter.dim() - 1))
         self.step(parameter, gradient, slots, steps_R, rate, squares)
 
@@ -125,7 +135,7 @@ class Optimizer:
             for slot in kept:
                 slot.mul_(factor.unsqueeze(1))
         rate = self.learning_rate if rates_R is None else rates_R
-        if isinstance(rate, Tensor):
+        if isinstance(rate, torch.Tensor):
             rate = rate[replica].unsqueeze(1)
         self.change(picked, values, kept, steps_R, rate)
         for whole, part in zip((parameter, *slots), (picked, *kept), strict=True):
@@ -138,13 +148,13 @@ def _rows(values_RFU: Tensor) -> Tensor:
     return values_RFU.detach().view(-1, values_RFU.shape[2])
 
 
-def _zeros(count: int) -> Callable[[Tensor], Slots]:
-    return lambda parameter: [torch.zeros_like(parameter) for _ in range(count)]
+def _zeros(count: int) -> tuple[float, ...]:
+    return (0.0,) * count
 
 
 def _add(target: Tensor, a: Tensor, rate: Rate) -> None:
     """target += rate * a."""
-    if isinstance(rate, Tensor):
+    if isinstance(rate, torch.Tensor):
         target.addcmul_(a, rate.to(a.dtype))
     else:
         target.add_(a, alpha=rate)
@@ -152,7 +162,7 @@ def _add(target: Tensor, a: Tensor, rate: Rate) -> None:
 
 def _add_product(target: Tensor, a: Tensor, b: Tensor, rate: Rate) -> None:
     """target += rate * a * b."""
-    if isinstance(rate, Tensor):
+    if isinstance(rate, torch.Tensor):
         target.addcmul_(a * rate.to(a.dtype), b)
     else:
         target.addcmul_(a, b, value=rate)
@@ -188,9 +198,9 @@ def _rmsprop(spec: schema.RmsProp) -> Optimizer:
         else:
             _add_product(w, g, inverse_root, -lr)
 
-    slots = _zeros(1 + spec.centered + (spec.momentum > 0))
+    first_slots = _zeros(1 + spec.centered + (spec.momentum > 0))
     idle_decay = rho if spec.momentum == 0 else None
-    return Optimizer(spec.learning_rate, slots, change, idle_decay=idle_decay, squares=True)
+    return Optimizer(spec.learning_rate, first_slots, change, idle_decay=idle_decay, squares=True)
 
 
 def _sgd(spec: schema.Sgd) -> Optimizer:
@@ -207,8 +217,8 @@ def _sgd(spec: schema.Sgd) -> Optimizer:
         else:
             w.add_(velocity)
 
-    slots = _zeros(int(momentum > 0))
-    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0 if momentum == 0 else None)
+    first_slots = _zeros(int(momentum > 0))
+    return Optimizer(spec.learning_rate, first_slots, change, idle_decay=1.0 if momentum == 0 else None)
 
 
 def _adam(spec: schema.Adam | schema.AdamW) -> Optimizer:
@@ -279,21 +289,19 @@ def _orthogonal(x_RMN: Tensor, spec: schema.Muon) -> Tensor:
 
 
 def _adagrad(spec: schema.Adagrad) -> Optimizer:
-    def slots(parameter: Tensor) -> Slots:
-        return [torch.full_like(parameter, spec.initial_accumulator_value)]
-
     def change(
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
     ) -> None:
         (accumulator,) = slots
         _add_squares(accumulator, g, squares)
         root = accumulator.add(spec.epsilon).sqrt_()
-        if isinstance(lr, Tensor):
+        if isinstance(lr, torch.Tensor):
             w.addcdiv_(g * lr.to(g.dtype), root, value=-1)
         else:
             w.addcdiv_(g, root, value=-lr)
 
-    return Optimizer(spec.learning_rate, slots, change, idle_decay=1.0, squares=True)
+    first_slots = (spec.initial_accumulator_value,)
+    return Optimizer(spec.learning_rate, first_slots, change, idle_decay=1.0, squares=True)
 
 
 def _of_steps(steps_R: Tensor, w: Tensor) -> Tensor:
@@ -303,14 +311,11 @@ def _of_steps(steps_R: Tensor, w: Tensor) -> Tensor:
 
 def _as(w: Tensor, value: Rate) -> Rate:
     """A rate in the parameter's precision."""
-    return value.to(w.dtype) if isinstance(value, Tensor) else value
+    return value.to(w.dtype) if isinstance(value, torch.Tensor) else value
 
 
 def _nadam(spec: schema.Nadam) -> Optimizer:
     b1, b2 = spec.beta_1, spec.beta_2
-
-    def slots(parameter: Tensor) -> Slots:
-        return [torch.zeros_like(parameter), torch.zeros_like(parameter), torch.ones_like(parameter)]
 
     def change(
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
@@ -326,7 +331,7 @@ def _nadam(spec: schema.Nadam) -> Optimizer:
         root = (square / (1 - b2**steps).to(w.dtype)).sqrt_().add_(spec.epsilon)
         w.addcdiv_(ahead * _as(w, lr), root, value=-1)
 
-    return Optimizer(spec.learning_rate, slots, change, squares=True)
+    return Optimizer(spec.learning_rate, (0.0, 0.0, 1.0), change, squares=True)
 
 
 def _adamax(spec: schema.Adamax) -> Optimizer:
@@ -392,9 +397,6 @@ def _ftrl(spec: schema.Ftrl) -> Optimizer:
     power, l1 = -spec.learning_rate_power, spec.l1_regularization_strength
     shrinkage, l2 = spec.l2_shrinkage_regularization_strength, spec.l2_regularization_strength
 
-    def slots(parameter: Tensor) -> Slots:
-        return [torch.full_like(parameter, spec.initial_accumulator_value), torch.zeros_like(parameter)]
-
     def change(
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
     ) -> None:
@@ -407,7 +409,7 @@ def _ftrl(spec: schema.Ftrl) -> Optimizer:
         quadratic = after / rate + 2 * (l2 + spec.beta / (2 * rate))
         w.copy_((linear.clamp(-l1, l1) - linear) / quadratic)
 
-    return Optimizer(spec.learning_rate, slots, change, squares=True)
+    return Optimizer(spec.learning_rate, (spec.initial_accumulator_value, 0.0), change, squares=True)
 
 
 OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
@@ -429,6 +431,8 @@ OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
 def build_optimizer(spec: schema.Component) -> Optimizer:
     """The optimizer that a spec names."""
     optimizer = OPTIMIZERS[type(spec)](spec)
+    if isinstance(spec, update_kernel.KNOWN):
+        optimizer = _in_cpp(optimizer, spec)
     if not isinstance(spec, schema.OptimizerComponent):
         return optimizer
     of_matrix, options = optimizer.of_matrix, spec
@@ -440,6 +444,19 @@ def build_optimizer(spec: schema.Component) -> Optimizer:
         return None if own is None else _with_options(own, options, options.weight_decay)
 
     return replace(_with_options(optimizer, spec, spec.decay_of_others), of_matrix=found)
+
+
+def _in_cpp(optimizer: Optimizer, spec: schema.Component) -> Optimizer:
+    """The same by C++ where it is there and can read the tensors."""
+    update = update_kernel.update_by(spec)
+
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
+        if not update(w, g, slots, steps_R, lr, squares):
+            optimizer.step(w, g, slots, steps_R, lr, squares)
+
+    return replace(optimizer, change=change, kernel=update_kernel.LIBRARY)
 
 
 def _with_options(optimizer: Optimizer, spec: schema.OptimizerComponent, decay: float) -> Optimizer:
@@ -469,9 +486,6 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
     Replicas may be at different steps: each is updated in the steps that are due for it.
     """
 
-    def slots(parameter: Tensor) -> Slots:
-        return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
-
     def change(w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate) -> None:
         *own, total = slots
         total.add_(g)
@@ -483,7 +497,8 @@ def _accumulating(optimizer: Optimizer, count: int) -> Optimizer:
         total.copy_(torch.where(due, torch.zeros_like(total), total))
 
     # The mean of several gradients is dense in Keras too.
-    return replace(optimizer, slots=slots, change=change, idle_decay=None, squares=False)
+    first_slots = (*optimizer.first_slots, 0.0)
+    return replace(optimizer, first_slots=first_slots, change=change, idle_decay=None, squares=False)
 
 
 def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimizer:
@@ -493,9 +508,6 @@ def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimiz
     before there are enough of them, and constraints do not reach the average.
     """
     count, frequency = spec.gradient_accumulation_steps or 1, spec.ema_overwrite_frequency
-
-    def slots(parameter: Tensor) -> Slots:
-        return [*optimizer.slots(parameter), torch.zeros_like(parameter)]
 
     def change(
         w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
@@ -509,10 +521,11 @@ def _averaging(optimizer: Optimizer, spec: schema.OptimizerComponent) -> Optimiz
             due = (updates_before + 1) % frequency == 0
             w.copy_(torch.where(due, average, w))
 
-    return replace(optimizer, slots=slots, change=change, idle_decay=None, averages=True)
+    first_slots = (*optimizer.first_slots, 0.0)
+    return replace(optimizer, first_slots=first_slots, change=change, idle_decay=None, averages=True)
 
 
-Gradients = dict[str, Tensor]
+Gradients = dict[str, "Tensor"]
 Clip = Callable[[Gradients], Gradients]
 """Name → (R, ...) gradients, dense or sparse in their first two dimensions, to the same within the limits."""
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices, take_rows
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
@@ -20,6 +18,9 @@ from nnrun.training.epoch_plan import Segment, segments
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEARNING_RATE = "learning_rate"
 """The name of the replicas' learning rates in `TrainingProblem.per_replica`."""

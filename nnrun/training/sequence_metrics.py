@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nnrun.lazy_torch import torch
 from nnrun.sequences import edit_distances, greedily_decoded
 from nnrun.spec import schema
 from nnrun.training.metric_types import Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _character_error_rate(spec: schema.CharacterErrorRate, activation: str) -> Metric:

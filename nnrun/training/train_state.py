@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.training.optimizers import Optimizer, Rate, Slots
 from nnrun.training.problem import LEARNING_RATE, TrainingProblem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Launching an operation takes longer than computing it on so few elements: such parameters share a group.
 _SMALL = 4096
@@ -115,7 +117,7 @@ class TrainState:
     def learning_rates_of_each(self, default: float) -> Tensor:
         """(R,) float64: the learning rate of each replica, `default` where it is the optimizer's."""
         rates = default if self.learning_rates is None else self.learning_rates
-        return rates if isinstance(rates, Tensor) else torch.full_like(self.steps_R, rates)
+        return rates if isinstance(rates, torch.Tensor) else torch.full_like(self.steps_R, rates)
 
     def set_learning_rates(self, rates: Sequence[float]) -> None:
         """Set the learning rate of each replica."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from nnrun.spec import schema
 from nnrun.spec.score_columns import BestEpoch
+from nnrun.validation.student_t import t_quantile
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
@@ -56,6 +59,8 @@ def history_mean(history: pd.DataFrame) -> pd.DataFrame:
     deviation is the sample's (ddof 1): they are a sample of all splits or seeds. A single one has none (NaN).
     A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
+    import pandas as pd
+
     epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
     networks = np.bincount(position, minlength=len(epochs)).astype(float)
     table: dict[str, npt.NDArray[np.generic]] = {"epoch": epochs}
@@ -86,9 +91,7 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tu
 
     Folds share training rows, so that for them it is somewhat too narrow (Bengio & Grandvalet 2004).
     """
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * std / math.sqrt(n)
+    half = t_quantile(n - 1, level) * std / math.sqrt(n)
     return mean - half, mean + half
 
 

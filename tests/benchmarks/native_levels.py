@@ -25,7 +25,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.cpu_levels import levels_here
 
 # Features, units of two hidden layers, batch size, networks: Boston's folds, digits' folds, wider tables.
-SIZES = [(13, 64, 1, 4), (64, 64, 32, 5), (64, 64, 512, 1), (100, 128, 128, 1), (100, 256, 64, 1)]
+SIZES = [
+    (13, 64, 1, 4),
+    (64, 64, 32, 5),
+    (64, 64, 512, 1),
+    (100, 256, 64, 1),
+    (98, 256, 1024, 1),
+    (784, 512, 128, 1),
+]
 
 
 # What holds the libraries of PyTorch to a level: ATen, MKL, oneDNN.

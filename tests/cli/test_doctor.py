@@ -31,7 +31,7 @@ executable  /usr/bin/python
 device      cpu
 device      cuda:0 (NVIDIA H100)
 threads     2 of 4 CPUs
-compiler    no C++ compiler found: training works, but long runs are not compiled (install g++ or clang++)
+compiler    no C++ compiler found: training works, but its steps are not compiled (install g++ or clang++)
 runs        runs (writable)
 data        /data: imdb.npz
 data        /cache: no known data file

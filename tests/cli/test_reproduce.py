@@ -20,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> 
     """A k-fold in runs/, and nothing printed yet."""
     monkeypatch.chdir(tmp_path)
     write_small(tmp_path)
-    assert main(["kfold", "small.yaml", "--k", "3", "-q"]) == 0
+    assert main(["kfold", "small.yaml", "--k", "3", "-q", "--compile", "off"]) == 0
     capsys.readouterr()
     return tmp_path
 
@@ -44,7 +44,7 @@ def test_the_screen_of_the_same(folder: Path, capsys: Capture) -> None:
 
 def test_the_screen_of_something_else(folder: Path, capsys: Capture) -> None:
     change(RunDirectory(only_run(folder / "runs")))
-    assert main(["reproduce", "@last", "-q"]) == 1
+    assert main(["reproduce", "@last", "-q", "--compile", "off"]) == 1
     check_screen("reproduce_different", capsys.readouterr())
 
 
@@ -66,7 +66,7 @@ def test_json_is_one_document(folder: Path, capsys: Capture) -> None:
     assert document["history"]["rows"] == 9
     assert document["weights"] == {"arrays": 12, "identical": True, "first": None, "largest": 0.0}
     change(run)
-    assert main(["reproduce", run.id, "--json", "-q"]) == 1
+    assert main(["reproduce", run.id, "--json", "-q", "--compile", "off"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["identical"] is False
     assert (document["history"]["column"], document["history"]["epoch"]) == ("loss", 1)

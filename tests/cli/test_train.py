@@ -65,7 +65,7 @@ def test_the_screen_of_a_smoke_run_with_a_warning(folder: Path, specs_dir: Path,
 
 
 def test_the_screen_with_details(folder: Path, capsys: Capture) -> None:
-    assert main(["train", "small.yaml", "-v"]) == 0
+    assert main(["train", "small.yaml", "-v", "--compile", "off"]) == 0
     sha256 = record_of(only_run(folder / "runs"))["data"][0]["sha256"]
     check_screen("train_verbose", capsys.readouterr(), {str(folder): "<FOLDER>", sha256: "<SHA256>"})
 

@@ -13,8 +13,11 @@ from nnrun.records import run_directory
 from nnrun.spec import schema
 
 PACKAGE = Path(nnrun.__file__).parent
-HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich")
+HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich", "pooch")
 
+HEAVY_OF_SPECS = {"numpy", "pydantic"}
+
+BREAST_CANCER = str(PACKAGE.parent / "specs" / "breast_cancer.yaml")
 SPECS = [str(PACKAGE.parent / "specs" / name) for name in ("imdb.yaml", "imdb_mse.yaml")]
 
 # Modules that read pickle on purpose, each behind a check that lets nothing but arrays through.
@@ -61,9 +64,15 @@ def test_starting_imports_nothing_heavy(statement: str) -> None:
         ),
         ("import nnrun.records", set(HEAVY) - {"pydantic"}),
         ("import nnrun.validation.splits", {"torch", "pandas", "sklearn", "matplotlib"}),
-        ("import nnrun.validation.summary", {"torch", "sklearn", "matplotlib"}),
+        ("import nnrun.validation.summary", {"torch", "pandas", "sklearn", "matplotlib"}),
         ("import nnrun.validation.paired", {"torch", "pandas", "sklearn", "matplotlib"}),
         ("import nnrun.experiment.evaluating.compare", {"torch", "sklearn", "matplotlib"}),
+        (
+            "import nnrun.model.network, nnrun.training.loop, nnrun.training.problem",
+            set(HEAVY) - HEAVY_OF_SPECS,
+        ),
+        ("import nnrun.experiment.running.train", set(HEAVY) - HEAVY_OF_SPECS),
+        (f"from nnrun.cli import main; main(['show', {BREAST_CANCER!r}])", set(HEAVY) - HEAVY_OF_SPECS),
         ("import nnrun.figures.curve_figure", {"torch", "sklearn", "matplotlib.pyplot"}),
         # Typer itself imports pydantic, where it is installed, to read the arguments of a command.
         ("from nnrun.cli import main; main(['plot', '--help'])", set(HEAVY) - {"pydantic"}),
@@ -73,6 +82,13 @@ def test_starting_imports_nothing_heavy(statement: str) -> None:
 )
 def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) -> None:
     assert imported_by(statement) & forbidden == set()
+
+
+def test_training_scikit_learns_tables_imports_no_scikit_learn(tmp_path: Path) -> None:
+    arguments = ["train", BREAST_CANCER, "-q", "--epochs", "1", "--runs-dir", str(tmp_path)]
+    heavy = imported_by(f"from nnrun.cli import main; main({arguments!r})")
+    assert "torch" in heavy
+    assert heavy & {"sklearn", "scipy", "matplotlib", "rich", "pooch"} == set()
 
 
 # --- what the source says --------------------------------------------------------------------------------

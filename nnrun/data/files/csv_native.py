@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from nnrun.data.files.row_reader import Numbers, Texts
+from nnrun.data.files.utf8 import BOM, count_newlines
 from nnrun.native.library import NotCompiledError, is_compiled, load_library
 
 LIBRARY: Final = "csv"
@@ -23,7 +24,6 @@ WORTH_COMPILING: Final = 32 * 2**20
 _SKIPPED, _NUMBERS, _TEXTS = 0, 1, 2  # what is wanted of a column, as in csv.cpp
 _WHOLE_NUMBERS, _FRACTIONS, _UNSURE, _NO_NUMBERS = 0, 1, 2, 3  # what a column of numbers is found to be
 _IN_NUMBERS: Final = frozenset('0123456789+-.eE "\r\n')
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 class _Column(ctypes.Structure):
@@ -83,9 +83,9 @@ class NativeParser:
             as_text: the columns to give as texts.
             most_rows: after which to stop; None for all.
         """
-        if data.startswith(_BOM, start):  # pandas leaves it out
+        if data.startswith(BOM, start):  # pandas leaves it out
             return None
-        lines = data.count(b"\n", start)
+        lines = count_newlines(data, start)
         most = lines if most_rows is None else min(lines, most_rows)
         texts = {name: place for name, place in positions.items() if name in as_text}
         numbers = {name: place for name, place in positions.items() if name not in as_text}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from nnrun.data.files.utf8 import BOM, ends_with_carriage_return, refuse_wide, with_newlines
+from nnrun.data.files.utf8 import BOM, count_newlines, ends_with_carriage_return, refuse_wide, with_newlines
 from nnrun.errors import DataError, printable
 from nnrun.spec.wording import nearest, quoted
 
@@ -231,7 +231,7 @@ def whole_lines(file: Opened, size: int) -> Iterator[tuple[bytes, int]]:
             data = b"".join([*begun, block[:end]])
             begun, begun_bytes = [], 0
             yield data, line
-            line += data.count(b"\n")
+            line += count_newlines(data)
         begun.append(block[end:])
         begun_bytes += len(block) - end
     if rest := b"".join(begun):

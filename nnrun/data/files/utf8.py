@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
 BOM = b"\xef\xbb\xbf"
 NEWLINE = b"\n"
+_IN_CACHE = 1 << 16
 _WIDE = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -40,6 +43,13 @@ def ends_with_carriage_return(text: bytes) -> bool:
 def with_newlines(text: bytes) -> bytes:
     """Each line end as a newline."""
     return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def count_newlines(data: bytes, start: int = 0) -> int:
+    """How many newlines bytes hold from a place on; where they are many, faster than `bytes.count`."""
+    characters = np.frombuffer(data, np.uint8)
+    parts = range(start, len(data), _IN_CACHE)
+    return sum(int(np.count_nonzero(characters[part : part + _IN_CACHE] == NEWLINE[0])) for part in parts)
 
 
 def refuse_wide(head: bytes, name: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set
@@ -19,6 +17,7 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.setup.folds import folds_of
+from nnrun.lazy_torch import torch
 from nnrun.records import RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.setup.groups import make_inputs
+from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
 from nnrun.spec import schema

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, ValidationError
 
 from nnrun.errors import DataError
+from nnrun.lazy_torch import torch
 from nnrun.records import HistoryWriter, RunDirectory, RunRecord, member_type_of, parse_history
 from nnrun.records.run_record import OF_NETWORK
 from nnrun.records.weights import Checkpoint
@@ -66,7 +66,7 @@ class CheckpointState(BaseModel):
     use_test_set: bool
     conditions: PartOfRecord
     record: PartOfRecord
-    tensors: SkipValidation[Mapping[str, torch.Tensor]]
+    tensors: SkipValidation[Mapping[str, Any]]  # pydantic would ask for the type, and import PyTorch
 
     @property
     def threads(self) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import Dataset
 from nnrun.data.class_weights import rare_class_warnings
@@ -21,6 +20,7 @@ from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
+from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
@@ -204,7 +204,7 @@ def prepare_job(
     row_bytes: list[int] = []
     for group in groups:
         problem = _problem_without_rows(spec, group, dataset, device)
-        planned.append(plan_group(spec, group, problem, settings.compile))
+        planned.append(plan_group(group, problem, settings.compile))
         work.append(work_per_step(problem, group))
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
@@ -266,15 +266,9 @@ def _tell_of_rows(
 def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
-    """The spec's data. Our own C++ is compiled meanwhile, where it looks as if the run will want it."""
-    kernels = kernels_of(graph_of(spec).layers)
-    rows = None if settings.smoke else spec.dataset.facts.train_rows
-    if rows is not None:
-        begin_compiling(settings.compile, spec, rows, device, kernels)
-    dataset = load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
-    if rows is None:
-        begin_compiling(settings.compile, spec, len(dataset.train), device, kernels)
-    return dataset
+    """The spec's data. Our own C++ is compiled meanwhile, where the run will want it."""
+    begin_compiling(settings.compile, spec, device, kernels_of(graph_of(spec).layers))
+    return load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
 
 
 def _problem_without_rows(
@@ -292,13 +286,9 @@ def _problem_without_rows(
     return training_problem(spec, group, dataset, device, rows)
 
 
-def plan_group(
-    spec: schema.ExperimentSpec, group: Group, problem: TrainingProblem, policy: Policy
-) -> PlannedGroup:
+def plan_group(group: Group, problem: TrainingProblem, policy: Policy) -> PlannedGroup:
     """Choose the backend of a group; its problem is kept where the rows of all groups fit together."""
-    steps = spec.epochs * -(-max(len(fold.train_rows) for fold in group.folds) // spec.batch_size)
-    choice = choose(policy, problem, steps)
-    return PlannedGroup(group, choice, problem if group.bytes_if_stacked is None else None)
+    return PlannedGroup(group, choose(policy, problem), problem if group.bytes_if_stacked is None else None)
 
 
 def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:

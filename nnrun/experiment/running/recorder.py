@@ -10,9 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
-from typing import TypeVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.errors import DivergedError, NnrunError, keep_folder
 from nnrun.experiment.finished.drowned_loss import drowned_loss, drowned_text
@@ -43,6 +41,9 @@ from nnrun.training.loop import BestWeights, EpochRecord
 from nnrun.validation.splits import Fold
 from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -363,13 +364,13 @@ def _version_of(package: str) -> str:
 
 def git_commit() -> str | None:
     """The working folder's commit, `+` behind it where files differ from it; None outside a repository."""
+    command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + "+" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=5)
-    return result.stdout.strip()
+    lines = said.splitlines()
+    commit = next(line.split()[-1] for line in lines if line.startswith("# branch.oid "))
+    if commit == "(initial)":  # a repository without a commit
+        return None
+    return commit + "+" * any(not line.startswith("#") for line in lines)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
+from nnrun.lazy_torch import torch
 from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, loss_weights, output_views

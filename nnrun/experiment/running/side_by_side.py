@@ -8,10 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from nnrun.data import Dataset
 from nnrun.data.preprocess import share_rows
@@ -32,6 +29,7 @@ from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
+from nnrun.lazy_torch import torch
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
@@ -39,6 +37,9 @@ from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
 from nnrun.training.device import resolve_device, threads_for
 from nnrun.training.problem import LEARNING_RATE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_PARAMETERS = 1_300_000
 """Of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower than its runs one
@@ -115,7 +116,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
         problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
-        planned = plan_group(specs[0], group, problem, settings.compile)
+        planned = plan_group(group, problem, settings.compile)
     memory = estimate_memory(
         dataset, (group,), problem.bytes_per_network, problem.batch_size, problem.optimizer
     )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset
 from nnrun.errors import NnrunError
@@ -28,6 +27,9 @@ from nnrun.training.device import cpu_setup, resolve_device
 from nnrun.training.engine import Engine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def train_runs(
@@ -80,7 +82,10 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
             if checkpointer is not None:
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended.
-            train_group(planned.group, _engine(first, planned, plan), recorders, checkpointer)
+            engine = _engine(first, planned, plan)
+            for run in runs:  # where the compiler failed, PyTorch trains
+                run.record.compiled = engine.backend.compiled
+            train_group(planned.group, engine, recorders, checkpointer)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:

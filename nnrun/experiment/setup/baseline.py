@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nnrun.lazy_torch import torch
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
@@ -29,6 +29,9 @@ from nnrun.training.metrics import MetricTotals
 from nnrun.training.objective import mean_loss
 from nnrun.training.problem import Head, TargetRows, TrainingProblem
 from nnrun.validation.summary import monitor_mode
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def baseline(

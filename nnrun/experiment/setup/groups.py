@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-import scipy.sparse
-import torch
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
 from nnrun.data.class_weights import class_weights_of_rows
@@ -35,6 +33,7 @@ from nnrun.data.suitable_targets import (
 from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
+from nnrun.lazy_torch import torch
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
 from nnrun.model.network import Network, network_of
@@ -340,6 +339,8 @@ def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.de
 
 def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseInputs:
     """One matrix for all networks, or one for each."""
+    from scipy.sparse import csr_array, vstack
+
     ones = all(rows.values is None for rows in parts)
     each = []
     for rows in parts:
@@ -348,10 +349,8 @@ def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseI
             values = np.ones(rows.nnz, np.int8 if ones else np.float32)
         # SciPy takes the wider of both index types for both; 32 bits are enough for two billion entries.
         indptr = rows.indptr.astype(np.int32) if rows.nnz <= np.iinfo(np.int32).max else rows.indptr
-        each.append(
-            scipy.sparse.csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features))
-        )
-    matrix = each[0] if len(each) == 1 else scipy.sparse.vstack(each, format="csr")
+        each.append(csr_array((values, rows.indices, indptr), shape=(len(rows), rows.n_features)))
+    matrix = each[0] if len(each) == 1 else vstack(each, format="csr")
     return SparseInputs(matrix, ones, device, len(each))
 
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from nnrun.data import Dataset
 from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.preprocess import share_rows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
 from nnrun.experiment.setup.groups import Group
+from nnrun.lazy_torch import torch
 from nnrun.limits import ADVICE, free_memory, in_words
 from nnrun.training.optimizers import Optimizer
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -73,7 +72,7 @@ def estimate_memory(
     inputs = [each for part in samples for each in part.of_inputs.values() or [part.inputs]]
     targets = [each for part in samples for each in part.of_outputs.values() or [part.targets]]
     data = sum(map(_bytes, inputs)) + sum(each.nbytes for each in targets)
-    slots = len(optimizer.slots(torch.empty(0)))
+    slots = len(optimizer.first_slots)
     of_groups = [
         len(g.members)
         * _FLOAT

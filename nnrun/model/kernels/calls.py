@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.native.kernels import kernel
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Number = ctypes.c_int64
 
@@ -27,7 +29,7 @@ def usable(name: str, *tensors: Tensor | None) -> ctypes.CDLL | None:
 
 def _in_memory(tensor: Tensor) -> bool:
     return (
-        type(tensor) in (Tensor, torch.nn.Parameter)
+        type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

@@ -6,13 +6,13 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
+from nnrun.lazy_torch import AutogradFunction, torch
 from nnrun.model.kernels.calls import Number, address, threads, usable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIBRARY = "embedding"
 
@@ -37,7 +37,7 @@ class EmbeddedWords:
     @cached_property
     def dense(self) -> Tensor:
         """The vectors, (R, B, T, D)."""
-        found: Tensor = _Pick.apply(self.table_RVD, self.squares_RVD, self.index, self.library)  # type: ignore[no-untyped-call]
+        found: Tensor = _Pick.apply(self.table_RVD, self.squares_RVD, self.index, self.library)
         return found
 
     def to_dense(self) -> Tensor:
@@ -53,9 +53,7 @@ class EmbeddedWords:
         """
         if counts is not None:
             counts = counts.contiguous().view(torch.uint8)
-        found: Tensor = _PickMeans.apply(  # type: ignore[no-untyped-call]
-            self.table_RVD, self.squares_RVD, self.index, counts, self.library
-        )
+        found: Tensor = _PickMeans.apply(self.table_RVD, self.squares_RVD, self.index, counts, self.library)
         return found
 
 
@@ -76,8 +74,10 @@ def embedded(table_RVD: Tensor, squares_RVD: Tensor | None, x: Tensor) -> Embedd
     return EmbeddedWords(table_RVD, squares_RVD, index, library)
 
 
-class _Pick(torch.autograd.Function):
+class _Pick(AutogradFunction):
     """Rows of a table by their index."""
+
+    once_differentiable = True
 
     @staticmethod
     def forward(
@@ -92,7 +92,6 @@ class _Pick(torch.autograd.Function):
         return given
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of the table and of the squares, (R, V, D)."""
         (index,) = ctx.saved_tensors
@@ -109,8 +108,10 @@ class _Pick(torch.autograd.Function):
         return sums, squares, None, None
 
 
-class _PickMeans(torch.autograd.Function):
+class _PickMeans(AutogradFunction):
     """The mean of rows of a table, over the places of each row that count."""
+
+    once_differentiable = True
 
     @staticmethod
     def forward(
@@ -134,7 +135,6 @@ class _PickMeans(torch.autograd.Function):
         return given
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Of the table and of the squares, (R, V, D)."""
         index, counts = ctx.saved_tensors

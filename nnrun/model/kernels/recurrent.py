@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
+from nnrun.lazy_torch import AutogradFunction, torch
 from nnrun.model.kernels.calls import address, usable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIBRARY = "recurrent"
 
@@ -60,14 +60,14 @@ def recurrent(
     if counts is not None:
         counts = counts.contiguous().view(torch.uint8)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *kernels, bias))
-    found: Tensor = _Recurrent.apply(  # type: ignore[no-untyped-call]
-        x, *kernels, bias, counts, kind, all_steps, keep, library
-    )
+    found: Tensor = _Recurrent.apply(x, *kernels, bias, counts, kind, all_steps, keep, library)
     return found
 
 
-class _Recurrent(torch.autograd.Function):
+class _Recurrent(AutogradFunction):
     """The whole sequence, so that PyTorch sees one operation."""
+
+    once_differentiable = True
 
     @staticmethod
     def forward(
@@ -104,7 +104,6 @@ class _Recurrent(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Of x, the kernels and the bias."""
         x, input_kernel, recurrent_kernel, bias, *_ = (

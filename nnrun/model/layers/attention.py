@@ -10,22 +10,23 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.initializers import Shape, ones
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Taken from scores of masked steps, or put in their place (Keras's).
 _MASKED = 1e9
 
 
 A = TypeVar("A", bound=schema.AttentionComponent)
-Masks = Sequence[Tensor | None]
+Masks = Sequence["Tensor | None"]
 
 
 @dataclass(frozen=True)

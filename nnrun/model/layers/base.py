@@ -11,10 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from nnrun.model.inputs import Batch
 from nnrun.model.layers.constraints import constrained
@@ -22,7 +21,10 @@ from nnrun.model.layers.initializers import Initializer, Shape, initializer_of, 
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
-Parameters = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Parameters = Mapping[str, "Tensor"]
 S = TypeVar("S", bound=schema.Component)
 
 
@@ -134,8 +136,8 @@ class Layer(ABC, Generic[S]):
     input_shape: Shape
     output_shape: Shape
 
-    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor,)
-    """The kinds of batches that it computes with; others are made dense first."""
+    takes: ClassVar[tuple[type[Batch], ...]] = ()
+    """The kinds of batches that it computes with beside tensors; others are made dense first."""
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EPSILON = 1e-7  # Keras's, beside a length that is divided by
 

@@ -11,14 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from nnrun.errors import NnrunError
+from nnrun.lazy_torch import torch
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.layers.initializers import Shape
 from nnrun.model.rng import BatchRng
@@ -27,9 +25,11 @@ from nnrun.spec.custom_objects import custom_object, own_fault
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import listing
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _INPUT_SHAPE = "input_shape"
 _PROBED_ROWS = 3  # neither 0 nor 1, which code may treat in another way
-_CPU = torch.device("cpu")
 _DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -45,7 +45,7 @@ class Pattern:
         checked: whether a training step has been looked at.
     """
 
-    module: nn.Module
+    module: torch.nn.Module
     output_shape: Shape
     weights: Mapping[str, Weight]
     tied: bool
@@ -64,7 +64,7 @@ def pattern_of(spec: schema.Custom, input_shape: Shape) -> Pattern:
         UsageError: the code may not be run, or is not there.
         NnrunError: it failed, or gave what no layer may give.
     """
-    with _seeded(0, _CPU), torch.inference_mode(False):
+    with _seeded(0, torch.device("cpu")), torch.inference_mode(False):
         module = _made(spec, input_shape)
         output_shape = _tried(spec, module.eval(), input_shape)
         weights = _weights(spec, module)
@@ -102,7 +102,7 @@ class CustomLayer(Layer[schema.Custom]):
 
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
         """What the module starts with, PyTorch's generator seeded for it."""
-        with _seeded(int(rng.integers(1 << 63)), _CPU), torch.inference_mode(False):
+        with _seeded(int(rng.integers(1 << 63)), torch.device("cpu")), torch.inference_mode(False):
             module = _made(self.spec, self.input_shape)
             _tried(self.spec, module.eval(), self.input_shape)  # gives lazy parameters their shape
         _refuse_other_weights(self.spec, self.pattern.weights, _weights(self.spec, module))
@@ -183,9 +183,11 @@ class CustomLayer(Layer[schema.Custom]):
     def _buffer(self, name: str, value: Any) -> Tensor:
         """A buffer's new value, checked."""
         weight = self.pattern.weights[name]
-        fits = isinstance(value, Tensor) and tuple(value.shape) == weight.file_shape
+        fits = isinstance(value, torch.Tensor) and tuple(value.shape) == weight.file_shape
         if not fits or str(value.dtype) != f"torch.{weight.dtype}":
-            found = f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, Tensor) else repr(value)
+            found = (
+                f"{tuple(value.shape)} of {value.dtype}" if isinstance(value, torch.Tensor) else repr(value)
+            )
             raise NnrunError(
                 f"The custom layer {self.spec.object} made {found} of its buffer {name}, which was "
                 f"{weight.file_shape} of torch.{weight.dtype}; shape and type must stay."
@@ -206,10 +208,10 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _made(spec: schema.Custom, input_shape: Shape) -> nn.Module:
+def _made(spec: schema.Custom, input_shape: Shape) -> torch.nn.Module:
     """The module that the code makes."""
     code = custom_object(spec)
-    if isinstance(code, nn.Module) or not callable(code):
+    if isinstance(code, torch.nn.Module) or not callable(code):
         raise NnrunError(
             f"The custom layer {spec.object} is {_named(code)}; it must be a class, or a function, that "
             "gives a new torch.nn.Module for each network."
@@ -221,7 +223,7 @@ def _made(spec: schema.Custom, input_shape: Shape) -> nn.Module:
         module = code(**arguments)
     except Exception as error:
         raise own_fault(f"{spec.object}, which makes the layer,", error) from error
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, torch.nn.Module):
         raise NnrunError(
             f"The custom layer {spec.object} gave {_named(module)}; it must give a torch.nn.Module."
         )
@@ -235,9 +237,9 @@ def _takes_input_shape(code: Any) -> bool:
         return False
 
 
-def _tried(spec: schema.Custom, module: nn.Module, input_shape: Shape) -> Shape:
+def _tried(spec: schema.Custom, module: torch.nn.Module, input_shape: Shape) -> Shape:
     """The shape of a row that the module gives for zeros, in the mode that it is in."""
-    rows = torch.zeros(_PROBED_ROWS, *input_shape, device=_CPU)
+    rows = torch.zeros(_PROBED_ROWS, *input_shape, device="cpu")
     try:
         with torch.no_grad():
             output = module(rows)
@@ -249,7 +251,7 @@ def _tried(spec: schema.Custom, module: nn.Module, input_shape: Shape) -> Shape:
 
 def _checked(spec: schema.Custom, output: Any, rows: int) -> Shape:
     """The shape of a row of an output; NnrunError where it is none of so many rows."""
-    if not isinstance(output, Tensor):
+    if not isinstance(output, torch.Tensor):
         raise NnrunError(
             f"The custom layer {spec.object} gave {_named(output)}; forward must give one tensor."
         )
@@ -265,11 +267,11 @@ def _checked(spec: schema.Custom, output: Any, rows: int) -> Shape:
     return tuple(output.shape[1:])
 
 
-def _weights(spec: schema.Custom, module: nn.Module) -> dict[str, Weight]:
+def _weights(spec: schema.Custom, module: torch.nn.Module) -> dict[str, Weight]:
     """What a module's networks have each for themselves."""
     found: dict[str, Weight] = {}
     for name, value in module.named_parameters():
-        if is_lazy(value):
+        if torch.nn.parameter.is_lazy(value):
             raise NnrunError(
                 f"The custom layer {spec.object} has a parameter {name} without a shape after its first call."
             )

@@ -6,23 +6,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, SparseBatch, dense, multiply
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class DenseLayer(Layer[schema.Dense]):
     """A kernel (R, in, out), a bias (R, 1, out). A weights file follows PyTorch: (out, in) and (out,)."""
 
-    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, SparseBatch)
+    takes: ClassVar[tuple[type[Batch], ...]] = (SparseBatch,)
 
     @property
     def units(self) -> int:
@@ -57,12 +58,12 @@ class DenseLayer(Layer[schema.Dense]):
         """x @ kernel + bias, (R, B, U); of more axes the last is multiplied."""
         kernel_RFU = parameters[self.name("weight")]
         x = x if isinstance(x, SparseBatch) else dense(x)
-        if isinstance(x, Tensor) and x.dim() > 3:
+        if isinstance(x, torch.Tensor) and x.dim() > 3:
             return self.linear(parameters, x.flatten(1, -2)).view(*x.shape[:-1], self.units)
         if not self.spec.use_bias:
             return multiply(x, kernel_RFU)
         bias_R1U = parameters[self.name("bias")]
-        if isinstance(x, Tensor):
+        if isinstance(x, torch.Tensor):
             return torch.baddbmm(bias_R1U, x, kernel_RFU)
         return multiply(x, kernel_RFU) + bias_R1U
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import AutogradFunction, F, torch
 from nnrun.model.inputs import Batch
 from nnrun.model.kernels import embedding as kernel
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class EmbeddingLayer(Layer[schema.Embedding]):
         if squares_RVD is None:
             return F.embedding(index, table_RVD.flatten(0, 1))
         tables = (table_RVD.flatten(0, 1), squares_RVD.flatten(0, 1))
-        found: Tensor = _LookUp.apply(*tables, index)  # type: ignore[no-untyped-call]
+        found: Tensor = _LookUp.apply(*tables, index)
         return found
 
     def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
         """With `mask_zero` index 0 does not count."""
-        assert isinstance(x, Tensor), "word indices are dense"
+        assert isinstance(x, torch.Tensor), "word indices are dense"
         return x.round() != 0 if self.spec.mask_zero else None
 
 
-class _LookUp(torch.autograd.Function):
+class _LookUp(AutogradFunction):
     """Rows of a table. The gradient of `squares` is the sum of the squares of the places' gradients."""
 
     @staticmethod
@@ -113,7 +113,7 @@ class MaskingLayer(Layer[schema.Masking]):
 
     def mask_of(self, x: Batch, mask: Tensor | None) -> Tensor | None:
         """(R, B, steps): whether any feature is another value."""
-        assert isinstance(x, Tensor), "steps are dense"
+        assert isinstance(x, torch.Tensor), "steps are dense"
         return self._counts(x)
 
     def _counts(self, x: Tensor) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.layers.initializers import Shape
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SMALLEST_SQUARE = 1e-12  # Keras's, of a vector that is divided by its length
 
@@ -66,8 +67,9 @@ def _dim(axis: int) -> int:
     return axis if axis < 0 else axis + 2
 
 
-def _each(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Any, Sequence[Tensor]], Tensor]:
-    return lambda spec, taken: reduce(function, taken)
+def _each(function: str) -> Callable[[Any, Sequence[Tensor]], Tensor]:
+    """A function of PyTorch, by its name: the table is made before PyTorch is imported."""
+    return lambda spec, taken: reduce(getattr(torch, function), taken)
 
 
 def _average(spec: Any, taken: Sequence[Tensor]) -> Tensor:
@@ -92,13 +94,13 @@ def _merge_of(spec: Any, taken: Sequence[Tensor]) -> Tensor:
 
 MERGES: Mapping[type[schema.Component], Callable[[Any, Sequence[Tensor]], Tensor]] = {
     schema.Concatenate: _concatenate,
-    schema.Add: _each(torch.add),
-    schema.Subtract: _each(torch.sub),
-    schema.Multiply: _each(torch.mul),
+    schema.Add: _each("add"),
+    schema.Subtract: _each("sub"),
+    schema.Multiply: _each("mul"),
     schema.Average: _average,
-    schema.Maximum: _each(torch.maximum),
-    schema.Minimum: _each(torch.minimum),
+    schema.Maximum: _each("maximum"),
+    schema.Minimum: _each("minimum"),
     schema.Dot: _dot,
-    schema.Residual: _each(torch.add),
+    schema.Residual: _each("add"),
     schema.Parallel: _merge_of,
 }

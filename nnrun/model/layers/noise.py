@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Of selu: what a large negative number becomes.
 _SELU_FLOOR = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F, torch
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SMALLEST_LENGTH = 1e-12  # Keras's, of a vector that is divided by its length
 _Scaled: TypeAlias = "BatchNormalizationLayer | LayerNormalizationLayer | GroupNormalizationLayer"

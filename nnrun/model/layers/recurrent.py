@@ -6,12 +6,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nnrun.lazy_torch import torch
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch
 from nnrun.model.kernels import recurrent as in_cpp
@@ -20,8 +19,11 @@ from nnrun.model.layers.initializers import Values
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 T = TypeVar("T", bound=schema.Lstm | schema.Gru | schema.SimpleRnn)
-State = tuple[Tensor, ...]
+State = tuple["Tensor", ...]
 
 _USUAL = ("tanh", "sigmoid")
 """The activation and the recurrent activation that C++ computes."""

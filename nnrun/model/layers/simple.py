@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, SparseBatch, dense
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng, dropout_factors
 from nnrun.spec import schema
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class DropoutLayer(Layer[schema.Dropout]):
     """Zero a share `rate` of the inputs while training, scale the rest (Srivastava et al. 2014, inverted)."""
 
-    takes: ClassVar[tuple[type[Batch], ...]] = (Tensor, SparseBatch)
+    takes: ClassVar[tuple[type[Batch], ...]] = (SparseBatch,)
 
     @property
     def description(self) -> str:

@@ -34,11 +34,14 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
     return float(z >> 40) * 0x1p-24f;
 }
 
-constexpr Index gradient_block = 1024;  // numbers of a gradient that are computed before they are used
+constexpr Index gradient_block = 12288;  // numbers of a gradient that are computed before they are used: 48 KB
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
 constexpr Index steps_between_looks = 8;  // at the clock: a small step takes not much longer than a look
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
+
+// Rows of a kernel of so many units whose gradient is computed at a time: whole tiles of them.
+inline Index gradient_rows(Index units) { return std::max<Index>(1, gradient_block / units / tile_rows) * tile_rows; }
 
 class Replica {
   public:
@@ -58,7 +61,7 @@ class Replica {
             after_[l].resize(job.batch * layer.units);
             widest = std::max(widest, layer.units);
         }
-        gradient_.resize(std::max(gradient_block, widest));
+        gradient_.resize(std::max(gradient_block, tile_rows * widest));
         delta_.resize(job.batch * widest);
         if (!training) return;
         below_.resize(job.batch * widest);
@@ -283,7 +286,7 @@ class Replica {
     // Update a dense layer with inputs x; delta_ becomes the gradient of x where that is wanted.
     void learn(const Layer& layer, const Update& update, const float* x, bool go_on) {
         const Index F = layer.inputs, U = layer.units, B = batch_;
-        const Index rows_at_once = std::max<Index>(1, gradient_block / U);
+        const Index rows_at_once = gradient_rows(U);
         float* g = gradient_.data();
         if (go_on) gradient_of_inputs(layer);
         for (Index first = 0; first < F; first += rows_at_once) {
@@ -343,7 +346,7 @@ class Replica {
                 update_met_row(layer, update, met[place], sums_.at(place));
             }
         } else {
-            const Index F = layer.inputs, U = layer.units, rows_at_once = std::max<Index>(1, gradient_block / U);
+            const Index F = layer.inputs, U = layer.units, rows_at_once = gradient_rows(U);
             for (Index first = 0; first < F; first += rows_at_once) {
                 const Index size = std::min(F - first, rows_at_once) * U;
                 float* g = sums_.at(first);

@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "vectors.h"
 
 // y[j] += sum over k of a[k * a_step] * rows[k * step + j]. Four at a time, to load and store y less often.
@@ -64,18 +66,49 @@ inline void tile(Strip<T, C>, float* y, Index y_step, const float* a, Index a_ro
         for (int c = 0; c < C; ++c) store<T>(y + i * y_step + c * width<T>, sum[i][c]);
 }
 
-// The same for any numbers of rows and columns: y is (rows, units), with `units` numbers in a row.
+// Rows of b that a product copies side by side before it goes through them: a strip of them fits the first cache.
+// Taken where they lie, rows of a wide b would meet in few of the cache's sets and push each other out.
+constexpr Index packed_rows = 128;
+constexpr Index worth_packing = 4 * tile_rows;  // rows of y from which on the copy costs little
+
+// Copy `count` rows of a strip of b, of which a row has `b_step` numbers.
+template <class T, int C>
+inline void pack(Strip<T, C>, float* __restrict packed, const float* __restrict b, Index b_step, Index count) {
+    for (Index k = 0; k < count; ++k, packed += C * width<T>, b += b_step)
+        for (int c = 0; c < C; ++c) store<T>(packed + c * width<T>, load<T>(b + c * width<T>));
+}
+
+// All rows of y, for the columns of a strip.
+template <class T, int C>
+inline void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, const float* a, Index a_row, Index a_step,
+                  const float* b, Index b_step, Index count) {
+    Index i = 0;
+    for (; i + tile_rows <= rows; i += tile_rows)
+        tile<tile_rows>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
+    for (; i + 4 <= rows; i += 4)
+        tile<4>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
+    for (; i < rows; ++i)
+        tile<1>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
+}
+
+// The same for any numbers of rows and columns: y is (rows, units), with `units` numbers in a row, as b has.
+// Each number of y is summed in the order of k, wherever rows and columns are cut: its bits are always the same.
 inline void add_product(float* y, Index rows, Index units, const float* a, Index a_row, Index a_step,
                         const float* b, Index count) {
-    strips(units, [=](auto strip, Index j) {
-        Index i = 0;
-        for (; i + tile_rows <= rows; i += tile_rows)
-            tile<tile_rows>(strip, y + i * units + j, units, a + i * a_row, a_row, a_step, b + j, units, count);
-        for (; i + 4 <= rows; i += 4)
-            tile<4>(strip, y + i * units + j, units, a + i * a_row, a_row, a_step, b + j, units, count);
-        for (; i < rows; ++i)
-            tile<1>(strip, y + i * units + j, units, a + i * a_row, a_row, a_step, b + j, units, count);
-    });
+    if (rows < worth_packing || count * units <= packed_rows * columns_of(WidestStrip{})) {  // or all of b fits it
+        strips(units, [=](auto strip, Index j) {
+            tiles(strip, y + j, units, rows, a, a_row, a_step, b + j, units, count);
+        });
+        return;
+    }
+    alignas(64) float packed[packed_rows * columns_of(WidestStrip{})];
+    for (Index k = 0; k < count; k += packed_rows) {
+        const Index part = std::min(packed_rows, count - k);
+        strips(units, [=, &packed](auto strip, Index j) {
+            pack(strip, packed, b + k * units + j, units, part);
+            tiles(strip, y + j, units, rows, a + k * a_step, a_row, a_step, packed, columns_of(strip), part);
+        });
+    }
 }
 
 // y = x turned: (rows, columns) to (columns, rows).

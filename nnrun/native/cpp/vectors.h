@@ -31,6 +31,9 @@ inline void store(float* place, T value) { std::memcpy(place, &value, sizeof(T))
 template <class T, int C>
 struct Strip {};
 
+template <class T, int C>
+constexpr Index columns_of(Strip<T, C>) { return C * width<T>; }
+
 // The widest strip of which a tile of `tile_rows` rows stays in registers while it is summed: 32 registers of
 // 64 bytes with AVX-512, 16 of 32 bytes with AVX, 16 of 16 bytes with SSE, 32 of 16 bytes on 64-bit ARM.
 #if defined(__AVX512F__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from nnrun.spec.ports import Port
 from nnrun.training.problem import SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class SegmentResult:
 class Backend(Protocol):
     """Computes training steps and evaluates rows. It holds no state of the training."""
 
-    compiled: ClassVar[bool]
-    """Whether a run's record calls its steps compiled."""
+    compiled: bool
+    """Whether a run's record calls its steps compiled, in whole or in part."""
 
     groups_parameters: ClassVar[bool]
     """Whether it updates small parameters together."""
@@ -40,10 +41,6 @@ class Backend(Protocol):
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
         """Why it cannot compute this problem, as a clause; None where it can."""
-
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Whether it is worth its start-up time, for a run of at most so many steps."""
 
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> Backend:

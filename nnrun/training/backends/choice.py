@@ -1,33 +1,32 @@
-"""Which backend trains: PyTorch step by step, or one that is faster where its start-up time pays."""
+"""Which backend trains: C++ wherever it is supported, else PyTorch step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from nnrun.errors import UsageError
+from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
 from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.spec import schema
+from nnrun.training import update_kernel
 from nnrun.training.backends.backend import Backend
 from nnrun.training.backends.eager import EagerBackend
-from nnrun.training.backends.native import NativeBackend, pays, unknown_in
+from nnrun.training.backends.native import NativeBackend, unknown_in
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Policy = Literal["auto", "on", "off", "recorded"]
 """`--compile`; `recorded` repeats a run that was compiled: `on` where that is still supported, else `off`."""
 
 BACKENDS: tuple[type[Backend], ...] = (NativeBackend,)
 """In the order in which they are tried. PyTorch step by step is the last resort."""
-
-# How many numbers a row of a text has, before the data are there.
-_ELEMENTS_OF_A_TEXT = 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Choice:
     Attributes:
         backend: computes the steps.
         reason: a sentence.
-        kernels: the C++ libraries that layers call where PyTorch computes the steps.
+        kernels: the C++ libraries that layers and the optimizer call where PyTorch computes the steps.
     """
 
     backend: type[Backend]
@@ -50,13 +49,14 @@ class Choice:
         return self.backend.compiled or bool(self.kernels)
 
 
-def choose(policy: Policy, problem: TrainingProblem, steps: int) -> Choice:
-    """Decide from the policy, the problem, the device and the number of steps; never from a measurement.
+def choose(policy: Policy, problem: TrainingProblem) -> Choice:
+    """Decide from the policy and the problem; never from a measurement, or from how much there is to do.
+
+    So a spec has one history, however long it trains.
 
     Args:
-        policy: `on` and `off` decide; `auto` compiles where it pays.
+        policy: `off` has PyTorch train; with `on` it must not.
         problem: what is learned.
-        steps: how many steps the run makes at most.
 
     Raises:
         UsageError: the policy is `on`, and no compiled backend supports the problem.
@@ -66,43 +66,40 @@ def choose(policy: Policy, problem: TrainingProblem, steps: int) -> Choice:
     reasons = []
     for backend in BACKENDS:
         reason = backend.unsupported(problem)
-        if policy == "auto" and not backend.pays(problem, steps):
-            reason = f"{steps:,} steps are too few to make compiling worthwhile"
         if reason is None:
-            return Choice(
-                backend,
-                f"compiled, for {steps:,} steps" if policy == "auto" else "compiled, as --compile on says",
-            )
+            return Choice(backend, "compiled, as --compile on says" if policy == "on" else "compiled")
         reasons.append(reason)
     if policy == "on":
         raise UsageError(f"--compile on: {'; '.join(reasons)}. Use --compile auto, or leave it out.")
     there = problem.device.type == "cpu" and cxx_compiler() is not None
-    kernels = tuple(sorted(problem.network.kernels)) if there else ()
+    kernels = _with_updates(problem.network.kernels, problem.optimizer.kernel) if there else ()
     beside = f", {' and '.join(kernels)} in C++" if kernels else ""
     return Choice(EagerBackend, f"step by step{beside}: {'; '.join(reasons)}", kernels)
 
 
+def _with_updates(kernels: Iterable[str], updates: str | None) -> tuple[str, ...]:
+    """The libraries of layers, and that of the optimizer where some layer has one; in order."""
+    names = sorted(kernels)
+    return (*names, updates) if names and updates is not None else tuple(names)
+
+
 def begin_compiling(
-    policy: Policy, spec: schema.ExperimentSpec, rows: int, device: torch.device, kernels: Iterable[str] = ()
+    policy: Policy, spec: schema.ExperimentSpec, device: torch.device, kernels: Iterable[str] = ()
 ) -> None:
-    """Compile the C++ code in the background where the run will probably want it, and it is not in the cache.
+    """Compile the C++ code in the background where the run will want it, and it is not in the cache.
 
     Nothing is decided here: `choose` does that, once the data are known.
 
     Args:
         policy, spec, device: of the run.
-        rows: to train on, about.
         kernels: the C++ libraries that its layers call.
     """
     if policy == "off" or device.type != "cpu":
         return
-    for name in sorted(kernels):
+    updates = update_kernel.LIBRARY if isinstance(spec.optimizer, update_kernel.KNOWN) else None
+    for name in _with_updates(kernels, updates):
         begin_loading(name)
-    if unknown_in(spec) is not None:
-        return
-    sparse = any(isinstance(step, schema.MultiHot) for step in spec.preprocessing.inputs)
-    elements = spec.batch_size * _ELEMENTS_OF_A_TEXT if sparse else None
-    if policy != "auto" or pays(spec.epochs * -(-rows // spec.batch_size), elements):
+    if unknown_in(spec) is None:
         begin_loading(NativeBackend.library)
 
 

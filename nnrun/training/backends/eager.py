@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.lazy_torch import torch
 from nnrun.native.kernels import switched_off
 from nnrun.spec.ports import Port
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.objective import TOTAL, forward, objective
 from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
 from nnrun.training.train_state import ParameterGroup, TrainState
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EagerBackend:
@@ -25,22 +26,18 @@ class EagerBackend:
         kernels: whether layers and optimizers may call C++, where it is compiled.
     """
 
-    compiled: ClassVar[bool] = False
+    compiled: bool = False
     groups_parameters: ClassVar[bool] = True
 
     def __init__(self, problem: TrainingProblem, *, kernels: bool = True) -> None:
         self._problem, self._kernels = problem, kernels
+        self.compiled = kernels and bool(problem.network.kernels)
         self._zero = torch.zeros((), device=problem.device, requires_grad=True)
 
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
         """None."""
         return None
-
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Always: it starts at once."""
-        return True
 
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> EagerBackend:

@@ -1,6 +1,7 @@
 """Steps and evaluation of chains of dense and dropout layers in C++ (`native/cpp/steps.cpp`).
 
-A small step's time is nearly all the cost of launching PyTorch's operations one by one. The C++ code makes
+A small step's time in PyTorch is nearly all the cost of launching its operations one by one. In a large one
+C++ multiplies matrices as fast as MKL, and saves what autograd and the optimizer's operations cost. It makes
 all steps of a segment in one call for each replica, so that no replica's numbers depend on the others.
 It is compiled once for all specs, in two seconds. It reads sparse rows from the matrix of all rows.
 It knows the layers, losses and optimizers named here; a spec with anything else is not supported.
@@ -12,13 +13,12 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nnrun.interrupts import stop_if_asked
+from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
 from nnrun.native.library import load_library
 from nnrun.spec import schema
@@ -31,21 +31,8 @@ from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
 from nnrun.training.train_state import TrainState
 
-MOST_MULTIPLICATIONS = 4_000_000
-"""How many a step of one network may make, forward, in dense layers; PyTorch is faster from there on."""
-
-WORTH_STEPS = 5_000
-"""From how many steps on it pays, though it must be compiled first, in 2 s; a small step takes 0.01 ms."""
-
-WORTH_SECONDS = 0.1
-"""What steps over sparse rows must be expected to save where there are fewer of them.
-
-Texts take longer to read than the code takes to compile, which continues meanwhile (`begin_compiling`).
-"""
-
-# Seconds that C++ saves in a step of sparse rows, and for each element of its batch. That makes 0.34 s in the
-# 600 steps of IMDB, of 67,000 elements.
-_SAVED_A_STEP, _SAVED_AN_ELEMENT = 3e-4, 4e-9
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The parameters of each component that the C++ code computes with. A spec that sets another one is not
 # supported: nothing that is added to the schema is left out in silence.
@@ -113,13 +100,6 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     return None
 
 
-def pays(steps: int, sparse_elements: int | None) -> bool:
-    """Whether so many steps are worth it, each over so many elements of sparse rows, or over dense rows."""
-    if steps >= WORTH_STEPS or sparse_elements is None:
-        return steps >= WORTH_STEPS
-    return steps * (_SAVED_A_STEP + _SAVED_AN_ELEMENT * sparse_elements) >= WORTH_SECONDS
-
-
 class NativeBackend:
     """Training steps and evaluation in C++, for a problem that is supported.
 
@@ -128,7 +108,7 @@ class NativeBackend:
         library: from `nnrun.native.library`.
     """
 
-    compiled: ClassVar[bool] = True
+    compiled: bool = True
     library: ClassVar[str] = "steps"
     """The name of its C++ file."""
 
@@ -166,21 +146,9 @@ class NativeBackend:
         unknown = unknown_in(spec) or _unknown_field(problem) or _unknown_field(problem.head)
         if unknown is not None:
             return f"C++ does not support {unknown}"
-        work = problem.batch_size * _multiplications(spec, problem)
-        if work > MOST_MULTIPLICATIONS:
-            return (
-                f"a step of one network makes {work:,} multiplications, and above {MOST_MULTIPLICATIONS:,} "
-                "PyTorch is faster than C++"
-            )
         if cxx_compiler() is None:
             return "there is no C++ compiler on this machine (c++, g++ or clang++)"
         return None
-
-    @staticmethod
-    def pays(problem: TrainingProblem, steps: int) -> bool:
-        """Whether the steps save more than loading takes. What is in the cache must not count."""
-        dense = all(rows.dense for rows in problem.inputs.values())
-        return pays(steps, None if dense else problem.batch_size * problem.elements_per_row)
 
     @classmethod
     def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> NativeBackend:
@@ -309,14 +277,6 @@ def _unknown_field(part: TrainingProblem | Head) -> str | None:
     known = _KNOWN_FIELDS[TrainingProblem if isinstance(part, TrainingProblem) else Head]
     for field in fields(part):
         value = getattr(part, field.name)
-        if field.name not in known and (isinstance(value, Tensor) or value != field.default):
+        if field.name not in known and (isinstance(value, torch.Tensor) or value != field.default):
             return f"`{field.name}`"
     return None
-
-
-def _multiplications(spec: schema.ExperimentSpec, problem: TrainingProblem) -> int:
-    """Multiply-accumulates per row of a forward pass, in layers whose inputs are dense."""
-    units = [layer.units for layer in graph_of(spec).layers if isinstance(layer, schema.Dense)]
-    dense = all(rows.dense for rows in problem.inputs.values())
-    inputs = [problem.elements_per_row if dense else 0, *units]
-    return sum(a * b for a, b in zip(inputs, units, strict=False))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from nnrun.lazy_torch import torch
 from nnrun.spec import schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = ("dense", "dropout")
 ACTIVATIONS = (

@@ -21,6 +21,8 @@ from nnrun.experiment.running.listener import SILENT, Listener, Start
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.limits import cxx_compiler
+from nnrun.native.library import NotCompiledError
 from nnrun.records import HistoryWriter, Member, RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
@@ -94,11 +96,11 @@ class Watcher(Listener):
 
 def test_who_listens_hears_all_in_order_and_may_read_the_files_meanwhile(tmp_path: Path) -> None:
     watcher = Watcher()
-    run = run_experiment(load_small(tmp_path), settings(tmp_path), watcher)
+    run = run_experiment(load_small(tmp_path), settings(tmp_path, compile="off"), watcher)
     record = record_of(run.path)
     assert watcher.heard == [
         f"detail data: {tmp_path}/small.npz, 60 rows, SHA-256 {record['data'][0]['sha256']}",
-        "detail step by step: 12 steps are too few to make compiling worthwhile",
+        "detail step by step, as --compile off says",
         "started",
         "epoch 1",
         "epoch 2",
@@ -108,6 +110,15 @@ def test_who_listens_hears_all_in_order_and_may_read_the_files_meanwhile(tmp_pat
     # A row is on the disk before anybody hears of its epoch.
     assert watcher.seen == [("running", rows) for rows in (0, 1, 2, 3, 3)]
     assert watcher.start == Start(run, "small", None, [0], 3, 32, 16, 41, "cpu")
+
+
+def test_the_record_says_that_compiling_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str, on_message: object) -> None:
+        raise NotCompiledError("c++ failed: error: no such thing")
+
+    monkeypatch.setattr("nnrun.training.backends.native.load_library", fails)
+    monkeypatch.setattr("nnrun.training.backends.native.cxx_compiler", lambda: "/usr/bin/c++")
+    assert record_of(train(tmp_path).path)["compiled"] is False
 
 
 def test_the_record_says_how_it_was(tmp_path: Path) -> None:
@@ -129,7 +140,7 @@ def test_the_record_says_how_it_was(tmp_path: Path) -> None:
         "epochs_run": 3,
         "rows": {"train": 32, "validation": 16, "test": 12},
         "parameters": 41,
-        "compiled": False,
+        "compiled": cxx_compiler() is not None,
         "networks_at_once": 1,
         "test_uses": [],
         "baseline_on": "validation",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
-from torch import Tensor
-
+from nnrun.lazy_torch import F
 from nnrun.spec.schema.layer_shapes import Padding, same_padding
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -67,6 +69,16 @@ class Windows:
             _of_image(before, 0),
             _of_image(after, 0),
         )
+
+    def counts(self, height: int, width: int) -> tuple[int, int]:
+        """How many windows there are, one below the other and side by side, on images of this size."""
+        first, last = (
+            (size + before + after - (wide - 1) * apart - 1) // stride + 1
+            for size, before, after, wide, apart, stride in zip(
+                (height, width), self.before, self.after, self.size, self.dilation, self.strides, strict=True
+            )
+        )
+        return first, last
 
     def padded(self, images_NCHW: Tensor, value: float) -> tuple[Tensor, tuple[int, int]]:
         """The images with what no function of PyTorch adds, and the padding that is left to it."""
