@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python tests/benchmarks/peers/keras_fit.py FOLDER --epochs N [--clock cpu]
 
 The epoch is the median of the second to the last, validation included. Imports no nnrun: only Keras and a
-backend must be installed. Steps are compiled. With JAX one call makes all steps of an epoch
+backend must be installed. Steps are compiled, and one call makes all steps of an epoch
 (`steps_per_execution`), which spares Keras's work between steps.
 """
 
@@ -34,7 +34,9 @@ def build(work: dict[str, Any], row_shape: tuple[int, ...], words: int) -> Any:
         "global_average_pooling": lambda p: layers.GlobalAveragePooling1D(),
         "lstm": lambda p: layers.LSTM(p["units"]),
         "gru": lambda p: layers.GRU(p["units"]),
-        "conv2d": lambda p: layers.Conv2D(p["filters"], p["kernel_size"], activation=p["activation"]),
+        "conv2d": lambda p: layers.Conv2D(
+            p["filters"], (p["kernel_size"] * 2)[:2], activation=p["activation"]
+        ),
         "max_pooling": lambda p: layers.MaxPooling2D(),
         "flatten": lambda p: layers.Flatten(),
     }
