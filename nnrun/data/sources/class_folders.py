@@ -78,10 +78,9 @@ def load_class_folders(
     test_root = parts.test if test_rows is None else _test_folder(test_rows, kind)
     names = tuple(train_files)
     _refuse_one_class(parts.train, names, kind)
-    test_files: dict[str, list[Path]] = {}
     sources = [_source(parts.train, train_files)]
+    test_files = {} if test_root is None else files_of(test_root, kind)
     if test_root is not None:
-        test_files = files_of(test_root, kind)
         _refuse_unknown_class(test_root, test_files, names, kind)
         sources.append(_source(test_root, test_files))
     train, train_labels = _listed(train_files, names)
