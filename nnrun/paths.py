@@ -39,9 +39,9 @@ def cache_dir() -> Path:
     chosen = path_of_variable("NNRUN_CACHE_DIR")
     if chosen is not None:
         return chosen
-    import pooch
+    from platformdirs import user_cache_path
 
-    return Path(pooch.os_cache("nnrun"))
+    return user_cache_path("nnrun")
 
 
 def private_folder(path: Path) -> Path:

@@ -125,7 +125,10 @@ class CategoryColumn:
 
     def take(self, rows: Positions) -> CategoryColumn:
         """The rows at these positions, in this order."""
-        return CategoryColumn(self.name, self.codes[rows], self.levels, self.dates)
+        taken = CategoryColumn(self.name, self.codes[rows], self.levels, self.dates)
+        if not isinstance(rows, slice):
+            leave_memory(self.codes)
+        return taken
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -156,6 +159,14 @@ class TextColumn:
 
 
 Column: TypeAlias = NumberColumn | CategoryColumn | TextColumn
+
+
+def leave_column(column: Column) -> None:
+    """`leave_memory` of what a column holds."""
+    if isinstance(column, NumberColumn):
+        leave_memory(column.values)
+    elif isinstance(column, CategoryColumn):
+        leave_memory(column.codes)
 
 
 def category_column(name: str, values: Sequence[str | None], *, dates: bool = False) -> CategoryColumn:

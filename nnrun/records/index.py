@@ -6,6 +6,7 @@ import difflib
 import math
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +26,12 @@ BROKEN = "broken"
 
 LAST = "@last"
 
-_STAMP = re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}$")  # what follows an experiment's name in an id
+_STAMP = re.compile(r"-(\d{8}T\d{6})Z-[0-9a-f]{4}$")  # what follows an experiment's name in an id
+
+_NO_TIME = "~"  # comes after all digits
+
+_SECONDS_AFTER_ITS_ID = 60.0
+"""How much later than the time in its id a run may have begun, to be found as the last one."""
 
 
 @dataclass(frozen=True)
@@ -204,25 +210,56 @@ def list_runs(runs_dir: Path) -> list[RunSummary]:
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
     """Folders that are runs, and those that by their name should be; by id."""
+    runs = (RunDirectory(runs_dir / name) for name in sorted(_folders(runs_dir)))
+    return [run for run in runs if _is_or_was_run(run)]
+
+
+def _folders(runs_dir: Path) -> list[str]:
+    """The names of the visible folders in a folder; none where it does not exist."""
     try:
-        entries = sorted(entry for entry in runs_dir.iterdir() if entry.is_dir())
+        with os.scandir(runs_dir) as entries:
+            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
-    visible = (RunDirectory(entry) for entry in entries if not entry.name.startswith("."))
-    return [run for run in visible if run.is_run() or _lacks_its_record(run)]
 
 
-def _lacks_its_record(folder: RunDirectory) -> bool:
-    return bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
+def _is_or_was_run(folder: RunDirectory) -> bool:
+    """Whether it has a record, or lacks it and is by its name a run's."""
+    return folder.is_run() or (
+        bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
+    )
 
 
 def _last_run(runs_dir: Path) -> RunDirectory:
-    readable = [summary for summary in list_runs(runs_dir) if summary.status != BROKEN]
-    if not readable:
+    """The readable run that began last.
+
+    Ids tell when runs began. So only the records are read that may be of the last one: those with the latest
+    times in their ids, and those whose folder was given another name.
+    """
+    last: RunSummary | None = None
+    for stamp, name in sorted(((_time_in(name), name) for name in _folders(runs_dir)), reverse=True):
+        if last is not None and last.started is not None and stamp < _least_time(last.started):
+            break
+        run = RunDirectory(runs_dir / name)
+        summary = _summary(run) if _is_or_was_run(run) else None
+        if summary is not None and summary.status != BROKEN:
+            last = max(last or summary, summary, key=_age_key)
+    if last is None:
         raise UsageError(f"{LAST}: there are no runs in {runs_dir} yet.")
-    return readable[0].run
+    return last.run
+
+
+def _least_time(began: datetime) -> str:
+    """The least time in the id of a run that may have begun at this time or later."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0.0, began.timestamp() - _SECONDS_AFTER_ITS_ID)))
+
+
+def _time_in(id_: str) -> str:
+    """The time in an id, as ids have it; one after all others where it has none."""
+    found = _STAMP.search(id_)
+    return _NO_TIME if found is None else found[1]
 
 
 def _not_found(reference: str, ids: Sequence[str], runs_dir: Path) -> str:

@@ -95,6 +95,8 @@ def _finite_scores(value: object) -> object:
     """The entries that are numbers; None for NaN and infinity, which JSON has no word for."""
     if not isinstance(value, Mapping):
         return value
+    if all(type(of) is float and math.isfinite(of) for of in value.values()):
+        return value  # as nnrun writes them: a list of runs asks for them a hundred thousand times
     numbers = {name: of for name, of in value.items() if of is None or _is_number(of)}
     return {name: None if of is None or not math.isfinite(of) else float(of) for name, of in numbers.items()}
 

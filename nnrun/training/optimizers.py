@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nnrun.lazy_torch import torch
 from nnrun.spec import schema
+from nnrun.training import update_kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,6 +53,7 @@ class Optimizer:
         of_matrix: (name of a parameter that is a matrix in Keras, its layer's kind, its shape in Keras) → the
             optimizer of it; None where that is this one. None of an optimizer with one rule for all.
         averages: whether the last slot is the moving average of the parameter, which training ends with.
+        kernel: the C++ library that `change` calls on a CPU; None for none.
     """
 
     learning_rate: float
@@ -62,6 +64,7 @@ class Optimizer:
     squares: bool = False
     of_matrix: Callable[[str, str, tuple[int, ...]], Optimizer | None] | None = None
     averages: bool = False
+    kernel: str | None = None
 
     def slots(self, parameter: Tensor) -> Slots:
         """The state of a parameter before its first update."""
@@ -428,6 +431,8 @@ OPTIMIZERS: Mapping[type[schema.Component], Callable[..., Optimizer]] = {
 def build_optimizer(spec: schema.Component) -> Optimizer:
     """The optimizer that a spec names."""
     optimizer = OPTIMIZERS[type(spec)](spec)
+    if isinstance(spec, update_kernel.KNOWN):
+        optimizer = _in_cpp(optimizer, spec)
     if not isinstance(spec, schema.OptimizerComponent):
         return optimizer
     of_matrix, options = optimizer.of_matrix, spec
@@ -439,6 +444,19 @@ def build_optimizer(spec: schema.Component) -> Optimizer:
         return None if own is None else _with_options(own, options, options.weight_decay)
 
     return replace(_with_options(optimizer, spec, spec.decay_of_others), of_matrix=found)
+
+
+def _in_cpp(optimizer: Optimizer, spec: schema.Component) -> Optimizer:
+    """The same by C++ where it is there and can read the tensors."""
+    update = update_kernel.update_by(spec)
+
+    def change(
+        w: Tensor, g: Tensor, slots: Slots, steps_R: Tensor, lr: Rate, squares: Tensor | None = None
+    ) -> None:
+        if not update(w, g, slots, steps_R, lr, squares):
+            optimizer.step(w, g, slots, steps_R, lr, squares)
+
+    return replace(optimizer, change=change, kernel=update_kernel.LIBRARY)
 
 
 def _with_options(optimizer: Optimizer, spec: schema.OptimizerComponent, decay: float) -> Optimizer:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nnrun.spec import schema
 from nnrun.spec.score_columns import BestEpoch
+from nnrun.validation.student_t import t_quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,9 +91,7 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tu
 
     Folds share training rows, so that for them it is somewhat too narrow (Bengio & Grandvalet 2004).
     """
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * std / math.sqrt(n)
+    half = t_quantile(n - 1, level) * std / math.sqrt(n)
     return mean - half, mean + half
 
 

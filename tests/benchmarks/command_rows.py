@@ -85,7 +85,7 @@ def _many_runs(sitting: Sitting) -> tuple[Path, Path, list[Program]]:
     """The folder of one run, that of 10,000 copies, and what makes them unless they are there."""
     runs, before = _one_run(sitting, sitting.folder / "one_run")
     many = sitting.folder / "many_runs"
-    copies = Program("copies", python("generated.py", "copies", many, runs, str(RUNS)))
+    copies = Program("copies", python("generated.py", "copies", many, runs, str(sitting.size(RUNS))))
     return runs, many, [] if many.exists() else [*before, copies]
 
 
@@ -123,7 +123,7 @@ def _predict(sitting: Sitting, rows: int, reach: str) -> Row:
     path, runs = write_spec(folder, spec), folder / "runs"
     before = [
         Program("a table", python("generated.py", "csv", table, "2000", str(COLUMNS), "0")),
-        Program("rows", python("generated.py", "new-rows", new, str(rows), str(COLUMNS))),
+        Program("rows", python("generated.py", "new-rows", new, str(sitting.size(rows)), str(COLUMNS))),
         Program("weights", python("peers/torch_predict.py", "--make", weights, str(COLUMNS))),
         Program("a run", nnrun("train", path, "--quiet", "--runs-dir", runs)),
     ]

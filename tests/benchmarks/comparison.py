@@ -22,12 +22,18 @@ class Sitting:
         peers: the interpreter that has Keras, JAX and TensorFlow.
         clock: what epochs are timed by: `cpu` (seconds of the process) or `wall`.
         data_dir: where IMDB lies; None for generated rows.
+        smoke: small data, only to see that every program runs.
     """
 
     folder: Path
     peers: str
     clock: str
     data_dir: Path | None
+    smoke: bool = False
+
+    def size(self, rows: int, least: int = 1) -> int:
+        """How many rows (or runs) there are, where a real sitting has so many."""
+        return max(rows // 100, least) if self.smoke else rows
 
     @property
     def cache(self) -> Path:

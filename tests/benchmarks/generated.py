@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-WORDS, REVIEWS = 10_000, 25_000
+WORDS = 10_000
 
 
-def write_reviews(path: Path) -> None:
-    """IMDB's form: 25,000 lists of word indices, about as long as reviews, words about as frequent."""
+def write_reviews(path: Path, rows: int) -> None:
+    """IMDB's form: lists of word indices, about as long as reviews, words about as frequent."""
     rng = np.random.default_rng(0)
-    lengths = np.clip(np.exp(rng.normal(5.2, 0.67, REVIEWS)), 11, 2494).astype(int)  # median 181, mean 227
-    reviews = np.empty(REVIEWS, object)
+    lengths = np.clip(np.exp(rng.normal(5.2, 0.67, rows)), 11, 2494).astype(int)  # median 181, mean 227
+    reviews = np.empty(rows, object)
     for place, length in enumerate(lengths):
         # Words are numbered by frequency, which falls as their rank rises (Zipf's law).
         reviews[place] = np.exp(rng.uniform(0, np.log(WORDS - 4), length)).astype(int) + 3
         reviews[place][0] = 1
-    np.savez(path, x_train=reviews, y_train=rng.integers(0, 2, REVIEWS))
+    np.savez(path, x_train=reviews, y_train=rng.integers(0, 2, rows))
 
 
 def write_table(path: Path, rows: int, columns: int, classes: int) -> None:

@@ -52,7 +52,8 @@ def heading(sitting: Sitting, pairs: int) -> str:
     versions = [f"{name} {version}" for name, version in here.items()]
     versions += [f"{name} {version}" for name, version in _versions_of(sitting.peers).items()]
     clock = "processor time" if sitting.clock == "cpu" else "wall time"
-    machine = f"{cpu_name()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}"
+    smoke = "Small data, whose figures mean nothing. " if sitting.smoke else ""
+    machine = f"{smoke}{cpu_name()}, {os.cpu_count()} CPUs, load average {os.getloadavg()[0]:.1f}"
     versions = [f"Python {platform.python_version()}", *versions]
     return (
         f"{machine}, {datetime.date.today()}; {', '.join(versions)}. One core and one thread each, medians "

@@ -22,7 +22,7 @@ def _large_csv(sitting: Sitting) -> tuple[Path, Path, list[Program]]:
         "loss": "binary_crossentropy",
         "validation": {"holdout": {"first": 1000}},
     }
-    numbers = map(str, (ROWS_OF_CSV, NUMBERS, CATEGORIES))
+    numbers = map(str, (sitting.size(ROWS_OF_CSV), NUMBERS, CATEGORIES))
     made = [] if file.exists() else [Program("a table", python("generated.py", "csv", file, *numbers))]
     return file, write_spec(sitting.folder / "large_csv", spec), made
 

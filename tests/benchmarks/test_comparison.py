@@ -1,16 +1,19 @@
 import importlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 from tests.benchmarks.comparison import Line, Row, Sitting, line_of, measure
 from tests.benchmarks.fold_arrays import write_folds
+from tests.benchmarks.generated import write_images
+from tests.benchmarks.peers import torch_fit
 from tests.benchmarks.printing import cells, markdown
 from tests.benchmarks.programs import CPU_SECONDS, MEGABYTES, ROOT, Program, run
 from tests.benchmarks.table import ROWS
-from tests.benchmarks.training_rows import shipped
+from tests.benchmarks.training_rows import shipped, write_spec
 
 EPOCH = Line("work", "epoch", "s/epoch", "≤ 0.5")
 
@@ -109,6 +112,23 @@ def test_arrays_for_the_peers_are_what_nnrun_trains_on(tmp_path: Path) -> None:
     work = json.loads((tmp_path / "work.json").read_text())
     assert [layer["units"] for layer in work["layers"]] == [16, 16, 1]
     assert (work["batch_size"], work["folds"], work["optimizer"]["kind"]) == (8, 5, "rmsprop")
+
+
+IMAGES = shipped("mnist_conv") | {
+    "preprocessing": {"inputs": "none"},
+    "validation": {"holdout": {"first": 10}},
+}
+
+
+def test_the_loop_in_pytorch_trains_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "images.npz", 30)
+    spec = write_spec(tmp_path, IMAGES | {"dataset": {"npz": str(tmp_path / "images.npz")}})
+    write_folds(spec, [], tmp_path, None)
+    work = json.loads((tmp_path / "work.json").read_text())
+    assert len(torch_fit.train(work, tmp_path, 0, epochs=1, clock=time.process_time)) == 1
+    network = torch_fit.build(work, (28, 28, 1), 0)
+    weights = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]
+    assert weights == [(32, 1, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3), (64, 576), (10, 64)]
 
 
 def test_reading_is_timed_by_names_that_exist() -> None:

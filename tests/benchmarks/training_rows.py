@@ -92,9 +92,10 @@ def _of_reviews(sitting: Sitting, name: str, spec: Spec, work: str, reach: str) 
     """IMDB's reviews, or generated ones where they are not at hand."""
     made = []
     if sitting.data_dir is None or not (sitting.data_dir / "imdb.npz").exists():
-        file = sitting.folder / "reviews.npz"
-        made = [] if file.exists() else [Program("reviews", python("generated.py", "reviews", file))]
-        spec = {**spec, "dataset": {"npz": str(file)}}
+        file, rows = sitting.folder / "reviews.npz", str(sitting.size(25_000))
+        made = [] if file.exists() else [Program("reviews", python("generated.py", "reviews", file, rows))]
+        holdout = {"holdout": {"first": sitting.size(10_000)}}
+        spec = {**spec, "dataset": {"npz": str(file)}, "validation": holdout}
         work += ", generated reviews"
     return _compared(sitting, name, spec, [Line(work, "epoch", "s/epoch", reach)], [JAX, TORCH], made=made)
 
@@ -119,14 +120,15 @@ def imdb_gru(sitting: Sitting) -> Row:
 def _images(sitting: Sitting, epochs: int) -> tuple[Spec, list[Program]]:
     """The network of `specs/mnist_conv.yaml` with Adam; 9,000 random images to train on, 1,000 more."""
     file = sitting.folder / "images.npz"
-    made = [] if file.exists() else [Program("images", python("generated.py", "images", file, "10000"))]
+    rows = str(sitting.size(10_000))
+    made = [] if file.exists() else [Program("images", python("generated.py", "images", file, rows))]
     spec = shipped("mnist_conv") | {
         "name": "convnet",
         "dataset": {"npz": str(file)},
         "preprocessing": {"inputs": "none"},
         "optimizer": "adam",
         "epochs": epochs,
-        "validation": {"holdout": {"first": 1000}},
+        "validation": {"holdout": {"first": sitting.size(1000)}},
     }
     return spec, made
 
@@ -148,7 +150,7 @@ def convnet_four(sitting: Sitting) -> Row:
 
 def _table(sitting: Sitting, name: str, rows: int, columns: int, classes: int) -> tuple[Path, list[Program]]:
     file = sitting.folder / f"{name}.npz"
-    numbers = map(str, (rows, columns, classes))
+    numbers = map(str, (sitting.size(rows), columns, classes))
     return file, [] if file.exists() else [Program(name, python("generated.py", "table", file, *numbers))]
 
 
@@ -165,7 +167,7 @@ def wide_table(sitting: Sitting) -> tuple[Spec, list[Program]]:
         "metrics": ["accuracy"],
         "epochs": 4,
         "batch_size": 1024,
-        "validation": {"holdout": {"first": 10_000}},
+        "validation": {"holdout": {"first": sitting.size(10_000)}},
     }
     return spec, made
 
@@ -185,7 +187,7 @@ def dense_pixels(sitting: Sitting) -> Row:
         "preprocessing": {"inputs": "none"},
         "layers": [layer for layer in shipped("mnist")["layers"] if layer != "flatten"],
         "epochs": 3,
-        "validation": {"holdout": {"first": 5000}},
+        "validation": {"holdout": {"first": sitting.size(5000)}},
     }
     lines = [Line("dense 784-512-10, batch 128", "epoch", "s/epoch", "≤ 0.75")]
     return _compared(sitting, "dense_pixels", spec, lines, [JAX, TORCH], made=made)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nnrun.cli import main
-from tests.support.commands import nnrun_command
+from tests.support.commands import forked_nnrun_for_a_shell, nnrun_command
 from tests.support.small_experiments import BINARY, check_screen, numbers, only_run, write_small
 
 Capture = pytest.CaptureFixture[str]
@@ -227,8 +227,11 @@ def test_json_is_one_document_also_where_it_fails(folds: Path, capsys: Capture) 
 def test_a_reader_that_goes_away_is_no_fault(folds: Path) -> None:
     rows = np.random.RandomState(0).normal(5, 2, (20_000, 3))
     np.savetxt(folds / "many.csv", rows, delimiter=",")
-    command = f"{sys.executable} -m nnrun predict @last many.csv -q | head -1; exit ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", command], cwd=folds, capture_output=True, text=True, check=False)
+    nnrun, server = forked_nnrun_for_a_shell(folds)
+    command = f"{nnrun} predict @last many.csv -q | head -1; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=folds, pass_fds=[server], capture_output=True, text=True, check=False
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "row,prediction\n", "")
 
 

@@ -38,7 +38,7 @@ TPE: dict[str, Any] = {
 # Each line of its input is [where, folder of the runs, moment or null]; each of its output the child's exit
 # code.
 HELPER = """
-import json, os, signal, sys
+import contextlib, io, json, os, signal, sys, tempfile
 import matplotlib.figure, nnrun.figures.sweep_figure, nnrun.figures.curve_figure
 from nnrun.cli import main
 from nnrun.experiment.sweeping.sweep import run_sweep
@@ -67,8 +67,14 @@ def kill_at(moment):
     HistoryWriter.append = counted(HistoryWriter.append, before=False)
     os.fsync = counted(os.fsync, before=False)
 
+warm = False
 for line in sys.stdin:
     folder, runs_dir, moment = json.loads(line)
+    if not warm:  # the first sweep of a process imports and prepares what the next, of all children, have
+        with tempfile.TemporaryDirectory() as other, contextlib.redirect_stdout(io.StringIO()):
+            command = ["sweep", folder + "/small.yaml", "--runs-dir", other, "--device", "cpu", "-q"]
+            assert main([*command, "--compile", "off"]) == 0
+        warm = True
     child = os.fork()
     if child == 0:
         os.chdir(folder)
@@ -87,7 +93,8 @@ class Helper:
     def __init__(self, cache: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", HELPER],
-            env={**os.environ, "NNRUN_CACHE_DIR": str(cache)},
+            # One thread computes: others would not survive the fork.
+            env={**os.environ, "NNRUN_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

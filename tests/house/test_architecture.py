@@ -13,7 +13,7 @@ from nnrun.records import run_directory
 from nnrun.spec import schema
 
 PACKAGE = Path(nnrun.__file__).parent
-HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich")
+HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich", "pooch")
 
 HEAVY_OF_SPECS = {"numpy", "pydantic"}
 
@@ -88,7 +88,7 @@ def test_training_scikit_learns_tables_imports_no_scikit_learn(tmp_path: Path) -
     arguments = ["train", BREAST_CANCER, "-q", "--epochs", "1", "--runs-dir", str(tmp_path)]
     heavy = imported_by(f"from nnrun.cli import main; main({arguments!r})")
     assert "torch" in heavy
-    assert heavy & {"sklearn", "matplotlib", "rich"} == set()
+    assert heavy & {"sklearn", "scipy", "matplotlib", "rich", "pooch"} == set()
 
 
 # --- what the source says --------------------------------------------------------------------------------

@@ -35,6 +35,33 @@ def test_a_run_is_found_by_id_prefix_path_and_last(runs_dir: Path) -> None:
         assert find_run(reference, runs_dir).path.resolve() == (runs_dir / id_).resolve()
 
 
+def test_last_reads_no_more_records_than_it_must(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 29):
+        make(runs_dir, f"old-202501{day:02}T000000Z-dddd", started=f"2025-01-{day:02}T00:00:00Z")
+    read: list[str] = []
+    original = RunDirectory.read_record
+
+    def counted(run: RunDirectory) -> Any:
+        read.append(run.id)
+        return original(run)
+
+    monkeypatch.setattr(RunDirectory, "read_record", counted)
+    assert find_run("@last", runs_dir).id == "reuters-20260102T000000Z-bbbb"
+    # The first says that it began before the second did; the third cannot have begun later.
+    assert read == ["boston-20260103T000000Z-cccc", "reuters-20260102T000000Z-bbbb"]
+
+
+def test_the_last_run_may_have_begun_a_little_after_its_id_or_have_another_name(runs_dir: Path) -> None:
+    make(runs_dir, "late-20260102T000000Z-0000", started="2026-01-02T00:00:00.500Z")
+    assert find_run("@last", runs_dir).id == "late-20260102T000000Z-0000"
+    make(runs_dir, "renamed", started="2026-01-02T00:00:01Z")
+    assert find_run("@last", runs_dir).id == "renamed"
+    broken = runs_dir / "broken-20260104T000000Z-0000"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    assert find_run("@last", runs_dir).id == "renamed"
+
+
 def test_a_relative_path_is_found(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs_dir / "boston-20260103T000000Z-cccc")
     assert find_run(".", runs_dir).id == "boston-20260103T000000Z-cccc"

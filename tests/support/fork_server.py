@@ -23,15 +23,21 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 
 def import_nnrun() -> None:
-    """All modules of nnrun."""
+    """All modules of nnrun, and what a command does first."""
     import nnrun
 
     for module in pkgutil.walk_packages(nnrun.__path__, "nnrun."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    # The first spec of a process builds the types of all specs.
+    from nnrun.spec.reading.load import load_spec_text
+
+    spec = "{dataset: boston_housing, preprocessing: {inputs: standardize}, layers: [dense: 1], loss: mse}"
+    load_spec_text(spec, file="a spec", base=Path.cwd(), default_name="any")
 
 
 def import_packages() -> None:

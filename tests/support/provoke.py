@@ -32,8 +32,8 @@ KILLED = -9
 # Or a line is ["start", arguments, folder, files for its streams], answered with the child's number at once,
 # and later ["wait", number], answered with its exit code.
 _SERVER = """
-import ctypes, fcntl, gc, io, json, os, resource, sys
-import matplotlib.figure, safetensors.numpy, scipy.special, torch, pandas
+import contextlib, ctypes, fcntl, gc, io, json, os, resource, sys, tempfile
+import matplotlib.figure, numpy as np, safetensors.numpy, scipy.special, torch, pandas
 import nnrun.figures.curve_figure, nnrun.figures.evaluation_figures
 import nnrun.experiment.running.train
 import nnrun.experiment.evaluating.evaluate
@@ -44,11 +44,36 @@ import nnrun.experiment.finished.listing
 import nnrun.experiment.describing.describe_spec
 import nnrun.cli.app, nnrun.cli.running, nnrun.cli.closing
 from nnrun.cli import entry_point, main
+WARM = '''
+dataset: {npz: warm.npz}
+preprocessing: {inputs: standardize}
+layers: [{dense: {units: 8, activation: relu}}, {dense: 1}]
+loss: mse
+metrics: [mae]
+epochs: 2
+batch_size: 8
+validation: {kfold: {k: 2}}
+'''
 torch.set_num_threads(1)
 figure = matplotlib.figure.Figure()
 figure.subplots().set_title("fonts and writers of images are loaded at the first figure")
 figure.savefig(io.BytesIO(), format="png")
 pandas.read_csv(io.StringIO("a,b\\n1,2\\n"))
+def threads():
+    return os.path.exists("/proc/self/task") and os.listdir("/proc/self/task")
+
+before = threads()
+with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    # A first training takes twice as long as the next, here once instead of in each child. One thread
+    # computes: another would not survive the fork.
+    rows = np.random.RandomState(0).normal(size=(32, 3))
+    np.savez(folder + "/warm.npz", x_train=rows, y_train=rows.sum(1))
+    with open(folder + "/warm.yaml", "w") as file:
+        file.write(WARM)
+    runs = ["--runs-dir", folder + "/runs", "-q"]
+    assert main(["train", folder + "/warm.yaml", "--compile", "off", *runs]) == 0
+    assert main(["evaluate", "@last", "--split", "validation", *runs]) == 0
+assert threads() == before
 gc.freeze()  # a child that looks for garbage need not copy what it only looks at
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
 def started(arguments, folder, out, err):

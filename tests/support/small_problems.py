@@ -57,6 +57,7 @@ def make_problem(
     targets: np.ndarray | None = None,
     sparse: bool = False,
     batch_size: int = 8,
+    tokens: int | None = None,
 ) -> TrainingProblem:
     """What a spec declares, over the given rows: by default 60 rows of noise with a 0 or 1 for each."""
     spec = schema.ExperimentSpec.model_validate(
@@ -70,7 +71,7 @@ def make_problem(
     )
     x_SNF = rows(1, N, F) if x_SNF is None else x_SNF
     targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
-    network = stack(spec.layers, x_SNF.shape[2])
+    network = stack(spec.layers, x_SNF.shape[2], tokens)
     dense = DenseInputs(torch.from_numpy(x_SNF))
     last = last_of(network)
     head = Head(

@@ -92,11 +92,13 @@ def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: 
         table = read(make_folder)
         if folders and table.is_stored:
             try:
-                keep_entry(folders[-1], entry, _written(folders[-1], table))
+                document = _written(folders[-1], table)
+                # What is used now is what is used next time. It stays mapped, whatever becomes of the folder.
+                table = _loaded(folders[-1], document)
+                keep_entry(folders[-1], entry, document)
                 remove_unused(entry.parent)
             except OSError as error:
                 on_message(unwritable(entry.parent, error))
-        # Its numbers stay mapped, whatever becomes of the folder's name: what is used now is used next time.
         return table
 
 

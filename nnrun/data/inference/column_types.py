@@ -173,7 +173,9 @@ def infer(
             raw = _as_texts(raw)
         else:
             return _numbers(number_column(name, raw.values), declared)
-    return _of_texts(name, raw, declared, typed, spelling)
+    inferred = _of_texts(name, raw, declared, typed, spelling)
+    leave_memory(raw.codes)
+    return inferred
 
 
 def _of_texts(

@@ -23,7 +23,7 @@ from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.rows import ByteRows, DenseRows, SparseRows
-from nnrun.data.table import Column, NumberColumn, Table, kind_of, leave_memory, number_column
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, kind_of, leave_column, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
@@ -31,6 +31,7 @@ from nnrun.spec.wording import quoted
 Part = npt.NDArray[np.float64] | SparseRows | TokenRows
 _Value = Column | Part
 _BLOCK_VALUES = 1 << 20  # values of all dense columns that are put in their place at once
+_ROWS_TO_TRY = 1 << 15
 # Of an array: so few, computed at once, that they stay in the CPU's caches from step to step.
 _ARRAY_BLOCK_VALUES = 1 << 17
 
@@ -130,6 +131,16 @@ def _apply(step: FittedStep, value: _Value, problems: Problems) -> _Value:
     return NumberColumn(value.name, numbers)
 
 
+def _try(step: FittedStep, column: Column, problems: Problems) -> None:
+    """Note the rows that a step cannot take; what it makes of others is held for a block at a time."""
+    n_rows = len(column.codes if isinstance(column, CategoryColumn) else column.values)
+    for start in range(0, n_rows, _ROWS_TO_TRY):
+        found: dict[int, str] = {}
+        _apply(step, column.take(slice(start, start + _ROWS_TO_TRY)), found)
+        for row, reason in found.items():
+            problems.setdefault(start + row, reason)
+
+
 def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedColumn:
     """Learn the steps of one column from some of its rows, each from what those before it give.
 
@@ -153,12 +164,14 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
         value, at = value if at is None else value.take(at), None
         fitted.append(cls.fit(step, in_form(value, cls.form), FitContext()))
         problems: dict[int, str] = {}
-        value = _apply(fitted[-1], value, problems)
+        if step is plan.steps[-1]:
+            _try(fitted[-1], value, problems)
+        else:
+            value = _apply(fitted[-1], value, problems)
         if problems:
             first = min(problems)
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
-    if isinstance(column, NumberColumn):
-        leave_memory(column.values)
+    leave_column(column)
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
 
 
@@ -316,8 +329,7 @@ class FittedTable:
                 at += column.width
             x_part[:] = block_DN[:, : len(x_part)].T
             for column in columns:
-                if isinstance(numbers := table.by_name[column.name], NumberColumn):
-                    leave_memory(numbers.values)
+                leave_column(table.by_name[column.name])
         return x_ND
 
     def _part(self, column: FittedColumn, table: Table, start: int = 0, stop: int | None = None) -> Part:

@@ -28,8 +28,9 @@ _LARGEST_BYTE = 255
 
 def _known(column: NumberColumn) -> Floats:
     """The values that are not missing, as float64."""
-    values = column.values.astype(np.float64, copy=False)
-    return values[~np.isnan(values)]
+    values = np.ascontiguousarray(column.values.astype(np.float64, copy=False))
+    missing = np.isnan(values)
+    return values[~missing] if missing.any() else values
 
 
 @dataclass(frozen=True)

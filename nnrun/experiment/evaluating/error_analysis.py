@@ -317,13 +317,11 @@ def _classification(
     text_of: Callable[[int], str],
     lines: Array | None,
 ) -> Classification:
-    from sklearn.metrics import confusion_matrix
-
     count = probabilities.shape[1]
     named = class_names is not None and len(class_names) == count
     names = list(class_names) if named and class_names else [str(label) for label in range(count)]
     predicted = probabilities.argmax(1)
-    confusion = confusion_matrix(true, predicted, labels=range(count))
+    confusion = np.bincount(count * true + predicted, minlength=count * count).reshape(count, count)
     classes, (macro, weighted) = _scores(true, predicted, names, ("macro", "weighted"))
     wrong = np.flatnonzero(predicted != true)
     confident = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:mistakes]
@@ -364,42 +362,52 @@ def _multi_label(predicted: Flags, true: Flags, label_names: Sequence[str] | Non
 def _scores(
     true: Labels | Flags, predicted: Labels | Flags, names: Sequence[str], averages: Sequence[str]
 ) -> tuple[tuple[ClassScores, ...], list[ClassScores]]:
-    """Each class or label, and the means over them.
+    """Each class or label, and the means over them: scikit-learn's `precision_recall_fscore_support`.
 
     Args:
         true, predicted: (N,) classes, or (N, K) which labels a row has.
         names: of the K classes or labels.
         averages: `micro`, `macro`, `weighted`.
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    labels = range(len(names))
-    several = true.ndim == 2
-    supports = true.sum(0) if several else np.bincount(true, minlength=len(names))
-    predictions = predicted.sum(0) if several else np.bincount(predicted, minlength=len(names))
-
-    occurring = labels if several else np.flatnonzero(supports + predictions)
-
-    def scores(average: str | None) -> tuple[Array, Array, Array, Array]:
-        counted = labels if average is None else occurring
-        found: tuple[Array, Array, Array, Array] = precision_recall_fscore_support(
-            true, predicted, labels=counted, average=average, zero_division=0.0
-        )
-        return found
+    if true.ndim == 2:
+        supports, predictions = true.sum(0), predicted.sum(0)
+        hits, occurring = (true & predicted).sum(0), np.arange(len(names))
+    else:
+        supports, predictions = (np.bincount(part, minlength=len(names)) for part in (true, predicted))
+        hits = np.bincount(true[true == predicted], minlength=len(names))
+        occurring = np.flatnonzero(supports + predictions)
+    counts = (hits, supports, predictions)
+    each = _rates(*counts)
 
     def mean(average: str) -> ClassScores:
-        precision, recall, f1, _ = scores(average)
+        if average == "micro":
+            found = [part[0] for part in _rates(*(of_each.sum(keepdims=True) for of_each in counts))]
+        elif average == "macro":
+            found = [part[occurring].mean() for part in each]
+        else:
+            found = [part @ supports / max(1, supports.sum()) for part in each]
+        precision, recall, f1 = map(float, found)
         return ClassScores(
-            f"{average} mean",
-            float(precision),
-            float(recall),
-            float(f1),
-            int(supports.sum()),
-            int(predictions.sum()),
+            f"{average} mean", precision, recall, f1, int(supports.sum()), int(predictions.sum())
         )
 
-    each = zip(names, *(part.tolist() for part in scores(None)), predictions.tolist(), strict=True)
-    return tuple(ClassScores(*values) for values in each), [mean(average) for average in averages]
+    rows = zip(names, *(part.tolist() for part in (*each, supports, predictions)), strict=True)
+    return tuple(ClassScores(*values) for values in rows), [mean(average) for average in averages]
+
+
+def _rates(hits: Labels, supports: Labels, predictions: Labels) -> tuple[Floats, Floats, Floats]:
+    """(K,) precision, recall and F1; 0 where there is nothing to divide by.
+
+    Args:
+        hits: rows of a class that were predicted as it.
+        supports: rows of it.
+        predictions: rows predicted as it.
+    """
+
+    def share(part: Labels, whole: Labels) -> Floats:
+        return part / np.where(whole == 0, 1, whole)
+
+    return share(hits, predictions), share(hits, supports), share(2 * hits, supports + predictions)
 
 
 def _confusions(confusion: Labels, names: Sequence[str]) -> tuple[Confusion, ...]:

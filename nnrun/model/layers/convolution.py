@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nnrun.lazy_torch import F
 from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.kernels.convolution import LIBRARY
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.convolve import as_kernels, convolve, convolve_transposed
-from nnrun.model.layers.windows import ONE_PLACE, Windows, as_images
 from nnrun.model.rng import BatchRng
+from nnrun.model.windows import ONE_PLACE, Windows, as_images
 from nnrun.spec import schema
 from nnrun.spec.schema.convolution_layers import sizes_along
 
@@ -80,17 +81,34 @@ class WindowedLayer(Layer[C], Generic[C]):
         x = x.unsqueeze(-1) if x.dim() < len(self.input_shape) + 2 else x
         return as_images(x, self.places)
 
-    def activated(self, parameters: Parameters, found: Tensor, bias: bool = True) -> Tensor:
+    def activated(self, parameters: Parameters, found: Tensor) -> Tensor:
         """activation(found + bias), (R, B, *places, C), of (R, B, height, width, C)."""
-        x = found.flatten(2, 3) if self.places == 1 else found
-        if bias and self._spec.use_bias:
+        x = self.rows(found)
+        if self._spec.use_bias:
             x = x + along_last(parameters[self.name("bias")], x)
         return ACTIVATIONS[self._spec.activation](x)
+
+    def convolved(self, parameters: Parameters, images: Tensor, windows: Windows) -> Tensor:
+        """activation(convolution by `weight` + bias), (R, B, *places, C), of (R, B, height, width, C)."""
+        kernel = as_kernels(parameters[self.name("weight")])
+        bias = parameters[self.name("bias")] if self._spec.use_bias else None
+        if self._spec.activation == "relu":
+            return self.rows(convolve(images, kernel, bias, windows, relu=True))
+        return ACTIVATIONS[self._spec.activation](self.rows(convolve(images, kernel, bias, windows)))
+
+    def rows(self, images: Tensor) -> Tensor:
+        """(R, B, height, width, C) → (R, B, *places, C)."""
+        return images.flatten(2, 3) if self.places == 1 else images
 
 
 @dataclass(frozen=True)
 class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
     """A kernel (R, out, in, *window), a bias (R, out); in a weights file without R, as in PyTorch."""
+
+    @classmethod
+    def kernel_for(cls, spec: schema.Conv1D | schema.Conv2D) -> str | None:
+        """For all of them."""
+        return LIBRARY
 
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
@@ -102,10 +120,7 @@ class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """activation(convolution + bias); convolution as networks have it, the kernel not flipped."""
-        kernel = parameters[self.name("weight")]
-        bias = parameters[self.name("bias")] if self.spec.use_bias else None
-        found = convolve(self.images(x), as_kernels(kernel), bias, self.windows)
-        return self.activated(parameters, found, bias=False)
+        return self.convolved(parameters, self.images(x), self.windows)
 
 
 @dataclass(frozen=True)
@@ -134,6 +149,11 @@ class SeparableLayer(WindowedLayer[schema.SeparableConv1D | schema.SeparableConv
     In a weights file `depthwise_weight` is (in * multiplier, 1, *window).
     """
 
+    @classmethod
+    def kernel_for(cls, spec: schema.SeparableConv1D | schema.SeparableConv2D) -> str | None:
+        """For what mixes the channels."""
+        return LIBRARY
+
     @cached_property
     def weights(self) -> Mapping[str, Weight]:
         """The kernel of each channel, that which mixes them, and the bias."""
@@ -149,8 +169,7 @@ class SeparableLayer(WindowedLayer[schema.SeparableConv1D | schema.SeparableConv
     ) -> Tensor:
         """activation(the mixed convolutions of each channel + bias)."""
         found = _each_channel(self, parameters[self.name("depthwise_weight")], x)
-        kernel = as_kernels(parameters[self.name("weight")])
-        return self.activated(parameters, convolve(found, kernel, None, ONE_PLACE))
+        return self.convolved(parameters, found, ONE_PLACE)
 
 
 def _depthwise(layer: WindowedLayer[Any], multiplier: int) -> Weight:

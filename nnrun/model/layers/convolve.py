@@ -6,16 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnrun.lazy_torch import F, torch
-from nnrun.model.layers.windows import Windows
+from nnrun.model.kernels import convolution as in_cpp
+from nnrun.model.windows import Windows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def convolve(
-    x_RBHWC: Tensor, kernel: Tensor, bias_RO: Tensor | None, windows: Windows, groups: int = 1
+    x_RBHWC: Tensor,
+    kernel: Tensor,
+    bias_RO: Tensor | None,
+    windows: Windows,
+    *,
+    groups: int = 1,
+    relu: bool = False,
 ) -> Tensor:
     """(R, B, H, W, C) → (R, B, height, width, O): convolution as networks have it, the kernel not flipped.
+
+    In C++, where that is there and faster, else by PyTorch.
 
     Args:
         x_RBHWC: the images.
@@ -23,13 +32,19 @@ def convolve(
         bias_RO: what is added to each channel; None for nothing.
         windows: where they lie.
         groups: into how many parts channels are cut, each with its own filters.
+        relu: whether negative sums become 0.
     """
+    if groups == 1:
+        found = in_cpp.convolved(x_RBHWC, kernel, bias_RO, windows, relu=relu)
+        if found is not None:
+            return found
 
     def convolved(images: Tensor, kernel: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         images, padding = windows.padded(images, 0.0)
         return F.conv2d(images, kernel, bias, windows.strides, padding, windows.dilation, groups)
 
-    return _of_each_replica(convolved, x_RBHWC, kernel, bias_RO, groups)
+    found = _of_each_replica(convolved, x_RBHWC, kernel, bias_RO, groups)
+    return torch.relu(found) if relu else found
 
 
 def convolve_transposed(x_RBHWC: Tensor, kernel: Tensor, strides: Sequence[int]) -> Tensor:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from nnrun.lazy_torch import F, torch
 from nnrun.model.inputs import Batch, dense
+from nnrun.model.kernels import pooling as in_cpp
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers.base import Layer, Parameters
-from nnrun.model.layers.windows import Windows, as_images, channels_first, channels_last
 from nnrun.model.rng import BatchRng
+from nnrun.model.windows import Windows, as_images, channels_first, channels_last
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import along
 
@@ -42,6 +43,10 @@ class WindowPoolingLayer(Layer[P], Generic[P]):
         strides = along(self.spec.strides or self.spec.pool_size, len(window))
         return Windows.along(self.input_shape[:-1], window, strides, self.spec.padding)
 
+    def pooled(self, images_NHWC: Tensor) -> Tensor:
+        """The number of each window, (N, height, width, C)."""
+        return channels_last(self.pool(channels_first(images_NHWC)))
+
     @abstractmethod
     def pool(self, images: Tensor) -> Tensor:
         """(N, C, height, width) → the number of each window."""
@@ -50,14 +55,23 @@ class WindowPoolingLayer(Layer[P], Generic[P]):
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
     ) -> Tensor:
         """Replicas and rows are pooled alike."""
-        images = as_images(x.flatten(0, 1), len(self.input_shape) - 1)
-        pooled = channels_last(self.pool(channels_first(images)))
+        pooled = self.pooled(as_images(x.flatten(0, 1), len(self.input_shape) - 1))
         return pooled.reshape(*x.shape[:2], *self.output_shape)
 
 
 @dataclass(frozen=True)
 class MaxPoolingLayer(WindowPoolingLayer[schema.MaxPooling]):
     """The largest number of each window."""
+
+    @classmethod
+    def kernel_for(cls, spec: schema.MaxPooling) -> str | None:
+        """For all of them."""
+        return in_cpp.LIBRARY
+
+    def pooled(self, images_NHWC: Tensor) -> Tensor:
+        """In C++, where that is there."""
+        found = in_cpp.largest(images_NHWC, self.windows)
+        return super().pooled(images_NHWC) if found is None else found
 
     def pool(self, images: Tensor) -> Tensor:
         """The largest."""

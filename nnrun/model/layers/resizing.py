@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nnrun.lazy_torch import F
 from nnrun.model.layers.base import Layer, Parameters
-from nnrun.model.layers.windows import channels_first, channels_last
 from nnrun.model.rng import BatchRng
+from nnrun.model.windows import channels_first, channels_last
 from nnrun.spec import schema
 from nnrun.spec.schema.layer_shapes import LayerInput, along
 from nnrun.spec.schema.pooling_layers import at_both_ends

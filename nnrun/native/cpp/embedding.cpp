@@ -9,6 +9,9 @@
 
 namespace {
 
+// A loop over places has the registers for itself: within its callers GCC would keep its addresses elsewhere.
+#define APART __attribute__((noinline))
+
 constexpr Index worth_a_thread = 1 << 18;  // numbers to add; fewer are added before a thread has started
 
 // From here the place behind the run of equal words that place t begins.
@@ -33,20 +36,18 @@ inline void copy(Strip<Vec, C>, const float* from, float* to) {
 
 // y = the sum of the rows of T places, divided by how many count; 0 where none does.
 template <class Vec, int C>
-inline void mean_of_row(Strip<Vec, C>, float* y, const float* table, Index D, const std::int32_t* index,
+APART void mean_of_row(Strip<Vec, C>, float* y, const float* table, Index D, const std::int32_t* index,
                         const std::uint8_t* counts, Index T) {
-    constexpr int chains = 4;  // so that no addition waits for the one before it
-    Vec sum[chains][C] = {};
+    Vec sum[4][C] = {};  // so that no addition waits for the one before it
     const auto add = [&](int chain, Index t) {
         for (int c = 0; c < C; ++c) sum[chain][c] += load<Vec>(table + index[t] * D + c * width<Vec>);
     };
     Index t = 0;
     if (counts) {
         for (; t < T; ++t)
-            if (counts[t]) add(t % chains, t);
+            if (counts[t]) add(0, t);
     } else {
-        for (; t + chains <= T; t += chains)
-            for (int k = 0; k < chains; ++k) add(k, t + k);
+        for (; t + 4 <= T; t += 4) add(0, t), add(1, t + 1), add(2, t + 2), add(3, t + 3);
         for (; t < T; ++t) add(0, t);
     }
     const float n = std::max<Index>(1, count_of(counts, T));
@@ -54,44 +55,45 @@ inline void mean_of_row(Strip<Vec, C>, float* y, const float* table, Index D, co
         store<Vec>(y + c * width<Vec>, ((sum[0][c] + sum[1][c]) + (sum[2][c] + sum[3][c])) / n);
 }
 
-// Some consecutive rows of a table's gradient: those of the words from `first` to before `end`.
+// Some consecutive rows of a table's gradient: those of `count` words from `first` on.
 struct Words {
     float *gradient, *squares;  // squares may be null
-    Index first, end, D;
+    std::int32_t first, count;
+    Index D;
 
-    bool has(std::int32_t word) const { return word >= first && word < end; }
+    bool has(std::int32_t word) const { return std::uint32_t(word - first) < std::uint32_t(count); }
 };
 
 template <class Vec>
 inline void add_at(float* place, Vec value) { store<Vec>(place, load<Vec>(place) + value); }
 
-// Add the gradient v of each place that counts, times their number where the same word stands in a run; and its square.
-template <class Vec, int C>
-inline void add_row_of_means(Strip<Vec, C>, const Words& words, const float* d, float n, const std::int32_t* index,
-                             const std::uint8_t* counts, Index T, Index j) {
+// Add the gradient of each place that counts, d / n, times their number where the same word stands in a run; and its
+// square. `counting(t, end)` is how many count of the places from t to before `end`.
+template <class Vec, int C, class Counting>
+APART void add_row_of_means(Strip<Vec, C>, const Words words, const float* d, float n, const std::int32_t* index,
+                             Index T, Index j, Counting counting) {
     Vec v[C], square[C];
     for (int c = 0; c < C; ++c) {
         v[c] = load<Vec>(d + j + c * width<Vec>) / n;
         square[c] = v[c] * v[c];
     }
     for (Index t = 0; t < T;) {
-        const Index end = end_of_run(index, t, T);
-        const float times = counts ? count_of(counts + t, end - t) : end - t;
-        if (words.has(index[t]) && times > 0) {
-            const Index place = index[t] * words.D + j;
-            for (int c = 0; c < C; ++c) {
-                add_at<Vec>(words.gradient + place + c * width<Vec>, v[c] * times);
-                if (words.squares) add_at<Vec>(words.squares + place + c * width<Vec>, square[c] * times);
-            }
-        }
+        const Index end = end_of_run(index, t, T), times = counting(t, end);
+        const std::int32_t word = index[t];
         t = end;
+        if (!words.has(word) || times == 0) continue;
+        float* place = words.gradient + word * words.D + j;
+        for (int c = 0; c < C; ++c) add_at<Vec>(place + c * width<Vec>, v[c] * float(times));
+        if (!words.squares) continue;
+        place = words.squares + word * words.D + j;
+        for (int c = 0; c < C; ++c) add_at<Vec>(place + c * width<Vec>, square[c] * float(times));
     }
 }
 
 // The same of gradients that differ from place to place, (N, D). A run is summed before it is added, so that a word
 // that stands everywhere, such as padding, loses less by rounding.
 template <class Vec, int C>
-inline void add_places(Strip<Vec, C>, const Words& words, const float* d, const std::int32_t* index, Index N, Index j) {
+APART void add_places(Strip<Vec, C>, const Words words, const float* d, const std::int32_t* index, Index N, Index j) {
     for (Index t = 0; t < N;) {
         const Index end = end_of_run(index, t, N);
         if (words.has(index[t])) {
@@ -120,8 +122,9 @@ void add_to_tables(float* gradient, float* squares, Index R, Index V, Index D, I
     const Index parts = (useful + R - 1) / R;
     share_out(R * parts, useful, [=](Index task) {
         const Index r = task / parts, part = task % parts, table = r * V * D;
-        add(r, Words{gradient + table, squares ? squares + table : nullptr, V * part / parts, V * (part + 1) / parts,
-                     D});
+        const Index first = V * part / parts, end = V * (part + 1) / parts;
+        add(r, Words{gradient + table, squares ? squares + table : nullptr, std::int32_t(first),
+                     std::int32_t(end - first), D});
     });
 }
 
@@ -181,7 +184,10 @@ void add_means(const float* d, const std::int32_t* index, const std::uint8_t* co
             for (Index b = r * B; b < (r + 1) * B; ++b) {
                 const std::uint8_t* own = counts ? counts + b * T : nullptr;
                 const float n = std::max<Index>(1, count_of(own, T));
-                add_row_of_means(strip, words, d + b * D, n, index + b * T, own, T, j);
+                const auto some = [=](Index t, Index end) { return count_of(own + t, end - t); };
+                const auto all = [](Index t, Index end) { return end - t; };
+                if (own) add_row_of_means(strip, words, d + b * D, n, index + b * T, T, j, some);
+                else add_row_of_means(strip, words, d + b * D, n, index + b * T, T, j, all);
             }
         });
     });

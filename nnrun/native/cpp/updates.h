@@ -20,12 +20,25 @@ struct Update {
                         : learning_rate),
           decayed(1 - learning_rate * rule.weight_decay) {}
 
-    void operator()(const Parameter& parameter, Index first, const float* __restrict g, Index count) const;
+    // `count` numbers of a parameter, from `first` on, follow their gradient g.
+    void operator()(const Parameter& parameter, Index first, const float* __restrict g, Index count) const {
+        follow(parameter, first, g, count, [g](Index j) { return g[j] * g[j]; });
+    }
+
+    // The same with what stands for the squares of the gradient.
+    void with_squares(const Parameter& parameter, Index first, const float* __restrict g,
+                      const float* __restrict squares, Index count) const {
+        follow(parameter, first, g, count, [squares](Index j) { return squares[j]; });
+    }
+
+  private:
+    template <class Square>
+    void follow(const Parameter& parameter, Index first, const float* __restrict g, Index count, Square square_of) const;
 };
 
-// `count` numbers of a parameter, from `first` on, follow their gradient g.
-inline void Update::operator()(const Parameter& parameter, Index first, const float* __restrict g,
-                               Index count) const {
+template <class Square>
+inline void Update::follow(const Parameter& parameter, Index first, const float* __restrict g, Index count,
+                           Square square_of) const {
     float* __restrict w = parameter.value + first;
     float* __restrict s0 = parameter.slots[0] ? parameter.slots[0] + first : nullptr;
     float* __restrict s1 = parameter.slots[1] ? parameter.slots[1] + first : nullptr;
@@ -35,13 +48,13 @@ inline void Update::operator()(const Parameter& parameter, Index first, const fl
             float* velocity = rule.centered ? s2 : s1;
             if (!rule.centered && momentum == 0) {
                 for (Index j = 0; j < count; ++j) {
-                    s0[j] = rho * s0[j] + fresh * (g[j] * g[j]);
+                    s0[j] = rho * s0[j] + fresh * square_of(j);
                     w[j] -= rate * g[j] / std::sqrt(s0[j] + eps);
                 }
                 break;
             }
             for (Index j = 0; j < count; ++j) {
-                s0[j] = rho * s0[j] + fresh * (g[j] * g[j]);
+                s0[j] = rho * s0[j] + fresh * square_of(j);
                 float spread = s0[j];
                 if (rule.centered) {
                     s1[j] = rho * s1[j] + fresh * g[j];
@@ -70,7 +83,7 @@ inline void Update::operator()(const Parameter& parameter, Index first, const fl
         case Optimizer::adamw:
             for (Index j = 0; j < count; ++j) {
                 s0[j] += fresh_1 * (g[j] - s0[j]);
-                s1[j] = kept_2 * s1[j] + fresh_2 * (g[j] * g[j]);
+                s1[j] = kept_2 * s1[j] + fresh_2 * square_of(j);
                 float square = s1[j];
                 if (rule.amsgrad) square = s2[j] = s2[j] > square ? s2[j] : square;
                 w[j] = decayed * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
@@ -78,7 +91,7 @@ inline void Update::operator()(const Parameter& parameter, Index first, const fl
             break;
         case Optimizer::adagrad:
             for (Index j = 0; j < count; ++j) {
-                s0[j] += g[j] * g[j];
+                s0[j] += square_of(j);
                 w[j] -= rate * g[j] / std::sqrt(s0[j] + eps);
             }
             break;

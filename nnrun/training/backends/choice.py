@@ -12,6 +12,7 @@ from nnrun.limits import cxx_compiler
 from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.spec import schema
+from nnrun.training import update_kernel
 from nnrun.training.backends.backend import Backend
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, unknown_in
@@ -35,7 +36,7 @@ class Choice:
     Attributes:
         backend: computes the steps.
         reason: a sentence.
-        kernels: the C++ libraries that layers call where PyTorch computes the steps.
+        kernels: the C++ libraries that layers and the optimizer call where PyTorch computes the steps.
     """
 
     backend: type[Backend]
@@ -71,9 +72,15 @@ def choose(policy: Policy, problem: TrainingProblem) -> Choice:
     if policy == "on":
         raise UsageError(f"--compile on: {'; '.join(reasons)}. Use --compile auto, or leave it out.")
     there = problem.device.type == "cpu" and cxx_compiler() is not None
-    kernels = tuple(sorted(problem.network.kernels)) if there else ()
+    kernels = _with_updates(problem.network.kernels, problem.optimizer.kernel) if there else ()
     beside = f", {' and '.join(kernels)} in C++" if kernels else ""
     return Choice(EagerBackend, f"step by step{beside}: {'; '.join(reasons)}", kernels)
+
+
+def _with_updates(kernels: Iterable[str], updates: str | None) -> tuple[str, ...]:
+    """The libraries of layers, and that of the optimizer where some layer has one; in order."""
+    names = sorted(kernels)
+    return (*names, updates) if names and updates is not None else tuple(names)
 
 
 def begin_compiling(
@@ -89,7 +96,8 @@ def begin_compiling(
     """
     if policy == "off" or device.type != "cpu":
         return
-    for name in sorted(kernels):
+    updates = update_kernel.LIBRARY if isinstance(spec.optimizer, update_kernel.KNOWN) else None
+    for name in _with_updates(kernels, updates):
         begin_loading(name)
     if unknown_in(spec) is None:
         begin_loading(NativeBackend.library)

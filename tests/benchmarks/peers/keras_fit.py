@@ -34,7 +34,9 @@ def build(work: dict[str, Any], row_shape: tuple[int, ...], words: int) -> Any:
         "global_average_pooling": lambda p: layers.GlobalAveragePooling1D(),
         "lstm": lambda p: layers.LSTM(p["units"]),
         "gru": lambda p: layers.GRU(p["units"]),
-        "conv2d": lambda p: layers.Conv2D(p["filters"], p["kernel_size"], activation=p["activation"]),
+        "conv2d": lambda p: layers.Conv2D(
+            p["filters"], (p["kernel_size"] * 2)[:2], activation=p["activation"]
+        ),
         "max_pooling": lambda p: layers.MaxPooling2D(),
         "flatten": lambda p: layers.Flatten(),
     }

@@ -67,7 +67,7 @@ def build(work: dict[str, Any], row_shape: tuple[int, ...], words: int) -> nn.Mo
             shape = (layer["units"],)
         elif kind == "conv2d":
             height, width, channels = shape
-            (tall, wide) = layer["kernel_size"]
+            tall, wide = (layer["kernel_size"] * 2)[:2]  # [3] is 3 by 3
             modules.append(nn.Conv2d(channels, layer["filters"], (tall, wide)))
             shape = (height - tall + 1, width - wide + 1, layer["filters"])
         elif kind == "max_pooling":

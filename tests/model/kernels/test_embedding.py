@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from nnrun.model.kernels.embedding import LIBRARY, EmbeddedWords, embedded
+from nnrun.native import kernels
 from nnrun.native.kernels import prepare, switched_off
+from nnrun.native.library import load_library
+from tests.support.cpu_levels import levels_here
 from tests.support.native_problems import needs_compiler
 
 pytestmark = needs_compiler
@@ -87,6 +90,14 @@ def test_values_and_gradients_are_those_of_float64(shape: tuple[int, ...], pooli
     assert_near(found, exact)
     assert_near(gradient, of_table)
     assert_near(of_squares, squares_of_places(exact_table.detach(), x, of_places))
+
+
+@pytest.mark.parametrize("cpu", levels_here())
+def test_the_same_with_the_vectors_of_every_cpu(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernels._ready, LIBRARY, load_library(LIBRARY, cpu=cpu))
+    for shape in SHAPES:
+        for pooling in ("none", "all", "counted"):
+            test_values_and_gradients_are_those_of_float64(shape, pooling)
 
 
 @pytest.mark.parametrize("pooling", [False, True])

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from nnrun.model.kernels.recurrent import LIBRARY, recurrent
 from nnrun.model.network import Network
+from nnrun.native import kernels
 from nnrun.native.kernels import prepare, switched_off
+from nnrun.native.library import load_library
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import sources_of
+from tests.support.cpu_levels import levels_here
 from tests.support.native_problems import needs_compiler
 from tests.support.networks import stack
 
@@ -99,6 +102,13 @@ def test_values_and_gradients_are_those_of_float64(kind: str, options: dict[str,
             torch.testing.assert_close(mine.double() / scale, theirs / scale, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("cpu", levels_here())
+def test_the_same_with_the_vectors_of_every_cpu(cpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernels._ready, LIBRARY, load_library(LIBRARY, cpu=cpu))
+    for kind in ("lstm", "gru"):
+        test_values_and_gradients_are_those_of_float64(kind, {}, masked=True)
+
+
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_numbers_do_not_depend_on_the_number_of_threads(kind: str) -> None:
     network, parameters, x, mask = case({kind: 24}, 2, 150, 6, 10)  # three blocks of rows for each replica
@@ -166,8 +176,8 @@ def test_dropout_draws_the_same_numbers(kind: str, dropout: dict[str, float]) ->
 
 
 def test_what_cpp_cannot_read_is_left_to_pytorch() -> None:
-    x, kernels = torch.zeros(1, 2, 3, 4), (torch.zeros(1, 4, 8), torch.zeros(1, 2, 8))
-    assert recurrent("lstm", x, kernels, None, None, all_steps=True) is not None
-    assert recurrent("lstm", x.double(), kernels, None, None, all_steps=True) is None
+    x, both = torch.zeros(1, 2, 3, 4), (torch.zeros(1, 4, 8), torch.zeros(1, 2, 8))
+    assert recurrent("lstm", x, both, None, None, all_steps=True) is not None
+    assert recurrent("lstm", x.double(), both, None, None, all_steps=True) is None
     with switched_off():
-        assert recurrent("lstm", x, kernels, None, None, all_steps=True) is None
+        assert recurrent("lstm", x, both, None, None, all_steps=True) is None

@@ -70,6 +70,16 @@ class Windows:
             _of_image(after, 0),
         )
 
+    def counts(self, height: int, width: int) -> tuple[int, int]:
+        """How many windows there are, one below the other and side by side, on images of this size."""
+        first, last = (
+            (size + before + after - (wide - 1) * apart - 1) // stride + 1
+            for size, before, after, wide, apart, stride in zip(
+                (height, width), self.before, self.after, self.size, self.dilation, self.strides, strict=True
+            )
+        )
+        return first, last
+
     def padded(self, images_NCHW: Tensor, value: float) -> tuple[Tensor, tuple[int, int]]:
         """The images with what no function of PyTorch adds, and the padding that is left to it."""
         if self.before == self.after:
