@@ -24,14 +24,14 @@ from nnrun.version import __version__
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. The one place where errors become sentences."""
-    replace_closed_streams()
-    readable_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args
     as_json = "--json" in args
     args = [arg for arg in args if arg != "--debug"]
     result: object = None
     try:
+        replace_closed_streams()
+        readable_streams()  # within `try`: a request to stop may come from the first moment on
         if args == ["--version"]:  # needs no Typer, whose import takes longer than all else
             print(f"nnrun {__version__}")
         else:

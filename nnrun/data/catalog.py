@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.data.archives.download import RemoteFile, fetch, find, is_published
+from nnrun.data.archives.download import fetch, find, is_published
 from nnrun.data.files.images import holds_images
 from nnrun.data.files.open_file import refuse_workbook
 from nnrun.data.sources import SOURCES, NamedSet, load_dataset
@@ -74,12 +74,6 @@ def entry_for(name: str) -> NamedSet:
             f"that ends in .npz, {', '.join(ENDINGS)}, or of a folder of texts or images."
         )
     return known
-
-
-def word_index_of(dataset: schema.Component) -> RemoteFile | None:
-    """The published file of the words behind a data set's tokens; None where there is none."""
-    entry = CATALOG.get(dataset.kind)
-    return None if entry is None else entry.words
 
 
 def is_at_hand(dataset: schema.Component, data_dir: Path | None) -> bool:

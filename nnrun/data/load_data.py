@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, OutputData, Samples, TargetFacts, output_data
+from nnrun.data.dataset import Dataset, OutputData, Samples, TargetFacts, output_data, split_columns_of
 from nnrun.data.sources import load_dataset
-from nnrun.data.split_values import split_columns_of
 from nnrun.errors import DataError
 from nnrun.sequences import padded
 from nnrun.spec import schema
@@ -56,7 +55,7 @@ def _with_numbered_targets(spec: schema.ExperimentSpec, dataset: Dataset, texts:
     each = {}
     for port, output in output_data(spec, dataset).items():
         with told_of(spec, port):
-            own = _with_code_points(output.dataset) if port in texts else _with_classes(output)
+            own = _with_classes(output) if port not in texts else _with_code_points(output.dataset)
             each[port] = own
             if spec.outputs and own.test and not len(own.test.known_targets) and not dataset.smoke:
                 raise DataError(

@@ -6,12 +6,16 @@ Letters in names: N rows, F features.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from nnrun.errors import DataError
+from nnrun.spec.wording import quoted
 
 
 def gather_ragged(
@@ -156,3 +160,23 @@ class SparseRows:
 
         values = np.ones(self.nnz, np.float32) if self.values is None else self.values
         return csr_array((values, self.indices, self.indptr), shape=(len(self), self.n_features))
+
+
+class RowError(DataError):
+    """A column's value that a step cannot take, in a row counted from 0."""
+
+    def __init__(self, column: str, row: int, reason: str) -> None:
+        super().__init__(f"Column {quoted(column)}, row {row}: {reason}.")
+        self.column, self.row, self.reason = column, row, reason
+
+
+@contextmanager
+def rows_by_line(lines: npt.NDArray[np.int64] | None) -> Iterator[None]:
+    """What cannot be taken is told with its line of the file, (N,), where there is a file."""
+    try:
+        yield
+    except RowError as error:
+        if lines is None:
+            raise
+        line = int(lines[error.row])
+        raise DataError(f"Column {quoted(error.column)}, line {line} of the file: {error.reason}.") from None

@@ -268,26 +268,16 @@ class Network:
         """
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
         if rng is not None:
-            given |= {
-                name: augment(step, name, dense(inputs[name]), rng)
-                for name, step in self.augmentations.items()
-            }
+            for name, step in self.augmentations.items():
+                given[name] = augment(step, name, dense(inputs[name]), rng)
         masks: dict[Any, Tensor | None] = {}
         logits: dict[Port, Tensor] = {}
         for index, node in enumerate(self.nodes):
             layer, port = node.layer, self._output_of.get(index)
-            if isinstance(layer, MergeLayer):
-                taken = [dense(given[source]) for source in node.sources]
-                given[index] = layer.forward(taken)
-                if self.masks:
-                    masks[index] = layer.mask_of(taken, [masks.get(source) for source in node.sources])
-            elif len(node.sources) > 1:
-                assert isinstance(layer, OfSeveral), "no other layer takes several"
+            if isinstance(layer, MergeLayer) or len(node.sources) > 1:
                 taken = [dense(given[source]) for source in node.sources]
                 taken_masks = [masks.get(source) for source in node.sources]
-                given[index] = layer.forward_of_several(parameters, taken, taken_masks, rng)
-                if self.masks:
-                    masks[index] = layer.mask_of(taken[0], taken_masks[0])
+                given[index], masks[index] = self._of_several(layer, parameters, taken, taken_masks, rng)
             elif port is None:
                 x = given[node.sources[0]]
                 x = x if isinstance(x, layer.takes) else dense(x)
@@ -315,6 +305,21 @@ class Network:
                 if self._last_takers[source] == index:
                     given.pop(source, None)
         return logits
+
+    def _of_several(
+        self,
+        layer: Layer[Any] | MergeLayer,
+        parameters: Parameters,
+        taken: Sequence[Tensor],
+        masks: Sequence[Tensor | None],
+        rng: BatchRng | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What a merge, or a layer that takes several, gives, and its mask."""
+        if isinstance(layer, MergeLayer):
+            return layer.forward(taken), layer.mask_of(taken, masks) if self.masks else None
+        assert isinstance(layer, OfSeveral), "no other layer takes several"
+        given = layer.forward_of_several(parameters, taken, masks, rng)
+        return given, layer.mask_of(taken[0], masks[0]) if self.masks else None
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng:
         """The random numbers of one epoch for these replicas."""
@@ -502,13 +507,17 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
             )
     network = Network(input_shapes, tuple(built), known.outputs, augmentations)
     for output in network.output_layers.values():
-        if len(output.output_shape) > 2:
-            raise DataError(
-                f"The last layer gives {shape_text(output.output_shape)} per row, and predictions are one "
-                f"row of numbers, or one for each step: it takes {shape_text(output.input_shape)}. Add "
-                "flatten, reshape or global_average_pooling before it."
-            )
+        _refuse_images(output)
     return network
+
+
+def _refuse_images(output: DenseLayer) -> None:
+    if len(output.output_shape) > 2:
+        raise DataError(
+            f"The last layer gives {shape_text(output.output_shape)} per row, and predictions are one "
+            f"row of numbers, or one for each step: it takes {shape_text(output.input_shape)}. Add "
+            "flatten, reshape or global_average_pooling before it."
+        )
 
 
 def _with_input_dim(node: GraphNode, inputs: Mapping[Port, RowShape]) -> GraphNode:

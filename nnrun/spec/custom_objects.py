@@ -47,7 +47,7 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.graph import all_layers
 from nnrun.spec.ports import input_views, location_of_output, output_views
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.wording import listing
 

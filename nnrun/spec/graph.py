@@ -13,7 +13,7 @@ from functools import cached_property
 
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port, input_names
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.wording import listing, nearest, quoted
 
 Source = int | Port
@@ -115,10 +115,6 @@ class Graph:
     def layers(self) -> tuple[schema.Component, ...]:
         """What the spec says of each node."""
         return tuple(node.layer for node in self.nodes)
-
-    def output_layer(self, port: Port) -> schema.Component:
-        """The layer that gives an output."""
-        return self.nodes[self.outputs[port]].layer
 
     @property
     def first_output(self) -> schema.Component:

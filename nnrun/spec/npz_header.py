@@ -5,60 +5,16 @@ from __future__ import annotations
 import ast
 import struct
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from nnrun.spec import schema
-from nnrun.spec.ports import array_of, columns_of, token_inputs
-from nnrun.spec.schema import DatasetFacts, ExperimentSpec
+from nnrun.spec.schema import DatasetFacts
 
 _MAGIC: Final = b"\x93NUMPY"
 _MOST_BYTES: Final = 4096
 
 
-def facts_with_header(spec: ExperimentSpec) -> DatasetFacts:
-    """What is known of a spec's data set without loading it; of an npz archive also the shape of its rows.
-
-    Of named inputs the facts tell what is known of each.
-    """
-    facts, dataset = facts_without_header(spec), spec.dataset
-    if not isinstance(dataset, schema.Npz):
-        return facts
-    if spec.inputs:
-        arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
-        tokens = token_inputs(spec)
-        known = {name: _facts_of(dataset.path, array, name in tokens) for name, array in arrays.items()}
-        return replace(facts, of_inputs=known)
-    row_shape = _facts_of(dataset.path, "x_train").row_shape
-    return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
-
-
-def facts_without_header(spec: ExperimentSpec) -> DatasetFacts:
-    """What the spec alone tells of its data set.
-
-    An input of a table is a table; its width is known where each column is a number, by `types` or since the
-    table is a published one.
-    """
-    facts, dataset = spec.dataset.facts, spec.dataset
-    if not spec.inputs:
-        return facts
-    of_inputs = {}
-    if isinstance(dataset, schema.DigitPairs):
-        shapes = {name: dataset.arrays.get(array_of(spec, name)) for name in spec.inputs}
-        if all(shapes.values()):  # else an error tells the name that is unknown, and not what follows from it
-            of_inputs = {name: DatasetFacts("table", row_shape=shape) for name, shape in shapes.items()}
-        return replace(facts, row_shape=None, of_inputs=of_inputs)
-    if not isinstance(dataset, schema.NamedColumns):
-        return facts
-    for name in spec.inputs:
-        columns = columns_of(spec, name)
-        numbers = all(dataset.is_number(column) for column in columns)
-        of_inputs[name] = DatasetFacts("table", features=len(columns) if numbers else None)
-    return replace(facts, of_inputs=of_inputs)
-
-
-def _facts_of(path: str, array: str, tokens: bool = False) -> DatasetFacts:
+def facts_of_array(path: str, array: str, tokens: bool = False) -> DatasetFacts:
     """What an array's header tells of its rows; nothing where it cannot be read: loading says what is wrong
     with the file. With `tokens` rows of integers are lists of word indices.
     """

@@ -7,7 +7,7 @@ at the top are those of the input or output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
-    from nnrun.spec.reading.locate import Location
+    from nnrun.spec.reading.grammar import Location
     from nnrun.spec.schema import ExperimentSpec
 
 Port = str
@@ -39,6 +39,11 @@ def output_names(spec: ExperimentSpec) -> tuple[Port, ...]:
 def has_ports(spec: ExperimentSpec) -> bool:
     """Whether a spec names its inputs or outputs."""
     return bool(spec.inputs or spec.outputs)
+
+
+def named(ports: Iterable[Port]) -> bool:
+    """Whether these inputs, or these outputs, have names; the only one of a spec that names none has none."""
+    return list(ports) not in ([INPUT], [OUTPUT])
 
 
 def input_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -34,8 +33,3 @@ class RandomSource:
     def derive(self, *, epoch: int = 0, purpose: str) -> int:
         """A 63-bit seed for one of the replica's streams."""
         return derive_seed(self.seed, replica=self.replica, epoch=epoch, purpose=purpose)
-
-
-def sources_of(seed: int, replicas: Iterable[int]) -> list[RandomSource]:
-    """The sources of the replicas of one seed."""
-    return [RandomSource(seed, replica) for replica in replicas]

@@ -1,4 +1,5 @@
-"""Shapes and masks of rows from the data to the last layer: each step's and each layer's own rule, in order.
+"""Shapes and masks of rows from the data to the last layer: what is known of the data before they are loaded,
+then each step's and each layer's own rule, in order.
 
 The rules are `width_after` of a preprocessing step, and `output_shape`, `makes_mask` and `passes_mask` of a
 layer or a merge, in `nnrun.spec.schema`.
@@ -7,12 +8,55 @@ layer or a merge, in `nnrun.spec.schema`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, GraphProblem, SharedUse, Source
-from nnrun.spec.ports import INPUT, Port
+from nnrun.spec.npz_header import facts_of_array
+from nnrun.spec.ports import INPUT, Port, array_of, columns_of, token_inputs
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, shape_text
+
+
+def facts_with_header(spec: schema.ExperimentSpec) -> DatasetFacts:
+    """What is known of a spec's data set without loading it; of an npz archive also the shape of its rows.
+
+    Of named inputs the facts tell what is known of each.
+    """
+    facts, dataset = facts_without_header(spec), spec.dataset
+    if not isinstance(dataset, schema.Npz):
+        return facts
+    if spec.inputs:
+        arrays = {name: f"{array_of(spec, name)}_train" for name in spec.inputs}
+        tokens = token_inputs(spec)
+        known = {name: facts_of_array(dataset.path, array, name in tokens) for name, array in arrays.items()}
+        return replace(facts, of_inputs=known)
+    row_shape = facts_of_array(dataset.path, "x_train").row_shape
+    return facts if row_shape is None else replace(facts, inputs="table", row_shape=row_shape)
+
+
+def facts_without_header(spec: schema.ExperimentSpec) -> DatasetFacts:
+    """What the spec alone tells of its data set.
+
+    An input of a table is a table; its width is known where each column is a number, by `types` or since the
+    table is a published one.
+    """
+    facts, dataset = spec.dataset.facts, spec.dataset
+    if not spec.inputs:
+        return facts
+    of_inputs = {}
+    if isinstance(dataset, schema.DigitPairs):
+        shapes = {name: dataset.arrays.get(array_of(spec, name)) for name in spec.inputs}
+        if all(shapes.values()):  # else an error tells the name that is unknown, and not what follows from it
+            of_inputs = {name: DatasetFacts("table", row_shape=shape) for name, shape in shapes.items()}
+        return replace(facts, row_shape=None, of_inputs=of_inputs)
+    if not isinstance(dataset, schema.NamedColumns):
+        return facts
+    for name in spec.inputs:
+        columns = columns_of(spec, name)
+        numbers = all(dataset.is_number(column) for column in columns)
+        of_inputs[name] = DatasetFacts("table", features=len(columns) if numbers else None)
+    return replace(facts, of_inputs=of_inputs)
 
 
 def row_shapes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> dict[Port, Shape]:

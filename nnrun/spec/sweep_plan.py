@@ -19,8 +19,8 @@ from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
 from nnrun.spec.comparing.sweep_scores import incomparable_trials, not_comparable
 from nnrun.spec.random_streams import derive_seed
+from nnrun.spec.reading.grammar import Location, locate
 from nnrun.spec.reading.load import LoadedSpec, SpecTree, check_tree, in_file_order, read_spec
-from nnrun.spec.reading.locate import Location, locate
 from nnrun.spec.reading.nodes import Entry, ListNode, MapNode, Node, Place, SourceText, from_plain, plain
 from nnrun.spec.reading.overrides import (
     Override,

@@ -10,9 +10,8 @@ from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.backend import Backend, SegmentResult
-from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
-from nnrun.training.epoch_plan import segments
-from nnrun.training.problem import SegmentData, TrainingProblem
+from nnrun.training.metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.problem import SegmentData, TrainingProblem, segments
 from nnrun.training.train_state import initial_state
 
 if TYPE_CHECKING:

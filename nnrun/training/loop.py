@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nnrun.errors import DataError, DivergedError
 from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
@@ -17,9 +19,8 @@ from nnrun.spec.score_columns import BestEpoch
 from nnrun.spec.wording import listing, quoted
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
-from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import epoch_order
 from nnrun.training.learning_rate import LearningRate
+from nnrun.training.metrics import EpochMetrics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,6 +100,14 @@ class EpochRecord:
     seconds: float
     weights: Mapping[int, dict[str, Tensor]] = field(default_factory=dict)
     best: Mapping[int, BestWeights] = field(default_factory=dict)
+
+
+def epoch_order(rows: RowIndices, *, shuffle: bool, source: RandomSource, epoch: int) -> RowIndices:
+    """The order of a replica's training rows in one epoch: drawn from (source, epoch) alone."""
+    if not shuffle:
+        return rows
+    rng = np.random.default_rng(source.derive(epoch=epoch, purpose="order of training rows"))
+    return rng.permutation(rows)
 
 
 @dataclass(frozen=True, eq=False)

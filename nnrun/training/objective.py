@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnrun.lazy_torch import torch
-from nnrun.spec.ports import OUTPUT, Port
+from nnrun.spec.ports import Port, named
 from nnrun.training.problem import Head, TargetRows, TrainingProblem, counted_steps
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def objective(
         weighted = loss_R if head.loss_weight == 1 else head.loss_weight * loss_R
         total = weighted if total is None else weighted + total
     assert total is not None, "a network has at least one head"
-    return {TOTAL: total, **({} if list(heads) == [OUTPUT] else losses)}
+    return {TOTAL: total, **(losses if named(heads) else {})}
 
 
 def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None, present_RB: Tensor | None = None) -> Tensor:

@@ -1,4 +1,9 @@
-"""What is trained: a network, its inputs, the heads that compare its outputs with targets, an optimizer."""
+"""What is trained: a network, its inputs, the heads that compare its outputs with targets, an optimizer.
+
+Replicas step together as long as all of them have a full batch. Folds of k-fold differ by a row, those of a
+time series by many, so that later some have a shorter batch, or none: the steps that are left are made by the
+replicas concerned alone, and nobody is padded. `segments` cuts an epoch so.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,14 @@ from functools import cached_property
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
 from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices, take_rows
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
 from nnrun.target_scale import TargetScale
-from nnrun.training.epoch_plan import Segment, segments
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
@@ -352,3 +358,53 @@ class TrainingProblem:
             for g, own in enumerate(counts)
         ]
         return [((replica,), Scored(*values)) for replica, values in zip(replicas, counted, strict=True)]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some steps that some replicas make together.
+
+    Attributes:
+        replicas: which of the replicas, G indices along R.
+        first_row: where in each replica's order the segment starts.
+        batch_size: rows per step and replica.
+        rows_GN: (G, steps * batch_size) row numbers.
+    """
+
+    replicas: tuple[int, ...]
+    first_row: int
+    batch_size: int
+    rows_GN: RowIndices
+
+    @property
+    def steps(self) -> int:
+        """How many steps."""
+        return int(self.rows_GN.shape[1]) // self.batch_size
+
+
+def segments(orders: Sequence[RowIndices], batch_size: int, *, rows_at_once: int) -> Iterator[Segment]:
+    """Cut the replicas' orders into steps; each row is taken once, by the batch that its order says.
+
+    Args:
+        orders: for each replica its rows, in order; lengths may differ.
+        batch_size: rows of a full batch.
+        rows_at_once: about how many rows of one replica a segment may hold (it bounds memory).
+    """
+    lengths = [len(order) for order in orders]
+    steps_at_once = max(1, rows_at_once // batch_size)
+    done = 0
+    while done < max(lengths):
+        full = [replica for replica, length in enumerate(lengths) if length - done >= batch_size]
+        shorter: dict[int, list[int]] = {}
+        for replica, length in enumerate(lengths):
+            if 0 < length - done < batch_size:
+                shorter.setdefault(length - done, []).append(replica)
+        steps = min([(lengths[replica] - done) // batch_size for replica in full], default=1)
+        steps = min(steps, steps_at_once)
+        for size, rows, replicas in (
+            *(((batch_size, steps * batch_size, full),) if full else ()),
+            *((size, size, replicas) for size, replicas in shorter.items()),
+        ):
+            cut = slice(done, done + rows)
+            yield Segment(tuple(replicas), done, size, np.stack([orders[r][cut] for r in replicas]))
+        done += steps * batch_size

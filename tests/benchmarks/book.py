@@ -5,7 +5,7 @@
 
 Each system runs in a process of its own, one after the other, so that peak memory and start-up are its own.
 The peers get dense rows that are ready on disk (`.npy`), which saves them the reading and encoding that nnrun
-does, and Keras-JAX makes all steps of an epoch in one call. `keras-jax-pinned` is held to one core, which is
+does, and Keras makes all steps of an epoch in one call. `keras-jax-pinned` is held to one core, which is
 faster where steps are small: threads that wait for each other cost more than they compute. Printed are the
 seconds of the training phase (with validation), those of the whole process, the peak memory, and each peer's
 training time as a multiple of nnrun's. Of several repeats the fastest counts. `--clock cpu` takes processor
@@ -125,7 +125,7 @@ def keras_seconds(work: Work, folder: Path) -> float:
                 keras.layers.Dense(last, activation=work.activation),
             ]
         )
-        steps = math.ceil(len(x_train) / work.batch_size) if keras.backend.backend() == "jax" else 1
+        steps = math.ceil(len(x_train) / work.batch_size)
         model.compile(optimizer="rmsprop", loss=work.loss, metrics=[work.metric], steps_per_execution=steps)
         started = time.perf_counter()
         model.fit(

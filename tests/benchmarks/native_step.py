@@ -18,7 +18,6 @@ from nnrun.model.inputs import DenseInputs
 from nnrun.native.library import THIS_CPU, load_library
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.device import cpu_setup
@@ -28,6 +27,7 @@ from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.networks import stack
+from tests.support.streams import sources_of
 
 STEPS, REPEATS = 20, 7
 SIZES = [(13, 64), (13, 256), (100, 256), (100, 512), (500, 512)]

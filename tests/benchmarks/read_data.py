@@ -1,6 +1,8 @@
 """How fast IMDB is read, against NumPy and loops. Run by hand:
 
 python tests/benchmarks/read_data.py FOLDER_WITH_IMDB_NPZ
+
+A large CSV file, against pandas: `python tests/benchmarks/table.py --only csv_first csv_again`.
 """
 
 from __future__ import annotations

@@ -16,13 +16,13 @@ import torch
 from nnrun.model.inputs import DenseInputs
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
 from nnrun.training.losses import build_loss
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.networks import stack
+from tests.support.streams import sources_of
 
 ROWS, FEATURES, BATCH = 2048, 256, 256
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import TokenRows, load_dataset
-from nnrun.data.catalog import word_index_of
+from nnrun.data.sources import SOURCES
 from nnrun.data.vocabulary import (
     TOPICS,
     Vocabulary,
@@ -104,9 +104,9 @@ def test_words_of_real_rows_become_the_same_tokens(
     """Each test row, decoded with the published index and encoded again."""
     declared = cls(num_words=num_words)
     data_dir = real_file(f"{declared.kind}.npz").parent
-    remote = word_index_of(declared)
-    assert remote is not None
-    index = read_word_index(real_file(remote.name))
+    (named,) = SOURCES[cls].named
+    assert named.words is not None
+    index = read_word_index(real_file(named.words.name))
     test = load_dataset(declared, data_dir=data_dir).test
     assert test is not None
     assert isinstance(test.inputs, TokenRows)

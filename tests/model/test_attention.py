@@ -13,9 +13,9 @@ from nnrun.model.layers.attention import OfSeveral
 from nnrun.model.network import RowShape, build_network
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.random_streams import sources_of
 from tests.support.keras_values import ATTENTION_CASES, AttentionCase, attention_weight, keras_values
 from tests.support.small_experiments import spec_text
+from tests.support.streams import sources_of
 
 KINDS = schema.components(schema.Layer)
 

@@ -24,10 +24,10 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.graph import Graph, GraphNode
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.native import unknown_in
 from tests.support.example_tables import line_for
 from tests.support.networks import last_of, stack
+from tests.support.streams import sources_of
 
 CPU = torch.device("cpu")
 KINDS = schema.components(schema.Layer)

@@ -16,9 +16,9 @@ import yaml
 from nnrun.model.network import Network, RowShape, build_network
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.shapes import masked_nodes
+from tests.support.streams import sources_of
 
 STEPS, WORDS = 6, 9
 EMBEDDED = {"embedding": {"output_dim": 4, "mask_zero": True}}

@@ -14,8 +14,8 @@ from nnrun.errors import DataError
 from nnrun.model.network import LayerShape, Network
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from tests.support.networks import stack
+from tests.support.streams import sources_of
 
 CPU = torch.device("cpu")
 Weights = dict[str, np.ndarray]

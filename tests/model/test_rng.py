@@ -15,8 +15,8 @@ from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.network import Network
 from nnrun.model.rng import BatchRng, uniform
 from nnrun.spec import schema
-from nnrun.spec.random_streams import sources_of
 from tests.support.networks import stack
+from tests.support.streams import sources_of
 
 CPU = torch.device("cpu")
 int64 = st.integers(-(2**63), 2**63 - 1)

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.spec.random_streams import RandomSource, derive_seed, sources_of
+from nnrun.spec.random_streams import RandomSource, derive_seed
+from tests.support.streams import sources_of
 
 words = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 99), st.integers(0, 9999), st.text(max_size=12))
 

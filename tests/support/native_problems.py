@@ -14,11 +14,10 @@ from nnrun.limits import cxx_compiler
 from nnrun.model.inputs import SparseInputs
 from nnrun.native.library import THIS_CPU, load_library
 from nnrun.spec.ports import INPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.engine import Engine
-from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.metrics import EpochMetrics
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     CPU,
@@ -31,6 +30,7 @@ from tests.support.small_problems import (
     several_rows,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
 

@@ -16,15 +16,14 @@ from nnrun.model.network import Network
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine, evaluate
-from nnrun.training.epoch_metrics import EpochMetrics
 from nnrun.training.losses import build_loss
-from nnrun.training.metrics import build_metrics
+from nnrun.training.metrics import EpochMetrics, build_metrics
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.networks import last_of, stack
+from tests.support.streams import sources_of
 
 CPU = torch.device("cpu")
 N, F = 60, 6

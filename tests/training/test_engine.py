@@ -17,9 +17,8 @@ from nnrun.model.inputs import DenseInputs
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.engine import Engine
-from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.metrics import EpochMetrics
 from nnrun.training.optimizers import build_clip, build_optimizer
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
@@ -35,6 +34,7 @@ from tests.support.small_problems import (
     with_head,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 
 def train(

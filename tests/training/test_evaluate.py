@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.spec.ports import INPUT
-from nnrun.training.epoch_metrics import EpochMetrics
+from nnrun.training.metrics import EpochMetrics
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (
     F,

@@ -14,13 +14,13 @@ from torch import Tensor
 from nnrun.model.network import Network
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.objective import mean_loss, mean_over_steps
 from nnrun.training.problem import Head, TrainingProblem
 from tests.support.small_problems import F, N, eager, first_weights, make_problem, rows, several_rows
+from tests.support.streams import sources_of
 
 WEIGHT = 0.25
 

@@ -11,7 +11,6 @@ import torch
 
 from nnrun.limits import cxx_compiler
 from nnrun.spec.ports import INPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.choice import choose
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
@@ -27,6 +26,7 @@ from tests.support.small_problems import (
     several_rows,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
 NORMALIZED = [{"dense": 5}, {"batch_normalization": {"momentum": 0.8}}, {"activation": "tanh"}, SIGMOID]

@@ -20,9 +20,8 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.engine import Engine
-from nnrun.training.epoch_metrics import EpochMetrics
-from nnrun.training.epoch_plan import epoch_order
-from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite
+from nnrun.training.loop import EpochRecord, Replica, Schedule, Trainer, _finite, epoch_order
+from nnrun.training.metrics import EpochMetrics
 from nnrun.training.problem import TrainingProblem
 from tests.support.keras_early_stopping import keras_would
 from tests.support.keras_plateau import keras_rates

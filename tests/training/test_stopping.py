@@ -14,11 +14,11 @@ import torch
 
 from nnrun.interrupts import stopping_between_batches
 from nnrun.limits import cxx_compiler
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.engine import Engine
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import native
 from tests.support.small_problems import eager, first_weights, make_problem, rows, zeros_and_ones
+from tests.support.streams import sources_of
 
 pytestmark = pytest.mark.faults
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nnrun.spec import schema
-from nnrun.spec.random_streams import sources_of
-from nnrun.training.epoch_metrics import EpochMetrics, MetricAccumulator
+from nnrun.training.metrics import EpochMetrics, MetricAccumulator
 from nnrun.training.optimizers import build_clip
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import CLASSES, LAST, OPTIMIZERS, N
@@ -30,6 +29,7 @@ from tests.support.small_problems import (
     with_head,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 _WAIT = {
     "item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__",

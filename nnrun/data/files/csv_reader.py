@@ -151,9 +151,7 @@ class CsvReader:
         Raises:
             DataError: the file is empty, or its header cannot name columns.
         """
-        self.path = path
-        self._stream = stream
-        self._reports = reports
+        self.path, self._stream, self._reports = path, stream, reports
         self._should = "its first line has"
         self._labels: Sequence[str] = ()
         self.missing: Sequence[str] = MISSING if missing is None else ("", *missing)

@@ -12,7 +12,7 @@ This package imports the rest of `nnrun.data` but its sources, and no torch.
 """
 
 from nnrun.data.preprocess.column_steps import ColumnPlan, plan_columns
-from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable, rows_by_line
+from nnrun.data.preprocess.column_transformer import FittedColumn, FittedTable
 from nnrun.data.preprocess.pipeline import (
     FittedInputs,
     FittedPreprocessing,
@@ -40,6 +40,5 @@ __all__ = [
     "input_plans",
     "loss_of_digits",
     "plan_columns",
-    "rows_by_line",
     "share_rows",
 ]

@@ -22,7 +22,7 @@ from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
 from nnrun.data.preprocess.registry import fitted_class, read_step
-from nnrun.data.rows import ByteRows, DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, RowError, SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, kind_of, leave_column, number_column
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -173,26 +173,6 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
     leave_column(column)
     return FittedColumn(plan.name, plan.kind, tuple(fitted))
-
-
-class RowError(DataError):
-    """A column's value that a step cannot take, in a row counted from 0."""
-
-    def __init__(self, column: str, row: int, reason: str) -> None:
-        super().__init__(f"Column {quoted(column)}, row {row}: {reason}.")
-        self.column, self.row, self.reason = column, row, reason
-
-
-@contextmanager
-def rows_by_line(lines: npt.NDArray[np.int64] | None) -> Iterator[None]:
-    """What cannot be taken is told with its line of the file, (N,), where there is a file."""
-    try:
-        yield
-    except RowError as error:
-        if lines is None:
-            raise
-        line = int(lines[error.row])
-        raise DataError(f"Column {quoted(error.column)}, line {line} of the file: {error.reason}.") from None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from nnrun.data.preprocess.column_transformer import (
     FittedTable,
     fit_array,
     fit_table,
-    rows_by_line,
 )
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
@@ -30,12 +29,12 @@ from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
 )
-from nnrun.data.rows import ByteRows, DenseRows, SparseRows
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows, rows_by_line
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.graph import num_outputs
-from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, told_of, told_of_input
+from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, named, told_of, told_of_input
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
@@ -248,7 +247,7 @@ class FittedPreprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values. Floats keep every bit through the json module."""
-        if list(self.inputs) == [INPUT] and list(self.outputs) == [OUTPUT]:
+        if not named(self.inputs) and not named(self.outputs):
             target = {"n_outputs": self.output.n_outputs, "targets": self.output.to_json()}
             return {**self.input.to_json(), **target}
         return {

@@ -109,8 +109,8 @@ def unknown_in(
     fitted: Sequence[FittedPreprocessing], samples: Samples, *, texts: bool = True
 ) -> list[Unknown]:
     """Values of these rows that the networks' training rows did not contain, of each input."""
-    inputs = samples.by_input(fitted[0].inputs)
-    return unknown_of_inputs(tables_of(fitted), inputs, bool(samples.of_inputs), texts=texts)
+    tables, inputs = tables_of(fitted), samples.by_input(fitted[0].inputs)
+    return unknown_of_inputs(tables, inputs, bool(samples.of_inputs), texts=texts)
 
 
 def unknown_in_test_set(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset, RawInputs, Samples, SourceFile
+from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, SourceFile
 from nnrun.data.files.open_file import reading, shown_path
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import spread_rows
@@ -75,16 +75,9 @@ def load_class_folders(
             f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no effect: remove it."
         )
     train_files = files_of(parts.train, kind)
-    test_root = parts.test
-    if test_rows is not None and test_rows.path is not None:
-        test_root = Path(test_rows.path)
-        _refuse_what_is_no_folder(test_root, kind)
+    test_root = parts.test if test_rows is None else _test_folder(test_rows, kind)
     names = tuple(train_files)
-    if len(names) < 2:
-        raise DataError(
-            f"{shown_path(parts.train)} has one folder with {kind.what}, {quoted(names[0])}. Each class "
-            "needs its own folder, and there must be at least two classes."
-        )
+    _refuse_one_class(parts.train, names, kind)
     test_files: dict[str, list[Path]] = {}
     sources = [_source(parts.train, train_files)]
     if test_root is not None:
@@ -95,13 +88,12 @@ def load_class_folders(
     test, test_labels = _listed(test_files, names)
     if test_rows is not None and test_root is None:
         held = rows_of_fraction(test_rows, len(train), train_labels, None, shown_path(root))
-        rest = np.setdiff1d(np.arange(len(train)), held)
-        test, test_labels = [train[row] for row in held], train_labels[held]
-        train, train_labels = [train[row] for row in rest], train_labels[rest]
+        test, test_labels = _taken(train, train_labels, held)
+        train, train_labels = _taken(train, train_labels, np.setdiff1d(np.arange(len(train)), held))
     if context.smoke:
         chosen, chosen_test, sources = spread_rows(len(train), len(test), sources, f"some {kind.what} only")
-        train, train_labels = [train[row] for row in chosen], train_labels[chosen]
-        test, test_labels = [test[row] for row in chosen_test], test_labels[chosen_test]
+        train, train_labels = _taken(train, train_labels, chosen)
+        test, test_labels = _taken(test, test_labels, chosen_test)
     task: Task = "binary" if len(names) == 2 else "multiclass"
     return Dataset(
         name=root.name,
@@ -114,6 +106,28 @@ def load_class_folders(
         feature_names=feature_names,
         smoke=context.smoke,
     )
+
+
+def _test_folder(test_rows: schema.TestRows, kind: FileKind) -> Path | None:
+    """The folder that a spec names for the test set; None where it takes some of the rows."""
+    if test_rows.path is None:
+        return None
+    root = Path(test_rows.path)
+    _refuse_what_is_no_folder(root, kind)
+    return root
+
+
+def _refuse_one_class(root: Path, names: Sequence[str], kind: FileKind) -> None:
+    if len(names) < 2:
+        raise DataError(
+            f"{shown_path(root)} has one folder with {kind.what}, {quoted(names[0])}. Each class "
+            "needs its own folder, and there must be at least two classes."
+        )
+
+
+def _taken(files: Sequence[Path], labels: Array, rows: Array) -> tuple[list[Path], Array]:
+    """The files at these positions, and their labels."""
+    return [files[row] for row in rows], labels[rows]
 
 
 def folder_parts(root: Path, kind: FileKind) -> FolderParts:

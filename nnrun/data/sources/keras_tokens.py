@@ -6,14 +6,35 @@ row here is the row there.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from nnrun.data.archives.download import IMDB, REUTERS, RemoteFile, fetch, through_cache
+from nnrun.data.archives.download import (
+    IMDB,
+    IMDB_WORDS,
+    REUTERS,
+    REUTERS_WORDS,
+    RemoteFile,
+    fetch,
+    find,
+    how_to_get,
+    through_cache,
+)
 from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, Dataset, Samples, SourceFile, TokenRows
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import generated
-from nnrun.data.vocabulary import OFFSET, SENTIMENTS, START, TOPICS, within_limits
+from nnrun.data.vocabulary import (
+    OFFSET,
+    SENTIMENTS,
+    START,
+    TOPICS,
+    Vocabulary,
+    make_vocabulary,
+    read_word_index,
+    within_limits,
+)
 from nnrun.errors import DataError
 from nnrun.spec import schema
 
@@ -106,3 +127,24 @@ def _of_loader(rows: TokenRows, labels: Array, rng: np.random.RandomState, maxle
         return rows, labels
     short = np.flatnonzero(rows.lengths < maxlen)
     return rows.take(short), labels[short]
+
+
+def published_vocabulary(declared: schema.Component, width: int, data_dir: Path | None) -> Vocabulary | None:
+    """The vocabulary of a data set with words; None for one without. Nothing is downloaded.
+
+    Args:
+        declared: the data set as the spec has it.
+        width: the number that all tokens are below which a network sees.
+        data_dir: where data files are looked for first.
+
+    Raises:
+        DataError: the published index of words is not on this machine, or damaged.
+    """
+    if not isinstance(declared, schema.Imdb | schema.Reuters):
+        return None
+    remote = IMDB_WORDS if isinstance(declared, schema.Imdb) else REUTERS_WORDS
+    path = find(remote, data_dir)
+    if path is None:
+        raise DataError(f"{remote.name} is not on this machine.\n{how_to_get(remote, data_dir)}")
+    index = read_word_index(path)
+    return make_vocabulary(index, num_words=declared.num_words, skip_top=declared.skip_top, width=width)

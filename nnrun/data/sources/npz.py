@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,7 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
     inputs = {port: array for port, (array,) in context.inputs.items()} or {INPUT: INPUT_ARRAY}
     outputs = {port: array for port, (array,) in context.outputs.items()} or {OUTPUT: OUTPUT_ARRAY}
     arrays = dict.fromkeys([*inputs.values(), *outputs.values()])
-    if not os.path.exists(path):
-        names = listing([f"{array}_train" for array in arrays], "and")
-        raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
+    _refuse_missing_file(path, arrays)
     (first_input, *_), (first_output, *_) = inputs.values(), outputs.values()
     with Archive(path) as archive:
         archive.require(*(f"{array}_train" for array in arrays), advice=_advice(context))
@@ -88,10 +86,7 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
             _tell_of_missing(path, test, "test", outputs, context)
         source = replace(source, rows_without_target_of=_lacking(train, test))
     if context.smoke:
-        train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
-        test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
-        rows = len(train) + (len(test) if test else 0)
-        source = SourceFile(source.name, source.sha256, rows, source.path, "the first rows only")
+        train, test, source = _first_rows(train, test, source)
     facts = {
         port: TargetFacts(data.task, data.classes, data.class_names) for port, data in of_outputs.items()
     }
@@ -103,6 +98,22 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
         smoke=context.smoke,
         targets_of=facts if context.outputs else {},
     )
+
+
+def _refuse_missing_file(path: Path, arrays: Iterable[str]) -> None:
+    if not os.path.exists(path):
+        names = listing([f"{array}_train" for array in arrays], "and")
+        raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
+
+
+def _first_rows(
+    train: Samples, test: Samples | None, source: SourceFile
+) -> tuple[Samples, Samples | None, SourceFile]:
+    """What a smoke run takes."""
+    train = train.take(np.arange(min(len(train), TRAIN_ROWS)))
+    test = test.take(np.arange(min(len(test), TEST_ROWS))) if test is not None else None
+    rows = len(train) + (len(test) if test else 0)
+    return train, test, SourceFile(source.name, source.sha256, rows, source.path, "the first rows only")
 
 
 def _advice(context: LoadContext) -> str:

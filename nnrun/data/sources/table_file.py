@@ -206,16 +206,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
             _refuse_untrained_class(file, spec.target[0], targets, train_rows, test_rows)
         test = everything.take(test_rows)
     train = everything if len(train_rows) == file.n_rows else everything.take(train_rows)
-    if train.weights is not None and not train.weights.any():
-        raise DataError(
-            f"{file.name}: column {quoted(str(spec.weight))} gives every training row the weight 0."
-        )
-    for port, present in train.present_of.items():
-        if train.weights is not None and present.any() and not train.weights[present].any():
-            raise DataError(
-                f"{file.name}: column {quoted(str(spec.weight))} gives every training row that has the "
-                f"target of {quoted(port)} the weight 0."
-            )
+    _refuse_weights_of_0(train, f"{file.name}: column {quoted(str(spec.weight))}")
     if context.smoke:
         train, test, records = some_rows(train, test, records, "some rows only")
     return Dataset(
@@ -235,6 +226,16 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         },
         smoke=context.smoke,
     )
+
+
+def _refuse_weights_of_0(train: Samples, column: str) -> None:
+    if train.weights is not None and not train.weights.any():
+        raise DataError(f"{column} gives every training row the weight 0.")
+    for port, present in train.present_of.items():
+        if train.weights is not None and present.any() and not train.weights[present].any():
+            raise DataError(
+                f"{column} gives every training row that has the target of {quoted(port)} the weight 0."
+            )
 
 
 def _source_of(spec: schema.RowFile, context: LoadContext) -> _Source:

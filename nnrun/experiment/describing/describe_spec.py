@@ -20,9 +20,8 @@ from nnrun.spec import schema
 from nnrun.spec.allowed_modules import OPTION, is_allowed
 from nnrun.spec.custom_objects import module_of
 from nnrun.spec.graph import all_layers, graph_of
-from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import Port, has_ports, input_views
-from nnrun.spec.shapes import row_shapes
+from nnrun.spec.shapes import facts_with_header, row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 from nnrun.training.learning_rate import LearningRate

@@ -13,7 +13,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import RawInputs
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedInputs
-from nnrun.data.preprocess.column_transformer import rows_by_line
+from nnrun.data.rows import rows_by_line
 from nnrun.data.summaries.describe_data import Split, describe_row, overview
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import EVERYTHING, prepare_groups

@@ -39,7 +39,7 @@ from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import OUTPUT, Port, output_names
+from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.shapes import outputs_masked
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Evaluation:
     @property
     def outputs_have_names(self) -> bool:
         """Whether there are several outputs, or the only one has a name."""
-        return list(self.analyses) != [OUTPUT]
+        return named(self.analyses)
 
     @property
     def chosen_on_these_rows(self) -> bool:
@@ -184,10 +184,7 @@ class _Measured:
 def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
     samples = _samples_of(opened, split)
-    unknown: list[Unknown] = []
-    look = None
-    if split == "test":
-        unknown, look = opened.count_look("evaluate")
+    unknown, look = opened.count_look("evaluate") if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
     members = [

@@ -35,6 +35,7 @@ from nnrun.validation.summary import (
 if TYPE_CHECKING:
     import pandas as pd
 
+
 # Losses that can be negative; and metrics that can be, with the lowest value that they can have.
 _LOSSES_BELOW_ZERO = frozenset({"poisson", "cosine_similarity", "kl_divergence"})
 _LOWEST = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from nnrun.data.class_weights import UNEVEN
+from nnrun.data.targets import UNEVEN
 
 FOLDS: Final = 5
 FEW_ROWS: Final = 2_000  # folds below, one validation set from here on

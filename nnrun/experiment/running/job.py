@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from nnrun.data import Dataset
-from nnrun.data.class_weights import rare_class_warnings
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set, unknown_in_validation
 from nnrun.data.table import Table
+from nnrun.data.targets import rare_class_warnings
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of

@@ -12,10 +12,10 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-from nnrun.errors import DivergedError, NnrunError, keep_folder
-from nnrun.experiment.finished.drowned_loss import drowned_loss, drowned_text
-from nnrun.experiment.finished.record_text import rows_in_words
-from nnrun.experiment.finished.saved_labels import keep_names
+from nnrun.data.labels import Labels
+from nnrun.data.sources.keras_tokens import published_vocabulary
+from nnrun.errors import DataError, DivergedError, NnrunError, keep_folder
+from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
 from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
@@ -300,12 +300,19 @@ def recording(
 
 
 def _write_preprocessing(run: ActiveRun) -> None:
-    """Keep what prediction needs besides the weights: fitted preprocessing and the names of its values."""
+    """Keep what prediction needs besides the weights: fitted preprocessing, names of classes, words."""
     job, members = run.job, [member for group in run.job.groups for member in group.members]
     for member in members:
         run.directory.write_preprocessing(member.fitted.to_json(), job.member(member.id))
+    run.directory.write_labels(Labels.of(job.dataset).to_json())
     tokens = max(each.tokens or 0 for member in members for each in member.fitted.inputs.values())
-    keep_names(run.directory, job.spec.dataset, job.dataset, tokens, job.settings.data_dir, job.listener)
+    try:
+        vocabulary = published_vocabulary(job.spec.dataset, tokens, job.settings.data_dir)
+    except DataError as error:
+        job.listener.detail(f"no vocabulary is kept with the run: {error}")
+    else:
+        if vocabulary is not None:
+            run.directory.write_vocabulary(vocabulary.to_json())
 
 
 def _start(run: ActiveRun, *, resumed: bool) -> Start:

@@ -20,7 +20,7 @@ from nnrun.records import SHUFFLED
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import OUTPUT, Port, output_views
+from nnrun.spec.ports import OUTPUT, Port, named, output_views
 from nnrun.spec.score_columns import directions
 from nnrun.spec.shapes import outputs_masked
 from nnrun.training.losses import FUZZ, build_loss
@@ -73,7 +73,7 @@ def constant_scores(
         port: _constant_scores(views[port], head, known[port], scored[port])
         for port, head in problem.heads.items()
     }
-    if list(each) == [OUTPUT]:
+    if not named(each):
         return each[OUTPUT]
     scores = {}
     if all("loss" in own for own in each.values()):

@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 
 from nnrun.data import Dataset
-from nnrun.data.class_weights import class_weights_of_rows, rare_class_warnings
 from nnrun.data.dataset import output_data
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import fit_input
-from nnrun.data.suitable_targets import (
+from nnrun.data.targets import (
+    class_weights_of_rows,
+    rare_class_warnings,
     refuse_unsuitable_fold,
     refuse_unsuitable_steps,
     target_steps,

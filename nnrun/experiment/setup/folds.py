@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnrun.data import Dataset
+from nnrun.data.dataset import split_columns_of, split_values
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.data.sources.table_file import default_inputs
-from nnrun.data.split_values import split_columns_of, split_values
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides

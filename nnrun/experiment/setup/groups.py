@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from nnrun.data import ByteRows, Dataset, DenseRows, FittedPreprocessing, Samples, SparseRows
-from nnrun.data.class_weights import class_weights_of_rows
 from nnrun.data.dataset import Array, Flags, RawInputs, output_data
 from nnrun.data.preprocess import (
     FittedInputs,
@@ -22,15 +21,16 @@ from nnrun.data.preprocess import (
     fit_inputs,
     fit_outputs,
     input_plans,
-    rows_by_line,
 )
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.data.suitable_targets import (
+from nnrun.data.rows import rows_by_line
+from nnrun.data.table import Table
+from nnrun.data.targets import (
+    class_weights_of_rows,
     refuse_unsuitable_fold,
     refuse_unsuitable_steps,
     target_steps,
 )
-from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
@@ -40,9 +40,9 @@ from nnrun.model.network import Network, network_of
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.ports import (
-    INPUT,
     Port,
     loss_weights,
+    named,
     output_views,
     told_of,
     told_of_input,
@@ -311,11 +311,11 @@ def make_inputs(
     fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
 ) -> dict[Port, Inputs]:
     """Rows of a data set as networks take them, each network by its own preprocessing."""
-    made, named = {}, list(fitted[0].inputs) != [INPUT]
+    made = {}
     for port in fitted[0].inputs:
         rows = inputs[port]
         # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
-        with told_of_input(port if named and not isinstance(rows, Table) else None):
+        with told_of_input(port if named(fitted[0].inputs) and not isinstance(rows, Table) else None):
             made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
     return made
 

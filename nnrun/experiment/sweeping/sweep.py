@@ -16,11 +16,10 @@ from typing import Any
 
 from nnrun.atomic_files import plain
 from nnrun.data import Dataset
-from nnrun.data.dataset import output_data
+from nnrun.data.dataset import output_data, split_columns_of
 from nnrun.data.files.open_file import sha256_of
 from nnrun.data.load_data import load_data
-from nnrun.data.split_values import split_columns_of
-from nnrun.data.suitable_targets import target_steps
+from nnrun.data.targets import target_steps
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining, means

@@ -13,13 +13,11 @@ from nnrun.spec.lint import (
     layer_rules,
     network_rules,
     port_rules,
-    sequence_rules,
     step_rules,
     sweep_rules,
     training_rules,
 )
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.npz_header import facts_with_header
 from nnrun.spec.ports import (
     Port,
     has_ports,
@@ -30,15 +28,14 @@ from nnrun.spec.ports import (
     view_of,
 )
 from nnrun.spec.schema import DatasetFacts, ExperimentSpec, NamedColumns
+from nnrun.spec.shapes import facts_with_header
 
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
     *layer_rules.RULES,
-    *sequence_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,
-    *sweep_rules.RULES,
     port_rules.stratify_names_an_output,
 )
 
@@ -48,7 +45,6 @@ _OF_THE_WHOLE: tuple[Rule, ...] = (
     network_rules.layers_fit_each_other,
     training_rules.early_stopping_watches_a_column,
     training_rules.schedule_watches_a_column,
-    *sweep_rules.RULES,
 )
 """Rules that look at all inputs and outputs at once; the others look at one of each."""
 
@@ -59,9 +55,10 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     Of several inputs and outputs each is looked at by itself.
     """
     facts = facts or facts_with_header(spec)
+    found = [] if spec.sweep is None else [f for rule in sweep_rules.RULES for f in rule(spec, spec.sweep)]
     if not has_ports(spec):
-        return [finding for rule in RULES for finding in rule(spec, facts)]
-    found = [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
+        return [*found, *(finding for rule in RULES for finding in rule(spec, facts))]
+    found += [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]
     if any(finding.severity == "error" for rule in port_rules.RULES for finding in rule(spec, facts)):
         return found
     (first_input, *more_inputs), outputs = input_names(spec), output_names(spec)

@@ -9,7 +9,7 @@ from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
 from nnrun.spec.ports import columns_of, target_of
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.wording import listing, nearest, quoted
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.shapes import masked_nodes, taken_masks
 

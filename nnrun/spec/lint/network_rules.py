@@ -10,7 +10,7 @@ from nnrun.spec import schema
 from nnrun.spec.graph import Graph, all_layers, read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.ports import output_names, output_views
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import Shape, shape_text
 from nnrun.spec.shapes import row_shapes, trace

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.ports import array_of, columns_of, prediction_columns, target_of
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
 from nnrun.spec.wording import listing, nearest, quoted

@@ -11,7 +11,7 @@ from nnrun.spec.custom_objects import custom_parts, is_custom_name
 from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
 from nnrun.spec.lint.network_rules import dataset_name
-from nnrun.spec.reading.locate import Location
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import quoted

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, prod
 from typing import Any
 
 from nnrun.spec import schema
-from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.reading.locate import Location
-from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.lint.finding import Finding
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.score_columns import chooser, validated_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -21,27 +20,27 @@ def _at(key: str, *more: str) -> Location:
     return ("sweep", "over", key, *more)
 
 
-def there_is_something_to_try(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+def there_is_something_to_try(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """No list is empty, and the sweep does not vary itself."""
-    for key, values in spec.sweep.over.items() if spec.sweep else ():
+    for key, values in sweep.over.items():
         if values == []:
             yield Finding(_at(key), "an empty list: there is nothing to try; write the values, or remove it")
         if key.partition(".")[0] == "sweep":
             yield Finding(_at(key), "a sweep does not vary itself; remove this key")
 
 
-def ranges_rise(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+def ranges_rise(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """The first number of a range is below the second."""
-    for key, values in spec.sweep.over.items() if spec.sweep else ():
+    for key, values in sweep.over.items():
         if isinstance(values, schema.Component) and not values.range[0] < values.range[1]:
             low, high = values.range
             said = f"a range goes from a lower to a higher number; found {low:g} to {high:g}"
             yield Finding(_at(key, values.kind, "range"), said)
 
 
-def values_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+def values_differ(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """No value stands twice in a list: its trials would be the same."""
-    for key, values in spec.sweep.over.items() if spec.sweep else ():
+    for key, values in sweep.over.items():
         if isinstance(values, list):
             for place, value in enumerate(values):
                 # 1 == True in Python, and they are two values here.
@@ -51,11 +50,8 @@ def values_differ(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[
                     break
 
 
-def method_suits(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+def method_suits(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """A grid needs lists, and the other methods a number of trials."""
-    sweep = spec.sweep
-    if sweep is None:
-        return
     size = prod(map(_how_many, sweep.over.values()))
     if sweep.method == "grid":
         for key, values in sweep.over.items():
@@ -87,11 +83,8 @@ def method_suits(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[F
         )
 
 
-def trials_can_be_compared(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+def trials_can_be_compared(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """There is a validated column to compare by. Whether it means the same in all trials is asked of them."""
-    sweep = spec.sweep
-    if sweep is None:
-        return
     columns = validated_columns(spec)
     if not columns:
         said = (
@@ -117,7 +110,7 @@ def _how_many(values: list[Any] | schema.Component) -> float:
     return inf
 
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[Callable[[schema.ExperimentSpec, schema.Sweep], Iterator[Finding]], ...] = (
     there_is_something_to_try,
     ranges_rise,
     values_differ,

@@ -12,10 +12,22 @@ from typing import Any
 
 from nnrun.errors import Problem
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, SCALARS, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
-from nnrun.spec.reading.locate import Location, Spot, locate
+from nnrun.spec.reading.grammar import (
+    ROOT,
+    SCALARS,
+    Choice,
+    Form,
+    Items,
+    Keys,
+    ListOrMap,
+    Location,
+    Record,
+    Scalar,
+    Spot,
+    locate,
+)
 from nnrun.spec.reading.nodes import InvalidNode, ListNode, MapNode, Node, Place, ScalarNode, spell_path
-from nnrun.spec.reading.yaml_scalars import bool_hint, number_hint
+from nnrun.spec.reading.yaml_reader import bool_hint, number_hint
 from nnrun.spec.wording import listing, nearest, quoted
 
 

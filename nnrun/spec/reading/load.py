@@ -15,10 +15,9 @@ from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.lint.port_rules import columns_stand_with_their_ports
-from nnrun.spec.npz_header import facts_with_header, facts_without_header
 from nnrun.spec.ports import columns_of, has_ports, target_of
 from nnrun.spec.reading.explain import explain
-from nnrun.spec.reading.locate import Location, empty_values, locate
+from nnrun.spec.reading.grammar import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
@@ -42,6 +41,7 @@ from nnrun.spec.schema import (
     components,
     target_step_of,
 )
+from nnrun.spec.shapes import facts_with_header, facts_without_header
 from nnrun.spec.wording import listing, nearest, quoted
 
 

@@ -14,8 +14,18 @@ from typing import Any
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
-from nnrun.spec.reading.locate import Location, locate
+from nnrun.spec.reading.grammar import (
+    ROOT,
+    Choice,
+    Form,
+    Items,
+    Keys,
+    ListOrMap,
+    Location,
+    Record,
+    Scalar,
+    locate,
+)
 from nnrun.spec.reading.nodes import (
     Entry,
     InvalidNode,

@@ -23,7 +23,7 @@ from nnrun.spec.schema.component import *
 from nnrun.spec.schema.convolution_layers import *
 from nnrun.spec.schema.experiment import *
 from nnrun.spec.schema.inputs_and_outputs import *
-from nnrun.spec.schema.layer_base import *
+from nnrun.spec.schema.layer_shapes import *
 from nnrun.spec.schema.layers import *
 from nnrun.spec.schema.loss_components import *
 from nnrun.spec.schema.merges import *

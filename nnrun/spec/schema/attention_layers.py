@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Union
 
 from nnrun.spec.schema.component import ONE_IS_ENOUGH, Count, Decay, Positive
-from nnrun.spec.schema.layer_base import NetworkLayer
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, listed, steps_of
+from nnrun.spec.schema.layer_shapes import LayerInput, NetworkLayer, Shape, ShapeError, listed, steps_of
 from nnrun.spec.schema.weight_options import (
     BiasInitializer,
     Constraint,

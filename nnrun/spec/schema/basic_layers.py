@@ -6,8 +6,16 @@ from typing import Annotated, Union
 from pydantic import Field
 
 from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite
-from nnrun.spec.schema.layer_base import Activation, NetworkLayer
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, needs, shape_text, size_of
+from nnrun.spec.schema.layer_shapes import (
+    Activation,
+    LayerInput,
+    NetworkLayer,
+    Shape,
+    ShapeError,
+    needs,
+    shape_text,
+    size_of,
+)
 from nnrun.spec.schema.weight_options import (
     BiasInitializer,
     Constraint,

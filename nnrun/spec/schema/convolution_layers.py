@@ -3,10 +3,11 @@
 from typing import Union
 
 from nnrun.spec.schema.component import Count
-from nnrun.spec.schema.layer_base import Activation, NetworkLayer
 from nnrun.spec.schema.layer_shapes import (
     IMAGE,
+    Activation,
     LayerInput,
+    NetworkLayer,
     Padding,
     Shape,
     ShapeError,

@@ -308,9 +308,6 @@ def decision_activation(loss: Component, activation: str) -> str:
     return (is_of_scores(loss) and last_activation_of(loss)) or activation
 
 
-BALANCED = "balanced"
-"""The word that stands for the weights that make all classes count alike."""
-
 ClassWeight = Annotated[
     Union[
         Annotated[Literal["balanced"], Tag(WORD)],

@@ -5,8 +5,7 @@ from typing import Annotated, Union
 from pydantic import Field
 
 from nnrun.spec.schema.component import Decay, Positive
-from nnrun.spec.schema.layer_base import NetworkLayer
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError
+from nnrun.spec.schema.layer_shapes import LayerInput, NetworkLayer, Shape, ShapeError
 
 
 class BatchNormalization(NetworkLayer):

@@ -5,11 +5,11 @@ from typing import Annotated, Literal, Union
 from pydantic import Field
 
 from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Component, NonNegativeInt
-from nnrun.spec.schema.layer_base import NetworkLayer
 from nnrun.spec.schema.layer_shapes import (
     IMAGE,
     STEPS,
     LayerInput,
+    NetworkLayer,
     Padding,
     Shape,
     ShapeError,

@@ -5,8 +5,7 @@ from typing import Annotated, Union
 from pydantic import Field
 
 from nnrun.spec.schema.component import Decay, NonNegative
-from nnrun.spec.schema.layer_base import NetworkLayer
-from nnrun.spec.schema.layer_shapes import IMAGE, STEPS, LayerInput, Shape, needs
+from nnrun.spec.schema.layer_shapes import IMAGE, STEPS, LayerInput, NetworkLayer, Shape, needs
 
 
 class Dropout(NetworkLayer):

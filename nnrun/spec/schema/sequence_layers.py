@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Union
 
 from nnrun.spec.schema.component import Count, Decay, Finite
-from nnrun.spec.schema.layer_base import Activation, NetworkLayer
-from nnrun.spec.schema.layer_shapes import LayerInput, Shape, ShapeError, steps_of
+from nnrun.spec.schema.layer_shapes import Activation, LayerInput, NetworkLayer, Shape, ShapeError, steps_of
 from nnrun.spec.schema.weight_options import (
     BiasInitializer,
     Constraint,

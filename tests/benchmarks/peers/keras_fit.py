@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python tests/benchmarks/peers/keras_fit.py FOLDER --epochs N [--clock cpu]
 
 The epoch is the median of the second to the last, validation included. Imports no nnrun: only Keras and a
-backend must be installed. Steps are compiled. With JAX one call makes all steps of an epoch
+backend must be installed. Steps are compiled, and one call makes all steps of an epoch
 (`steps_per_execution`), which spares Keras's work between steps.
 """
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data import Dataset, Samples, SourceFile, TokenRows, load_dataset
-from nnrun.data.split_values import labels_of
+from nnrun.data.dataset import labels_of
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.setup.groups import Group, Selection, make_problem, prepare_groups
 from nnrun.spec import schema

@@ -13,7 +13,6 @@ from pydantic import create_model
 from nnrun.native.library import SOURCES
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.problem import TrainingProblem
@@ -38,6 +37,7 @@ from tests.support.small_problems import (
     rows,
     several_rows,
 )
+from tests.support.streams import sources_of
 
 
 @needs_compiler

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.spec.ports import INPUT
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends import native_job
 from nnrun.training.engine import Engine
 from nnrun.training.problem import LEARNING_RATE, TrainingProblem
@@ -38,6 +37,7 @@ from tests.support.small_problems import (
     with_head,
     zeros_and_ones,
 )
+from tests.support.streams import sources_of
 
 N = 60
 

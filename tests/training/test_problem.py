@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
-from nnrun.training.epoch_plan import epoch_order, segments
+from nnrun.training.loop import epoch_order
+from nnrun.training.problem import segments
 
 seeds = st.integers(0, 2**63 - 1)
 
