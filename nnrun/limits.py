@@ -51,6 +51,15 @@ def usable_cpus(root: Path = Path("/")) -> int:
     return max(1, min([affinity, *(int(quota) for quota in quotas if quota is not None)]))
 
 
+def free_cpus() -> int:
+    """How many of the usable CPUs nobody else seems to use, one at least: for work whose result is the same
+    whatever the number of threads."""
+    if not hasattr(os, "getloadavg"):
+        return usable_cpus()
+    others = max(0.0, os.getloadavg()[0] - 1)  # this process is one of those that compute
+    return max(1, min(usable_cpus(), round((os.cpu_count() or 1) - others)))
+
+
 def _quota(version: int, group: Path) -> float | None:
     """The CPUs that a control group around this process is given, version 2 or 1; None unlimited."""
     names = ["cpu.max"] if version == 2 else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
-from nnrun.limits import ask_for, cxx_compiler, usable_cpus, wanted_threads
+from nnrun.limits import ask_for, cxx_compiler, free_cpus, usable_cpus, wanted_threads
 from nnrun.training.device import threads_for
 from tests.support.small_experiments import load_small, only_run, record_of, without_seconds, write_small
 
@@ -72,6 +73,16 @@ def test_the_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {5}, raising=False)
     assert usable_cpus(tmp_path) == 1
     assert threads_for(10**12) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="this system does not tell its load")
+@pytest.mark.parametrize(("load", "free"), [(0.2, 4), (1.0, 4), (6.0, 3), (7.6, 1), (40.0, 1)])
+def test_cpus_that_others_use_are_not_free(load: float, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the machine's 8 CPUs this process may use 4."""
+    monkeypatch.setattr("nnrun.limits.usable_cpus", lambda: 4)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    assert free_cpus() == free
 
 
 def test_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

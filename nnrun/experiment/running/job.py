@@ -205,7 +205,8 @@ def prepare_job(
     for group in groups:
         problem = _problem_without_rows(spec, group, dataset, device)
         planned.append(plan_group(group, problem, settings.compile))
-        work.append(work_per_step(problem, group))
+        own_threads = planned[-1].choice.backend.own_threads
+        work.append(0 if own_threads else work_per_step(problem, group))
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)

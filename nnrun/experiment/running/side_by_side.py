@@ -141,7 +141,8 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
             specs, alone, candidates, baselines(problem, group), strict=True
         )
     ]
-    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work_per_step(problem, group))))
+    work = 0 if planned.choice.backend.own_threads else work_per_step(problem, group)
+    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work)))
 
 
 def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:

@@ -21,6 +21,7 @@
 #include "losses.h"
 #include "sparse.h"
 #include "sums.h"
+#include "tasks.h"
 #include "updates.h"
 
 namespace {
@@ -38,17 +39,32 @@ constexpr Index gradient_block = 12288;  // numbers of a gradient that are compu
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
 constexpr Index steps_between_looks = 8;  // at the clock: a small step takes not much longer than a look
+constexpr Index worth_a_look = 100000;    // products of a step beside which a look takes no time
+constexpr Index worth_a_crew = 20000000;  // products of a step that are worth waking up threads twice: about 1 ms
+constexpr Index batches_of_a_task = 8;    // of rows to measure: worth more than what a network's buffers cost
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
 
 // Rows of a kernel of so many units whose gradient is computed at a time: whole tiles of them.
 inline Index gradient_rows(Index units) { return std::max<Index>(1, gradient_block / units / tile_rows) * tile_rows; }
 
+// Some rows of a batch.
+struct Rows {
+    Index first, count;
+};
+
+// Some rows of a dense layer's kernel.
+struct Block {
+    std::size_t layer;
+    Index first, last;
+};
+
 class Replica {
   public:
     // Number `number` of all replicas, and the one at `place` among those of the job's rows.
-    Replica(const Job& job, Index number, Index place, bool training)
+    Replica(const Job& job, Index number, Index place, bool training, Index threads = 1)
         : job_(job), number_(number), place_(place), training_(training), layers_(job.layer, job.layer + job.layers),
-          before_(job.layers), after_(job.layers) {
+          before_(job.layers), after_(job.layers), deltas_(job.layers), turned_(job.layers),
+          row_losses_(job.batch) {
         while (layers_[first_dense_].kind != Kind::dense) ++first_dense_;
         Index widest = 0;
         for (Index l = 0; l < job.layers; ++l) {
@@ -59,41 +75,68 @@ class Replica {
             if (sparse() && l < Index(first_dense_)) continue;
             before_[l].resize(job.batch * layer.units);
             after_[l].resize(job.batch * layer.units);
+            if (training || l + 1 == job.layers) deltas_[l].resize(job.batch * layer.units);
             widest = std::max(widest, layer.units);
         }
-        gradient_.resize(std::max(gradient_block, tile_rows * widest));
-        delta_.resize(job.batch * widest);
         if (!training) return;
-        below_.resize(job.batch * widest);
+        gradients_.assign(threads, std::vector<float>(std::max(gradient_block, tile_rows * widest)));
+        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+            const Layer& layer = layers_[l];
+            if (layer.kind != Kind::dense || (sparse() && l == first_dense_)) continue;
+            const Index rows_at_once = gradient_rows(layer.units);
+            for (Index first = 0; first < layer.inputs; first += rows_at_once)
+                blocks_.push_back({l, first, std::min(layer.inputs, first + rows_at_once)});
+        }
         if (!sparse()) return;
         sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
         if (first_dense().seen) finder_.emplace(first_dense().inputs);
     }
 
-    // The batch starts at row `first` of the job's rows. Returns its loss.
-    float step(Index first) {
+    // The batch starts at row `first` of the job's rows. Returns its loss. First every row goes forward and back
+    // through all layers, then every block of a kernel follows its gradient: so two meetings of the threads do.
+    float step(Index first, Crew& crew) {
         batch_ = job_.batch;
-        const Index place = place_ * job_.count + first;
-        forward(place, job_.first_row + first);
-        const float loss = losses(place) / batch_ + penalty();
-        for (Index k = 0; k < batch_ * layers_.back().units; ++k) delta_[k] /= batch_;
-        if (!on_logits(job_.loss))
-            activate_back(layers_.back().activation, before_.back().data(), after_.back().data(), delta_.data(),
-                          batch_, layers_.back().units);
-        backward(Update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1));
+        const Index place = place_ * job_.count + first, row = job_.first_row + first;
+        take_inputs(place, row);
+        turn_kernels();
+        const Index at_once = rows_of_a_task(crew.size());
+        crew.run((batch_ + at_once - 1) / at_once, [&](Index k, Index) {
+            const Rows part{k * at_once, std::min(at_once, batch_ - k * at_once)};
+            forward(part, row);
+            losses(part, place);
+            backward(part);
+        });
+        const float loss = sum_of_losses() / batch_ + penalty();
+        const Update update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1);
+        if (sparse()) learn_sparse(first_dense(), update);
+        crew.run(blocks_.size(), [&](Index k, Index thread) { learn(blocks_[k], update, gradients_[thread]); });
         return loss;
     }
 
-    // The mean loss over all of the job's rows.
-    double measure() {
-        double sum = 0;
-        for (Index first = 0; first < job_.count; first += job_.batch) {
-            batch_ = std::min(job_.batch, job_.count - first);
-            const Index place = place_ * job_.count + first;
-            forward(place, 0);
-            sum += losses(place);
+    // The sum of the losses of `count` of the job's rows.
+    double measure(Index first, Index count) {
+        batch_ = count;
+        const Index place = place_ * job_.count + first;
+        take_inputs(place, 0);
+        forward({0, count}, 0);
+        losses({0, count}, place);
+        return sum_of_losses();
+    }
+
+    float penalty() const {
+        float sum = 0;
+        for (const Layer& layer : layers_) {
+            if (l1(layer) == 0 && l2(layer) == 0) continue;
+            const float* w = layer.kernel.value;
+            float sizes = 0, squares = 0;
+#pragma omp simd reduction(+ : sizes, squares)
+            for (Index k = 0; k < layer.inputs * layer.units; ++k) {
+                sizes += std::fabs(w[k]);
+                squares += w[k] * w[k];
+            }
+            sum += l1(layer) * sizes + l2(layer) * squares;
         }
-        return sum / job_.count + penalty();
+        return sum;
     }
 
   private:
@@ -107,28 +150,34 @@ class Replica {
             if (slot) slot += number_ * size;
     }
 
+    // Of few rows a task would be little work, of many some threads would have none.
+    Index rows_of_a_task(Index threads) const {
+        if (threads == 1) return batch_;
+        const Index even = batch_ / (2 * threads) / tile_rows * tile_rows;
+        return std::max<Index>(4 * tile_rows, even + tile_rows);
+    }
+
     // --- forward: `place` is the batch's first row among those of the job, `row` among those of the epoch ---
 
-    void forward(Index place, Index row) {
-        std::size_t l = 0;
-        x_ = job_.inputs + place * layers_.front().inputs;
-        if (sparse()) {
-            take_batch(place, row);
-            l = first_dense_;
-        }
-        const float* x = x_;
-        for (; l < layers_.size(); ++l) {
+    void take_inputs(Index place, Index row) {
+        if (sparse()) take_batch(place, row);
+        else x_ = job_.inputs + place * layers_.front().inputs;
+    }
+
+    void forward(Rows part, Index row) {
+        for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
-            float *z = before_[l].data(), *y = after_[l].data();
+            const float* x = l == 0 ? x_ : after_[l - 1].data();
+            const Index skipped = part.first * layer.units;
+            float *z = &before_[l][skipped], *y = &after_[l][skipped];
             if (layer.kind == Kind::dropout) {
-                drop(layer, x, row, z, y);
-            } else {
-                start_with_bias(layer, z);
-                if (sparse() && l == first_dense_) add_sparse_product(layer, z);
-                else add_dense_product(layer, x, z);
-                activate(layer.activation, z, y, batch_, layer.units);
+                drop(layer, x + skipped, row + part.first, z, y, part.count);
+                continue;
             }
-            x = y;
+            start_with_bias(layer, z, part.count);
+            if (sparse() && l == first_dense_) add_sparse_product(layer, part, z);
+            else add_dense_product(layer, x + part.first * layer.inputs, z, part.count);
+            activate(layer.activation, z, y, part.count, layer.units);
         }
     }
 
@@ -136,8 +185,8 @@ class Replica {
         return uniform(layer.keys[number_], counter) >= layer.rate ? layer.scale : 0;
     }
 
-    void drop(const Layer& layer, const float* x, Index row, float* factors, float* y) const {
-        const Index size = batch_ * layer.units;
+    void drop(const Layer& layer, const float* x, Index row, float* factors, float* y, Index rows) const {
+        const Index size = rows * layer.units;
         if (!training_) {
             std::copy(x, x + size, y);
             return;
@@ -194,54 +243,65 @@ class Replica {
         if (finder_) finder_->find(batch);
     }
 
-    void start_with_bias(const Layer& layer, float* z) const {
+    void start_with_bias(const Layer& layer, float* z, Index rows) const {
         const Index U = layer.units;
-        if (!layer.bias.value) std::fill(z, z + batch_ * U, 0);
+        if (!layer.bias.value) std::fill(z, z + rows * U, 0);
         else
-            for (Index b = 0; b < batch_; ++b) std::copy(layer.bias.value, layer.bias.value + U, z + b * U);
+            for (Index b = 0; b < rows; ++b) std::copy(layer.bias.value, layer.bias.value + U, z + b * U);
     }
 
-    void add_sparse_product(const Layer& layer, float* z) const {
+    void add_sparse_product(const Layer& layer, Rows part, float* z) const {
         const Index U = layer.units;
         const float* kernel = layer.kernel.value;
-        for (Index b = 0; b < batch_; ++b, z += U) {
+        for (Index b = part.first; b < part.first + part.count; ++b, z += U) {
             const SparseRow& row = sparse_batch_.rows[b];
             strips(U, [&, z](auto strip, Index j) { add_picked(strip, z + j, row, kernel + j, U); });
         }
     }
 
-    void add_dense_product(const Layer& layer, const float* x, float* z) const {
+    // How it is summed follows from the batch, never from how many of its rows are here.
+    void add_dense_product(const Layer& layer, const float* x, float* z, Index rows) const {
         const Index F = layer.inputs, U = layer.units;
         const float* kernel = layer.kernel.value;
         if (U == 1) {
-            for (Index b = 0; b < batch_; ++b) z[b] += dot(x + b * F, kernel, F);
+            for (Index b = 0; b < rows; ++b) z[b] += dot(x + b * F, kernel, F);
         } else if (batch_ < few_rows) {
-            for (Index b = 0; b < batch_; ++b) add_rows(z + b * U, U, x + b * F, 1, kernel, U, F);
+            for (Index b = 0; b < rows; ++b) add_rows(z + b * U, U, x + b * F, 1, kernel, U, F);
         } else {
-            add_product(z, batch_, U, x, F, 1, kernel, F);
+            add_product(z, rows, U, x, F, 1, kernel, F);
         }
     }
 
     // --- losses -------------------------------------------------------------------------------------------
 
-    // The sum over the batch; delta_ becomes the gradient of each row's loss.
-    float losses(Index place) {
-        const Index K = layers_.back().units;
-        const float *z = before_.back().data(), *y = after_.back().data();
-        std::copy(z, z + batch_ * K, job_.logits + place * K);
-        float sum = 0;
-        for (Index b = 0; b < batch_; ++b) {
-            const float* t = job_.targets ? job_.targets + (place + b) * K : nullptr;
-            const Index true_class = job_.classes ? job_.classes[place + b] : 0;
-            float* d = &delta_[b * K];
-            float loss = row_loss(job_, layers_.back().activation, z + b * K, y + b * K, t, true_class, d, K);
+    // The loss of each row, and its part in the gradient of the batch's mean, of the values before the last
+    // activation.
+    void losses(Rows part, Index place) {
+        const Layer& last = layers_.back();
+        const Index K = last.units, skipped = part.first * K, size = part.count * K;
+        const float *z = &before_.back()[skipped], *y = &after_.back()[skipped];
+        float* d = &deltas_.back()[skipped];
+        std::copy(z, z + size, job_.logits + place * K + skipped);
+        for (Index b = 0; b < part.count; ++b) {
+            const Index row = place + part.first + b;
+            const float* t = job_.targets ? job_.targets + row * K : nullptr;
+            const Index true_class = job_.classes ? job_.classes[row] : 0;
+            float loss = row_loss(job_, last.activation, z + b * K, y + b * K, t, true_class, d + b * K, K);
             if (job_.weights) {
-                const float weight = job_.weights[place + b];
+                const float weight = job_.weights[row];
                 loss *= weight;
-                for (Index j = 0; j < K; ++j) d[j] *= weight;
+                for (Index j = 0; j < K; ++j) d[b * K + j] *= weight;
             }
-            sum += loss;
+            row_losses_[part.first + b] = loss;
         }
+        if (!training_) return;
+        for (Index k = 0; k < size; ++k) d[k] /= batch_;
+        if (!on_logits(job_.loss)) activate_back(last.activation, z, y, d, part.count, K);
+    }
+
+    float sum_of_losses() const {
+        float sum = 0;
+        for (Index b = 0; b < batch_; ++b) sum += row_losses_[b];
         return sum;
     }
 
@@ -249,67 +309,48 @@ class Replica {
 
     float l2(const Layer& layer) const { return layer.l2 ? layer.l2[number_] : 0; }
 
-    float penalty() const {
-        float sum = 0;
-        for (const Layer& layer : layers_) {
-            if (l1(layer) == 0 && l2(layer) == 0) continue;
-            const float* w = layer.kernel.value;
-            float sizes = 0, squares = 0;
-#pragma omp simd reduction(+ : sizes, squares)
-            for (Index k = 0; k < layer.inputs * layer.units; ++k) {
-                sizes += std::fabs(w[k]);
-                squares += w[k] * w[k];
-            }
-            sum += l1(layer) * sizes + l2(layer) * squares;
-        }
-        return sum;
-    }
-
     // --- backward -----------------------------------------------------------------------------------------
 
-    // delta_ is the gradient of the last layer's values before its activation.
-    void backward(const Update& update) {
+    // deltas_ become the gradients of the values before each activation.
+    void backward(Rows part) {
         for (std::size_t l = layers_.size(); l-- > first_dense_;) {
             const Layer& layer = layers_[l];
+            const Index skipped = part.first * layer.units, size = part.count * layer.units;
+            float* d = &deltas_[l][skipped];
+            const float* z = &before_[l][skipped];  // of dropout its factors
             if (layer.kind == Kind::dropout) {
-                for (Index k = 0; k < batch_ * layer.units; ++k) delta_[k] *= before_[l][k];
+                float* below = &deltas_[l - 1][skipped];
+                for (Index k = 0; k < size; ++k) below[k] = d[k] * z[k];
                 continue;
             }
-            if (l + 1 < layers_.size())
-                activate_back(layer.activation, before_[l].data(), after_[l].data(), delta_.data(), batch_,
-                              layer.units);
-            if (sparse() && l == first_dense_) learn_sparse(layer, update);
-            else learn(layer, update, l > 0 ? after_[l - 1].data() : x_, l > first_dense_);
+            if (l + 1 < layers_.size()) activate_back(layer.activation, z, &after_[l][skipped], d, part.count, layer.units);
+            if (l > first_dense_) gradient_of_inputs(l, d, &deltas_[l - 1][part.first * layer.inputs], part.count);
         }
     }
 
-    // Update a dense layer with inputs x; delta_ becomes the gradient of x where that is wanted.
-    void learn(const Layer& layer, const Update& update, const float* x, bool go_on) {
-        const Index F = layer.inputs, U = layer.units, B = batch_;
-        const Index rows_at_once = gradient_rows(U);
-        float* g = gradient_.data();
-        if (go_on) gradient_of_inputs(layer);
-        for (Index first = 0; first < F; first += rows_at_once) {
-            const Index last = std::min(F, first + rows_at_once), size = (last - first) * U;
-            std::fill(g, g + size, 0);
-            if (U == 1) add_rows(g, last - first, delta_.data(), 1, x + first, F, B);
-            else if (B < few_rows)
-                for (Index i = first; i < last; ++i) add_rows(g + (i - first) * U, U, x + i, F, delta_.data(), U, B);
-            else add_product(g, last - first, U, x + first, 1, F, delta_.data(), B);
-            regularize(layer, first * U, g, size);
-            update(layer.kernel, first * U, g, size);
-        }
-        learn_bias(layer, update);
-        if (go_on) delta_.swap(below_);
+    // Update some rows of a dense layer's kernel, and with the first of them its bias.
+    void learn(const Block& block, const Update& update, std::vector<float>& gradient) const {
+        const Layer& layer = layers_[block.layer];
+        const Index F = layer.inputs, U = layer.units, B = batch_, rows = block.last - block.first;
+        const float *x = (block.layer > 0 ? after_[block.layer - 1].data() : x_) + block.first;
+        const float* d = deltas_[block.layer].data();
+        float* g = gradient.data();
+        std::fill(g, g + rows * U, 0);
+        if (U == 1) add_rows(g, rows, d, 1, x, F, B);
+        else if (B < few_rows)
+            for (Index i = 0; i < rows; ++i) add_rows(g + i * U, U, x + i, F, d, U, B);
+        else add_product(g, rows, U, x, 1, F, d, B);
+        regularize(layer, block.first * U, g, rows * U);
+        update(layer.kernel, block.first * U, g, rows * U);
+        if (block.first == 0) learn_bias(layer, d, update, g);
     }
 
-    void learn_bias(const Layer& layer, const Update& update) {
+    void learn_bias(const Layer& layer, const float* d, const Update& update, float* g) const {
         if (!layer.bias.value) return;
         const Index U = layer.units;
-        float* g = gradient_.data();
         std::fill(g, g + U, 0);
         for (Index b = 0; b < batch_; ++b)
-            for (Index j = 0; j < U; ++j) g[j] += delta_[b * U + j];
+            for (Index j = 0; j < U; ++j) g[j] += d[b * U + j];
         update(layer.bias, 0, g, U);
     }
 
@@ -320,25 +361,30 @@ class Replica {
             for (Index k = 0; k < size; ++k) g[k] += sizes * sign(w[k]) + squares * w[k];
     }
 
-    // below_[b, i] = sum over j of kernel[i, j] * delta_[b, j]
-    void gradient_of_inputs(const Layer& layer) {
-        const Index F = layer.inputs, U = layer.units;
-        const float* w = layer.kernel.value;
+    // The kernels that gradients go back through, as (U, F).
+    void turn_kernels() {
+        for (std::size_t l = first_dense_ + 1; l < layers_.size(); ++l) {
+            const Layer& layer = layers_[l];
+            if (layer.kind != Kind::dense || layer.units == 1 || batch_ < few_rows) continue;
+            turned_[l].resize(layer.inputs * layer.units);
+            transpose(turned_[l].data(), layer.kernel.value, layer.inputs, layer.units);
+        }
+    }
+
+    // below[b, i] = sum over j of kernel[i, j] * d[b, j]
+    void gradient_of_inputs(std::size_t l, const float* d, float* below, Index rows) const {
+        const Index F = layers_[l].inputs, U = layers_[l].units;
+        const float* w = layers_[l].kernel.value;
         if (U > 1 && batch_ < few_rows) {
-            for (Index b = 0; b < batch_; ++b) dot_rows(&below_[b * F], w, F, &delta_[b * U], U);
+            for (Index b = 0; b < rows; ++b) dot_rows(below + b * F, w, F, d + b * U, U);
             return;
         }
-        if (U > 1) {
-            turned_.resize(F * U);
-            transpose(turned_.data(), w, F, U);
-            w = turned_.data();
-        }
-        std::fill(below_.begin(), below_.begin() + batch_ * F, 0);
-        add_product(below_.data(), batch_, F, delta_.data(), U, 1, w, U);
+        std::fill(below, below + rows * F, 0);
+        add_product(below, rows, F, d, U, 1, U > 1 ? turned_[l].data() : w, U);
     }
 
     void learn_sparse(const Layer& layer, const Update& update) {
-        sums_.sum(sparse_batch_, delta_.data());
+        sums_.sum(sparse_batch_, deltas_[first_dense_].data());
         if (layer.seen) {
             const std::vector<std::int32_t>& met = sparse_batch_.met;
             for (std::size_t place = 0; place < met.size(); ++place) {
@@ -355,7 +401,7 @@ class Replica {
                 std::fill(g, g + size, 0);
             }
         }
-        learn_bias(layer, update);
+        learn_bias(layer, deltas_[first_dense_].data(), update, gradients_[0].data());
     }
 
     static void ask_for_row(const Layer& layer, Index row) {
@@ -396,9 +442,12 @@ class Replica {
     const float* x_ = nullptr;
     std::size_t first_dense_ = 0;
     std::vector<Layer> layers_;
-    // Of each layer: values before the activation, or dropout's factors; what the layer gives.
-    std::vector<std::vector<float>> before_, after_;
-    std::vector<float> gradient_, delta_, below_, turned_;
+    // Of each layer: values before the activation, or dropout's factors; what the layer gives; the gradient of the
+    // first; the kernel, turned.
+    std::vector<std::vector<float>> before_, after_, deltas_, turned_;
+    std::vector<float> row_losses_;
+    std::vector<Block> blocks_;                  // of the kernels of dense rows
+    std::vector<std::vector<float>> gradients_;  // of each thread: the gradient of a block
     std::vector<float> kept_;  // what is left of a slot after so many updates without a gradient
     SparseBatch sparse_batch_, next_batch_;
     std::optional<Finder> finder_;  // where rows of the kernel wait for their updates
@@ -408,22 +457,56 @@ class Replica {
 
 }  // namespace
 
-// Steps of one replica, from number `first` on, until all are made or `seconds` have passed: Python answers no
-// signal meanwhile. Returns the number of the step to go on with; where it stops changes no number.
-extern "C" Index train(const Job* job, Index number, Index first, double seconds) {
-    using Clock = std::chrono::steady_clock;
-    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-    Replica replica(*job, number, number, true);
-    const Index steps = job->count / job->batch;
-    Index s = first;
-    while (s < steps) {
-        job->losses[number * steps + s] = replica.step(s * job->batch);
-        if (++s % steps_between_looks == 0 && Clock::now() >= end) break;
-    }
-    return s;
+// Products of a step of one network, forward.
+inline Index products(const Job& job) {
+    Index sum = 0;
+    for (Index l = 0; l < job.layers; ++l)
+        if (job.layer[l].kind == Kind::dense) sum += job.layer[l].inputs * job.layer[l].units;
+    return sum * job.batch;
 }
 
-// The mean loss of one replica over the job's rows; fills in its logits.
-extern "C" double measure(const Job* job, Index number, Index place) {
-    return Replica(*job, number, place, false).measure();
+// Steps of every replica until all are made or `seconds` have passed: Python answers no signal meanwhile. made[r] is
+// how many steps replica r has made; where it stops changes no number, and neither does the number of threads.
+// Several replicas are shared out among the threads; of a single one its steps are, if they are large and its rows
+// dense.
+extern "C" void train(const Job* job, Index replicas, Index* made, double seconds, Index threads) {
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+    const Index steps = job->count / job->batch;
+    const Index between = products(*job) < worth_a_look ? steps_between_looks : 1;
+    const bool shared = replicas == 1 && !job->rows && products(*job) >= worth_a_crew;
+    std::vector<Index> order(replicas);  // who is behind goes first
+    for (Index r = 0; r < replicas; ++r) order[r] = r;
+    std::stable_sort(order.begin(), order.end(), [=](Index a, Index b) { return made[a] < made[b]; });
+    share_out(replicas, threads, [&](Index k) {
+        const Index r = order[k];
+        if (made[r] == steps) return;
+        Crew crew(shared ? threads : 1);
+        Replica replica(*job, r, r, true, crew.size());
+        for (Index s = made[r]; s < steps;) {
+            job->losses[r * steps + s] = replica.step(s * job->batch, crew);
+            made[r] = ++s;
+            if (s % between == 0 && Clock::now() >= end) return;
+        }
+    });
+}
+
+// The mean loss of each replica over the job's rows; fills in their logits. numbers[g] is the number of the job's
+// g-th replica among all.
+extern "C" void measure(const Job* job, Index replicas, const Index* numbers, double* means, Index threads) {
+    const Index batches = (job->count + job->batch - 1) / job->batch;
+    const Index parts = (batches + batches_of_a_task - 1) / batches_of_a_task;
+    std::vector<double> sums(replicas * batches), penalties(replicas);
+    share_out(replicas * parts, threads, [&](Index k) {
+        const Index g = k / parts, first = k % parts * batches_of_a_task;
+        Replica replica(*job, numbers[g], g, false);
+        if (first == 0) penalties[g] = replica.penalty();
+        for (Index b = first; b < std::min(batches, first + batches_of_a_task); ++b)
+            sums[g * batches + b] = replica.measure(b * job->batch, std::min(job->batch, job->count - b * job->batch));
+    });
+    for (Index g = 0; g < replicas; ++g) {
+        double sum = 0;
+        for (Index b = 0; b < batches; ++b) sum += sums[g * batches + b];
+        means[g] = sum / job->count + penalties[g];
+    }
 }

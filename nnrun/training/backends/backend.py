@@ -35,6 +35,9 @@ class Backend(Protocol):
     compiled: bool
     """Whether a run's record calls its steps compiled, in whole or in part."""
 
+    own_threads: ClassVar[bool]
+    """Whether it shares its work out among threads of its own, to the same bits whatever their number."""
+
     groups_parameters: ClassVar[bool]
     """Whether it updates small parameters together."""
 

@@ -27,6 +27,7 @@ class EagerBackend:
     """
 
     compiled: bool = False
+    own_threads: ClassVar[bool] = False
     groups_parameters: ClassVar[bool] = True
 
     def __init__(self, problem: TrainingProblem, *, kernels: bool = True) -> None:

@@ -13,13 +13,14 @@ import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nnrun.interrupts import stop_if_asked
 from nnrun.lazy_torch import torch
-from nnrun.limits import cxx_compiler
+from nnrun.limits import cxx_compiler, free_cpus, wanted_threads
 from nnrun.native.library import load_library
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
@@ -72,6 +73,9 @@ _KNOWN_FIELDS: Mapping[type[Any], set[str]] = {
     },
 }  # fmt: skip
 
+# Products of a call that are worth starting threads, which takes some 0.05 ms.
+_WORTH_THREADS = 10_000_000
+
 # Of steps in C++ between two moments at which Python can answer a signal.
 _SECONDS_A_CALL = 0.05
 
@@ -112,6 +116,7 @@ class NativeBackend:
     library: ClassVar[str] = "steps"
     """The name of its C++ file."""
 
+    own_threads: ClassVar[bool] = True
     groups_parameters: ClassVar[bool] = False  # C++ takes each parameter of a replica as one contiguous array
 
     def __init__(self, problem: TrainingProblem, library: ctypes.CDLL) -> None:
@@ -127,11 +132,14 @@ class NativeBackend:
         )
         native_job.fill(self._optimizer, optimizer)
         job = ctypes.POINTER(native_job.Job)
+        job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
         self._train, self._evaluate = library.train, library.measure
-        self._train.argtypes = [job, ctypes.c_int64, ctypes.c_int64, ctypes.c_double]
-        self._train.restype = ctypes.c_int64
-        self._evaluate.argtypes = [job, ctypes.c_int64, ctypes.c_int64]
-        self._evaluate.restype = ctypes.c_double
+        self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
+        self._evaluate.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
+        self._train.restype = self._evaluate.restype = None
+        units = [layer.units for layer in graph_of(self._spec).layers if isinstance(layer, schema.Dense)]
+        widths = [problem.elements_per_row, *units]
+        self._products = sum(a * b for a, b in pairwise(widths))
 
     @staticmethod
     def unsupported(problem: TrainingProblem) -> str | None:
@@ -172,23 +180,28 @@ class NativeBackend:
         losses = torch.empty(len(segment.replicas), segment.steps)
         job.rates, job.updates, job.losses = address(rates_R), address(state.steps_R), address(losses)
         job.first_row = segment.first_row
-        for replica in range(len(segment.replicas)):
-            step = 0
-            while step < segment.steps:
-                stop_if_asked()
-                step = self._train(job, replica, step, _SECONDS_A_CALL)
+        made = torch.zeros(len(segment.replicas), dtype=torch.int64)
+        threads = self._threads(segment.rows_GN.size)
+        while int(made.min()) < segment.steps:
+            stop_if_asked()
+            self._train(job, len(made), address(made), _SECONDS_A_CALL, threads)
         return SegmentResult({TOTAL: losses}, {self._port: logits})
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""
         job, logits, _ = self._job(data, parameters, {}, _EVALUATED_AT_ONCE)
-        losses = []
-        for g, replica in enumerate(data.segment.replicas):
-            stop_if_asked()
-            losses.append(self._evaluate(job, replica, g))
-        return SegmentResult(
-            {TOTAL: torch.tensor(losses, dtype=torch.float64)[:, None]}, {self._port: logits}
-        )
+        numbers = torch.tensor(data.segment.replicas)
+        losses = torch.empty(len(numbers), 1, dtype=torch.float64)
+        stop_if_asked()
+        threads = self._threads(data.segment.rows_GN.size)
+        self._evaluate(job, len(numbers), address(numbers), address(losses), threads)
+        return SegmentResult({TOTAL: losses}, {self._port: logits})
+
+    def _threads(self, rows: int) -> int:
+        """How many threads share the work of so many rows; no bit of the result depends on it."""
+        if rows * self._products < _WORTH_THREADS:
+            return 1
+        return wanted_threads() or free_cpus()
 
     def _job(
         self,

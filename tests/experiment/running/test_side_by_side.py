@@ -360,9 +360,8 @@ def test_many_rows_of_which_each_run_needs_its_own_copy_train_one_by_one(
 
 
 @pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
-def test_in_cpp_each_computes_what_it_does_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_cpp_each_computes_what_it_does_alone(tmp_path: Path) -> None:
     """To the last bit."""
-    monkeypatch.setattr("nnrun.training.backends.native.WORTH_STEPS", 1)
     changes: Changes = [{"optimizer": {"rmsprop": {"learning_rate": rate}}} for rate in (0.03, 0.001)]
     specs = specs_of(tmp_path, changes)
     for run, spec in zip(together(tmp_path, specs), specs, strict=True):

@@ -188,6 +188,35 @@ def test_a_gradient_that_does_not_change() -> None:
     assert all(bool(value.isfinite().all()) for value in engine.weights().values())
 
 
+@needs_compiler
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("batch_size", [2, 57])
+def test_the_number_of_threads_changes_no_bit(
+    batch_size: int, sparse: bool, replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in training nor in evaluation; small steps and such as are shared out, with dropout between."""
+    units = 8 if batch_size == 2 else 600
+    monkeypatch.setattr(native, "_WORTH_THREADS", 0)
+    hidden = {"dense": {"units": units, "activation": "tanh", "kernel_regularizer": "l2"}}
+    layers = [hidden, {"dropout": 0.2}, hidden, {"dense": {"units": 3, "activation": "softmax"}}]
+    settings: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    x = rows(1, N, 40)
+    problem = make_problem(
+        layers, x_SNF=x, targets=CLASSES, batch_size=batch_size, sparse=sparse, optimizer="adam", **settings
+    )
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(native, "wanted_threads", lambda threads=threads: threads)
+        engine = native_engine(problem, first_weights(problem, range(replicas)))
+        losses = [epoch(engine, [N] * replicas, number).losses for number in (1, 2)]
+        losses.append(engine.evaluate(several_rows([N] * replicas)).losses)
+        found.append((losses, engine.weights()))
+    for losses, weights in found[1:]:
+        assert losses == found[0][0]
+        assert_same(weights, found[0][1], exactly=True)
+
+
 # --- what it does not know ---------------------------------------------------------------------------------
 
 
