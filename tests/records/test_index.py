@@ -140,8 +140,8 @@ def test_a_summary_has_what_the_record_has(runs_dir: Path) -> None:
         test={"loss": 1, "uses": "two"},
     )
     run = list_runs(runs_dir)[0]
-    assert (run.record.name, run.record.command, run.record.device) == ("x", "train", "cpu")
-    assert (run.epochs, run.record.best_epoch) == (20, 9)
+    assert (run.name, run.command, run.device) == ("x", "train", "cpu")
+    assert (run.epochs, run.best_epoch) == (20, 9)
     assert run.seconds == 12.5
     assert run.best == {"val_loss": 0.9}
     assert run.test == {"loss": 1.0}
