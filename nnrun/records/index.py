@@ -166,11 +166,19 @@ def _folders(runs_dir: Path) -> list[str]:
     """The names of the visible folders in a folder; none where it does not exist."""
     try:
         with os.scandir(runs_dir) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_or_was_run(folder: RunDirectory) -> bool:
