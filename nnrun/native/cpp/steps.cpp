@@ -42,6 +42,7 @@ constexpr Index steps_between_looks = 8;  // at the clock: a small step takes no
 constexpr Index worth_a_look = 100000;    // products of a step beside which a look takes no time
 constexpr Index worth_a_crew = 20000000;  // products of a step that are worth waking up threads twice: about 1 ms
 constexpr Index batches_of_a_task = 8;    // of rows to measure: worth more than what a network's buffers cost
+constexpr Index columns_at_once = 64;     // whose sums over a batch fit the first cache
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
 
 // Rows of a kernel of so many units whose gradient is computed at a time: whole tiles of them.
@@ -106,7 +107,7 @@ class Replica {
             losses(part, place);
             backward(part);
         });
-        const float loss = sum_of_losses() / batch_ + penalty();
+        const float loss = float(sum_of_losses() / batch_) + penalty();
         const Update update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1);
         if (sparse()) learn_sparse(first_dense(), update);
         crew.run(blocks_.size(), [&](Index k, Index thread) { learn(blocks_[k], update, gradients_[thread]); });
@@ -299,8 +300,8 @@ class Replica {
         if (!on_logits(job_.loss)) activate_back(last.activation, z, y, d, part.count, K);
     }
 
-    float sum_of_losses() const {
-        float sum = 0;
+    double sum_of_losses() const {
+        double sum = 0;
         for (Index b = 0; b < batch_; ++b) sum += row_losses_[b];
         return sum;
     }
@@ -345,12 +346,19 @@ class Replica {
         if (block.first == 0) learn_bias(layer, d, update, g);
     }
 
+    // sum[j] = the sum over the batch of d[b, j], of which a row has `step` numbers. In double, as that of the losses:
+    // many float32 numbers of one sign lose more and more to a growing sum.
+    void sum_columns(float* sum, const float* d, Index columns, Index step) const {
+        double exact[columns_at_once] = {};
+        for (Index b = 0; b < batch_; ++b)
+            for (Index j = 0; j < columns; ++j) exact[j] += d[b * step + j];
+        std::copy(exact, exact + columns, sum);
+    }
+
     void learn_bias(const Layer& layer, const float* d, const Update& update, float* g) const {
         if (!layer.bias.value) return;
         const Index U = layer.units;
-        std::fill(g, g + U, 0);
-        for (Index b = 0; b < batch_; ++b)
-            for (Index j = 0; j < U; ++j) g[j] += d[b * U + j];
+        for (Index j = 0; j < U; j += columns_at_once) sum_columns(g + j, d + j, std::min(columns_at_once, U - j), U);
         update(layer.bias, 0, g, U);
     }
 

@@ -56,6 +56,28 @@ def test_every_loss(loss: Any) -> None:
 
 
 @needs_compiler
+def test_large_batches_of_one_sign() -> None:
+    """Losses and gradients of a bias of one sign: a sum in float32 would lose four digits of them."""
+    n = 40_000
+    targets = 100 + rows(1, n, 1) / 1000
+    layer = {"dense": {"units": 1, "kernel_initializer": "zeros"}}
+    problem = make_problem(
+        [layer],
+        loss="mse",
+        optimizer={"sgd": 0.5},
+        metrics=[],
+        x_SNF=rows(1, n, 3),
+        targets=targets,
+        batch_size=n,
+    )
+    engine = native_engine(problem, first_weights(problem, [0]))
+    made = engine.train_epoch([np.arange(n)], sources_of(0, [0]), 1)
+    exact = targets.astype(float)
+    np.testing.assert_allclose(made.losses, [np.mean(exact**2)], rtol=1e-6)
+    np.testing.assert_allclose(engine.weights()["0.bias"].item(), exact.mean(), rtol=1e-6)
+
+
+@needs_compiler
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("place", ["hidden", "last"])
 def test_every_activation(activation: str, place: str) -> None:
