@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, TableBuilder
+from nnrun.data.files.open_file import reading
 from nnrun.data.files.row_reader import LineNumbers, RowReader, separators_message
 from nnrun.data.files.table_cache import NUMBERS, CachedTable, cached_or_read, unwritable
 from nnrun.data.inference.column_types import ColumnInference, infer
@@ -88,14 +89,22 @@ def read_table(
             out.
 
     Raises:
-        DataError: the file is damaged, or no row is left.
+        DataError: the file is damaged, it changed meanwhile, or no row is left.
     """
     said, types = types, {**{n: t for n, t in reader.types.items() if n in columns}, **types}
     key = {**options, **_options_of(reader), "columns": list(columns), "types": dict(types)}
     key["most_rows"] = most_rows
-    kept = cached_or_read(
-        sha256, key, lambda folder: _read(reader, columns, types, on_message, most_rows, folder), on_message
-    )
+    before = _version(reader)
+
+    def read(folder: Callable[[], Path | None]) -> CachedTable:
+        table = _read(reader, columns, types, on_message, most_rows, folder)
+        if _version(reader) != before:  # else rows would be kept under the hash of others
+            raise DataError(
+                f"{reader.name} changed while it was read. Repeat the command when no program writes to it."
+            )
+        return table
+
+    kept = cached_or_read(sha256, key, read, on_message)
     if not kept.n_rows:
         raise DataError(f"{reader.name} has columns and no rows: after the header nothing follows.")
     if kept.lines.separators:
@@ -111,6 +120,15 @@ def read_table(
             inferred[name] = replace(inferred[name], why="the file declares it so")
     left_out = n_rows - kept.n_rows
     return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed, index, left_out)
+
+
+def _version(reader: RowReader) -> tuple[int, ...]:
+    """What becomes another when somebody writes to the file, or puts another one in its place."""
+    if reader.path is None:
+        return ()
+    with reading(reader.name):
+        status = reader.path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _options_of(reader: RowReader) -> dict[str, object]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -131,6 +132,11 @@ class RowReader(Protocol):
     spellings: Spellings
     index: Mapping[str, str]
     types: Mapping[str, ColumnType]
+
+    @property
+    def path(self) -> Path | None:
+        """Of the file; None of a stream."""
+        ...
 
     @property
     def delimiter(self) -> str | None:

@@ -16,6 +16,7 @@ from nnrun.data.files.open_file import sha256_of
 from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.files.stored_arrays import ArrayFile, Spool, StoredPart
 from nnrun.data.table import CategoryColumn, NumberColumn
+from nnrun.errors import DataError
 
 N = 400
 
@@ -52,6 +53,22 @@ def check(file: ReadTable) -> None:
     assert file.columns["text"].type == "text"
     assert file.table.by_name["text"].take([7]).values[0] == "a text of many words 7"  # type: ignore[union-attr]
     assert file.lines.place(10) == "line 12"
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows would be kept under the hash of the former ones, and given when those are back."""
+    original, batches = path.read_text(), CsvReader.batches
+
+    def changing(reader: CsvReader, *given: Any) -> Any:
+        path.write_text(original.replace("0.25,1,", "7.25,1,") + "1,1,red,a text\n")
+        return batches(reader, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvReader, "batches", changing)
+        with pytest.raises(DataError, match="changed while it was read"):
+            read(path)
+    path.write_text(original)
+    check(read(path))
 
 
 def test_the_second_start_does_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
