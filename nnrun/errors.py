@@ -138,6 +138,8 @@ class SpecError(NnrunError):
 
 def printable(text: str) -> str:
     """`text` with everything that a terminal could take for a command written as an escape; newlines stay."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
 
 

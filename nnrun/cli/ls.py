@@ -99,7 +99,7 @@ def ls(
     looks = all_looks(runs_dir, every)
     if looks.problem is not None:
         message(printable(looks.problem))
-    of_name = [looks.of_record(run.record) for run in runs]
+    of_name = [looks.of_run(run.looks) for run in runs]
     if as_json:
         print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
@@ -115,25 +115,23 @@ def ls(
 
 def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
     """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
-    from nnrun.records import looks_of_record
-
     return {
         "id": run.id,
         "path": str(run.run.path),
-        "name": run.record.name,
-        "command": run.record.command,
+        "name": run.name,
+        "command": run.command,
         "status": run.status,
-        "device": run.record.device,
+        "device": run.device,
         "started": run.started.isoformat() if run.started else None,
         "ended": run.ended.isoformat() if run.ended else None,
         "seconds": run.seconds,
         "bytes": run.size,
         "epochs": run.epochs,
-        "best_epoch": run.record.best_epoch,
-        "best": run.best,
-        "test": run.test,
-        "data": run.data,
-        "test_uses": len(looks_of_record(run.record)),
+        "best_epoch": run.best_epoch,
+        "best": dict(run.best),
+        "test": dict(run.test),
+        "data": list(run.data),
+        "test_uses": len(run.looks),
         "look": run.look,
         "looks": looks,
         "problem": run.problem,
@@ -152,13 +150,13 @@ def as_row(
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
     }
     epochs = "" if run.epochs is None else str(run.epochs)
-    if run.record.best_epoch is not None:
-        epochs = f"{epochs or '?'}, best {run.record.best_epoch}"
+    if run.best_epoch is not None:
+        epochs = f"{epochs or '?'}, best {run.best_epoch}"
     return {
         "ID": _printable(run.id),
         "STATUS": run.status,
-        "COMMAND": _printable(run.record.command or ""),
-        "DEVICE": _printable(run.record.device or ""),
+        "COMMAND": _printable(run.command or ""),
+        "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
         "TEST": _scores(run.test, _after("test_", sort), scores),
@@ -191,13 +189,11 @@ def _table(
     """
     sorted_by = "VALIDATION" if _after("val_", sort) else "TEST" if _after("test_", sort) else ""
     sorted_by = sorted_by or (sort or "").upper()
-    cut = dict(
-        zip((run.id for run in runs), shortest_beginnings([run.id for run in runs], beside), strict=True)
-    )
+    whole = [run.id for run in runs]
 
     def rows(short: _Short) -> list[dict[str, str]]:
         made = [as_row(run, count, sort, short.scores) for run, count in zip(runs, looks, strict=True)]
-        ids = [cut[run.id] if short.ids else run.id for run in runs]
+        ids = shortest_beginnings(whole, beside) if short.ids else whole
         for row, id_, run in zip(made, ids, runs, strict=True):
             row["ID"] = _printable(id_)
             if short.ids and run.status == "completed":
@@ -208,7 +204,7 @@ def _table(
             if short.letters:
                 status = row.pop("STATUS")
                 row[_LETTER] = "" if told else status[:1].upper()
-        return [_ordered(row) for row in made]
+        return [_ordered(row) for row in made] if short.letters else made
 
     hidden: list[str] = []
     shown = rows(_Short(_MOST_SCORES))
@@ -275,8 +271,9 @@ def _scores(scores: Mapping[str, float], first: str, at_most: int) -> str:
 
 def _printable(text: str) -> str:
     """Text from a record, which may hold anything, as one short line without control characters."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shortened(line, 100)
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return shortened(text, 100)
 
 
 def _local_time(moment: datetime | None) -> str:

@@ -132,14 +132,9 @@ def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
     rows = [[one_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    line = "  ".join(f"{{:{'>' if i in right else '<'}{width}}}" for i, width in enumerate(widths))
+    return "\n".join([line.format(*row).rstrip() for row in rows])
 
 
 def aligned(rows: Sequence[Sequence[str]], *, right_first: bool = False) -> str:

@@ -4,15 +4,14 @@ from nnrun.atomic_files import locked
 from nnrun.records.delete_run import delete_run, refuse_to_delete
 from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
-    BROKEN,
     LAST,
     STATUSES,
-    RunSummary,
     find_run,
     find_runs,
     list_runs,
     runs_of_sweep,
 )
+from nnrun.records.looks import Look, looks_of_record
 from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
     MEMBER_TYPES,
@@ -24,6 +23,7 @@ from nnrun.records.run_record import (
     member_type_of,
     now,
 )
+from nnrun.records.run_summary import BROKEN, RunSummary
 from nnrun.records.sweep_directory import (
     FINISHED,
     OpenSweep,
@@ -35,7 +35,7 @@ from nnrun.records.sweep_directory import (
     list_sweeps,
     open_sweep,
 )
-from nnrun.records.test_set_uses import Look, Looks, all_looks, look_at_test_set, looks_of_record
+from nnrun.records.test_set_uses import Looks, all_looks, look_at_test_set
 from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read_weights_file
 
 __all__ = [

@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 
 from nnrun.errors import DataError, LockedError, NnrunError, UsageError
+from nnrun.records.looks import looks_of_record
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
-from nnrun.records.test_set_uses import append_looks, looks_of_record, read_ledger
+from nnrun.records.test_set_uses import append_looks, read_ledger
 
 
 def delete_run(run: RunDirectory, runs_dir: Path) -> None:

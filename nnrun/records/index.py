@@ -8,104 +8,30 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
 from nnrun.records.run_record import RunRecord, RunStatus
+from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
+from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
 from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
-BROKEN = "broken"
-"""The status that a list gives to a run whose record cannot be read. No record holds it."""
-
 LAST = "@last"
 
 _STAMP = re.compile(r"-(\d{8}T\d{6})Z-[0-9a-f]{4}$")  # what follows an experiment's name in an id
 
 _NO_TIME = "~"  # comes after all digits
 
+_WORTH_KEEPING = 32
+"""So many records must have been read before summaries are written: fewer are read again in less time."""
+
 _SECONDS_AFTER_ITS_ID = 60.0
 """How much later than the time in its id a run may have begun, to be found as the last one."""
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """A run as a list shows it.
-
-    Attributes:
-        run: the run's folder.
-        record: what run.json holds; of a run that is broken what could be read of it.
-        problem: why the run is broken, as a sentence.
-    """
-
-    run: RunDirectory
-    record: RunRecord
-    problem: str | None = None
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.run.id
-
-    @property
-    def status(self) -> str:
-        """One of `STATUSES`, or `broken`."""
-        return BROKEN if self.problem else str(self.record.status)
-
-    @property
-    def epochs(self) -> int | None:
-        """Epochs that were trained (of the fold or seed that trained longest); None where it is not known."""
-        return self.record.epochs_run if "epochs_run" in self.record.model_fields_set else None
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Column → value at the best epoch."""
-        return {name: value for name, value in self.record.best.items() if value is not None}
-
-    @property
-    def test(self) -> dict[str, float]:
-        """Loss and metrics on the test set; empty where it was not used."""
-        return {name: value for name, value in self.record.test.items() if value is not None}
-
-    @property
-    def data(self) -> list[str]:
-        """The names of the files or data sets behind it."""
-        return [data.name for data in self.record.data]
-
-    @property
-    def look(self) -> int | None:
-        """Which look at its test set its last was by experiments of its name, as it was numbered then."""
-        return self.record.test_uses[-1].look if self.record.test_uses else None
-
-    @cached_property
-    def started(self) -> datetime | None:
-        """When it began, with the time zone."""
-        return _moment(self.record.started)
-
-    @cached_property
-    def ended(self) -> datetime | None:
-        """When it ended, with the time zone."""
-        return _moment(self.record.ended)
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the run trained; from start to end where its record does not say. None while it trains."""
-        if self.started is None or self.ended is None:
-            return None
-        if self.record.training_seconds is not None:
-            return self.record.training_seconds
-        return None if self.record.resumed else (self.ended - self.started).total_seconds()
-
-    @cached_property
-    def size(self) -> int:
-        """The bytes of its files."""
-        return self.run.size()
 
 
 def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirectory:
@@ -198,14 +124,36 @@ def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> Non
 
 def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[RunSummary]:
     """The runs that a sweep has made; those that cannot be read are left out."""
-    found = (_summary(run) for run in _run_directories(runs_dir))
-    return [summary for summary in found if summary.record.sweep == sweep_id]
+    return [summary for summary in _summaries(runs_dir) if summary.sweep == sweep_id]
 
 
 def list_runs(runs_dir: Path) -> list[RunSummary]:
     """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual."""
-    summaries = [_summary(run) for run in _run_directories(runs_dir)]
-    return sorted(summaries, key=_age_key, reverse=True)
+    return sorted(_summaries(runs_dir), key=_age_key, reverse=True)
+
+
+def _summaries(runs_dir: Path) -> list[RunSummary]:
+    """All runs by id: those that are unchanged since they were read last from the cache."""
+    now_ns, names = time.time_ns(), sorted(_folders(runs_dir))
+    kept = read_rows(runs_dir) if len(names) >= _WORTH_KEEPING else {}
+    folder = os.fspath(runs_dir)
+    found: list[RunSummary] = []
+    rows: dict[str, Row] = {}
+    for name in names:
+        run = RunDirectory(runs_dir / name)
+        state = file_state(os.path.join(folder, name, RECORD))
+        row = kept.get(name)
+        if state is not None and row is not None and row[0] == state.text:
+            rows[name] = row
+            found.append(summary_of_row(run, row))
+        elif state is not None or _was_run(run):
+            summary, lasts = _summary_and_whether_it_lasts(run)
+            found.append(summary)
+            if lasts and state is not None and state.lasts(now_ns):
+                rows[name] = row_of(state, summary)
+    if sum(row is not kept.get(name) for name, row in rows.items()) >= _WORTH_KEEPING:
+        write_rows(runs_dir, rows)
+    return found
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
@@ -218,18 +166,29 @@ def _folders(runs_dir: Path) -> list[str]:
     """The names of the visible folders in a folder; none where it does not exist."""
     try:
         with os.scandir(runs_dir) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UsageError(f"Cannot read the runs in {runs_dir}: {error.strerror}.") from error
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _is_or_was_run(folder: RunDirectory) -> bool:
     """Whether it has a record, or lacks it and is by its name a run's."""
-    return folder.is_run() or (
-        bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
-    )
+    return folder.is_run() or _was_run(folder)
+
+
+def _was_run(folder: RunDirectory) -> bool:
+    """Whether a folder without a record is by its name a run's."""
+    return bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
 
 
 def _last_run(runs_dir: Path) -> RunDirectory:
@@ -283,33 +242,24 @@ def _listed(ids: Sequence[str], at_most: int = 10) -> str:
 
 
 def _summary(run: RunDirectory) -> RunSummary:
+    return _summary_and_whether_it_lasts(run)[0]
+
+
+def _summary_and_whether_it_lasts(run: RunDirectory) -> tuple[RunSummary, bool]:
+    """The summary, and whether it stays the same as long as run.json does."""
     try:
-        record = run.read_record()
+        written = run.read_written_record()
+        running = written.status == "running"
+        record = run.brought_up_to_date(written)
     except DataError as error:
-        return RunSummary(run, RunRecord(), str(error))
+        return summary_of(run, RunRecord(), str(error)), False
     if record.status is not None:
-        return RunSummary(run, record)
+        return summary_of(run, record), not running
     status = record.malformed.get("status")
-    return RunSummary(
-        run,
-        record,
-        f"{run.path / RECORD} says status {status!r}, which is not one of {', '.join(STATUSES)}.",
-    )
+    problem = f"{run.path / RECORD} says status {status!r}, which is not one of {', '.join(STATUSES)}."
+    return summary_of(run, record, problem), False
 
 
 def _age_key(summary: RunSummary) -> tuple[float, str]:
     """Newest last: by start, then by id. A run that does not know its start is older than all that do."""
     return (summary.started.timestamp() if summary.started else -math.inf, summary.id)
-
-
-def _moment(text: str | None) -> datetime | None:
-    """An ISO 8601 time; one without a zone is in UTC. None for any other text."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-        moment.timestamp()  # years at the calendar's ends have none
-    except (ValueError, OverflowError):
-        return None
-    return moment

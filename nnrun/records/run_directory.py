@@ -112,11 +112,17 @@ class RunDirectory:
 
     def size(self) -> int:
         """The bytes of all its files; of those that come or go meanwhile as many as are found."""
-        total = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                with contextlib.suppress(OSError):
-                    total += os.lstat(os.path.join(folder, name)).st_size
+        total, folders = 0, [os.fspath(self.path)]
+        while folders:
+            with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif not (entry.is_symlink() and os.path.isdir(entry.path)):
+                        try:
+                            total += entry.stat(follow_symlinks=False).st_size
+                        except OSError:
+                            continue
         return total
 
     # --- who is at work on it ---
@@ -179,11 +185,20 @@ class RunDirectory:
         the record derived from fewer is left out. A run that says `running` while no process is working on
         it was killed: it is given as `interrupted`.
         """
-        record = self._record_of_file()
+        return self.brought_up_to_date(self.read_written_record())
+
+    def read_written_record(self) -> RunRecord:
+        """What run.json holds, whether or not a run that is `running` has gone on or was killed since."""
+        record = RunRecord.read(read_json_object(self.path / RECORD))
+        refuse_newer(self.path / RECORD, record.version, VERSION)
+        return record
+
+    def brought_up_to_date(self, record: RunRecord) -> RunRecord:
+        """The record that was written, as `read_record` gives it."""
         if record.status != "running":
             return record
         if self.is_owned() is False:
-            record = self._record_of_file()  # it may have ended between the two looks
+            record = self.read_written_record()  # it may have ended between the two looks
             if record.status != "running":
                 return record
             record.status, record.error = "interrupted", KILLED
@@ -191,11 +206,6 @@ class RunDirectory:
         if epochs != record.epochs_run:
             record.unset(*_DERIVED)
         record.epochs_run = epochs
-        return record
-
-    def _record_of_file(self) -> RunRecord:
-        record = RunRecord.read(read_json_object(self.path / RECORD))
-        refuse_newer(self.path / RECORD, record.version, VERSION)
         return record
 
     # --- the history ---

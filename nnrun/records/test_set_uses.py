@@ -20,40 +20,17 @@ from pydantic import TypeAdapter, ValidationError
 
 from nnrun.atomic_files import writing
 from nnrun.errors import NnrunError
-from nnrun.records.index import RunSummary, list_runs
+from nnrun.records.index import list_runs
+from nnrun.records.looks import Look, looks_of_record
 from nnrun.records.run_directory import RunDirectory
 from nnrun.records.run_record import RunRecord, TestUse, now
+from nnrun.records.run_summary import RunSummary
 
 LEDGER = ".test-uses.jsonl"
 
 _INSTEAD = (
     "looks at a test set are counted from the runs' own records, so those of deleted runs may be missing."
 )
-
-
-@dataclass(frozen=True)
-class Look:
-    """One use of a test set.
-
-    Attributes:
-        data: the data set, as a spec names it.
-        sha256: of the files behind it.
-        name: the experiment's name.
-        run: the run's id.
-        command: `final`, `evaluate` or `predict`.
-        at: when, as the run's record has it.
-    """
-
-    data: str
-    sha256: tuple[str, ...]
-    name: str
-    run: str
-    command: str
-    at: str
-
-    def counts_with(self, other: Look) -> bool:
-        """Whether both are at the same test set (they share a file) by experiments of one name."""
-        return self.name == other.name and not set(self.sha256).isdisjoint(other.sha256)
 
 
 @dataclass(frozen=True)
@@ -74,29 +51,13 @@ class Looks:
         """How many looks there were at this look's test set by experiments of its name, itself included."""
         return sum(other.counts_with(look) for other in self.looks)
 
-    def of_record(self, record: RunRecord) -> int | None:
-        """The same for the last look of a run, by its record; None for a run that has not looked."""
-        own = looks_of_record(record)
+    def of_run(self, own: Sequence[Look]) -> int | None:
+        """The same for the last of a run's own looks; None for a run that has not looked."""
         return self.like(own[-1]) if own else None
 
-
-def looks_of_record(record: RunRecord) -> tuple[Look, ...]:
-    """The looks that a run's own record lists. Those of a smoke run, at generated rows, do not count."""
-    if record.smoke:
-        return ()
-    sha256 = tuple(data.sha256 for data in record.data)
-    of_file = record.data[0].name.removesuffix(".npz") if record.data else ""  # older records name no data
-    return tuple(
-        Look(
-            of_file if use.data is None else use.data,
-            sha256,
-            str(record.name),
-            str(record.id),
-            use.command,
-            use.at,
-        )
-        for use in record.test_uses
-    )
+    def of_record(self, record: RunRecord) -> int | None:
+        """The same for the last look of a run, by its record."""
+        return self.of_run(looks_of_record(record))
 
 
 def look_at_test_set(
@@ -160,7 +121,7 @@ def _recorded(summaries: Iterable[RunSummary]) -> Counter[Look]:
     """The looks of all records; those of a run that was copied count once."""
     looks: Counter[Look] = Counter()
     for summary in summaries:
-        looks |= Counter(looks_of_record(summary.record))
+        looks |= Counter(summary.looks)
     return looks
 
 

@@ -39,13 +39,13 @@ def test_last_reads_no_more_records_than_it_must(runs_dir: Path, monkeypatch: py
     for day in range(1, 29):
         make(runs_dir, f"old-202501{day:02}T000000Z-dddd", started=f"2025-01-{day:02}T00:00:00Z")
     read: list[str] = []
-    original = RunDirectory.read_record
+    original = RunDirectory.read_written_record
 
     def counted(run: RunDirectory) -> Any:
         read.append(run.id)
         return original(run)
 
-    monkeypatch.setattr(RunDirectory, "read_record", counted)
+    monkeypatch.setattr(RunDirectory, "read_written_record", counted)
     assert find_run("@last", runs_dir).id == "reuters-20260102T000000Z-bbbb"
     # The first says that it began before the second did; the third cannot have begun later.
     assert read == ["boston-20260103T000000Z-cccc", "reuters-20260102T000000Z-bbbb"]
@@ -140,8 +140,8 @@ def test_a_summary_has_what_the_record_has(runs_dir: Path) -> None:
         test={"loss": 1, "uses": "two"},
     )
     run = list_runs(runs_dir)[0]
-    assert (run.record.name, run.record.command, run.record.device) == ("x", "train", "cpu")
-    assert (run.epochs, run.record.best_epoch) == (20, 9)
+    assert (run.name, run.command, run.device) == ("x", "train", "cpu")
+    assert (run.epochs, run.best_epoch) == (20, 9)
     assert run.seconds == 12.5
     assert run.best == {"val_loss": 0.9}
     assert run.test == {"loss": 1.0}

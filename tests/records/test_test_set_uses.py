@@ -14,13 +14,12 @@ import pytest
 
 from nnrun.errors import NnrunError
 from nnrun.records import RunDirectory, RunRecord, all_looks, delete_run, list_runs
+from nnrun.records.looks import Look, looks_of_record
 from nnrun.records.run_record import TestUse
 from nnrun.records.test_set_uses import (
     LEDGER,
-    Look,
     append_looks,
     count_look,
-    looks_of_record,
     read_ledger,
 )
 
@@ -254,4 +253,4 @@ def test_a_list_tells_a_run_s_looks_and_its_last_number(tmp_path: Path) -> None:
     record.test_uses = [TestUse(command="final", at="noon", look=7)]
     RunDirectory(tmp_path / "a").write_record(record)
     (summary,) = list_runs(tmp_path)
-    assert (summary.look, len(looks_of_record(summary.record))) == (7, 1)
+    assert (summary.look, len(summary.looks)) == (7, 1)

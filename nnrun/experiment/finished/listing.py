@@ -16,7 +16,7 @@ _Value = float | str | datetime | None
 # Key → its value, and whether the highest comes first.
 _COLUMNS: Mapping[str, tuple[Callable[[RunSummary], _Value], bool]] = {
     "started": (lambda run: run.started, True),
-    "name": (lambda run: run.record.name, False),
+    "name": (lambda run: run.name, False),
     "status": (lambda run: run.status, False),
     "epochs": (lambda run: run.epochs, True),
     "took": (lambda run: run.seconds, True),
@@ -50,9 +50,9 @@ def select_runs(
     return [
         run
         for run in runs
-        if (name is None or fnmatchcase(run.record.name or run.id, name))
+        if (name is None or fnmatchcase(run.name or run.id, name))
         and (status is None or run.status == status)
-        and (command is None or run.record.command == command)
+        and (command is None or run.command == command)
         and (
             data is None
             or any(fnmatchcase(of, data) for name in run.data for of in (name, PurePath(name).stem))
@@ -80,7 +80,7 @@ def sort_runs(runs: Sequence[RunSummary], key: str, *, reverse: bool = False) ->
         from nnrun.validation.summary import monitor_mode  # pandas: only where a score is asked for
 
         value = lambda run: _scores(run).get(key)  # noqa: E731
-        own = {name: is_max for run in reversed(runs) for name, is_max in run.record.directions.items()}
+        own = {name: is_max for run in reversed(runs) for name, is_max in run.directions.items()}
         highest_first = monitor_mode(key.removeprefix("test_"), own) == "max"
     else:
         raise UsageError(_unknown(key, _scores_of(runs)))

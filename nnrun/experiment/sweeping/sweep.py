@@ -255,7 +255,7 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
     """
     trials = {trial.number: trial for trial in record.trials}
     for summary in runs_of_sweep(record.id, runs_dir):
-        found = summary.record
+        found = summary.run.read_record()
         if found.ended is None and found.status not in FINISHED:
             found.status, found.ended, found.error = "interrupted", now(), "its process was killed"
             summary.run.write_record(found)

@@ -14,6 +14,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.finished.listing import select_runs, sort_runs
 from nnrun.records import RunDirectory, RunRecord, RunSummary
 from nnrun.records.run_record import DataRecord
+from nnrun.records.run_summary import summary_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -22,7 +23,7 @@ def summary(id_: str, minutes: int = 0, took: float | None = None, **fields: Any
     started = NOON + timedelta(minutes=minutes)
     ended = None if took is None else (started + timedelta(seconds=took)).isoformat()
     known = {"status": "completed", "name": id_, "started": started.isoformat(), "ended": ended}
-    return RunSummary(RunDirectory(Path(id_)), RunRecord(**{**known, **fields}))
+    return summary_of(RunDirectory(Path(id_)), RunRecord(**{**known, **fields}))
 
 
 # Newest first, as list_runs gives them.
@@ -47,7 +48,7 @@ RUNS = [
         "d", 1, None, status="running", epochs_run=9, best={"val_loss_mean": 0.2, "val_accuracy_mean": 0.9}
     ),
     summary("a", 0, 4.0, epochs_run=1, best={"val_loss": 0.4}, test={"accuracy": 0.7}, command="final"),
-    RunSummary(RunDirectory(Path("x")), RunRecord(), "it is broken"),
+    summary_of(RunDirectory(Path("x")), RunRecord(), "it is broken"),
 ]
 
 

@@ -1,0 +1,164 @@
+"""The summaries of finished runs in nnrun's cache: an unchanged run is listed without reading its run.json.
+
+One file for each folder of runs holds, for each run by the name of its folder, the state of its run.json
+(device, inode, size, times) and its summary. Whoever writes to a file changes the time of its last change of
+status, which no program can set back. So a run.json in the same state holds the same, and the summary follows
+from it alone. Kept are only runs of which that is true: not one whose run.json says `running`, which depends
+on its history and on who is at work on it, and not one that is broken.
+
+The size of a run's files is not kept. Adding a file changes the time of the folder that it lies in, but
+writing into one that is there, as other programs may, changes no folder: only its own state tells.
+
+The file is replaced whole, so commands may do it at the same time: the last one's stays, and each is right.
+One that is missing, damaged, of another format, or that another user could have written, counts as empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from nnrun.atomic_files import write_whole
+from nnrun.paths import cache_dir, distrust_entry, make_private, private_place
+from nnrun.records.looks import Look
+from nnrun.records.run_directory import RunDirectory
+from nnrun.records.run_summary import RunSummary
+
+_VERSION: Final = 1
+"""To be raised where the same run.json gives another summary, or a row holds the same in another form."""
+_FIELDS: Final = [field.name for field in fields(RunSummary) if field.name not in ("run", "problem")]
+_SETTLED_NS: Final = 2 * 10**9
+"""No file system's clock is coarser. A file that was changed within so many nanoseconds may change once more
+and keep its times."""
+_SECONDS_UNUSED: Final = 30 * 86400.0
+
+Row = list[Any]
+"""The state of run.json, and the values of `_FIELDS` as JSON holds them."""
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file as it is now.
+
+    Attributes:
+        text: differs from that of any other state of the file.
+        changed_ns: when it was changed last, in nanoseconds since 1970.
+    """
+
+    text: str
+    changed_ns: int
+
+    def lasts(self, now_ns: int) -> bool:
+        """Whether each change from now on gives another state; one just after another may not."""
+        return self.changed_ns < now_ns - _SETTLED_NS
+
+
+def file_state(path: str) -> FileState | None:
+    """The state of a regular file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    written, changed = found.st_mtime_ns, found.st_ctime_ns
+    text = f"{found.st_dev} {found.st_ino} {found.st_size} {written} {changed}"
+    return FileState(text, max(written, changed))
+
+
+def row_of(state: FileState, summary: RunSummary) -> Row:
+    """What is kept of a finished run.
+
+    Args:
+        state: of its run.json, from before it was read.
+        summary: of a run without a problem.
+    """
+    values = {name: getattr(summary, name) for name in _FIELDS}
+    for name in ("started", "ended"):
+        values[name] = None if values[name] is None else values[name].isoformat()
+    values["looks"] = [astuple(look) for look in summary.looks]
+    return [state.text, *values.values()]
+
+
+def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
+    """The summary that a row was made of."""
+    _, status, name, command, device, sweep, started, ended, *rest = row
+    seconds, epochs, best_epoch, best, test, data, directions, looks, look = rest
+    # Positions, not keywords: this is most of what a run costs that is not read.
+    return RunSummary(
+        run,
+        status,
+        None,
+        name,
+        command,
+        device,
+        sweep,
+        None if started is None else datetime.fromisoformat(started),
+        None if ended is None else datetime.fromisoformat(ended),
+        seconds,
+        epochs,
+        best_epoch,
+        best,
+        test,
+        tuple(data),
+        directions,
+        tuple([Look(of, tuple(sha256), *others) for of, sha256, *others in looks]),
+        look,
+    )
+
+
+def read_rows(runs_dir: Path) -> dict[str, Row]:
+    """Name of a run's folder → its row, as written last; empty where there are none that can be trusted."""
+    if os.name != "posix":  # elsewhere `st_ctime` is another time, or files have no such numbers
+        return {}
+    path = _path(runs_dir)
+    try:
+        if distrust_entry(path) is not None:
+            return {}
+        text, checksum = path.read_bytes().splitlines()
+        if int(checksum) != zlib.crc32(text):
+            return {}
+        document = json.loads(text)
+        if (document["version"], document["fields"]) != (_VERSION, _FIELDS):
+            return {}
+        os.utime(path)  # it is in use
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    rows: dict[str, Row] = document["rows"]
+    return rows
+
+
+def write_rows(runs_dir: Path, rows: Mapping[str, Row]) -> None:
+    """Keep rows in place of those that were kept; where that is not possible, runs are read again."""
+    if os.name != "posix":
+        return
+    path = _path(runs_dir)
+    text = json.dumps({"version": _VERSION, "fields": _FIELDS, "rows": rows}, separators=(",", ":")).encode()
+    content = b"%s\n%d\n" % (text, zlib.crc32(text))
+    with suppress(OSError):
+        private_place(path.parent)
+        write_whole(path, lambda unfinished: unfinished.write_bytes(content))
+        make_private(path)
+        _remove_unused(path.parent)
+
+
+def _path(runs_dir: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(os.path.realpath(runs_dir))).hexdigest()[:32]
+    return cache_dir() / "run-lists" / f"{name}.json"
+
+
+def _remove_unused(folder: Path) -> None:
+    oldest = time.time() - _SECONDS_UNUSED
+    for path in folder.glob("*.json"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
