@@ -81,7 +81,7 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
                 continue  # it had ended
             if checkpointer is not None:
                 checkpointer.group = index
-            # Nothing holds the rows or the networks of a group when it has ended: no name for the engine here.
+            # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
             train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
