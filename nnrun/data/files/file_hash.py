@@ -24,7 +24,9 @@ def remembered_sha256(path: Path) -> str:
     """The hash of a file's bytes, as `sha256_of`; of a large file that is unchanged from the cache.
 
     Whoever writes to a file changes the time of its last change of status, which no program can set back. So
-    a file of the same place, size and times as at its last hashing has the same bytes.
+    a file of the same place, size and times as at its last hashing has the same bytes. Only writes through a
+    memory map may leave the times alone, where the page was written to before and is not on the disk yet; so
+    the file is brought there first.
 
     Args:
         path: of the file.
@@ -42,14 +44,27 @@ def remembered_sha256(path: Path) -> str:
     if known is not None:
         return known
     begun = time.time_ns()
+    settled = max(before.st_mtime_ns, before.st_ctime_ns) < begun - _SETTLED_NS and _on_disk(path)
     sha256 = sha256_of(path)
-    settled = max(before.st_mtime_ns, before.st_ctime_ns) < begun - _SETTLED_NS
     with suppress(OSError):  # it takes longer the next time, no more
         if settled and _entry(path.stat()) == entry:
             with folder_beside(entry) as folder:
                 keep_entry(folder, entry, sha256)
             remove_unused(entry.parent)
     return sha256
+
+
+def _on_disk(path: Path) -> bool:
+    """Bring what was written to a file to the disk: whether that was possible."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError:
+        return False
+    return True
 
 
 def _entry(status: os.stat_result) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import time
@@ -48,6 +49,20 @@ def test_a_changed_file_is_hashed_again_whatever_its_times_say(
     path.write_text("a;b\n" * 10)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert hashed(path, monkeypatch) == 1
+
+
+def test_a_change_through_a_memory_map_is_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page was written to before: the second write by itself would leave the file's times alone."""
+    import posix
+
+    monkeypatch.setattr(os, "fsync", posix.fsync)  # other tests do not wait for the disk
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[0] = ord("b")
+        time.sleep(0.02)
+        assert hashed(path, monkeypatch) == 1
+        time.sleep(0.02)
+        mapped[0] = ord("c")
+        assert hashed(path, monkeypatch) == 1
 
 
 def test_a_file_that_may_change_within_a_tick_is_not_remembered(
