@@ -65,7 +65,7 @@ def test_fresh_processes_write_the_same_bytes(tmp_path: Path) -> None:
 
 def test_ctrl_c_leaves_the_weights_of_the_last_whole_epoch(tmp_path: Path) -> None:
     """And with --json a document that says so."""
-    path = write_small(tmp_path)
+    write_small(tmp_path)
     arguments = ["train", "small.yaml", "--epochs", "1000000", "--compile", "off", "--json", "-q"]
     process = start_nnrun(*arguments, cwd=tmp_path)
     deadline = time.monotonic() + 60
@@ -88,7 +88,12 @@ def test_ctrl_c_leaves_the_weights_of_the_last_whole_epoch(tmp_path: Path) -> No
     history = (run / "history.csv").read_bytes()
     assert history.count(b"\n") == epochs + 1
     assert history.endswith(b"\n")
-    again = nnrun.train(path, overrides={"epochs": epochs}, runs_dir=tmp_path / "again")
+    in_pytorch = ("--compile", "off", "--runs-dir", "again", "-q")
+    assert (
+        nnrun_command("train", "small.yaml", "--epochs", str(epochs), *in_pytorch, cwd=tmp_path).returncode
+        == 0
+    )
+    again = nnrun.load_run(only_run(tmp_path / "again"))
     assert without_seconds(again.path) == without_seconds(run)
     weights = load_file(run / "weights.safetensors")
     for name, value in again.weights().items():

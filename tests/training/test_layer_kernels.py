@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnrun.spec.random_streams import sources_of
 from nnrun.training.backends.choice import Choice, choose, make_engine
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import needs_compiler
 from tests.support.small_problems import N, assert_same, first_weights, make_problem, several_rows
+from tests.support.streams import sources_of
 
 pytestmark = needs_compiler
 

@@ -81,22 +81,22 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
                 continue  # it had ended
             if checkpointer is not None:
                 checkpointer.group = index
-            # Nothing holds the rows or the networks of a group when it has ended.
-            engine = _engine(first, planned, plan)
-            for run in runs:  # where the compiler failed, PyTorch trains
-                run.record.compiled = engine.backend.compiled
-            train_group(planned.group, engine, recorders, checkpointer)
+            # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
+            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:
             run.directory.refuse_if_gone()
 
 
-def _engine(run: ActiveRun, planned: PlannedGroup, plan: Plan) -> Engine:
-    job, group = run.job, planned.group
+def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Engine:
+    job, group = runs[0].job, planned.group
     problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
-    return make_engine(planned.choice, problem, first_weights, job.listener.message)
+    engine = make_engine(planned.choice, problem, first_weights, job.listener.message)
+    for run in runs:  # where the compiler failed, PyTorch trains
+        run.record.compiled = engine.backend.compiled
+    return engine
 
 
 def _score_test_set(run: ActiveRun) -> None:

@@ -274,8 +274,9 @@ def history(folder: Path, *options: str, **changes: Any) -> bytes:
 
 def test_the_same_loss_of_one_s_own_trains_the_same(folder: Path) -> None:
     for validation in ({"holdout": {"first": 16}}, {"kfold": 3}):
-        own = history(folder, *ALLOWED, loss={"custom": "mine:squares"}, validation=validation)
-        assert own == history(folder, loss="mse", validation=validation)
+        in_pytorch = ("--compile", "off")  # C++ knows mse, and rounds otherwise
+        own = history(folder, *ALLOWED, *in_pytorch, loss={"custom": "mine:squares"}, validation=validation)
+        assert own == history(folder, *in_pytorch, loss="mse", validation=validation)
 
 
 def test_parameters_reach_the_code(folder: Path) -> None:

@@ -10,8 +10,7 @@ import yaml
 
 import nnrun
 from nnrun.errors import DataError, DivergedError, SpecError
-from nnrun.experiment.finished.record_text import caution_text
-from nnrun.experiment.finished.verdict import drowned_text
+from nnrun.experiment.finished.record_text import caution_text, drowned_text
 from nnrun.records import RunDirectory
 from nnrun.records.run_record import DrownedLoss
 from tests.support.commands import nnrun_command

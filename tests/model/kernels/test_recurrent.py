@@ -15,10 +15,10 @@ from nnrun.native.kernels import prepare, switched_off
 from nnrun.native.library import load_library
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, OUTPUT
-from nnrun.spec.random_streams import sources_of
 from tests.support.cpu_levels import levels_here
 from tests.support.native_problems import needs_compiler
 from tests.support.networks import stack
+from tests.support.streams import sources_of
 
 pytestmark = needs_compiler
 
