@@ -100,16 +100,17 @@ def resume_and_report(
 
     Args:
         resuming: names the run.
-        options: `device` is `auto` for the run's.
+        options: `device` is `auto` for the run's; who computes the steps, `compile_`, is the run's always.
         command: that `--resume` was given to. `train` resumes a run of any command, others only their own.
         spec: the spec that was named as well; it must be the run's.
         overrides: what the command line changes in the run's spec where none was named.
         not_with: option → value of what was fixed already; none of it may be given.
 
     Raises:
-        UsageError: one of `not_with` was given, or the run is one of another command.
+        UsageError: one of `not_with` or `--compile` was given, or the run is one of another command.
     """
-    given = [option for option, value in (not_with or {}).items() if value not in (None, False)]
+    fixed = {**(not_with or {}), "--compile": None if options.compile_ == "auto" else options.compile_}
+    given = [option for option, value in fixed.items() if value not in (None, False)]
     if given:
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 

@@ -57,6 +57,7 @@ def test_more_epochs(run: Path, capsys: Capture) -> None:
         ("resume_other_spec", ["train", "--resume", "@last", "--set", "batch_size=4"]),
         ("resume_other_seed", ["train", "small.yaml", "--resume", "@last", "--seed", "4"]),
         ("resume_smoke", ["train", "--resume", "@last", "--smoke"]),
+        ("resume_compile", ["train", "--resume", "@last", "--compile", "off"]),
         ("resume_folds", ["kfold", "--resume", "@last", "--k", "3"]),
         ("resume_kfold_of_one_network", ["kfold", "--resume", "@last"]),
         ("resume_kfold_of_one_network", ["kfold", "small.yaml", "--resume", "@last"]),
