@@ -230,6 +230,7 @@ def _keep(made: Path, kept: Path) -> Path:
     return kept if distrust(kept) is None else made
 
 
+@cache
 def _cpu() -> str:
     """What tells CPUs apart that share a cache: their instructions, where the system lists them."""
     try:

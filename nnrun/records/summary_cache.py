@@ -23,12 +23,13 @@ import time
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from nnrun.atomic_files import write_whole
+from nnrun.file_state import FileState
 from nnrun.paths import cache_dir, distrust_entry, make_private, private_place
 from nnrun.records.looks import Look
 from nnrun.records.run_directory import RunDirectory
@@ -37,30 +38,10 @@ from nnrun.records.run_summary import RunSummary
 _VERSION: Final = 1
 """To be raised where the same run.json gives another summary, or a row holds the same in another form."""
 _FIELDS: Final = [field.name for field in fields(RunSummary) if field.name not in ("run", "problem")]
-_SETTLED_NS: Final = 2 * 10**9
-"""No file system's clock is coarser. A file that was changed within so many nanoseconds may change once more
-and keep its times."""
 _SECONDS_UNUSED: Final = 30 * 86400.0
 
 Row = list[Any]
 """The state of run.json, and the values of `_FIELDS` as JSON holds them."""
-
-
-@dataclass(frozen=True)
-class FileState:
-    """A file as it is now.
-
-    Attributes:
-        text: differs from that of any other state of the file.
-        changed_ns: when it was changed last, in nanoseconds since 1970.
-    """
-
-    text: str
-    changed_ns: int
-
-    def lasts(self, now_ns: int) -> bool:
-        """Whether each change from now on gives another state; one just after another may not."""
-        return self.changed_ns < now_ns - _SETTLED_NS
 
 
 def file_state(path: str) -> FileState | None:
@@ -71,9 +52,7 @@ def file_state(path: str) -> FileState | None:
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    written, changed = found.st_mtime_ns, found.st_ctime_ns
-    text = f"{found.st_dev} {found.st_ino} {found.st_size} {written} {changed}"
-    return FileState(text, max(written, changed))
+    return FileState.of(found)
 
 
 def row_of(state: FileState, summary: RunSummary) -> Row:

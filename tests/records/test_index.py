@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nnrun.errors import AmbiguousRunError, UsageError
 from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
-from tests.support.runs_on_disk import write_record
+from tests.support.runs_on_disk import records_read, write_record
 
 pytestmark = pytest.mark.faults
 
@@ -38,14 +38,7 @@ def test_a_run_is_found_by_id_prefix_path_and_last(runs_dir: Path) -> None:
 def test_last_reads_no_more_records_than_it_must(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for day in range(1, 29):
         make(runs_dir, f"old-202501{day:02}T000000Z-dddd", started=f"2025-01-{day:02}T00:00:00Z")
-    read: list[str] = []
-    original = RunDirectory.read_written_record
-
-    def counted(run: RunDirectory) -> Any:
-        read.append(run.id)
-        return original(run)
-
-    monkeypatch.setattr(RunDirectory, "read_written_record", counted)
+    read = records_read(monkeypatch)
     assert find_run("@last", runs_dir).id == "reuters-20260102T000000Z-bbbb"
     # The first says that it began before the second did; the third cannot have begun later.
     assert read == ["boston-20260103T000000Z-cccc", "reuters-20260102T000000Z-bbbb"]

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from nnrun import file_state
 from nnrun.cli import main
 from nnrun.records import RunDirectory, RunSummary, list_runs, runs_of_sweep, summary_cache
-from tests.support.runs_on_disk import make_run, write_record
+from tests.support.runs_on_disk import make_run, records_read, write_record
 
 MANY = 40  # more than are read again rather than kept
 RECORD: dict[str, Any] = {
@@ -42,7 +43,7 @@ def runs_dir(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch)
     for number in range(MANY):
         record = RECORD | {"best_epoch": number} if number % 2 else {}
         make_run(folder, f"reuters-20260101T0000{number:02}Z-aaaa", **record)
-    monkeypatch.setattr(summary_cache, "_SETTLED_NS", -(10**18))
+    monkeypatch.setattr(file_state, "SETTLED_NS", -(10**18))
     return folder
 
 
@@ -52,14 +53,7 @@ def listed(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Listed:
 
     The summaries are compared with those that an empty cache gives.
     """
-    read: list[str] = []
-    original = RunDirectory.read_written_record
-
-    def watched(run: RunDirectory) -> Any:
-        read.append(run.id)
-        return original(run)
-
-    monkeypatch.setattr(RunDirectory, "read_written_record", watched)
+    read = records_read(monkeypatch)
 
     def of_now() -> tuple[list[RunSummary], list[str]]:
         read.clear()
@@ -210,14 +204,14 @@ def test_a_cache_that_others_may_write_is_not_read(listed: Listed, empty_cache: 
 def test_what_changed_just_now_is_not_kept(
     listed: Listed, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(summary_cache, "_SETTLED_NS", 10**18)
+    monkeypatch.setattr(file_state, "SETTLED_NS", 10**18)
     listed()
     assert cache_files(empty_cache) == []
     assert len(listed()[1]) == MANY
 
 
 def test_few_runs_are_not_kept(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summary_cache, "_SETTLED_NS", -(10**18))
+    monkeypatch.setattr(file_state, "SETTLED_NS", -(10**18))
     make_run(tmp_path / "runs", "x")
     list_runs(tmp_path / "runs")
     assert cache_files(empty_cache) == []

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nnrun.records import MemberType, RunDirectory, history_columns
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.writing.dump import dump_spec
@@ -101,3 +103,16 @@ def scored_run(
 def scores_of(*values: float, first: int = 0, measure: str = "val_accuracy") -> dict[int, dict[str, float]]:
     """Scores of several networks, numbered from `first`; their loss is 1 less the score."""
     return {first + i: {"val_loss": 1 - value, measure: value} for i, value in enumerate(values)}
+
+
+def records_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that from now on gets the id of each run whose run.json is read."""
+    read: list[str] = []
+    original = RunDirectory.read_written_record
+
+    def watched(run: RunDirectory) -> Any:
+        read.append(run.id)
+        return original(run)
+
+    monkeypatch.setattr(RunDirectory, "read_written_record", watched)
+    return read

@@ -1,6 +1,5 @@
 """Updates in C++ against PyTorch's, and where they are left to PyTorch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,11 +28,8 @@ SPECS += [spec_of({"adam": {"gradient_accumulation_steps": 2}})]
 
 
 @pytest.fixture(autouse=True)
-def library() -> Iterator[None]:
+def library() -> None:
     prepare(LIBRARY)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def updated(optimizer: Optimizer, shape: tuple[int, ...], rates: Any, with_squares: bool) -> list[Tensor]:

@@ -11,13 +11,11 @@ from typing import Any, Final
 
 from nnrun.data.cache_entry import folder_beside, keep_entry, load_entry, remove_unused
 from nnrun.data.files.open_file import reading, sha256_of, shown_path
+from nnrun.file_state import FileState
 from nnrun.paths import cache_dir
 
 LARGE: Final = 1 << 20
 """Bytes of a file from which on its hash is remembered."""
-_SETTLED_NS: Final = 2 * 10**9
-"""No file system's clock is coarser. A file that was changed within so many nanoseconds may change once more
-and keep its times."""
 
 
 def remembered_sha256(path: Path) -> str:
@@ -35,19 +33,19 @@ def remembered_sha256(path: Path) -> str:
         DataError: it cannot be read.
     """
     with reading(shown_path(path)):
-        before = path.stat()
+        status = path.stat()
     # Elsewhere than on POSIX systems `st_ctime` is another time, or files have no such numbers.
-    if before.st_size < LARGE or os.name != "posix":
+    if status.st_size < LARGE or os.name != "posix":
         return sha256_of(path)
-    entry = _entry(before)
+    before = FileState.of(status)
+    entry = cache_dir() / "hashes" / hashlib.sha256(before.text.encode()).hexdigest()[:32]
     known = load_entry(entry, _hash, lambda text: None, "")
     if known is not None:
         return known
-    begun = time.time_ns()
-    settled = max(before.st_mtime_ns, before.st_ctime_ns) < begun - _SETTLED_NS and _on_disk(path)
+    settled = before.lasts(time.time_ns()) and _on_disk(path)
     sha256 = sha256_of(path)
     with suppress(OSError):  # it takes longer the next time, no more
-        if settled and _entry(path.stat()) == entry:
+        if settled and FileState.of(path.stat()) == before:
             with folder_beside(entry) as folder:
                 keep_entry(folder, entry, sha256)
             remove_unused(entry.parent)
@@ -65,11 +63,6 @@ def _on_disk(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _entry(status: os.stat_result) -> Path:
-    same = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return cache_dir() / "hashes" / hashlib.sha256(repr(same).encode()).hexdigest()[:32]
 
 
 def _hash(document: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nnrun import file_state
 from nnrun.data.files import file_hash
 from nnrun.data.files.file_hash import remembered_sha256
 from nnrun.data.files.open_file import sha256_of
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hashes are reme
 def path(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of some size. A file that was just written counts as settled."""
     monkeypatch.setattr(file_hash, "LARGE", 10)
-    monkeypatch.setattr(file_hash, "_SETTLED_NS", 0)
+    monkeypatch.setattr(file_state, "SETTLED_NS", 0)
     path = tmp_path / "data.csv"
     path.write_text("a,b\n" * 10)
     time.sleep(0.02)  # longer than a tick of the file system's clock
@@ -68,7 +69,7 @@ def test_a_change_through_a_memory_map_is_seen(path: Path, monkeypatch: pytest.M
 def test_a_file_that_may_change_within_a_tick_is_not_remembered(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_hash, "_SETTLED_NS", 10**12)
+    monkeypatch.setattr(file_state, "SETTLED_NS", 10**12)
     assert [hashed(path, monkeypatch) for _ in range(2)] == [1, 1]
 
 

@@ -1,7 +1,5 @@
 """Embedding in C++ against PyTorch in float64, and where it is left to PyTorch."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -25,11 +23,8 @@ SHAPES = [  # R, B, T, D
 
 
 @pytest.fixture(autouse=True)
-def library() -> Iterator[None]:
+def library() -> None:
     prepare(LIBRARY)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def problem(replicas: int, rows: int, steps: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

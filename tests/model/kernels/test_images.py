@@ -1,6 +1,5 @@
 """Convolution and max pooling in C++ against PyTorch in float64, and where they are left to PyTorch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,12 +36,9 @@ CONVOLUTIONS: list[Shape] = [
 
 
 @pytest.fixture(autouse=True)
-def library() -> Iterator[None]:
+def library() -> None:
     prepare(convolution.LIBRARY)
     prepare(pooling.LIBRARY)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def problem(shape: Shape) -> tuple[Windows, list[Tensor]]:

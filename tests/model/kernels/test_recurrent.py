@@ -1,6 +1,5 @@
 """LSTM and GRU in C++ against the step loop of PyTorch in float64, and where they are left to it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,11 +30,8 @@ SIZES = [  # R, B, T, D, U
 
 
 @pytest.fixture(autouse=True)
-def library() -> Iterator[None]:
+def library() -> None:
     prepare(LIBRARY)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def network_of(layer: Any, steps: int, features: int) -> Network:
