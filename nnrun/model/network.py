@@ -13,13 +13,13 @@ import numpy as np
 from nnrun.errors import DataError
 from nnrun.lazy_torch import torch
 from nnrun.model.augmentation import augment, takes_augmentation
-from nnrun.model.ensemble import Members, mean_logits, members_of
 from nnrun.model.inputs import Batch, dense, replicas_of
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
 from nnrun.model.layers.attention import OfSeveral
 from nnrun.model.layers.base import NORMS, penalty_of, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
+from nnrun.model.members import Members, mean_logits, members_of
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source, graph_of

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load, save
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.ensemble import mean_logits
+from nnrun.model.members import mean_logits
 from nnrun.model.network import Network, RowShape, build_network
 from nnrun.model.standalone import StandaloneNetwork
 from nnrun.spec import schema
