@@ -426,8 +426,8 @@ def _refuse_nothing(table: FittedTable, name: str) -> None:
         steps = list(dict.fromkeys(column.steps[-1].spec.kind for column in table.columns))
         raise DataError(
             f"The inputs of {name} have no feature left after {listing(steps, 'and')}: in these training "
-            "rows every column is constant, or each of its values is rarer than min_count. Lower min_count, or "
-            "use other columns."
+            "rows every column is constant, or each of its values is rarer than min_count. Lower min_count, "
+            "or use other columns."
         )
 
 
