@@ -180,6 +180,16 @@ class Network:
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
     @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of the layer that each parameter is of, by the parameter's name."""
+        return {
+            name: layer.spec.kind
+            for layer in self._distinct
+            for name, weight in layer.weights.items()
+            if weight.trainable
+        }
+
+    @cached_property
     def matrices(self) -> Mapping[str, tuple[str, Shape]]:
         """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
         return {

@@ -64,6 +64,10 @@ class Network(Protocol):
         """
 
     @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of the layer that each parameter is of, by the parameter's name."""
+
+    @property
     def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
         """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
 
