@@ -118,11 +118,10 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
-        problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
+        own = {name: value.to(device) for name, value in own.items()}
+        problem = replace(problem, per_replica={**problem.per_replica, **own})
         planned = plan_group(group, problem, settings.compile)
-    memory = estimate_memory(
-        dataset, (group,), problem.bytes_per_network, problem.batch_size, problem.optimizer
-    )
+    memory = estimate_memory(dataset, (group,), problem.bytes_per_network, specs[0])
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
