@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
     from nnrun.spec.reading.overrides import Override
 
@@ -250,6 +251,57 @@ def sweep(
     plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
+
+
+def lr(
+    spec: PathLike,
+    *,
+    rates: tuple[float, float] | None = None,
+    count: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> RateTest:
+    """Test learning rates, each trained for a short while from the same weights; `rate` is the one to take.
+
+    Args:
+        spec: the YAML file; it must have validation.
+        rates: the lowest and the highest; default: 1e-5 and 1.
+        count: how many, equally far apart on a logarithmic scale; default: 32.
+        steps: train each for the fewest epochs that have so many steps; default: 200.
+        epochs: train each for so many epochs, instead of `steps`.
+        new: test again, even if the same test is there.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
+    """
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.sweeping.rate_test import Length, RateRange, plan_rate_test, run_rate_test
+    from nnrun.experiment.sweeping.rate_test_result import read_rate_test
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+
+    if steps is not None and epochs is not None:
+        raise UsageError("steps and epochs both say how long to train; leave out one.")
+    low, high = rates or (None, None)
+    asked = {"low": low, "high": high, "count": count}
+    length = {"steps": steps, "epochs": epochs}
+    settings = Settings("lr", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    with allowing(allow_custom):
+        planned = plan_rate_test(
+            spec,
+            settings,
+            overrides=_changes(overrides),
+            rates=RateRange(**{name: value for name, value in asked.items() if value is not None}),
+            length=Length(**{name: value for name, value in length.items() if value is not None}),
+            listener=listener,
+        )
+        return read_rate_test(run_rate_test(planned, listener, new=new))
 
 
 def kfold(

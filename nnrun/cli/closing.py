@@ -262,7 +262,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
 def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """A sweep as `--json` gives it."""
     return {
-        **record.model_dump(),
+        **record.to_json(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.ranked() else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,

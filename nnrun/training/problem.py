@@ -24,6 +24,7 @@ from nnrun.target_scale import TargetScale
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
+from nnrun.training.weight_averaging import WeightAveraging
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -258,8 +259,10 @@ class TrainingProblem:
         heads: for each output of the network what it is trained on.
         batch_size: rows per step and replica.
         per_replica: name → (R,) hyperparameters in which the replicas differ: learning rates
-            (`LEARNING_RATE`) and, by the names that the network's penalty knows, regularizer strengths.
+            (`LEARNING_RATE`), decays of averages (`EMA_DECAY`) and, by the names that the network's penalty
+            knows, regularizer strengths.
         clip: what limits gradients before they are used, or None.
+        averaging: when averages of the weights are updated, or None.
         spec: what all of this was built from, for a backend that computes it in its own way.
     """
 
@@ -270,6 +273,7 @@ class TrainingProblem:
     batch_size: int
     per_replica: Mapping[str, Tensor] = field(default_factory=dict)
     clip: Clip | None = None
+    averaging: WeightAveraging | None = None
     spec: schema.ExperimentSpec | None = None
 
     @cached_property

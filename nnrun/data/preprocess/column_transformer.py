@@ -20,7 +20,14 @@ import numpy.typing as npt
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
+from nnrun.data.preprocess.fitted_step import (
+    FitContext,
+    FittedStep,
+    Mask,
+    Problems,
+    TrainingTargets,
+    in_form,
+)
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.rows import ByteRows, DenseRows, RowError, SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, kind_of, leave_column, number_column
@@ -141,13 +148,16 @@ def _try(step: FittedStep, column: Column, problems: Problems) -> None:
             problems.setdefault(start + row, reason)
 
 
-def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedColumn:
+def fit_column(
+    plan: ColumnPlan, column: Column, rows: Array | None, targets: TrainingTargets | None = None
+) -> FittedColumn:
     """Learn the steps of one column from some of its rows, each from what those before it give.
 
     Args:
         plan: the steps.
         column: all rows.
         rows: positions of the training rows; None for all.
+        targets: of the training rows, for the steps that learn from them.
 
     Raises:
         DataError: a step does not apply to these values; says to which row.
@@ -159,10 +169,10 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
         assert isinstance(value, Column), "no step follows an encoder"
         cls = fitted_class(step, {"number": "number", "text": "text"}.get(kind_of(value), "category"))
         if cls.form == "text":  # nothing follows
-            fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at)))
+            fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at, targets=targets)))
             break
         value, at = value if at is None else value.take(at), None
-        fitted.append(cls.fit(step, in_form(value, cls.form), FitContext()))
+        fitted.append(cls.fit(step, in_form(value, cls.form), FitContext(targets=targets)))
         problems: dict[int, str] = {}
         if step is plan.steps[-1]:
             _try(fitted[-1], value, problems)
@@ -424,9 +434,11 @@ def array_as_table(x_NC: Array, names: Sequence[str]) -> Table:
     return Table(tuple(number_column(name, values) for name, values in columns), len(x_NC))
 
 
-def fit_table(plans: Sequence[ColumnPlan], table: Table, rows: Array | None) -> FittedTable:
-    """Learn the steps of all columns from some rows."""
-    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows) for plan in plans))
+def fit_table(
+    plans: Sequence[ColumnPlan], table: Table, rows: Array | None, targets: TrainingTargets | None = None
+) -> FittedTable:
+    """Learn the steps of all columns from some rows, and from the targets of these rows."""
+    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows, targets) for plan in plans))
 
 
 def fit_array(
@@ -434,6 +446,7 @@ def fit_array(
     plans: Sequence[ColumnPlan],
     inputs: Array,
     rows: Array | None,
+    targets: TrainingTargets | None = None,
     *,
     in_place: bool = False,
 ) -> FittedTable:
@@ -445,6 +458,7 @@ def fit_array(
         plans: the steps of each column among them.
         inputs: the array.
         rows: positions of the training rows; None for all.
+        targets: of the training rows, for the steps that learn from them.
         in_place: whether bytes are looked at as they are, without a copy of eight times their size.
 
     Raises:
@@ -458,11 +472,11 @@ def fit_array(
         _refuse_other_shape(flat, shape)
         return replace(flat, row_shape=shape)
     fitted = _fitted_side_by_side(
-        steps, plans, inputs if rows is None else inputs[rows], in_place and inputs.dtype == np.uint8
+        steps, plans, inputs if rows is None else inputs[rows], targets, in_place and inputs.dtype == np.uint8
     )
     if fitted is None:
         table = array_as_table(inputs, [plan.name for plan in plans])
-        return replace(fit_table(plans, table, rows), of_array=True)
+        return replace(fit_table(plans, table, rows, targets), of_array=True)
     columns = zip(plans, fitted, strict=True)
     return FittedTable(tuple(FittedColumn(plan.name, plan.kind, tuple(own)) for plan, own in columns), True)
 
@@ -478,7 +492,11 @@ def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
 
 
 def _fitted_side_by_side(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array, in_place: bool
+    steps: Sequence[schema.PreprocessingStep],
+    plans: Sequence[ColumnPlan],
+    x_NC: Array,
+    targets: TrainingTargets | None,
+    in_place: bool,
 ) -> list[list[FittedStep]] | None:
     """The fitted steps of each column, all columns of a step at once.
 
@@ -487,7 +505,7 @@ def _fitted_side_by_side(
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
     used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
-    context = FitContext(of_bytes=x_NC.dtype == np.uint8)
+    context = FitContext(of_bytes=x_NC.dtype == np.uint8, targets=targets)
     if not in_place:
         x_NC = x_NC.astype(np.float64, copy=False)
     for step in used:
@@ -498,7 +516,7 @@ def _fitted_side_by_side(
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
         own = cls.fit_array(step, chosen, [plans[place].name for place in places], context)
-        context = FitContext()
+        context = FitContext(targets=targets)
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
         if step is used[-1] and cls.transform is FittedStep.transform:

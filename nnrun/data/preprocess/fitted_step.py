@@ -44,6 +44,21 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Levels = Annotated[tuple[str, ...], AfterValidator(_all_different)]
 
 
+@dataclass(frozen=True, eq=False)
+class TrainingTargets:
+    """The targets of the training rows, in the order of these rows, for the steps that learn from them.
+
+    Attributes:
+        values: (N,), or (N, K) where a row has several; class labels are integers from 0.
+        present: (N,) which rows have a target, where some lack one: their values mean nothing. None for all.
+        classes: of labels, how many classes there are; None for numbers.
+    """
+
+    values: Array
+    present: Mask | None = None
+    classes: int | None = None
+
+
 @dataclass(frozen=True)
 class FitContext:
     """What a step may need beside the values that it is fitted on.
@@ -53,11 +68,13 @@ class FitContext:
             words once for all folds.
         num_words: of token rows, the number that all tokens are below, where the data set says so.
         of_bytes: whether the values are bytes as the data set has them (uint8), such as pixels.
+        targets: of the training rows; None where there are several outputs, none of which is the one meant.
     """
 
     rows: Array | None = None
     num_words: int | None = None
     of_bytes: bool = False
+    targets: TrainingTargets | None = None
 
 
 @dataclass(frozen=True)

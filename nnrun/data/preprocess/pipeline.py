@@ -23,7 +23,7 @@ from nnrun.data.preprocess.column_transformer import (
     fit_table,
 )
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size, TrainingTargets
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
@@ -389,13 +389,14 @@ def fit_input(
     chosen = _chosen(dataset, rows)
     samples, inputs = dataset.train, dataset.train.inputs
     fitted, steps, num_words = FittedInputs(), _own_steps(spec), dataset.num_words
+    targets = _training_targets(dataset, chosen)
     if not isinstance(inputs, TokenRows):
         plans = column_plans(spec, dataset) if plans is None else plans
         with rows_by_line(samples.lines):
             if isinstance(inputs, Table):
-                table = fit_table(plans, inputs, chosen)
+                table = fit_table(plans, inputs, chosen, targets)
             else:
-                table = fit_array(steps, plans, inputs, chosen)
+                table = fit_array(steps, plans, inputs, chosen, targets)
         fitted = replace(fitted, table=table)
         num_words = None if table.tokens is None else table.tokens.tokens_below
         steps = [step for step in steps if step.gives != "tokens"]
@@ -408,7 +409,8 @@ def fit_input(
         token_rows: Any = _training_inputs(samples, chosen)
         if fitted.table is not None:
             token_rows = fitted.table.transform(token_rows)
-        fitted = replace(fitted, token_step=_fit_token_step(steps, dataset.name, num_words, token_rows))
+        context = FitContext(num_words=num_words, targets=targets)
+        fitted = replace(fitted, token_step=_fit_token_step(steps, dataset.name, context, token_rows))
     custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
     if not custom:
         return fitted
@@ -428,6 +430,20 @@ def _chosen(dataset: Dataset, rows: npt.ArrayLike | None) -> Array | None:
 
 def _training_inputs(samples: Samples, rows: Array | None) -> RawInputs:
     return samples.inputs if rows is None else samples.take(rows).inputs
+
+
+def _training_targets(dataset: Dataset, rows: Array | None) -> TrainingTargets | None:
+    """The targets of these training rows, of all if None; None where there are several outputs."""
+    outputs = list(dataset.train.of_outputs)
+    if len(outputs) > 1:
+        return None
+    if outputs:
+        dataset = dataset.output(outputs[0])
+    samples = dataset.train
+    every, present = samples.targets, samples.present
+    if rows is None:
+        return TrainingTargets(every, present, dataset.classes)
+    return TrainingTargets(every[rows], None if present is None else present[rows], dataset.classes)
 
 
 def _own_steps(spec: schema.Preprocessing) -> list[schema.PreprocessingStep]:
@@ -459,14 +475,14 @@ def array_columns(names: Sequence[str] | None, n_features: int) -> tuple[str, ..
 
 
 def _fit_token_step(
-    steps: Sequence[schema.PreprocessingStep], name: str, num_words: int | None, rows: TokenRows
+    steps: Sequence[schema.PreprocessingStep], name: str, context: FitContext, rows: TokenRows
 ) -> FittedStep:
     """Learn the step that makes rows of numbers of token rows, and refuse other steps.
 
     Args:
         steps: the spec's, those for texts left out.
         name: what messages call the data set.
-        num_words: all tokens are below, or None.
+        context: what the step may need beside the rows.
         rows: the training rows.
     """
     steps = [step for step in steps if step.takes]
@@ -479,4 +495,4 @@ def _fit_token_step(
     if others:
         held = "0 and 1 already" if isinstance(first, schema.MultiHot) else "word indices"
         raise DataError(f"{others[0].kind} does not apply to {first.kind} rows, which are {held}.")
-    return fitted_class(first, "tokens").fit(first, rows, FitContext(num_words=num_words))
+    return fitted_class(first, "tokens").fit(first, rows, context)

@@ -58,7 +58,7 @@ def train_runs(
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
-    ids: list[dict[int, int]] = [{position: 0} for position in range(len(runs))]
+    ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
     if len(runs) == 1:
         ids = [{member_id: member_id for member_id in first.job.member_ids}]
     with ExitStack() as stack:

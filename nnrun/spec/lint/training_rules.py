@@ -279,6 +279,32 @@ def averages_are_kept(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
             )
 
 
+def weights_are_averaged_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`weight_averaging` or Keras's `use_ema`, and `swa` starts with an epoch that is trained."""
+    averaging, optimizer = spec.weight_averaging, spec.optimizer
+    if averaging is None:
+        return
+    if isinstance(optimizer, schema.OptimizerComponent) and optimizer.use_ema:
+        said = (
+            "weights are averaged in two ways: weight_averaging validates and keeps the average, use_ema (as "
+            "in Keras) only ends with it; remove one of them"
+        )
+        yield Finding(("optimizer", optimizer.kind, "use_ema"), said)
+    if not isinstance(averaging, schema.Swa):
+        return
+    where = ("weight_averaging", "swa", "start")
+    if averaging.start >= 1 and not float(averaging.start).is_integer():
+        said = (
+            f"start is {averaging.start:g}; it must be a share of the epochs, below 1, or an epoch's number"
+        )
+        yield Finding(where, said)
+    elif averaging.start > spec.epochs:
+        said = (
+            f"the average begins with epoch {averaging.start:g} of {spec.epochs}: there is nothing to average"
+        )
+        yield Finding(where, said, "warning")
+
+
 def muon_excludes_layers_that_are_there(
     spec: schema.ExperimentSpec, facts: DatasetFacts
 ) -> Iterator[Finding]:
@@ -371,5 +397,6 @@ RULES: tuple[Rule, ...] = (
     class_weights_are_for_classes,
     nesterov_has_momentum,
     averages_are_kept,
+    weights_are_averaged_in_one_way,
     muon_excludes_layers_that_are_there,
 )

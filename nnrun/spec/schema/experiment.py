@@ -18,7 +18,13 @@ from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
 from nnrun.spec.schema.layers import Chain, Layers
 from nnrun.spec.schema.loss_components import ClassWeight, Loss
 from nnrun.spec.schema.metric_components import Metric
-from nnrun.spec.schema.optimizers_and_schedules import GradientClip, LearningRateSchedule, Optimizer, RmsProp
+from nnrun.spec.schema.optimizers_and_schedules import (
+    GradientClip,
+    LearningRateSchedule,
+    Optimizer,
+    RmsProp,
+    WeightAveraging,
+)
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
 from nnrun.spec.schema.sources import Dataset
 from nnrun.spec.schema.validation_methods import EarlyStopping, NoValidation, Validation
@@ -81,6 +87,16 @@ class Sweep(Config):
     together: Count = 8
 
 
+_OPTIONAL_PARTS = (
+    "init_weights",
+    "class_weight",
+    "gradient_clip",
+    "weight_averaging",
+    "early_stopping",
+    "sweep",
+)
+
+
 class ExperimentSpec(Config):
     """One experiment: everything that decides what is computed.
 
@@ -96,15 +112,24 @@ class ExperimentSpec(Config):
     the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
     a map from classes, by name or label, to weights; a class that is not in it has 1.
 
+    `weight_averaging` keeps an average of the weights beside those that are trained, `ema` or `swa`. The
+    average is what is validated, chosen among epochs, restored and kept, and so what predicts and is
+    exported; training goes on with its own weights. (Keras's `use_ema`, an option of the optimizers, differs:
+    it validates the weights themselves.) The running statistics of `batch_normalization` are averaged like
+    the weights, as `AveragedModel(use_buffers=True)` and timm's `ModelEma` do: that is close to the
+    statistics of the averaged network where the averaged weights are close to each other. PyTorch's
+    `update_bn`, which measures them anew over the training rows, is not done.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
     switchable = {
-        **dict.fromkeys(("init_weights", "class_weight", "gradient_clip", "early_stopping", "sweep")),
+        **dict.fromkeys(_OPTIONAL_PARTS),
         "learning_rate_schedule": [],
         "metrics": [],
         "validation": "none",
     }
+    rarely_changed = frozenset(("weight_averaging",))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -121,6 +146,7 @@ class ExperimentSpec(Config):
     optimizer: Optimizer = RmsProp()
     learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
     gradient_clip: GradientClip | None = None
+    weight_averaging: WeightAveraging | None = None
     metrics: list[Metric] = []
     epochs: Count = 1
     batch_size: Count = 32

@@ -1,4 +1,4 @@
-"""The optimizers, the schedules of their learning rate, and gradient clipping."""
+"""The optimizers, the schedules of their learning rate, gradient clipping, and averages of the weights."""
 
 from typing import Annotated, Any, Literal, Union
 
@@ -378,6 +378,36 @@ LearningRateSchedule = Annotated[
     ],
     COMPONENT,
 ]
+
+
+class Ema(Component):
+    """Exponential moving average of the weights, updated after every optimizer step.
+
+    ema += (1 - d_t) * (w - ema), with d_t = min(decay, (1 + t) / (10 + t)) after t steps, as TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`: the average begins as the first weights and soon forgets
+    them. `decay` is by default 1 - 1 / max(50, 2 * steps per epoch), which averages over about two epochs;
+    it follows from the training rows of each fold. Of accumulated gradients, t counts the updates.
+    """
+
+    kind = "ema"
+    bare = "decay"
+    decay: Fraction | None = None
+
+
+class Swa(Component):
+    """Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights at the ends of epochs.
+
+    As `torch.optim.swa_utils.AveragedModel` with one update an epoch. The mean begins with the epoch `start`;
+    below 1 it is a share of the epochs: 0.75 of 20 epochs averages the last five, epochs 16 to 20. Before
+    that, the weights themselves are used. The learning rate is what the optimizer and its schedule say.
+    """
+
+    kind = "swa"
+    bare = "start"
+    start: Positive = 0.75
+
+
+WeightAveraging = Annotated[Union[Ema, Swa], COMPONENT]
 
 
 class GradientClip(Config):

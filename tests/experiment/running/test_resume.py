@@ -140,6 +140,8 @@ SPECS: dict[str, dict[str, Any]] = {
         "optimizer": {"adam": 0.1},
     },
     "clipped": {"gradient_clip": 0.1},
+    "ema": {"weight_averaging": "ema", "validation": {"kfold": {"k": 3}}, "optimizer": "adamw"},
+    "swa": {"weight_averaging": {"swa": 2}, "early_stopping": {"patience": 1, "restore_best": True}},
 }
 
 
