@@ -343,6 +343,8 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    members: Literal["folds", "seeds"] | None = None,
+    seeds: int | None = None,
     allow_unknown: bool = False,
     test: PathLike | None = None,
     overrides: Overrides = (),
@@ -358,20 +360,44 @@ def final(
     Args:
         source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
+        members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
+            trained. `overrides` then only say where its files are.
+        seeds: train with this many seeds, two or more, from the spec's up: their average is the model.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
+    from nnrun.experiment.running.ensemble import final_of_members, refuse_what_trains
     from nnrun.experiment.running.final import final_of_run, final_of_spec
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
     settings = Settings(
-        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+        "final",
+        _runs_dir(runs_dir),
+        _data_dir(data_dir),
+        device,
+        smoke,
+        Selection(seeds=_several(seeds)),
+        allow_unknown=allow_unknown,
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run) or not is_spec_file(source):
+    spec = None if isinstance(source, Run) or not is_spec_file(source) else source
+    if members is not None:
+        given = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
+        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), given)
+        with allowing(allow_custom):
+            made = final_of_members(
+                _run(source, runs_dir)._directory,
+                settings,
+                members,
+                overrides=_changes(overrides),
+                test=test_file,
+                listener=listener,
+            )
+    elif spec is None:
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
@@ -387,13 +413,20 @@ def final(
             raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, _changes(overrides)),
+                load_spec(spec, _changes(overrides)),
                 settings,
                 epochs=epochs,
                 test=test_file,
                 listener=listener,
             )
     return Run(made.path)
+
+
+def _several(seeds: int | None) -> int | None:
+    """How many seeds to average; None for one network."""
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 2):
+        raise UsageError(f"seeds is {seeds!r}; an average takes a whole number from 2.")
+    return seeds
 
 
 def evaluate(
