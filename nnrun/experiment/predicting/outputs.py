@@ -16,6 +16,7 @@ from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
+from nnrun.target_scale import TargetScale
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -58,6 +59,7 @@ def outputs_function(
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
     def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
@@ -72,7 +74,8 @@ def outputs_function(
                 batches: dict[Port, Batch] = {}
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
-                for port, z_RNK in network.forward(parameters, batches).items():
+                for port, z in network.forward(parameters, batches).items():
+                    z_RNK = network.combined(port, z, scales[port])
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_RNK[0].double() if wide else z_RNK[0]
@@ -84,6 +87,10 @@ def outputs_function(
         return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
 
     return outputs
+
+
+def _as_scales(scale: TargetScale | None) -> tuple[TargetScale, ...] | None:
+    return None if scale is None else (scale,)
 
 
 def in_own_units(fitted: FittedPreprocessing, outputs: Mapping[Port, Array]) -> dict[Port, Array]:
