@@ -185,7 +185,7 @@ class Network:
         return {
             name: layer.spec.kind
             for layer in self._distinct
-            for name, weight in layer.weights.items()
+            for name, weight in self.weights_of(layer).items()
             if weight.trainable
         }
 
