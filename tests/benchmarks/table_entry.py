@@ -1,8 +1,8 @@
 """nnrun's entry among the learners of tables: what a person types, by the same functions as the commands.
 
-    nnrun init train.csv --target TARGET --task TASK --test scored.csv --yes
-    nnrun kfold train.yaml
-    nnrun predict RUN scored.csv
+nnrun init train.csv --target TARGET --task TASK --test scored.csv --yes
+nnrun kfold train.yaml
+nnrun predict RUN scored.csv
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Learners of tables, at their defaults: from training rows and scored rows to predictions of the scored rows.
+"""Learners of tables, at their defaults: from training rows and scored rows to predictions of the scored
+rows.
 
-A learner gets two frames of inputs, numbers and texts (None where missing), and the training targets: floats, or
-codes of classes from 0. It returns probabilities (N, K), or numbers (N,). Nothing is chosen on scored rows.
+A learner gets two frames of inputs, numbers and texts (None where missing), and the training targets:
+floats, or codes of classes from 0. It returns probabilities (N, K), or numbers (N,). Nothing is chosen on
+scored rows.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def linear(problem: Problem) -> Floats:
 
 
 def sklearn_mlp(problem: Problem) -> Floats:
-    """scikit-learn's network, on the same columns; targets scaled, without which it learns nothing of prices."""
+    """scikit-learn's network, on the same columns; targets scaled, else it learns nothing of prices."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import make_pipeline

@@ -35,7 +35,9 @@ def report(
             rows[fit["table"]] = fit["rows"]
     systems = [system for system in systems if seconds[system]]
     whole = [name for name in tables if _complete(errors[name], systems)]
-    means = np.array([[np.mean(errors[name][s]) for s in systems] for name in whole]).reshape(-1, len(systems))
+    means = np.array([[np.mean(errors[name][s]) for s in systems] for name in whole]).reshape(
+        -1, len(systems)
+    )
     lines = [["table", "rows", *systems]]
     for name, row in zip(whole, means, strict=True):
         lines.append([name, f"{rows[name]:,}", *(f"{value:.4g}" for value in row)])
@@ -49,15 +51,23 @@ def _complete(errors: Mapping[str, Sequence[float]], systems: Sequence[str]) -> 
 
 
 def overall(
-    means: np.ndarray[Any, Any], systems: Sequence[str], seconds: Mapping[str, Sequence[float]], *, markdown: bool
+    means: np.ndarray[Any, Any],
+    systems: Sequence[str],
+    seconds: Mapping[str, Sequence[float]],
+    *,
+    markdown: bool,
 ) -> str:
     """A line a system: mean rank, geometric mean of the ratio to HistGradientBoosting, wins, seconds."""
     if not len(means):
         return "no table that all systems have fitted"
     first = systems[0]
-    ranks = (means[:, :, None] > means[:, None, :]).sum(2) + (means[:, :, None] == means[:, None, :]).sum(2) / 2
+    ranks = (means[:, :, None] > means[:, None, :]).sum(2) + (means[:, :, None] == means[:, None, :]).sum(
+        2
+    ) / 2
     ranks = ranks + 0.5
-    lines = [["system", "mean rank", f"ratio to {BASE}", f"{first} is ahead on", "CPU s a fit, median", "max"]]
+    lines = [
+        ["system", "mean rank", f"ratio to {BASE}", f"{first} is ahead on", "CPU s a fit, median", "max"]
+    ]
     for i, system in enumerate(systems):
         ratio = ""
         if BASE in systems:
@@ -75,4 +85,6 @@ def overall(
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines
+    )

