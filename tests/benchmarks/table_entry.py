@@ -1,8 +1,8 @@
 """nnrun's entry among the learners of tables: what a person types, by the same functions as the commands.
 
-nnrun init train.csv --target TARGET --task TASK --test scored.csv --yes
-nnrun kfold train.yaml
-nnrun predict RUN scored.csv
+It is `nnrun init train.csv --target TARGET --task TASK --test scored.csv --yes`,
+then `nnrun kfold train.yaml`, then `nnrun predict RUN scored.csv`: the mean of the folds'
+networks, as `nnrun final RUN --members folds` makes the model.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def predictions(
 
 
 def written_spec(train: pd.DataFrame, target: str, classes: bool, folder: Path) -> Path:
-    """The spec that `nnrun init` writes for the training rows. All of them train: the scored rows are the
-    test set, and init holds back none."""
+    """The spec that `nnrun init` writes for the training rows. A test file is named, so that init holds back
+    none of them; it is never read."""
     from nnrun.data.summaries.describe_file import read_file
     from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
 
