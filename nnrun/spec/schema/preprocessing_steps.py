@@ -78,21 +78,40 @@ class NumberStep(ColumnStep):
     gives = "number"
 
 
-class MultiHot(PreprocessingStep):
-    """Token lists to rows of 0 and 1, `dimension` wide.
+Weighting = Literal["binary", "count", "tf_idf", "nb_ratio"]
+"""What a word of a row counts."""
 
-    Default: the data set's num_words, else what the training rows need.
+
+class MultiHot(PreprocessingStep):
+    """Token lists to rows of 0 and 1, `dimension` wide: every word index is below it.
+
+    Default: the data set's num_words, else what the training rows need. `ngrams` also takes runs of up to
+    that many neighbouring words, with a column for each that `min_count` training rows or more contain; then,
+    and with `num_words`, the number of the most frequent that are taken, words have columns by the same rule.
+    Every index is a word there, the start of a row and the unknown word as well; one that `dimension` leaves
+    out is part of no run. `weighting` and `sublinear` are those of `text`.
     """
 
     kind = "multi_hot"
     takes = ("tokens",)
     gives = "rows"
     bare = "dimension"
+    rarely_changed = frozenset(("ngrams", "min_count", "num_words", "weighting", "sublinear"))
     dimension: Count | None = None
+    ngrams: Count = 1
+    min_count: Count = 1
+    num_words: Count | None = None
+    weighting: Weighting = "binary"
+    sublinear: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the training rows decide what has a column; else each index below the dimension has."""
+        return self.ngrams > 1 or self.min_count > 1 or self.num_words is not None
 
     def width_after(self, width: int | None, num_words: int | None) -> int | None:
-        """The dimension."""
-        return self.dimension or num_words
+        """The dimension; where words are chosen only the data can tell how many."""
+        return None if self.chooses else self.dimension or num_words
 
 
 class Standardize(NumberStep):
@@ -229,18 +248,22 @@ class Text(PreprocessingStep):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
     Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
-    `ngrams` also takes sequences of up to that many words. Default column: all texts.
+    `ngrams` also takes sequences of up to that many words. `weighting: nb_ratio`, for two classes: where a
+    word occurs, ln(p / q), p its share of the words of class 1, q of class 0, each with one row more for each
+    word (Wang and Manning 2012). With `sublinear` a count c is 1 + ln c in tf-idf. Default column: all texts.
     """
 
     kind = "text"
     takes = ("text", "category", "date")
     bare = "num_words"
+    rarely_changed = frozenset(("sublinear",))
     num_words: Count = 10_000
     column: ColumnName | None = None
     lower: bool = True
     ngrams: Count = 1
     min_count: Count = 1
-    weighting: Literal["binary", "count", "tf_idf"] = "binary"
+    weighting: Weighting = "binary"
+    sublinear: bool = False
 
 
 class Tokens(PreprocessingStep):
