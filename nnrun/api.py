@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
     from nnrun.spec.reading.overrides import Override
 
@@ -252,6 +253,57 @@ def sweep(
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
 
+def lr(
+    spec: PathLike,
+    *,
+    rates: tuple[float, float] | None = None,
+    count: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> RateTest:
+    """Test learning rates, each trained for a short while from the same weights; `rate` is the one to take.
+
+    Args:
+        spec: the YAML file; it must have validation.
+        rates: the lowest and the highest; default: 1e-5 and 1.
+        count: how many, equally far apart on a logarithmic scale; default: 32.
+        steps: train each for the fewest epochs that have so many steps; default: 200.
+        epochs: train each for so many epochs, instead of `steps`.
+        new: test again, even if the same test is there.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
+    """
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.sweeping.rate_test import Length, RateRange, plan_rate_test, run_rate_test
+    from nnrun.experiment.sweeping.rate_test_result import read_rate_test
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+
+    if steps is not None and epochs is not None:
+        raise UsageError("steps and epochs both say how long to train; leave out one.")
+    low, high = rates or (None, None)
+    asked = {"low": low, "high": high, "count": count}
+    length = {"steps": steps, "epochs": epochs}
+    settings = Settings("lr", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    with allowing(allow_custom):
+        planned = plan_rate_test(
+            spec,
+            settings,
+            overrides=_changes(overrides),
+            rates=RateRange(**{name: value for name, value in asked.items() if value is not None}),
+            length=Length(**{name: value for name, value in length.items() if value is not None}),
+            listener=listener,
+        )
+        return read_rate_test(run_rate_test(planned, listener, new=new))
+
+
 def kfold(
     spec: PathLike,
     *,
@@ -291,6 +343,8 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    members: Literal["folds", "seeds"] | None = None,
+    seeds: int | None = None,
     allow_unknown: bool = False,
     test: PathLike | None = None,
     overrides: Overrides = (),
@@ -306,20 +360,44 @@ def final(
     Args:
         source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
+        members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
+            trained. `overrides` then only say where its files are.
+        seeds: train with this many seeds, two or more, from the spec's up: their average is the model.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
+    from nnrun.experiment.running.ensemble import final_of_members, refuse_what_trains
     from nnrun.experiment.running.final import final_of_run, final_of_spec
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
     settings = Settings(
-        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+        "final",
+        _runs_dir(runs_dir),
+        _data_dir(data_dir),
+        device,
+        smoke,
+        Selection(seeds=_several(seeds)),
+        allow_unknown=allow_unknown,
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run) or not is_spec_file(source):
+    spec = None if isinstance(source, Run) or not is_spec_file(source) else source
+    if members is not None:
+        given = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
+        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), given)
+        with allowing(allow_custom):
+            made = final_of_members(
+                _run(source, runs_dir)._directory,
+                settings,
+                members,
+                overrides=_changes(overrides),
+                test=test_file,
+                listener=listener,
+            )
+    elif spec is None:
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
@@ -335,13 +413,20 @@ def final(
             raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, _changes(overrides)),
+                load_spec(spec, _changes(overrides)),
                 settings,
                 epochs=epochs,
                 test=test_file,
                 listener=listener,
             )
     return Run(made.path)
+
+
+def _several(seeds: int | None) -> int | None:
+    """How many seeds to average; None for one network."""
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 2):
+        raise UsageError(f"seeds is {seeds!r}; an average takes a whole number from 2.")
+    return seeds
 
 
 def evaluate(
@@ -385,6 +470,7 @@ def predict(
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
+    spread: bool = False,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -406,6 +492,8 @@ def predict(
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
         probabilities: whether the probability of each class has a column.
+        spread: whether each number and probability has a column with its standard deviation over the run's
+            networks, `<column>_std`.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -429,8 +517,9 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            return predict_values(load_predictor(directory, access), inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities)
+            predictor = load_predictor(directory, access, spread=spread)
+            return predict_values(predictor, inputs, probabilities=probabilities)
+        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
         return found.table(probabilities=probabilities)
 
 

@@ -71,6 +71,10 @@ def sweep(
 
         begun = find_sweep(resume, runs_dir)
         record, _ = begun.read_sound_part()
+        if record.command is not None:
+            raise UsageError(
+                f"{begun.id} was started by `nnrun {record.command}`. Type that command again: it goes on."
+            )
         if trials is not None and record.method == "grid":
             raise UsageError(
                 f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "

@@ -263,6 +263,33 @@ class MemberRecord(_Record):
         return None if named is None else named.id
 
 
+class EnsembleRecord(_Record):
+    """What is known of a run whose networks, averaged, are one model.
+
+    The run's `test` is then what the averaged outputs score, and each member's `test` what it scores alone.
+
+    Attributes:
+        of: what its members are: `folds` of a k-fold run, or `seeds`.
+        taken_over: whether its members were copied from its parent; else it trained them itself.
+        combination: how the validation rows were predicted: `out_of_fold`, each by the one network that did
+            not train on it; `mean_out_of_fold`, each by the mean of those that did not; `ensemble`, by the
+            mean of all, none of which trained on them. None where there are no such rows.
+        rows: how many validation rows were predicted.
+        validation: measure → score of these predictions, all rows together.
+        optimistic: whether a member's epoch was chosen on validation rows that it is scored on here.
+        test_mean, test_std: of the members' own scores on the test set.
+    """
+
+    of: str = ""
+    taken_over: bool = False
+    combination: str | None = None
+    rows: Count | None = None
+    validation: Scores = {}
+    optimistic: bool = False
+    test_mean: Scores = {}
+    test_std: Scores = {}
+
+
 class NearPerfect(_Record):
     """A score that is close to perfect, and the column of a table that may explain it.
 
@@ -312,6 +339,7 @@ class RunRecord(_Record):
         started, ended: ISO 8601, with the time zone.
         parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
         folds, seeds: of the networks, ascending; None for a run of one network.
+        ensemble: where the networks, averaged, are one model; else None.
         epochs, epochs_run: that were asked for, and that were trained.
         chosen_by: the column that chooses the best epoch; None where nothing is validated.
         parameters: of one network.
@@ -351,6 +379,7 @@ class RunRecord(_Record):
     chosen_from: ChosenFrom | None = None
     folds: list[Count] | None = None
     seeds: list[Count] | None = None
+    ensemble: EnsembleRecord | None = None
     epochs: Count | None = None
     epochs_run: Count = 0
     chosen_by: str | None = None
@@ -434,6 +463,16 @@ class RunRecord(_Record):
     def networks(self) -> Sequence[RunRecord | MemberRecord]:
         """What is known of each network."""
         return [self] if self.member_type is None else self.members
+
+    @property
+    def listed_scores(self) -> Mapping[str, float | None]:
+        """Column → value, as lists of runs show them: at the best epoch.
+
+        Of an ensemble what its predictions of validation rows score.
+        """
+        if self.ensemble is None:
+            return self.best
+        return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
 
     @property
     def malformed(self) -> Mapping[str, Any]:

@@ -101,6 +101,7 @@ class SweepRecord(BaseModel):
         method, monitor, seed, smoke: as the spec or the command line says.
         maximize: whether a high score is good.
         total: how many trials there will be.
+        command: that made it, where that is not `sweep`: `lr`.
         started, ended: as in run.json.
         data, versions: as in run.json.
         best: the number of the best trial.
@@ -120,12 +121,18 @@ class SweepRecord(BaseModel):
     seed: Count
     total: Count
     smoke: bool
+    command: str | None = None
     started: str
     ended: str | None = None
     data: list[dict[str, Any]] = []
     versions: dict[str, str] = {}
     best: Number | None = None
     trials: list[TrialRecord] = []
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as sweep.json has them."""
+        fields = self.model_dump()
+        return {name: of for name, of in fields.items() if name not in _WHERE_KNOWN or of is not None}
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
@@ -136,6 +143,10 @@ class SweepRecord(BaseModel):
     def unfinished(self) -> list[TrialRecord]:
         """The trials that have yet to run."""
         return [trial for trial in self.trials if trial.status not in FINISHED]
+
+
+_WHERE_KNOWN = ("command",)
+"""Fields that stand in the file only where they are set."""
 
 
 class DamagedRecord(Exception):
@@ -240,7 +251,7 @@ class SweepDirectory:
 
     def write_record(self, record: SweepRecord) -> None:
         """Replace sweep.json: whoever reads it meanwhile finds the old one or the new one."""
-        text = json.dumps(plain(record.model_dump()), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(record.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(self.path / SWEEP_RECORD, text + "\n")
 
     def read_record(self) -> SweepRecord:

@@ -21,9 +21,10 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import (
+    HAS_NO_VALUE,
     FitContext,
     FittedStep,
-    Mask,
+    Floats,
     Problems,
     TrainingTargets,
     in_form,
@@ -61,7 +62,7 @@ class FittedColumn:
     def _encoder(self) -> FittedStep | None:
         """The last step, where it makes features of the column; None where the column stays a number."""
         last = self.steps[-1] if self.steps else None
-        return last if last is not None and last.spec.gives in ("features", "tokens") else None
+        return last if last is not None and last.column_after in ("features", "tokens") else None
 
     @property
     def sparse(self) -> bool:
@@ -71,16 +72,20 @@ class FittedColumn:
     @property
     def feature_names(self) -> list[str]:
         """The names of the features that it gives."""
-        if self._encoder is not None:
-            return self._encoder.feature_names(self.name)
-        return [self.name] + [f"{self.name} is missing"] * (self.width - 1)
+        names = [self.name] if self._encoder is None else self._encoder.feature_names(self.name)
+        return names + [name for step in self._adding for name in step.names_beside(self.name)]
 
     @cached_property
     def width(self) -> int:
         """Features that it gives."""
-        if self._encoder is not None:
-            return self._encoder.width
-        return 1 + sum(step.marks_missing for step in self.steps)
+        encoder = self._encoder
+        return (1 if encoder is None else encoder.width) + sum(step.width_beside for step in self._adding)
+
+    @property
+    def _adding(self) -> Sequence[FittedStep]:
+        """The steps whose features beside the column it keeps: all, but where it is encoded as a category."""
+        encoder = self._encoder
+        return self.steps if encoder is None or encoder.form == "number" else ()
 
     def transform(self, column: Column, problems: Problems) -> Part:
         """(N, width) features of a column. Rows that it cannot take are added to `problems`."""
@@ -89,21 +94,21 @@ class FittedColumn:
                 f"Column {quoted(self.name)} was a {self.kind} in training, and is a {kind_of(column)} here."
             )
         value: _Value = column
-        missing: list[Mask] = []
+        beside: list[Floats] = []
         for step in self.steps:
-            if step.marks_missing:
-                assert isinstance(value, NumberColumn), "numbers are imputed with numbers"
-                missing.append(value.missing)
+            if step.width_beside:
+                assert isinstance(value, NumberColumn), "only steps of numbers add features"
+                beside.append(step.beside(value.values.astype(np.float64, copy=False), np))
             value = _apply(step, value, problems)
-        if not isinstance(value, NumberColumn):
-            assert not isinstance(value, Column), "the plan ends every other column with an encoder"
+        if isinstance(value, NumberColumn):
+            for row in np.flatnonzero(value.missing):
+                problems.setdefault(int(row), HAS_NO_VALUE)
+            value = value.values.astype(np.float64)[:, None]
+        assert not isinstance(value, Column), "the plan ends every other column with an encoder"
+        if not (beside and self._adding):
             return value
-        for row in np.flatnonzero(value.missing):
-            problems.setdefault(
-                int(row),
-                "has no value; put `impute` before the other steps of this column, or set drop_missing",
-            )
-        return np.stack([value.values.astype(np.float64), *missing], axis=1)
+        assert isinstance(value, np.ndarray), "numbers are dense"
+        return np.concatenate([value, *beside], axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -118,10 +123,10 @@ class FittedColumn:
             raise ValueError(document)
         state: str = kind
         for step in steps:
-            same = step.form == "number" or step.spec.gives == "same"
+            same = step.form == "number" or step.column_after == "same"
             if state not in step.spec.takes or (same and step.form != state):
                 raise ValueError(step)
-            state = state if step.spec.gives == "same" else step.spec.gives
+            state = state if step.column_after == "same" else step.column_after
         if state not in ("number", "features", "tokens"):
             raise ValueError(name)
         return cls(name, kind, steps)
@@ -135,7 +140,7 @@ def _apply(step: FittedStep, value: _Value, problems: Problems) -> _Value:
         return found
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = step.transform(taken.values.astype(np.float64, copy=False), problems)
-    return NumberColumn(value.name, numbers)
+    return NumberColumn(value.name, numbers) if step.column_after in ("number", "same") else numbers
 
 
 def _try(step: FittedStep, column: Column, problems: Problems) -> None:
@@ -230,7 +235,7 @@ class FittedTable:
     def tokens(self) -> FittedStep | None:
         """The step that makes rows of word indices of the only column; None where there is none."""
         steps = self.columns[0].steps if len(self.columns) == 1 else ()
-        return steps[-1] if steps and steps[-1].spec.gives == "tokens" else None
+        return steps[-1] if steps and steps[-1].column_after == "tokens" else None
 
     @cached_property
     def numbers(self) -> ComputedColumns | None:
@@ -372,7 +377,7 @@ class FittedTable:
         """What `to_json` gave, or ValueError, KeyError or TypeError."""
         columns = tuple(map(FittedColumn.from_json, document["columns"]))
         of_array = document["of_array"]
-        makes_tokens = any(step.spec.gives == "tokens" for column in columns for step in column.steps)
+        makes_tokens = any(step.column_after == "tokens" for column in columns for step in column.steps)
         if (
             not columns
             or type(of_array) is not bool
@@ -484,7 +489,7 @@ def fit_array(
 def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
     """Raise DataError at a step that gives several numbers for one."""
     for step in (step for column in fitted.columns if column.width != 1 for step in column.steps):
-        if step.marks_missing or step.spec.gives not in ("number", "same"):
+        if step.width_beside or step.column_after not in ("number", "same"):
             raise DataError(
                 f"{step.spec.kind} gives several numbers for one, and rows of shape {shape} keep their "
                 "shape: steps for them give one number for each, as standardize, min_max and log1p do."
@@ -521,6 +526,8 @@ def _fitted_side_by_side(
             fitted[place].append(each)
         if step is used[-1] and cls.transform is FittedStep.transform:
             break  # nobody needs the values, and the step takes all of them
+        if any(each.width_beside or each.column_after not in ("number", "same") for each in own):
+            return None  # what follows takes numbers alone
         with np.errstate(all="ignore"):
             computed = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
         if chosen is x_NC:

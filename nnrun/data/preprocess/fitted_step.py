@@ -36,6 +36,9 @@ def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+HAS_NO_VALUE = "has no value; put `impute` before the other steps of this column, or set drop_missing"
+"""What is wrong with a row that lacks a number which a step or the network needs."""
+
 Form = Literal["number", "category", "text", "tokens"]
 Program = Literal["computed", "outside"]
 Size = Annotated[int, Field(ge=1, lt=2**31)]  # columns are numbered in 32 bits
@@ -147,10 +150,21 @@ class FittedStep(ABC):
         """A number step's computation, written for NumPy and PyTorch alike.
 
         Args:
-            x: (N,) numbers of one column; or (N, C), where every parameter of the step is (C,).
+            x: (N,) numbers of one column; or (N, C), where every number among the fields of the step is (C,),
+                and every field of L numbers (C, L).
             xp: the module `numpy` or `torch`, whose function names are the same for what is needed here.
+
+        Returns:
+            numbers in the shape of x; or (..., width), where the step makes features of a column.
         """
         raise NotImplementedError(f"{self.kind} has no formula")
+
+    def beside(self, x: Any, xp: Any) -> Any:
+        """(..., width_beside) features that the step adds beside the column, of the column before the step.
+
+        Arguments are those of `formula`.
+        """
+        raise NotImplementedError(f"{self.kind} adds no features")
 
     @property
     def width(self) -> int:
@@ -168,9 +182,18 @@ class FittedStep(ABC):
         return None
 
     @property
-    def marks_missing(self) -> bool:
-        """Whether another feature is 1 where the column is missing before the step."""
-        return False
+    def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
+        """What a column is after the step."""
+        return self.spec.gives
+
+    @property
+    def width_beside(self) -> int:
+        """The number of features that the step adds beside a column that stays a number."""
+        return 0
+
+    def names_beside(self, column: str) -> list[str]:
+        """Their names."""
+        return []
 
     def feature_names(self, column: str) -> list[str]:
         """The names of the features of a column with this name."""

@@ -35,6 +35,7 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.graph import num_outputs
 from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, named, told_of, told_of_input
+from nnrun.spec.wording import listing
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
@@ -397,9 +398,10 @@ def fit_input(
                 table = fit_table(plans, inputs, chosen, targets)
             else:
                 table = fit_array(steps, plans, inputs, chosen, targets)
+        _refuse_nothing(table, dataset.name)
         fitted = replace(fitted, table=table)
         num_words = None if table.tokens is None else table.tokens.tokens_below
-        steps = [step for step in steps if step.gives != "tokens"]
+        steps = [step for step in steps if step.column_after != "tokens"]
     elif refused := next((step for step in steps if step.takes[:1] == ("text",)), None):
         raise DataError(
             f"{refused.kind} takes texts, and the inputs of {dataset.name} are lists of tokens already. Use "
@@ -416,6 +418,17 @@ def fit_input(
         return fitted
     rows_before = fitted.transform(_training_inputs(samples, chosen))
     return replace(fitted, custom=fit_custom(custom, rows_before))
+
+
+def _refuse_nothing(table: FittedTable, name: str) -> None:
+    """Raise DataError where no column gives any feature, so that a network would see nothing."""
+    if table.tokens is None and not table.width:
+        steps = list(dict.fromkeys(column.steps[-1].spec.kind for column in table.columns))
+        raise DataError(
+            f"The inputs of {name} have no feature left after {listing(steps, 'and')}: in these training "
+            "rows every column is constant, or each of its values is rarer than min_count. Lower min_count, "
+            "or use other columns."
+        )
 
 
 def _chosen(dataset: Dataset, rows: npt.ArrayLike | None) -> Array | None:
@@ -486,7 +499,7 @@ def _fit_token_step(
         rows: the training rows.
     """
     steps = [step for step in steps if step.takes]
-    if not steps or steps[0].gives != "rows":
+    if not steps or steps[0].column_after != "rows":
         raise DataError(
             f"The inputs of {name} are lists of tokens, of differing lengths. Turn them into rows of numbers "
             "first, with preprocessing.inputs: multi_hot."

@@ -16,8 +16,10 @@ from nnrun.data.preprocess.numeric import (
     FittedLog1p,
     FittedMinMax,
     FittedRescale,
+    FittedRobust,
     FittedStandardize,
 )
+from nnrun.data.preprocess.quantile_steps import FittedPiecewiseLinear, FittedQuantile
 from nnrun.data.preprocess.texts import FittedText, FittedTokens
 from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.spec import schema
@@ -27,6 +29,9 @@ STEPS: list[type[FittedStep]] = [
     FittedMinMax,
     FittedRescale,
     FittedLog1p,
+    FittedRobust,
+    FittedQuantile,
+    FittedPiecewiseLinear,
     FittedImpute,
     FittedImputeCategory,
     FittedOneHot,

@@ -25,7 +25,6 @@ from nnrun.spec.shapes import facts_with_header, row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 from nnrun.training.learning_rate import LearningRate
-from nnrun.training.optimizers import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def describe_spec(
         ones=sum(own.nnz for own in sparse) if sparse else None,
         bytes=taken,
         dense_bytes=sum(own.dense_nbytes if isinstance(own, SparseRows) else own.nbytes for own in rows),
-        memory=estimate_memory(dataset, groups, taken, spec.batch_size, build_optimizer(spec.optimizer)),
+        memory=estimate_memory(dataset, groups, taken, spec),
         columns=() if has_ports(spec) else column_plan(spec, dataset, group.fitted[0]),
         all_ones=all(own.values is None for own in sparse),
         input_shapes={port: own.shape for port, own in group.fitted[0].inputs.items()} if spec.inputs else {},
@@ -157,7 +156,7 @@ def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
         if steps or len(known) < len(row) or (embeddings and words is None):
             return None
         rows[port] = RowShape(known, words)
-    return build_network(graph, rows)
+    return build_network(graph, rows, spec.ensemble)
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nnrun.experiment.finished.ensemble_text import ensemble_columns, ensemble_heading, ensemble_members
 from nnrun.records import SHUFFLED, RunRecord
 from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
@@ -71,12 +72,16 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         record: the run's record.
         last_epoch: at the last in any case.
     """
+    if record.ensemble is not None:
+        names, columns = ensemble_columns(record, record.ensemble)
+        heading = f"{ensemble_heading(record)}; each: mean ± std over these {record.member_type}s"
+        return ScoreTable(heading, names, columns) if names else None
     at_best = bool(record.best) and not (last_epoch and record.last)
     scores, std = (record.best, record.best_std) if at_best else (record.last, record.last_std)
     names = [name for name in scores if not name.startswith("val_")] or list(record.test)
     if not names:
         return None
-    columns: dict[str, Mapping[str, str]] = {
+    columns = {
         "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
         "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
         "test": {name: with_std(record.test.get(name), record.test_std.get(name)) for name in names},
@@ -147,6 +152,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
     Empty for one network. The first row are headings: the ids of the folds or seeds.
     """
+    if record.ensemble is not None:
+        return ensemble_members(record)
     members, member_type = record.members, record.member_type
     if len(members) < 2 or member_type is None:
         return []
@@ -161,6 +168,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
 def interval_text(record: RunRecord) -> str:
     """The confidence intervals of the means over folds or seeds."""
+    if record.ensemble is not None:
+        return ""  # its score is one, of all rows
     shown = [
         f"{name} {low:.4g} to {high:.4g}"
         for name, (low, high) in record.best_interval.items()
@@ -183,18 +192,29 @@ def baseline_text(record: RunRecord) -> str:
 def caution_text(record: RunRecord) -> str:
     """What to know before the scores, as sentences; empty where there is nothing."""
     sentences = (
-        no_better_text(record.not_better_than_baseline, several=len(record.member_ids) > 1),
+        no_better_text(
+            record.not_better_than_baseline,
+            several=len(record.member_ids) > 1,
+            averaged=record.ensemble is not None,
+        ),
         near_perfect_text(record.near_perfect),
         drowned_text(record.drowned),
     )
     return "\n".join(text for text in sentences if text)
 
 
-def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool) -> str:
-    """That a constant does as well; empty where the networks beat it."""
+def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool, averaged: bool = False) -> str:
+    """That a constant does as well; empty where the networks beat it.
+
+    Args:
+        worse: measure → its value, and the constant's.
+        several: whether values are means over networks.
+        averaged: whether they are of one model, the average of several networks.
+    """
     if not worse:
         return ""
     who = "On average the networks do" if several else "The network does"
+    who = "The average of the networks does" if averaged else who
     pairs = [f"{name} {with_std(value)} (baseline {with_std(best)})" for name, (value, best) in worse.items()]
     return f"{who} not beat the best constant: {', '.join(pairs)}."
 

@@ -119,7 +119,7 @@ def final_of_spec(
     """
     refuse_without_validation(loaded.spec)
     if test is not None:
-        loaded = _with_test_file(loaded, test)
+        loaded = with_test_file(loaded, test)
     if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     changes = {
@@ -131,7 +131,7 @@ def final_of_spec(
     return run_experiment(replace(loaded, spec=spec), settings, listener)
 
 
-def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
+def with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     """The spec with another test set, its path relative to the current folder."""
     dataset = loaded.spec.dataset
     if isinstance(dataset, schema.PublishedTable):

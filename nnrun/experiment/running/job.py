@@ -210,7 +210,7 @@ def prepare_job(
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)
-    memory = estimate_memory(dataset, groups, max(row_bytes), spec.batch_size, problem.optimizer)
+    memory = estimate_memory(dataset, groups, max(row_bytes), spec)
     refuse_what_does_not_fit(memory, device, listener.message)
     job = Job(
         spec=spec,

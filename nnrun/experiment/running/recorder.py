@@ -32,7 +32,7 @@ from nnrun.records import (
     history_columns,
     now,
 )
-from nnrun.records.run_record import CodeRecord, DataRecord, RowCounts
+from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import code_used, custom_parts
 from nnrun.spec.score_columns import directions, trained_columns
@@ -149,6 +149,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         git_commit=git_commit(),
         test_uses=[],
     )
+    if settings.command == "final" and job.member_type is not None:
+        record.ensemble = EnsembleRecord(of=f"{job.member_type}s")
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
     if own := directions(spec):

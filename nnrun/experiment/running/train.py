@@ -7,18 +7,20 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from nnrun.data import Dataset
+from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
-from nnrun.experiment.running.score import known_targets, score
+from nnrun.experiment.running.score import known_targets, score, score_average, std_of
+from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
+from nnrun.records.run_record import EnsembleRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
@@ -58,7 +60,7 @@ def train_runs(
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
-    ids: list[dict[int, int]] = [{position: 0} for position in range(len(runs))]
+    ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
     if len(runs) == 1:
         ids = [{member_id: member_id for member_id in first.job.member_ids}]
     with ExitStack() as stack:
@@ -105,12 +107,33 @@ def _score_test_set(run: ActiveRun) -> None:
         return
     if not record.test_uses:  # else it was stopped between the look and its score
         look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
-    fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
-    weights = run.directory.read_weights()
-    scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
-    record.test, record.baseline, record.baseline_on = scored.scores, scored.baseline, "test"
-    record.test_epoch = record.weights_epoch
+    if record.ensemble is None:
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
+        weights = run.directory.read_weights()
+        scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
+        record.test, record.baseline = scored.scores, scored.baseline
+        record.test_epoch = record.weights_epoch
+    else:
+        _score_average(run, record.ensemble, job.dataset.test)
+    record.baseline_on = "test"
     record.take(cautions(record, job.spec, job.dataset.train))
+
+
+def _score_average(run: ActiveRun, ensemble: EnsembleRecord, test: Samples) -> None:
+    """What the average of a run's networks scores on the test set, and what each scores alone."""
+    job, record = run.job, run.record
+    members = [member for group in job.groups for member in group.members]
+    names = [job.member(member.id) for member in members]
+    parts = [
+        (member.fitted, run.directory.read_weights(name)) for member, name in zip(members, names, strict=True)
+    ]
+    known = [known_targets(job.dataset.train, member.fold.train_rows) for member in members]
+    each, average = score_average(job.spec, parts, test, known, job.device)
+    record.test, record.baseline = average, mean_of([scored.baseline for scored in each])
+    for name, scored in zip(names, each, strict=True):
+        record.tell(name, test=scored.scores, test_epoch=record.network(name).weights_epoch)
+    ensemble.test_mean = mean_of([scored.scores for scored in each])
+    ensemble.test_std = std_of([scored.scores for scored in each])
 
 
 @dataclass(eq=False)

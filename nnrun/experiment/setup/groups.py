@@ -53,6 +53,7 @@ from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_clip, build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
+from nnrun.training.weight_averaging import EMA_DECAY, build_averaging, ema_decay
 from nnrun.validation.splits import Fold
 
 MOST_BYTES_OF_OWN_ROWS = 500_000_000
@@ -234,6 +235,7 @@ def make_problem(
         heads={port: replace(head, loss_weight=counts[port]) for port, head in heads.items()},
         batch_size=spec.batch_size,
         clip=build_clip(spec.gradient_clip),
+        averaging=build_averaging(spec),
         spec=spec,
     )
 
@@ -287,7 +289,14 @@ def training_problem(
         if head.weights is not None:
             weights_SN = weights_SN * head.weights
         heads[port] = replace(head, training_weights=weights_SN)
-    return replace(problem, heads=heads)
+    return replace(problem, heads=heads, per_replica=_decays(spec, group, device))
+
+
+def _decays(spec: schema.ExperimentSpec, group: Group, device: torch.device) -> dict[str, torch.Tensor]:
+    """The decay of each replica's average of weights, by its own number of training rows; {} without one."""
+    decays = [ema_decay(spec, len(fold.train_rows)) for fold in group.folds]
+    known = [decay for decay in decays if decay is not None]
+    return {EMA_DECAY: torch.tensor(known, dtype=torch.float64, device=device)} if known else {}
 
 
 def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal["row", "steps", "sequence"]:

@@ -26,6 +26,7 @@ from nnrun.experiment.running.listener import Listener, Start, StopTraining, mea
 from nnrun.experiment.running.recorder import RunInterrupted, versions
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -70,6 +71,7 @@ def run_sweep(
     *,
     new: bool = False,
     resume: SweepDirectory | None = None,
+    datasets: Datasets | None = None,
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
@@ -82,6 +84,7 @@ def run_sweep(
         listener: is told what happens.
         new: begin a new sweep in any case.
         resume: the sweep to go on with; default: the newest that tries the same.
+        datasets: what has been loaded already.
 
     Raises:
         UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
@@ -97,12 +100,12 @@ def run_sweep(
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()
-    datasets = _Datasets(settings, listener)
+    datasets = datasets or Datasets(settings, listener)
     datasets.check(plan)
-    spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
+    spec, content = plan.base.spec, _content(plan, datasets, settings)
 
     def first(id_: str) -> SweepRecord:
-        return _first_record(id_, plan, content, datasets, smoke=settings.smoke)
+        return _first_record(id_, plan, content, datasets, settings)
 
     texts = plan.base.source_text, dump_spec(spec)
     with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
@@ -114,7 +117,7 @@ def run_sweep(
 
 
 def _first_record(
-    id_: str, plan: SweepPlan, content: str, datasets: _Datasets, *, smoke: bool
+    id_: str, plan: SweepPlan, content: str, datasets: Datasets, settings: Settings
 ) -> SweepRecord:
     """What a sweep's record says before any trial has run."""
     return SweepRecord(
@@ -127,7 +130,8 @@ def _first_record(
         maximize=monitor_mode(plan.monitor, directions(plan.base.spec)) == "max",
         seed=plan.seed,
         total=plan.total,
-        smoke=smoke,
+        smoke=settings.smoke,
+        command=None if settings.command == "sweep" else settings.command,
         started=now(),
         data=datasets.sources(),
         versions=versions(),
@@ -197,8 +201,13 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
     record.total = len(record.trials)
 
 
-class _Datasets:
-    """The data sets of a sweep, each loaded once."""
+class Datasets:
+    """The data sets of a sweep, each loaded once.
+
+    Args:
+        settings: where they are.
+        listener: is told what happens.
+    """
 
     def __init__(self, settings: Settings, listener: SweepListener) -> None:
         self._settings, self._listener = settings, listener
@@ -233,7 +242,7 @@ class _Datasets:
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
-def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
+def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     """A hash of all that decides what the trials compute."""
     given = plan.base.spec.init_weights
     spec = plan.base.spec
@@ -243,8 +252,10 @@ def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
         dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
         sha256_of(Path(given)) if given else None,
-        smoke,
+        settings.smoke,
     ]
+    if settings.selection.only_fold is not None:
+        parts.append(settings.selection.only_fold)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -283,7 +294,7 @@ class _Sweep:
     plan: SweepPlan
     settings: Settings
     listener: SweepListener
-    datasets: _Datasets
+    datasets: Datasets
     sweep: SweepDirectory
     record: SweepRecord
     study: TpeStudy | None = None
@@ -330,7 +341,7 @@ class _Sweep:
         record = self.record
         if self.study is None:
             left = [t for t in self.plan.trials if record.trials[t.number - 1].status not in FINISHED]
-            yield from _alike(left, self.plan.sweep.together)
+            yield from _alike(left, self.plan.sweep.together, self.settings.selection)
             return
         earlier: dict[str, TrialRecord] = {}
         for number in range(1, record.total + 1):
@@ -432,11 +443,11 @@ class _Sweep:
         return self.plan.trial(number, self.study.point(number)).loaded.spec
 
 
-def _alike(trials: Sequence[Trial], at_most: int) -> Iterator[Sequence[Trial]]:
+def _alike(trials: Sequence[Trial], at_most: int, selection: Selection) -> Iterator[Sequence[Trial]]:
     """The trials in groups of one architecture, in the order of each group's first."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        alike = architecture_of(trial.loaded.spec) or f"alone {trial.number}"
+        alike = architecture_of(trial.loaded.spec, selection) or f"alone {trial.number}"
         groups.setdefault(alike, []).append(trial)
     for group in groups.values():
         for first in range(0, len(group), at_most):

@@ -115,7 +115,7 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
         if not _of_columns(step):
             continue
         yield from _columns_are_there(spec, facts, position, step)
-        before = [s for s in steps[:position] if _of_columns(s) and s.gives != "tokens"]
+        before = [s for s in steps[:position] if _of_columns(s) and s.column_after != "tokens"]
         clash = next((found for earlier in before if (found := _clash(earlier, step))), None)
         if clash is not None:
             yield Finding(_at(position, step), clash)
@@ -127,7 +127,13 @@ def _clash(earlier: schema.PreprocessingStep, step: schema.PreprocessingStep) ->
     shared = [c for c in mine if c in theirs] if mine is not None and theirs is not None else []
     same_step, either = type(step) is type(earlier), mine is None or theirs is None
     everything = same_step and mine is None and theirs is None
-    replaced = earlier.gives == "features"
+    replaced = earlier.column_after == "features"
+    of_bins = replaced and isinstance(earlier, schema.PiecewiseLinear) and step.takes[0] == "number"
+    if of_bins and (shared or theirs is None) and not same_step:
+        return (
+            f"an earlier piecewise_linear has already replaced these numbers by bins; put {step.kind} "
+            "before it, or write `keep: true` there to keep the numbers beside the bins"
+        )
     if replaced and shared:
         return (
             f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "

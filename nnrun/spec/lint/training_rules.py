@@ -279,6 +279,52 @@ def averages_are_kept(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
             )
 
 
+def weights_are_averaged_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`weight_averaging` or Keras's `use_ema`, and `swa` starts with an epoch that is trained."""
+    averaging, optimizer = spec.weight_averaging, spec.optimizer
+    if averaging is None:
+        return
+    if isinstance(optimizer, schema.OptimizerComponent) and optimizer.use_ema:
+        said = (
+            "weights are averaged in two ways: weight_averaging validates and keeps the average, use_ema (as "
+            "in Keras) only ends with it; remove one of them"
+        )
+        yield Finding(("optimizer", optimizer.kind, "use_ema"), said)
+    if not isinstance(averaging, schema.Swa):
+        return
+    where = ("weight_averaging", "swa", "start")
+    if averaging.start >= 1 and not float(averaging.start).is_integer():
+        said = (
+            f"start is {averaging.start:g}; it must be a share of the epochs, below 1, or an epoch's number"
+        )
+        yield Finding(where, said)
+    elif averaging.start > spec.epochs:
+        said = (
+            f"the average begins with epoch {averaging.start:g} of {spec.epochs}: there is nothing to average"
+        )
+        yield Finding(where, said, "warning")
+
+
+def what_does_not_decay_is_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`exclude_from_weight_decay` names known arrays or places of layers, and something decays."""
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, schema.OptimizerComponent):
+        return
+    entries, where = optimizer.exclude_from_weight_decay, ("optimizer", optimizer.kind)
+    if entries and optimizer.weight_decay == 0 and optimizer.decay_of_others == 0:
+        said = "weight_decay is 0, so nothing decays; set it, or remove exclude_from_weight_decay"
+        yield Finding((*where, "exclude_from_weight_decay"), said)
+    places = [node.weights_path for node in graph_of(spec).nodes]
+    for position, entry in enumerate(entries):
+        if entry in schema.EXCLUDED_ARRAYS or any(f"{known}.".startswith(f"{entry}.") for known in places):
+            continue
+        yield Finding(
+            (*where, "exclude_from_weight_decay", position),
+            f"{entry} is neither {listing(schema.EXCLUDED_ARRAYS)} nor the place of a layer; places are "
+            f"those that `nnrun show` prints, here {listing(dict.fromkeys(places), 'and')}",
+        )
+
+
 def muon_excludes_layers_that_are_there(
     spec: schema.ExperimentSpec, facts: DatasetFacts
 ) -> Iterator[Finding]:
@@ -371,5 +417,7 @@ RULES: tuple[Rule, ...] = (
     class_weights_are_for_classes,
     nesterov_has_momentum,
     averages_are_kept,
+    weights_are_averaged_in_one_way,
+    what_does_not_decay_is_there,
     muon_excludes_layers_that_are_there,
 )

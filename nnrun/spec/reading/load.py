@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,9 +34,11 @@ from nnrun.spec.schema import (
     LearningRateSchedule,
     NamedColumns,
     Parquet,
+    Swa,
     TargetStep,
     TimeSeries,
     Warmup,
+    WeightAveraging,
     WithPath,
     component_name,
     components,
@@ -303,6 +306,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
     changes: dict[str, object] = {
         "name": spec.name or default_name,
         "learning_rate_schedule": _with_length(spec),
+        "weight_averaging": _with_first_epoch(spec),
     }
     if spec.loss is not None and not spec.outputs:
         targets = spec.preprocessing.targets or _targets_for(spec.loss)
@@ -362,6 +366,15 @@ def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
         else part
         for part in spec.learning_rate_schedule
     ]
+
+
+def _with_first_epoch(spec: ExperimentSpec) -> WeightAveraging | None:
+    """The average of the weights, its start as the number of an epoch where it is a share of all."""
+    averaging = spec.weight_averaging
+    if isinstance(averaging, Swa) and averaging.start < 1:
+        first = math.floor(averaging.start * spec.epochs) + 1
+        return averaging.model_copy(update={"start": float(first)})
+    return averaging
 
 
 def _filled_in_holdout(holdout: Holdout) -> Holdout:

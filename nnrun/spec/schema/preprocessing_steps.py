@@ -45,6 +45,11 @@ class PreprocessingStep(Component):
     gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
 
     @property
+    def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
+        """What a column is after the step with these parameters: `gives`, but where a parameter decides."""
+        return self.gives
+
+    @property
     def named_columns(self) -> list[int | str] | None:
         """The columns that the step names, by name or position; None where it takes all of its kind."""
         column = getattr(self, "column", None)
@@ -61,7 +66,7 @@ class PreprocessingStep(Component):
             width: of a row before the step.
             num_words: the word indices of the data set are below this number.
         """
-        return width if self.gives in ("number", "same") else None
+        return width if self.column_after in ("number", "same") else None
 
 
 class ColumnStep(PreprocessingStep):
@@ -148,6 +153,63 @@ class Log1p(NumberStep):
     """log(1 + x), for amounts from 0 with a long tail."""
 
     kind = "log1p"
+
+
+class Robust(NumberStep):
+    """(x - median) * s, where outliers neither set the scale nor leave a small range.
+
+    s is 1 / (q75 - q25), of the quartiles of the training rows (scikit-learn's `RobustScaler`); where these
+    are equal 2 / (max - min), where scikit-learn only centres; 0 for a constant column. With `clip: smooth`
+    the result z becomes z / sqrt(1 + (z / 3)²), which is nearly z around 0 and always between -3 and 3 (as
+    RealMLP does, Holzmüller et al. 2024). Missing values stay missing.
+    """
+
+    kind = "robust"
+    clip: Literal["smooth", "none"] = "smooth"
+
+
+class QuantileTransform(NumberStep):
+    """Map values to a normal or a uniform distribution by their rank (scikit-learn's `QuantileTransformer`).
+
+    The rank of a value, from 0 to 1, is interpolated between `n_quantiles` quantiles of the training rows, by
+    default one for 30 rows, at least 10 and at most 1,000. Values beyond the outer quantiles have their rank.
+    `uniform` gives the rank; `normal` the standard normal distribution's value of that rank, clipped to
+    [-3, 3] (scikit-learn: ±5.2). A value that several quantiles share has the middle of their ranks, also at
+    both ends, where scikit-learn gives it the end. All rows count (scikit-learn: a sample of 10,000). A
+    constant column becomes 0. Missing values stay missing.
+    """
+
+    kind = "quantile"
+    bare = "output_distribution"
+    output_distribution: Literal["normal", "uniform"] = "normal"
+    n_quantiles: Annotated[int, Field(ge=2)] | None = None
+
+
+class PiecewiseLinear(ColumnStep):
+    """Piecewise linear encoding: `bins` columns for one number, each the place of x within one bin.
+
+    The bins lie between quantiles of the training rows; equal quantiles are one edge, so that a column may
+    have fewer bins, and a constant column has none. In its bin a value goes from 0 to 1; above it is 1 and
+    below 0. The first bin goes on below 0 and the last above 1, as far as -3 and 4. (Gorishniy et al. 2022,
+    "On embeddings for numerical features in tabular deep learning".) With `keep` the number itself stays,
+    for later steps, and the bins stand beside it. Missing values must be imputed first.
+    """
+
+    kind = "piecewise_linear"
+    takes = ("number",)
+    bare = "bins"
+    gives = "features"
+    bins: Count = 16
+    keep: bool = False
+
+    @property
+    def column_after(self) -> Literal["number", "features"]:
+        """With `keep` still a number."""
+        return "number" if self.keep else "features"
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """Only the data can tell how many different quantiles a column has."""
+        return None
 
 
 class Impute(PreprocessingStep):
@@ -340,6 +402,9 @@ InputStep = Annotated[
         MinMax,
         Rescale,
         Log1p,
+        Robust,
+        QuantileTransform,
+        PiecewiseLinear,
         Impute,
         OneHot,
         Ordinal,

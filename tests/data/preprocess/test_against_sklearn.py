@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
 from nnrun.data import SparseRows
 from tests.support.column_tables import categories, fit, numbers, rows_of, table, texts
@@ -25,11 +25,28 @@ COLUMN = X[:, None]
 GAP_COLUMN = np.array([np.nan if v is None else v for v in GAPS])[:, None]
 
 
-@pytest.mark.parametrize(("step", "theirs"), [("standardize", StandardScaler()), ("min_max", MinMaxScaler())])
-def test_scalers(step: str, theirs: Any) -> None:
+@pytest.mark.parametrize(
+    ("step", "theirs"),
+    [
+        ("standardize", StandardScaler()),
+        ("min_max", MinMaxScaler()),
+        ({"robust": {"clip": "none"}}, RobustScaler()),
+    ],
+)
+def test_scalers(step: Any, theirs: Any) -> None:
     inputs = table(numbers("x", X.tolist()))
     found = rows_of(fit(inputs, step, TRAIN), inputs)
     assert np.allclose(found, theirs.fit(COLUMN[TRAIN]).transform(COLUMN), rtol=1e-6, atol=1e-7)
+
+
+def test_robust_clips_smoothly_and_has_a_scale_where_the_quartiles_are_equal() -> None:
+    inputs = table(numbers("x", X.tolist()), numbers("y", [7.0] * 50 + [9.0] * 10), numbers("z", [5.0] * 60))
+    found = rows_of(fit(inputs, "robust"), inputs)
+    scaled = RobustScaler().fit_transform(COLUMN)[:, 0]
+    assert np.allclose(found[:, 0], scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-6)
+    assert np.abs(found).max() < 3
+    assert np.allclose(found[:, 1], [0] * 50 + [2 / np.sqrt(1 + 4 / 9)] * 10)
+    assert not found[:, 2].any()
 
 
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])

@@ -220,3 +220,15 @@ def test_every_step_has_its_place(kind: str) -> None:
     again = type(fitted).from_json(fitted.to_json())
     assert again == fitted
     assert len(dataset(inputs).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "step", "kind"),
+    [
+        (numbers("x", [1, 1]), "piecewise_linear", "piecewise_linear"),
+        (categories("c", ["a", "b"]), {"one_hot": {"min_count": 2}}, "one_hot"),
+    ],
+)
+def test_a_network_that_would_see_nothing_is_refused(column: Any, step: Any, kind: str) -> None:
+    with pytest.raises(DataError, match=f"The inputs of mine have no feature left after {kind}: in these tr"):
+        fit(table(column), step)

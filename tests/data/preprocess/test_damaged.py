@@ -22,6 +22,8 @@ INPUTS = table(
     categories("d", ["a", "e", "b"]),
     categories("e", ["a", "e", None]),
     categories("h", ["a", "e", "b"]),
+    numbers("q", [1, 2, 3]),
+    numbers("r", [1, 2, 3]),
     texts("t", ["a b", None, "c"]),
 )
 STEPS = [
@@ -29,6 +31,10 @@ STEPS = [
     {"impute": {"columns": "x", "indicator": True}},
     {"min_max": "x"},
     {"standardize": "x"},
+    {"piecewise_linear": {"columns": "q", "bins": 2, "keep": True}},
+    {"quantile": {"columns": "q"}},
+    {"robust": "r"},
+    {"piecewise_linear": {"columns": "r", "bins": 2}},
     {"one_hot": {"columns": "c", "unknown": "error"}},
     {"ordinal": "d"},
     {"impute": {"columns": "e", "strategy": "most_frequent"}},
