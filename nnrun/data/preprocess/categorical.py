@@ -87,7 +87,8 @@ class FittedImputeCategory(
 class FittedOneHot(
     FittedStep, spec=schema.OneHot, form="category", program="outside", known="levels", rows="wide"
 ):
-    """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
+    """A column of 0 and 1 for each level, where `missing` one more for missing values, and where `others` one
+    more for all values without a column.
 
     Attributes:
         levels: the values that have a column.
@@ -95,6 +96,7 @@ class FittedOneHot(
         rare: values of the training rows that are too rare for a column, which is no error.
         strict: whether other values are errors.
         rare_missing: whether missing values are too rare for a column.
+        others: whether values without a column of their own have one together.
     """
 
     levels: Levels
@@ -102,6 +104,7 @@ class FittedOneHot(
     rare: Levels = field(compare=False)  # they do not change the rows
     strict: bool
     rare_missing: bool = field(compare=False)
+    others: bool = False
 
     @classmethod
     def fit(cls, step: schema.OneHot, column: CategoryColumn, context: FitContext) -> Self:
@@ -110,16 +113,17 @@ class FittedOneHot(
         kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
         with_column = set(kept)
         rare = tuple(level for level in _held(column) if level not in with_column)
-        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least)
+        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
 
     @property
     def width(self) -> int:
-        """One for each level, and one for missing values."""
-        return len(self.levels) + self.missing
+        """One for each level, one for missing values and one for all others."""
+        return len(self.levels) + self.missing + self.others
 
     def feature_names(self, column: str) -> list[str]:
         """`column=level`."""
-        return [f"{column}={level}" for level in self.levels] + [f"{column} is missing"] * self.missing
+        further = [f"{column} is missing"] * self.missing + [f"{column} is rare"] * self.others
+        return [f"{column}={level}" for level in self.levels] + further
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, width)."""
@@ -127,7 +131,14 @@ class FittedOneHot(
         if self.strict:
             known = _positions(values, self.rare, 0 if self.rare_missing else -1) >= 0
             _report_unknown(values, (places < 0) & ~known, problems)
+        if self.others:
+            places = np.where(places < 0, self.width - 1, places)
         return ones_at(places, self.width, sparse=self.sparse)
+
+    def to_json(self) -> dict[str, Any]:
+        """`others` only where they have a column."""
+        state = super().to_json()
+        return state if self.others else {name: value for name, value in state.items() if name != "others"}
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""

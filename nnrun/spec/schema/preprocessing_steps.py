@@ -231,13 +231,16 @@ class OneHot(ColumnStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
-    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
-    have some. Default columns: all categories.
+    with `unknown: error` the latter stop the run. `rare` adds one more column, which is 1 for all of these
+    (`OneHotEncoder(handle_unknown="infrequent_if_exist")`; here the column is there even if no training row
+    is rare). Missing values have their own column where `min_count` training rows or more have none; else
+    they count as rare. Default columns: all categories.
     """
 
     kind = "one_hot"
     takes = ("category", "number", "text", "date")
     min_count: Count = 1
+    rare: bool = False
     unknown: Literal["ignore", "error"] = "ignore"
 
 
