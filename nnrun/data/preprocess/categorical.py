@@ -1,16 +1,29 @@
-"""Steps of columns of categories: one_hot, ordinal, hashing and impute. Values are known by their text."""
+"""Steps of columns of categories: one_hot, ordinal, lookup, hashing and impute.
+
+Values are known by their text.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, Levels, Mask, Problems, Size
+from nnrun.data.preprocess.fitted_step import (
+    MOST_INDICES,
+    FitContext,
+    FittedStep,
+    Floats,
+    Levels,
+    Mask,
+    Problems,
+    Size,
+)
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.value_names import TRUTH, value_name
@@ -186,6 +199,61 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are no level."""
         return _positions(column, self.levels, 0) < 0
+
+
+@dataclass(frozen=True)
+class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="outside", known="levels"):
+    """A value's place among the levels, counted from 1, plus `start`; `start` itself for all other values.
+
+    Attributes:
+        levels: the values that have an index of their own.
+        rare: values of the training rows that are too rare for one.
+        missing: whether training rows have no value.
+        start: the indices of the columns of the same input before this one are below it.
+    """
+
+    levels: Levels
+    rare: Levels = field(compare=False)  # they do not change the rows
+    missing: bool = field(compare=False)
+    start: Annotated[int, Field(ge=0, lt=MOST_INDICES)]
+
+    @classmethod
+    def fit(cls, step: schema.Lookup, column: CategoryColumn, context: FitContext) -> Self:
+        """Levels with `min_count` rows or more."""
+        counts = zip(column.levels, _counts(column), strict=True)
+        kept = [level for level, rows in counts if rows >= step.min_count]
+        known = set(kept)
+        rare = tuple(level for level in _held(column) if level not in known)
+        return cls(tuple(kept), rare, bool(column.missing.any()), 0)
+
+    def transform(self, values: CategoryColumn, problems: Problems) -> Floats:
+        """(N, 1) indices."""
+        places = _positions(values, self.levels, -1)
+        return (places + 1 + self.start)[:, None].astype(np.float64)
+
+    @property
+    def tokens_below(self) -> int:
+        """All indices are below this number."""
+        return self.start + 1 + len(self.levels)
+
+    def with_indices_from(self, start: int) -> Self:
+        """The same levels with other indices; DataError where float32 cannot tell these apart."""
+        moved = replace(self, start=start)
+        if moved.tokens_below > MOST_INDICES:
+            raise DataError(
+                f"lookup: {moved.tokens_below:,} different values are too many; {MOST_INDICES:,} can be told "
+                "apart. Raise min_count, or use hashing."
+            )
+        return moved
+
+    def unseen(self, column: CategoryColumn) -> Mask:
+        """Values that are neither a level nor rare."""
+        return _positions(column, (*self.levels, *self.rare), 0) < 0
+
+    @property
+    def expects_values(self) -> bool:
+        """Where every training row has a value."""
+        return not self.missing
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,12 @@ class PreprocessingStep(Component):
             `tokens` are rows of word indices: a token data set's, or those that the step `tokens` makes.
         gives: what a column is afterwards: a `number`; the `same` kind as before; `features`, several columns
             that no step follows; `tokens`; or `rows` of numbers, made of tokens.
+        gives_indices: whether the numbers that it gives are names, for `embedding`, and no amounts.
     """
 
     takes: ClassVar[tuple[ColumnType | Literal["tokens"], ...]] = ()
     gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
+    gives_indices: ClassVar[bool] = False
 
     @property
     def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
@@ -258,6 +260,25 @@ class Ordinal(ColumnStep):
     unknown: Literal["ignore", "error"] = "error"
 
 
+class Lookup(ColumnStep):
+    """Each value's index, for `embedding`, as of Keras's `StringLookup(num_oov_indices=1)`.
+
+    Values that `min_count` training rows or more have count from 1, in their sorted order; 0 stands for
+    rarer, unseen and missing values. The column then is one whole number. Of several columns of one input
+    each has indices of its own, which begin where those of the column before it end, so that one embedding
+    learns vectors for all of them. Default columns: all categories.
+    """
+
+    kind = "lookup"
+    takes = ("category", "number", "text", "date")
+    gives_indices = True
+    min_count: Count = 1
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """One number each."""
+        return width
+
+
 class Hashing(ColumnStep):
     """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
 
@@ -336,6 +357,7 @@ class Pad(PreprocessingStep):
     kind = "pad"
     takes = ("tokens",)
     gives = "rows"
+    gives_indices = True
     bare = "length"
     length: Count | None = None
     side: Literal["pre", "post"] = "pre"
@@ -388,6 +410,7 @@ InputStep = Annotated[
         Impute,
         OneHot,
         Ordinal,
+        Lookup,
         Hashing,
         Datetime,
         Text,

@@ -205,7 +205,7 @@ def test_every_step_has_its_place(kind: str) -> None:
     if kind == "datetime":
         levels = ("2024-01-31", "2024-02-01 12:00")
         inputs = table(CategoryColumn("d", np.array([0, 1], np.int32), levels, dates=True))
-    elif kind in ("one_hot", "ordinal", "hashing"):
+    elif kind in ("one_hot", "ordinal", "lookup", "hashing"):
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
