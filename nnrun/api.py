@@ -470,6 +470,7 @@ def predict(
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
+    spread: bool = False,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -491,6 +492,8 @@ def predict(
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
         probabilities: whether the probability of each class has a column.
+        spread: whether each number and probability has a column with its standard deviation over the run's
+            networks, `<column>_std`.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -514,8 +517,9 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            return predict_values(load_predictor(directory, access), inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities)
+            predictor = load_predictor(directory, access, spread=spread)
+            return predict_values(predictor, inputs, probabilities=probabilities)
+        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
         return found.table(probabilities=probabilities)
 
 

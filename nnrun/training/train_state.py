@@ -211,19 +211,22 @@ def initial_state(
     copies = {name: value.to(problem.device, copy=True) for name, value in weights.items()}
     parameters = {name: value for name, value in copies.items() if name not in buffer_names}
     last_update = _deferred_rows(problem, parameters)
-    of_matrices = _of_matrices(problem)
-    small = []
-    if group_small_parameters and problem.optimizer.elementwise:
-        own_way = {*last_update, *of_matrices, *problem.place_squares}
-        small = [n for n, v in parameters.items() if n not in own_way and v[0].numel() <= _SMALL]
-    alone = [[name] for name in parameters if name not in small]
+    rules = optimizers_of(problem)
+    small: dict[int, list[str]] = {}  # by the identity of their optimizer
+    if group_small_parameters:
+        own_way = {*last_update, *problem.place_squares}
+        for name, value in parameters.items():
+            if rules[name].elementwise and name not in own_way and value[0].numel() <= _SMALL:
+                small.setdefault(id(rules[name]), []).append(name)
+    grouped = {name for names in small.values() for name in names}
+    alone = [[name] for name in parameters if name not in grouped]
     groups, averaged = [], problem.averaging is not None
-    for names in [*alone, small] if small else alone:
+    for names in [*alone, *small.values()]:
         value = parameters[names[0]]
         if len(names) > 1:
             value = torch.cat([parameters[name].flatten(1) for name in names], 1)
         shapes = {name: tuple(parameters[name].shape[1:]) for name in names}
-        optimizer = of_matrices.get(names[0], problem.optimizer)
+        optimizer = rules[names[0]]
         average = value.clone() if averaged else None
         groups.append(ParameterGroup(shapes, value, optimizer.slots(value), optimizer, average))
     buffers = {name: value for name, value in copies.items() if name in buffer_names}
@@ -237,14 +240,16 @@ def initial_state(
     )
 
 
-def _of_matrices(problem: TrainingProblem) -> dict[str, Optimizer]:
-    """The parameters that the optimizer has another rule for, which is for matrices, and that rule."""
+def optimizers_of(problem: TrainingProblem) -> dict[str, Optimizer]:
+    """What updates each parameter: the problem's optimizer, its rule for matrices, either without decay."""
     of_matrix, found = problem.optimizer.of_matrix, {}
-    if of_matrix is not None:
-        for name, (kind, shape) in problem.network.matrices.items():
-            own = of_matrix(name, kind, shape)
-            if own is not None:
-                found[name] = own
+    for name, kind in problem.network.kinds.items():
+        rule = problem.optimizer
+        if of_matrix is not None and name in problem.network.matrices:
+            rule = of_matrix(name, *problem.network.matrices[name]) or rule
+        if rule.undecayed is not None and rule.excludes(name, kind):
+            rule = rule.undecayed
+        found[name] = rule
     return found
 
 

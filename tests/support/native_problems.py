@@ -47,6 +47,7 @@ OPTIMIZERS: list[Any] = [
     {"sgd": {"momentum": 0.9, "nesterov": True}},
     {"adam": {"amsgrad": True, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4}},
     {"adamw": {"amsgrad": True, "weight_decay": 0.1}},
+    {"adamw": {"weight_decay": 2.0, "exclude_from_weight_decay": ["bias"], "learning_rate": 0.01}},
     {"adagrad": {"initial_accumulator_value": 0.5, "learning_rate": 0.1}},
 ]
 ACTIVATIONS = native_job.ACTIVATIONS

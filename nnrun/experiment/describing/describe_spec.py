@@ -156,7 +156,7 @@ def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
         if steps or len(known) < len(row) or (embeddings and words is None):
             return None
         rows[port] = RowShape(known, words)
-    return build_network(graph, rows)
+    return build_network(graph, rows, spec.ensemble)
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:

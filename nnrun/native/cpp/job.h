@@ -26,6 +26,7 @@ struct Parameter {
     float* value;
     float* slots[most_slots];
     float* average;            // of the values, updated after every step; or null
+    std::int32_t decays;       // whether the optimizer's weight decay is for it
 };
 
 struct Layer {

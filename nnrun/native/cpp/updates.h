@@ -83,15 +83,17 @@ inline void Update::follow(const Parameter& parameter, Index first, const float*
             }
             break;
         case Optimizer::adam:
-        case Optimizer::adamw:
+        case Optimizer::adamw: {
+            const float kept = parameter.decays ? decayed : 1;
             for (Index j = 0; j < count; ++j) {
                 s0[j] += fresh_1 * (g[j] - s0[j]);
                 s1[j] = kept_2 * s1[j] + fresh_2 * square_of(j);
                 float square = s1[j];
                 if (rule.amsgrad) square = s2[j] = s2[j] > square ? s2[j] : square;
-                w[j] = decayed * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
+                w[j] = kept * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
             }
             break;
+        }
         case Optimizer::adagrad:
             for (Index j = 0; j < count; ++j) {
                 s0[j] += square_of(j);

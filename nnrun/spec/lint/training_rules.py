@@ -305,6 +305,26 @@ def weights_are_averaged_in_one_way(spec: schema.ExperimentSpec, facts: DatasetF
         yield Finding(where, said, "warning")
 
 
+def what_does_not_decay_is_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`exclude_from_weight_decay` names known arrays or places of layers, and something decays."""
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, schema.OptimizerComponent):
+        return
+    entries, where = optimizer.exclude_from_weight_decay, ("optimizer", optimizer.kind)
+    if entries and optimizer.weight_decay == 0 and optimizer.decay_of_others == 0:
+        said = "weight_decay is 0, so nothing decays; set it, or remove exclude_from_weight_decay"
+        yield Finding((*where, "exclude_from_weight_decay"), said)
+    places = [node.weights_path for node in graph_of(spec).nodes]
+    for position, entry in enumerate(entries):
+        if entry in schema.EXCLUDED_ARRAYS or any(f"{known}.".startswith(f"{entry}.") for known in places):
+            continue
+        yield Finding(
+            (*where, "exclude_from_weight_decay", position),
+            f"{entry} is neither {listing(schema.EXCLUDED_ARRAYS)} nor the place of a layer; places are "
+            f"those that `nnrun show` prints, here {listing(dict.fromkeys(places), 'and')}",
+        )
+
+
 def muon_excludes_layers_that_are_there(
     spec: schema.ExperimentSpec, facts: DatasetFacts
 ) -> Iterator[Finding]:
@@ -398,5 +418,6 @@ RULES: tuple[Rule, ...] = (
     nesterov_has_momentum,
     averages_are_kept,
     weights_are_averaged_in_one_way,
+    what_does_not_decay_is_there,
     muon_excludes_layers_that_are_there,
 )

@@ -1,8 +1,8 @@
 """The whole spec of an experiment, and its sweep."""
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nnrun.spec.schema.component import (
     ONE_COMPONENT_IS_ENOUGH,
@@ -87,6 +87,36 @@ class Sweep(Config):
     together: Count = 8
 
 
+class Ensemble(Config):
+    """Several networks, the members, that train together as one and whose mean is the prediction.
+
+    With `kind: batch` (BatchEnsemble, Wen et al. 2020; TabM, Gorishniy et al. 2025) the members share the
+    kernel of each dense layer, and member k has vectors r, s and a bias of its own: x becomes
+    ((x * r) @ kernel) * s + bias. At first r is 1 or -1 at random in the dense layers that no other comes
+    before, else 1, and s is 1. The layers that give outputs, and what else has weights, belong to the
+    members. With `kind: independent` the members share nothing.
+
+    Each member draws its own dropout. What is minimized, and `loss` in the history, is the mean of the
+    members' losses. Predictions are the mean of the members' probabilities, or of their numbers in the
+    target's own units. Metrics are those of the mean prediction, and so is `val_loss`: the early stopping of
+    TabM's authors looks at the mean prediction too. So `val_loss` may lie below `loss` from the start.
+    """
+
+    averages: ClassVar[tuple[str, ...]] = (
+        "linear", "relu", "exponential", "softplus", "sigmoid", "softmax",
+    )  # fmt: skip
+    """The activations of outputs that it can average."""
+    bare = "members"
+    members: Annotated[int, Field(ge=2)] = 32
+    kind: Literal["batch", "independent"] = "batch"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_of_members(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"members": value} if is_number else value
+
+
 _OPTIONAL_PARTS = (
     "init_weights",
     "class_weight",
@@ -94,6 +124,7 @@ _OPTIONAL_PARTS = (
     "weight_averaging",
     "early_stopping",
     "sweep",
+    "ensemble",
 )
 
 
@@ -129,7 +160,7 @@ class ExperimentSpec(Config):
         "metrics": [],
         "validation": "none",
     }
-    rarely_changed = frozenset(("weight_averaging",))
+    rarely_changed = frozenset(("weight_averaging", "ensemble"))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -140,6 +171,7 @@ class ExperimentSpec(Config):
     layers: Layers
     outputs: dict[str, NamedOutput] = {}
     total_loss: Literal["sum", "mean"] = "sum"
+    ensemble: Ensemble | None = None
     init_weights: str | None = None
     loss: Loss | None = None
     class_weight: ClassWeight | None = None

@@ -23,10 +23,19 @@ Place = Annotated[Union[NonNegativeInt, str], "place"]
 """Where a layer stands: `2`, `words.2`."""
 
 
+EXCLUDED_ARRAYS = ("bias", "gamma", "embeddings")
+"""Of `exclude_from_weight_decay` the words that are no places of layers."""
+
+
 class OptimizerComponent(Component):
     """Base of the optimizers, with what all of them take, as in Keras.
 
-    `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too.
+    `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too. What
+    `exclude_from_weight_decay` lists does not decay: `bias` (of every layer), `gamma` (the scales of
+    normalization, and the vectors r and s of an ensemble), `embeddings` (tables of embeddings), or the place
+    of a layer or a chain, as `nnrun show` and weights files have them: `2`, `words.2`, `words`. So `[bias,
+    gamma]` lets kernels alone decay.
+    (Keras's method of that name takes parts of its own variables' names.)
     `gradient_accumulation_steps` n: an update after every n batches, by the mean of their gradients. What is
     left at the end of an epoch counts in the next one.
     `use_ema`: keep a moving average of the weights, average = ema_momentum * average + (1 - ema_momentum) * w
@@ -37,9 +46,12 @@ class OptimizerComponent(Component):
     """
 
     bare = "learning_rate"
-    rarely_changed = frozenset(("use_ema", "ema_momentum", "ema_overwrite_frequency"))
+    rarely_changed = frozenset(
+        ("exclude_from_weight_decay", "use_ema", "ema_momentum", "ema_overwrite_frequency")
+    )
     learning_rate: Positive = 0.001
     weight_decay: NonNegative = 0.0
+    exclude_from_weight_decay: Annotated[list[Place], ONE_IS_ENOUGH] = []
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     use_ema: bool = False
     ema_momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.99
@@ -81,7 +93,10 @@ class Adam(OptimizerComponent):
 
 
 class AdamW(OptimizerComponent):
-    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w each step, biases too."""
+    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w each step, biases too.
+
+    `exclude_from_weight_decay: [bias]` leaves the biases out.
+    """
 
     kind = "adamw"
     weight_decay: NonNegative = 0.004

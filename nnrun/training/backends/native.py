@@ -30,7 +30,7 @@ from nnrun.training.backends.native_job import address
 from nnrun.training.losses import smoothed_targets
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
-from nnrun.training.train_state import TrainState
+from nnrun.training.train_state import TrainState, optimizers_of
 from nnrun.training.weight_averaging import EMA_DECAY
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.RmsProp: {"learning_rate", "rho", "momentum", "epsilon", "centered"},
     schema.Sgd: {"learning_rate", "momentum", "nesterov"},
     schema.Adam: {"learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"},
-    schema.AdamW: {"learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad"},
+    schema.AdamW: {
+        "learning_rate", "weight_decay", "exclude_from_weight_decay", "beta_1", "beta_2", "epsilon",
+        "amsgrad",
+    },
     schema.Adagrad: {"learning_rate", "initial_accumulator_value", "epsilon"},
     schema.Ema: {"decay"},
     schema.Swa: {"start"},  # the engine averages, at the ends of epochs
@@ -140,7 +143,8 @@ class NativeBackend:
             idle_decay=1.0 if idle_decay is None else idle_decay,
         )
         native_job.fill(self._optimizer, optimizer)
-        job = ctypes.POINTER(native_job.Job)
+        rules = optimizers_of(problem)
+        self._undecayed = {name for name, rule in rules.items() if rule is problem.optimizer.undecayed}
         job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
         self._train, self._evaluate = library.train, library.measure
         self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
@@ -296,7 +300,12 @@ class NativeBackend:
                 for name, array in (("weight", "kernel"), ("bias", "bias")):
                     full = f"{path}.{name}"
                     if full in parameters:
-                        own = native_job.parameter(parameters[full], slots.get(full, ()), averages.get(full))
+                        own = native_job.parameter(
+                            parameters[full],
+                            slots.get(full, ()),
+                            averages.get(full),
+                            decays=full not in self._undecayed,
+                        )
                         setattr(layer, array, own)
                 for name in ("l1", "l2"):
                     strength_R = parameters.get(f"{path}.weight.{name}")

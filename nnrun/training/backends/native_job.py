@@ -39,12 +39,13 @@ _MOST_SLOTS = 3
 
 
 class Parameter(ctypes.Structure):
-    """A parameter of all replicas, the optimizer's state of it, and its average where there is one."""
+    """A parameter of all replicas, the optimizer's state of it, its average if any, whether it decays."""
 
     _fields_ = (
         ("value", ctypes.c_void_p),
         ("slots", ctypes.c_void_p * _MOST_SLOTS),
         ("average", ctypes.c_void_p),
+        ("decays", ctypes.c_int32),
     )
 
 
@@ -126,9 +127,14 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def parameter(value: Tensor, slots: Sequence[Tensor], average: Tensor | None = None) -> Parameter:
-    """A parameter of all replicas with the optimizer's state and its average, which a step updates."""
+def parameter(
+    value: Tensor, slots: Sequence[Tensor], average: Tensor | None = None, *, decays: bool = False
+) -> Parameter:
+    """A parameter of all replicas with the optimizer's state and its average, which a step updates.
+
+    `decays`: whether the optimizer's weight decay is for it.
+    """
     held = (value, *slots) if average is None else (value, *slots, average)
     assert all(tensor.dtype == torch.float32 for tensor in held)
     slot_addresses = (ctypes.c_void_p * _MOST_SLOTS)(*map(address, slots))
-    return Parameter(address(value), slot_addresses, address(average))
+    return Parameter(address(value), slot_addresses, address(average), decays)

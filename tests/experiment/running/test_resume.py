@@ -140,6 +140,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "optimizer": {"adam": 0.1},
     },
     "clipped": {"gradient_clip": 0.1},
+    "no decay of biases": {"optimizer": {"adam": {"weight_decay": 0.5, "exclude_from_weight_decay": "bias"}}},
     "ema": {"weight_averaging": "ema", "validation": {"kfold": {"k": 3}}, "optimizer": "adamw"},
     "swa": {"weight_averaging": {"swa": 2}, "early_stopping": {"patience": 1, "restore_best": True}},
 }
