@@ -11,7 +11,15 @@ import numpy.typing as npt
 from pydantic import Field
 
 from nnrun.data.dataset import TokenRows
-from nnrun.data.preprocess.fitted_step import Deviation, Finite, FitContext, FittedStep, Problems, Size
+from nnrun.data.preprocess.fitted_step import (
+    MOST_INDICES,
+    Deviation,
+    Finite,
+    FitContext,
+    FittedStep,
+    Problems,
+    Size,
+)
 from nnrun.data.preprocess.ngrams import FrequentNgrams, NgramTree, frequent_ngrams, word_counts
 from nnrun.data.preprocess.word_weights import (
     learned_weights,
@@ -26,7 +34,6 @@ from nnrun.spec import schema
 _BLOCK_TOKENS = (
     1_000_000  # rows are encoded in blocks of about so many: temporary memory must not grow with N
 )
-_MOST_TOKENS = 1 << 24  # float32, in which rows reach a network, holds every whole number up to here
 End = Literal["pre", "post"]
 Token = Annotated[int, Field(ge=0)]
 
@@ -164,7 +171,7 @@ class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
     side: End
     truncate: End
     value: Annotated[int, Field(ge=0)]
-    tokens: Annotated[int, Field(le=_MOST_TOKENS)]
+    tokens: Annotated[int, Field(le=MOST_INDICES)]
 
     def __post_init__(self) -> None:
         if self.value >= self.tokens:
@@ -180,9 +187,9 @@ class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
                 f"pad: the training rows hold the token {highest:,}, but the data set's num_words is "
                 f"{tokens:,}."
             )
-        if tokens > _MOST_TOKENS:
+        if tokens > MOST_INDICES:
             raise DataError(
-                f"pad: tokens up to {tokens - 1:,} are too many; {_MOST_TOKENS:,} can be told apart. Set "
+                f"pad: tokens up to {tokens - 1:,} are too many; {MOST_INDICES:,} can be told apart. Set "
                 "num_words."
             )
         length = step.length or max(1, int(column.lengths.max(initial=0)))

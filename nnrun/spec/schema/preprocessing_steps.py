@@ -39,10 +39,12 @@ class PreprocessingStep(Component):
             `tokens` are rows of word indices: a token data set's, or those that the step `tokens` makes.
         gives: what a column is afterwards: a `number`; the `same` kind as before; `features`, several columns
             that no step follows; `tokens`; or `rows` of numbers, made of tokens.
+        gives_indices: whether the numbers that it gives are names, for `embedding`, and no amounts.
     """
 
     takes: ClassVar[tuple[ColumnType | Literal["tokens"], ...]] = ()
     gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
+    gives_indices: ClassVar[bool] = False
 
     @property
     def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
@@ -250,13 +252,16 @@ class OneHot(ColumnStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
-    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
-    have some. Default columns: all categories.
+    with `unknown: error` the latter stop the run. `rare` adds one more column, which is 1 for all of these
+    (`OneHotEncoder(handle_unknown="infrequent_if_exist")`; here the column is there even if no training row
+    is rare). Missing values have their own column where `min_count` training rows or more have none; else
+    they count as rare. Default columns: all categories.
     """
 
     kind = "one_hot"
     takes = ("category", "number", "text", "date")
     min_count: Count = 1
+    rare: bool = False
     unknown: Literal["ignore", "error"] = "ignore"
 
 
@@ -272,6 +277,25 @@ class Ordinal(ColumnStep):
     gives = "number"
     order: list[str] | None = None
     unknown: Literal["ignore", "error"] = "error"
+
+
+class Lookup(ColumnStep):
+    """Each value's index, for `embedding`, as of Keras's `StringLookup(num_oov_indices=1)`.
+
+    Values that `min_count` training rows or more have count from 1, in their sorted order; 0 stands for
+    rarer, unseen and missing values. The column then is one whole number. Of several columns of one input
+    each has indices of its own, which begin where those of the column before it end, so that one embedding
+    learns vectors for all of them. Default columns: all categories.
+    """
+
+    kind = "lookup"
+    takes = ("category", "number", "text", "date")
+    gives_indices = True
+    min_count: Count = 1
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """One number each."""
+        return width
 
 
 class Hashing(ColumnStep):
@@ -356,6 +380,7 @@ class Pad(PreprocessingStep):
     kind = "pad"
     takes = ("tokens",)
     gives = "rows"
+    gives_indices = True
     bare = "length"
     length: Count | None = None
     side: Literal["pre", "post"] = "pre"
@@ -408,6 +433,7 @@ InputStep = Annotated[
         Impute,
         OneHot,
         Ordinal,
+        Lookup,
         Hashing,
         Datetime,
         Text,
