@@ -238,8 +238,8 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.input.width if fitted.input.tokens is not None else column.width,
-            column.sparse or fitted.input.tokens is not None,
+            fitted.input.width if fitted.input.token_step is not None else column.width,
+            column.sparse or fitted.input.token_step is not None,
         )
         for plan, column in zip(
             column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True
