@@ -25,7 +25,7 @@ def there_is_something_to_try(spec: schema.ExperimentSpec, sweep: schema.Sweep) 
     for key, values in sweep.over.items():
         if values == []:
             yield Finding(_at(key), "an empty list: there is nothing to try; write the values, or remove it")
-        if key.partition(".")[0] == "sweep":
+        if any(path.partition(".")[0] == "sweep" for path in schema.swept_paths(key)):
             yield Finding(_at(key), "a sweep does not vary itself; remove this key")
 
 
