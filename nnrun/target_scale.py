@@ -47,3 +47,15 @@ class TargetScale:
         scaled = outputs_NK.double()
         scaled = scaled * scaled.new_tensor(self.std) + scaled.new_tensor(self.mean)
         return scaled.expm1() if self.log1p else scaled
+
+    @property
+    def keeps_means(self) -> bool:
+        """Whether the mean of scaled numbers is the scaled mean of the numbers."""
+        return not self.log1p
+
+    def mean_in_own_units(self, outputs: Tensor, axis: int) -> Tensor:
+        """The mean of a network's outputs along an axis, taken in the targets' own units, scaled again."""
+        if self.keeps_means:
+            return outputs.mean(axis)
+        mean = self.invert(outputs).mean(axis).log1p()
+        return ((mean - mean.new_tensor(self.mean)) / mean.new_tensor(self.std)).to(outputs.dtype)

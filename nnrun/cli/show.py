@@ -17,6 +17,7 @@ from nnrun.spec.ports import INPUT
 if TYPE_CHECKING:
     from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
     from nnrun.records import RunDirectory, RunRecord
+    from nnrun.spec import schema
     from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_COLUMNS = 40
@@ -126,7 +127,7 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     if description.columns:
         blocks.append(_columns(description.columns))
     if description.layers:
-        blocks.append(_network(description))
+        blocks.append(_network(description, loaded.spec.ensemble))
     blocks.append(_data(description))
     if rates := rates_in_words(loaded.spec):
         blocks.append(wrapped(rates, terminal_width()))
@@ -175,7 +176,7 @@ def _columns(columns: Sequence[PlannedColumn]) -> str:
     return "\n".join(lines)
 
 
-def _network(description: Description) -> str:
+def _network(description: Description, ensemble: schema.Ensemble | None) -> str:
     rows = [
         ["layer", "output", "parameters"],
         *([name, _shape(shape), ""] for name, shape in description.input_shapes.items()),
@@ -191,7 +192,8 @@ def _network(description: Description) -> str:
         rows.append([*row, ", ".join(takes)] if takes else row)
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
     kept = f" and {description.state:,} moving statistics, which are not learned" if description.state else ""
-    return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{networks}"
+    members = "" if ensemble is None else f" of {ensemble.members} members"
+    return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{members}{networks}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -73,7 +73,9 @@ class StandaloneNetwork(nn.Module):
         return (rows if preprocess is None else preprocess(rows.to(torch.float64))).to(torch.float32)
 
     def _predictions(self, port: Port, logits: Tensor) -> Tensor:
-        outputs, scale = self._network.activate(port, logits)[0], self._target_scales.get(port)
+        scale = self._target_scales.get(port)
+        z = self._network.combined(port, logits, None if scale is None else (scale,))
+        outputs = self._network.activate(port, z)[0]
         return (outputs if scale is None else scale.invert(outputs)).to(torch.float32)
 
 

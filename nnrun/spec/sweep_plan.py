@@ -109,7 +109,7 @@ def load_sweep(
     path: Path | str,
     overrides: Overrides = (),
     over: Over = (),
-    changes: Mapping[str, str | int] | None = None,
+    changes: Mapping[str, str | float] | None = None,
     *,
     prefix: str = "--",
 ) -> SweepPlan:
@@ -134,11 +134,11 @@ def load_sweep(
     for key in changes or {}:
         if is_overridden(overrides, f"sweep.{key}"):
             raise UsageError(
-                f"{prefix}{key} and the override of sweep.{key} set the same value; leave out one."
+                f"{_option(key, prefix)} and the override of sweep.{key} set the same value; leave out one."
             )
     if "sweep" in tree.root.entries:
         options = [
-            Override.of_value(f"sweep.{key}", value, f"{prefix}{key}")
+            Override.of_value(f"sweep.{key}", value, _option(key, prefix))
             for key, value in (changes or {}).items()
         ]
         tree = tree.with_overrides(options)
@@ -149,6 +149,11 @@ def load_sweep(
             "`sweep: {over: {KEY: [VALUES]}}` in the spec."
         )
     return _plan(tree, base)
+
+
+def _option(key: str, prefix: str) -> str:
+    """What a message calls what changes a key of the sweep section."""
+    return f"{prefix}time" if prefix and key == "time_limit" else f"{prefix}{key}"
 
 
 def check_sweep(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:

@@ -21,6 +21,7 @@ from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.learning_rate import LearningRate
 from nnrun.training.metrics import EpochMetrics
+from nnrun.training.pace import Pace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,6 +62,7 @@ class Schedule:
         best_by: the validation column whose best epoch's weights are kept; None where there is none.
         best_maximize: as `maximize`, of that column.
         best_min_delta: an improvement of that column counts where it is larger than this.
+        seconds: how long the epochs may take; None for as long as they do.
     """
 
     epochs: int
@@ -73,6 +75,7 @@ class Schedule:
     best_by: str | None = None
     best_maximize: bool = False
     best_min_delta: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,7 @@ class Trainer:
         restored: the replicas that got back the weights of their best epoch.
         averaged: the replicas that ended with the moving averages of their weights.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
+        timed_out: replica number → the epoch after which the time was up.
         diverged: replica number → what became infinite or NaN, as a sentence.
     """
 
@@ -166,6 +170,7 @@ class Trainer:
     restored: set[int] = field(default_factory=set)
     averaged: set[int] = field(default_factory=set)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
+    timed_out: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
     _active: list[Replica] = field(init=False)
     _watchers: dict[int, EarlyStopping] = field(init=False)
@@ -189,10 +194,14 @@ class Trainer:
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
 
+        Of a new training one epoch is trained in any case.
+
         Raises:
             DivergedError: after the record of an epoch whose loss is not finite.
         """
-        schedule = self.schedule
+        schedule, pace = self.schedule, Pace(self.schedule.seconds)
+        if self.epoch and pace.is_over():
+            self._time_is_up()
         while not self.is_done:
             epoch, active = self.epoch + 1, self._active
             started = time.perf_counter()
@@ -227,6 +236,9 @@ class Trainer:
             # All is settled before the record is given away: whoever stops there finds this epoch's end.
             current = {n: _one(parameters, r) for r, n in enumerate(numbers) if r not in found}
             self._end(epoch, {n: rows[n] for n in current}, current)
+            pace.part_ended()
+            if pace.is_over():
+                self._time_is_up()
             best = {n: self.best[n] for n in current if n in self.best}
             yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
         self._finish([r.number for r in self._active])
@@ -241,8 +253,13 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """Whether no epoch is left."""
-        return not self._active or self.epoch >= self.schedule.epochs
+        """Whether no epoch is left, or no time."""
+        return bool(self.timed_out) or not self._active or self.epoch >= self.schedule.epochs
+
+    def _time_is_up(self) -> None:
+        """End the replicas that would train on."""
+        if not self.is_done:
+            self.timed_out = {r.number: self.epoch for r in self._active}
 
     def state_dict(self) -> TrainerState:
         """The state after the last epoch that ended; the caller adds the history's rows."""

@@ -485,7 +485,8 @@ def _is_excluded(entry: str, name: str, kind: str) -> bool:
     if entry == "bias":
         return "bias" in array
     if entry == "gamma":
-        return kind.endswith("normalization") and array == "weight"
+        of_members = array in ("r", "s")
+        return of_members or (kind.endswith("normalization") and array == "weight")
     if entry == "embeddings":
         return "embedding" in kind
     return name.startswith(f"{entry}.")

@@ -18,6 +18,7 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
+from nnrun.model.layers.base import penalty_of
 from nnrun.model.network import Network, RowShape, build_network
 from nnrun.model.rng import BatchRng
 from nnrun.model.standalone import StandaloneNetwork
@@ -424,7 +425,7 @@ def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float,
     parameters = {"0.weight": inputs(REPLICAS, FEATURES, 6), "0.bias": torch.full((REPLICAS, 1, 6), 1e6)}
     kernel = parameters["0.weight"].double()
     expected = l1 * kernel.abs().sum((1, 2)) + l2 * kernel.square().sum((1, 2))
-    found = layer.penalty(parameters)
+    found = penalty_of(layer.weights, parameters)
     assert found is not None
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
 
@@ -433,7 +434,7 @@ def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float,
 def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> None:
     spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
     layer = last_of(stack([spec], FEATURES))
-    assert layer.penalty({"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
+    assert penalty_of(layer.weights, {"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
 
 
 # --- dropout -----------------------------------------------------------------------------------------------

@@ -546,6 +546,8 @@ def test_excluded_are_arrays_by_their_usual_names_and_layers_by_their_places() -
         "words.3.weight_ih": "lstm",
         "words.3.bias_hh": "lstm",
         "10.weight": "dense",
+        "10.r": "dense",
+        "10.s": "dense",
     }
 
     def excluded(*entries: str | int) -> set[str]:
@@ -553,7 +555,7 @@ def test_excluded_are_arrays_by_their_usual_names_and_layers_by_their_places() -
         return {name for name, kind in names.items() if optimizer.excludes(name, kind)}
 
     assert excluded("bias") == {"1.bias", "words.3.bias_hh"}
-    assert excluded("gamma") == {"1.weight"}
+    assert excluded("gamma") == {"1.weight", "10.r", "10.s"}
     assert excluded("embeddings") == {"0.weight"}
     assert excluded(1, "bias") == {"1.weight", "1.bias", "words.3.bias_hh"}
     assert excluded("words") == {"words.3.weight_ih", "words.3.bias_hh"}

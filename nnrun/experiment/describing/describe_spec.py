@@ -159,7 +159,7 @@ def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
         if steps or len(known) < len(row) or (embeddings and words is None):
             return None
         rows[port] = RowShape(known, words)
-    return build_network(graph, rows)
+    return build_network(graph, rows, spec.ensemble)
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
@@ -241,8 +241,8 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.input.width if fitted.input.tokens is not None else column.width,
-            column.sparse or fitted.input.tokens is not None,
+            fitted.input.width if fitted.input.token_step is not None else column.width,
+            column.sparse or fitted.input.token_step is not None,
         )
         for plan, column in zip(
             column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True

@@ -142,6 +142,29 @@ def unfinished_text(record: RunRecord) -> str:
     return "\n".join(sentences)
 
 
+def time_limit_text(record: RunRecord) -> str:
+    """That a time limit ended training, after which epochs; empty where it did not."""
+    if record.stopped_by_time_at is None:
+        return ""
+    ended: dict[int, list[int]] = {}
+    for member in record.members:
+        if member.stopped_by_time and member.id is not None:
+            ended.setdefault(member.stopped_by_time, []).append(member.id)
+    where = f"after epoch {record.stopped_by_time_at} of {record.epochs}"
+    if record.member_type is not None and (
+        len(ended) > 1 or sum(map(len, ended.values())) < len(record.members)
+    ):
+        kind = record.member_type
+        where = ", ".join(
+            f"{kind}{'s' if len(ids) > 1 else ''} {listing([str(n) for n in ids], 'and')} after epoch {epoch}"
+            for epoch, ids in ended.items()
+        )
+    return (
+        f"The time limit of {record.time_limit} ended training {where}. How far it comes depends on the "
+        "machine and on what else it does."
+    )
+
+
 def _behind(record: RunRecord) -> dict[int, list[int]]:
     """The epoch at which folds or seeds were cut off before the others ended → their ids."""
     behind: dict[int, list[int]] = {}

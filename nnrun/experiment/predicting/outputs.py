@@ -16,6 +16,7 @@ from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
+from nnrun.target_scale import TargetScale
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -58,6 +59,7 @@ def outputs_function(
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
     def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
@@ -72,7 +74,8 @@ def outputs_function(
                 batches: dict[Port, Batch] = {}
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
-                for port, z_RNK in network.forward(parameters, batches).items():
+                for port, z in network.forward(parameters, batches).items():
+                    z_RNK = network.combined(port, z, scales[port])
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_RNK[0].double() if wide else z_RNK[0]
@@ -84,6 +87,10 @@ def outputs_function(
         return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
 
     return outputs
+
+
+def _as_scales(scale: TargetScale | None) -> tuple[TargetScale, ...] | None:
+    return None if scale is None else (scale,)
 
 
 def in_own_units(fitted: FittedPreprocessing, outputs: Mapping[Port, Array]) -> dict[Port, Array]:
@@ -101,6 +108,38 @@ def finite_rows(outputs: Array) -> Array:
     return np.asarray(np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
 
 
+@dataclass(frozen=True, eq=False)
+class Average:
+    """What M networks give for N rows, by one output.
+
+    Attributes:
+        mean: (N, K), of T steps (N, T, K), float64.
+        spread: the standard deviation over the networks (ddof 1), of the same shape; None where it is not
+            asked for.
+    """
+
+    mean: Array
+    spread: Array | None = None
+
+    def rows(self, chosen: Array) -> Average:
+        """That of some rows."""
+        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+
+
+def average(each: Sequence[Array], *, spread: bool = False) -> Average:
+    """The mean of what each of M networks gives, and how far they are apart.
+
+    Args:
+        each: (N, K) of each network.
+        spread: whether to give the standard deviation; then M is 2 or more.
+    """
+    mean = np.asarray(np.mean(each, axis=0))
+    if not spread:
+        return Average(mean)
+    with np.errstate(invalid="ignore"):  # outputs that are not finite are refused row by row
+        return Average(mean, np.asarray(np.std(each, axis=0, ddof=1)))
+
+
 Combination = Literal["one_network", "ensemble", "out_of_fold", "mean_out_of_fold"]
 
 
@@ -111,6 +150,7 @@ class Combined:
     Attributes:
         rows: (M,) the numbers of the rows, ascending, each once.
         outputs: (M, K) float64, the mean of the outputs of the networks that were asked about the row.
+        networks: (M,) how many these are.
         how: `one_network`; `ensemble`, where every network was asked about every row; `out_of_fold`, where
             each row has the one network that did not train on it; `mean_out_of_fold`, where a row can have
             several such networks (repeats of k-fold, seeds that split again).
@@ -118,6 +158,7 @@ class Combined:
 
     rows: Array
     outputs: Array
+    networks: Array
     how: Combination
 
 
@@ -139,7 +180,21 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
         how = "ensemble"
     else:
         how = "out_of_fold" if (networks == 1).all() else "mean_out_of_fold"
-    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), how)
+    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), networks, how)
+
+
+def spread_over_networks(parts: Sequence[tuple[Array, Array]], combined: Combined) -> Array:
+    """(M, K): the standard deviation (ddof 1) over the networks that were asked about a row, two or more.
+
+    Args:
+        parts: as `combine` took them.
+        combined: what it gave.
+    """
+    squares = np.zeros_like(combined.outputs)
+    for numbers, outputs in parts:
+        place = np.searchsorted(combined.rows, numbers)
+        squares[place] += (outputs - combined.outputs[place]) ** 2
+    return np.asarray(np.sqrt(squares / (combined.networks - 1).reshape(-1, *[1] * (squares.ndim - 1))))
 
 
 def combination_text(how: Combination, networks: int, kind: str | None) -> str:

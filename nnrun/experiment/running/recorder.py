@@ -35,6 +35,7 @@ from nnrun.records import (
 from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import code_used, custom_parts
+from nnrun.spec.duration import canonical_duration
 from nnrun.spec.score_columns import directions, has_inner_rows, trained_columns
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
@@ -153,6 +154,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         record.ensemble = EnsembleRecord(of=f"{job.member_type}s")
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
+    if job.seconds is not None:
+        record.time_limit = canonical_duration(float(f"{job.seconds:.3g}"))
     if own := directions(spec):
         record.directions = dict(own)
     if custom_parts(spec):
@@ -237,13 +240,21 @@ class Recorder:
         self.run.directory.write_record(record)
         return drowned_text(found)
 
-    def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
+    def ended(
+        self,
+        group: Group,
+        stopped: Mapping[int, int],
+        timed_out: Mapping[int, int],
+        endings: Mapping[int, Ending],
+    ) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record, directory = self.run.record, self.run.directory
         for member_id in self.own({m.id: True for m in group.members}):
-            record.network(self.run.job.member(member_id)).unset("stopped_early")
+            record.network(self.run.job.member(member_id)).unset("stopped_early", "stopped_by_time")
         for member_id, epoch in stopped.items():
             record.tell(self.run.job.member(member_id), stopped_early=epoch)
+        for member_id, epoch in timed_out.items():
+            record.tell(self.run.job.member(member_id), stopped_by_time=epoch)
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             directory.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)

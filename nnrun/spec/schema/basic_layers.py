@@ -34,6 +34,7 @@ class Dense(NetworkLayer):
     """
 
     kind = "dense"
+    ensemble = "own"
     mask = "keeps"
     ranks = {"kernel": 2, "bias": 1}
     bare = "units"
@@ -61,6 +62,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    ensemble = "own"
     mask = "keeps"
     bare = "activation"
     activation: Activation
@@ -82,6 +84,7 @@ class Flatten(NetworkLayer):
     """All numbers of a row one after the other, the last axis fastest."""
 
     kind = "flatten"
+    ensemble = "own"
     flattens = True
 
     def output_shape(self, taken: LayerInput) -> Shape:
@@ -93,6 +96,7 @@ class Reshape(NetworkLayer):
     """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
 
     kind = "reshape"
+    ensemble = "own"
     bare = "target_shape"
     target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
 
@@ -121,6 +125,7 @@ class Prelu(NetworkLayer):
     """
 
     kind = "prelu"
+    ensemble = "own"
     mask = "keeps"
     bare = "shared_axes"
     shared_axes: Annotated[list[Count], ONE_SIZE_IS_ENOUGH] = []
@@ -143,6 +148,7 @@ class Permute(NetworkLayer):
     """The axes of a row in another order, counted from 1: `permute: [2, 1]` exchanges two."""
 
     kind = "permute"
+    ensemble = "own"
     bare = "dims"
     dims: Annotated[list[Count], Field(min_length=1)]
 
@@ -161,6 +167,7 @@ class RepeatVector(NetworkLayer):
     """A row of numbers n times, as that many steps: (features) to (n, features)."""
 
     kind = "repeat_vector"
+    ensemble = "own"
     bare = "n"
     n: Count
 
@@ -175,6 +182,7 @@ class Rescaling(NetworkLayer):
     """x * scale + offset."""
 
     kind = "rescaling"
+    ensemble = "own"
     mask = "keeps"
     bare = "scale"
     scale: Finite

@@ -1,14 +1,15 @@
 """The whole spec of an experiment, and its sweep."""
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nnrun.spec.schema.component import (
     ONE_COMPONENT_IS_ENOUGH,
     Component,
     Config,
     Count,
+    Duration,
     Finite,
     Positive,
     Seed,
@@ -76,7 +77,11 @@ class Sweep(Config):
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.
+    `time_limit` (`90s`, `10m`, `2h`) ends the sweep: no trials begin that are not expected to end in time,
+    and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """
+
+    rarely_changed = frozenset(("time_limit",))
 
     method: Literal["grid", "random", "tpe"] = "grid"
     over: Annotated[dict[str, SweptValues], Field(min_length=1)]
@@ -85,6 +90,37 @@ class Sweep(Config):
     seed: Seed | None = None
     prune: bool = True
     together: Count = 8
+    time_limit: Duration | None = None
+
+
+class Ensemble(Config):
+    """Several networks, the members, that train together as one and whose mean is the prediction.
+
+    With `kind: batch` (BatchEnsemble, Wen et al. 2020; TabM, Gorishniy et al. 2025) the members share the
+    kernel of each dense layer, and member k has vectors r, s and a bias of its own: x becomes
+    ((x * r) @ kernel) * s + bias. At first r is 1 or -1 at random in the dense layers that no other comes
+    before, else 1, and s is 1. The layers that give outputs, and what else has weights, belong to the
+    members. With `kind: independent` the members share nothing.
+
+    Each member draws its own dropout. What is minimized, and `loss` in the history, is the mean of the
+    members' losses. Predictions are the mean of the members' probabilities, or of their numbers in the
+    target's own units. Metrics are those of the mean prediction, and so is `val_loss`: the early stopping of
+    TabM's authors looks at the mean prediction too. So `val_loss` may lie below `loss` from the start.
+    """
+
+    averages: ClassVar[tuple[str, ...]] = (
+        "linear", "relu", "exponential", "softplus", "sigmoid", "softmax",
+    )  # fmt: skip
+    """The activations of outputs that it can average."""
+    bare = "members"
+    members: Annotated[int, Field(ge=2)] = 32
+    kind: Literal["batch", "independent"] = "batch"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_of_members(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"members": value} if is_number else value
 
 
 _OPTIONAL_PARTS = (
@@ -93,7 +129,9 @@ _OPTIONAL_PARTS = (
     "gradient_clip",
     "weight_averaging",
     "early_stopping",
+    "time_limit",
     "sweep",
+    "ensemble",
 )
 
 
@@ -120,6 +158,11 @@ class ExperimentSpec(Config):
     statistics of the averaged network where the averaged weights are close to each other. PyTorch's
     `update_bn`, which measures them anew over the training rows, is not done.
 
+    `time_limit` (`90s`, `10m`, `2h`; a bare number is seconds) ends training after an epoch, once the next is
+    not expected to end in time; how many epochs that are depends on the machine and on what else it does. At
+    least one epoch is trained. Loading the data and preparing the rows do not count. Folds that train one
+    after the other share the time. Trials that train side by side each have all of it.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
@@ -129,7 +172,7 @@ class ExperimentSpec(Config):
         "metrics": [],
         "validation": "none",
     }
-    rarely_changed = frozenset(("weight_averaging",))
+    rarely_changed = frozenset(("weight_averaging", "time_limit", "ensemble"))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -140,6 +183,7 @@ class ExperimentSpec(Config):
     layers: Layers
     outputs: dict[str, NamedOutput] = {}
     total_loss: Literal["sum", "mean"] = "sum"
+    ensemble: Ensemble | None = None
     init_weights: str | None = None
     loss: Loss | None = None
     class_weight: ClassWeight | None = None
@@ -153,6 +197,7 @@ class ExperimentSpec(Config):
     shuffle: bool = True
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
+    time_limit: Duration | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
 

@@ -210,12 +210,15 @@ class NetworkLayer(Component):
             without one; or `uses` it.
         ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
             `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` it is `kernel`.
+        ensemble: what it does in an `ensemble`: its weights, if it has any, are the members' `own`, or all
+            members have the `same`; or it is `refused`. A dense layer shares its kernel with `kind: batch`.
     """
 
     flattens: ClassVar[bool] = False
     of_images: ClassVar[bool] = False
     mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
     ranks: ClassVar[Mapping[str, int]] = {}
+    ensemble: ClassVar[Literal["own", "same", "refused"]] = "refused"
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

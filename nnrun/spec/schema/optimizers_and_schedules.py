@@ -32,8 +32,9 @@ class OptimizerComponent(Component):
 
     `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too. What
     `exclude_from_weight_decay` lists does not decay: `bias` (of every layer), `gamma` (the scales of
-    normalization), `embeddings` (tables of embeddings), or the place of a layer or a chain, as `nnrun show`
-    and weights files have them: `2`, `words.2`, `words`. So `[bias, gamma]` lets kernels alone decay.
+    normalization, and the vectors r and s of an ensemble), `embeddings` (tables of embeddings), or the place
+    of a layer or a chain, as `nnrun show` and weights files have them: `2`, `words.2`, `words`. So `[bias,
+    gamma]` lets kernels alone decay.
     (Keras's method of that name takes parts of its own variables' names.)
     `gradient_accumulation_steps` n: an update after every n batches, by the mean of their gradients. What is
     left at the end of an epoch counts in the next one.
