@@ -33,7 +33,7 @@ from nnrun.spec.reading.overrides import (
     put,
 )
 from nnrun.spec.reading.yaml_reader import read_values
-from nnrun.spec.score_columns import chooser, validated_columns
+from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.wording import counted, listing
 from nnrun.spec.writing.value_labels import values_label
 
@@ -170,7 +170,7 @@ def _checked_base(tree: SpecTree, overrides: Overrides) -> LoadedSpec:
 
 def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     sweep = base.spec.sweep
-    monitor = sweep.monitor if sweep and sweep.monitor else chooser(base.spec)
+    monitor = sweep.monitor if sweep and sweep.monitor else ranking_column(base.spec)
     assert sweep is not None, "a sweep was read"
     assert monitor is not None, "lint wants validation for a sweep"
     seed = base.spec.seed if sweep.seed is None else sweep.seed

@@ -9,7 +9,7 @@ from typing import Any
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding
 from nnrun.spec.reading.grammar import Location
-from nnrun.spec.score_columns import chooser, validated_columns
+from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
 MAX_TRIALS = 10_000
@@ -92,7 +92,7 @@ def trials_can_be_compared(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> 
         )
         yield Finding(("sweep",), f"{said}`validation: holdout`")
         return
-    monitor = sweep.monitor or chooser(spec)
+    monitor = sweep.monitor or ranking_column(spec)
     if monitor not in columns:
         match = nearest(str(monitor), columns)
         hint = f"; did you mean {quoted(match)}?" if match else "."
