@@ -45,10 +45,11 @@ SCALARS = {
     ),
     "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
+    "auto_or_amount": ScalarWords("auto, or a number, 0 or more", ["number", "string"], "auto"),
 }
 
 
-_KINDS_OF_ANNOTATIONS = ("column", "place", "value", "source", "shared", "stratify")
+_KINDS_OF_ANNOTATIONS = ("column", "place", "value", "source", "shared", "stratify", "auto_or_amount")
 
 
 class BoundWords(NamedTuple):
@@ -72,7 +73,18 @@ class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
     kind: Literal[
-        "int", "float", "bool", "str", "enum", "column", "place", "value", "source", "shared", "stratify"
+        "int",
+        "float",
+        "bool",
+        "str",
+        "enum",
+        "column",
+        "place",
+        "value",
+        "source",
+        "shared",
+        "stratify",
+        "auto_or_amount",
     ]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()

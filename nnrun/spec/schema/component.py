@@ -5,7 +5,7 @@ pydantic would evaluate the texts of a base class's annotations again for each o
 """
 
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 from pydantic import (
     BaseModel,
@@ -37,6 +37,10 @@ Value = Annotated[Union[bool, int, float, str], "value"]
 """A single value of a file, as YAML reads it."""
 Stratify = Annotated[Union[bool, str], "stratify"]
 """Whether each part gets its share of each class; of several outputs the one whose classes these are."""
+AutoOrAmount = Annotated[
+    Union[Literal["auto"], Annotated[float, Field(ge=0, allow_inf_nan=False)]], "auto_or_amount"
+]
+"""A number from 0 on, or `auto`, where it follows from the training rows."""
 
 
 def _as_list(value: Any) -> Any:
