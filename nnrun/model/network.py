@@ -645,8 +645,8 @@ def _with_input_dim(node: GraphNode, inputs: Mapping[Port, RowShape]) -> GraphNo
     tokens = inputs[source].tokens
     if tokens is None:
         raise DataError(
-            "embedding looks up word indices, and the inputs are a table of numbers; it follows "
-            "preprocessing.inputs: pad."
+            "embedding looks up indices, and the inputs are rows of numbers; it follows `pad` of words, or "
+            "`lookup` of every column of an input."
         )
     if layer.input_dim is None:
         return replace(node, layer=layer.model_copy(update={"input_dim": tokens}))

@@ -1,16 +1,29 @@
-"""Steps of columns of categories: one_hot, ordinal, hashing and impute. Values are known by their text."""
+"""Steps of columns of categories: one_hot, ordinal, lookup, hashing and impute.
+
+Values are known by their text.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, Levels, Mask, Problems, Size
+from nnrun.data.preprocess.fitted_step import (
+    MOST_INDICES,
+    FitContext,
+    FittedStep,
+    Floats,
+    Levels,
+    Mask,
+    Problems,
+    Size,
+)
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.value_names import TRUTH, value_name
@@ -87,7 +100,8 @@ class FittedImputeCategory(
 class FittedOneHot(
     FittedStep, spec=schema.OneHot, form="category", program="outside", known="levels", rows="wide"
 ):
-    """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
+    """A column of 0 and 1 for each level, where `missing` one more for missing values, and where `others` one
+    more for all values without a column.
 
     Attributes:
         levels: the values that have a column.
@@ -95,6 +109,7 @@ class FittedOneHot(
         rare: values of the training rows that are too rare for a column, which is no error.
         strict: whether other values are errors.
         rare_missing: whether missing values are too rare for a column.
+        others: whether values without a column of their own have one together.
     """
 
     levels: Levels
@@ -102,6 +117,7 @@ class FittedOneHot(
     rare: Levels = field(compare=False)  # they do not change the rows
     strict: bool
     rare_missing: bool = field(compare=False)
+    others: bool = False
 
     @classmethod
     def fit(cls, step: schema.OneHot, column: CategoryColumn, context: FitContext) -> Self:
@@ -110,16 +126,17 @@ class FittedOneHot(
         kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
         with_column = set(kept)
         rare = tuple(level for level in _held(column) if level not in with_column)
-        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least)
+        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
 
     @property
     def width(self) -> int:
-        """One for each level, and one for missing values."""
-        return len(self.levels) + self.missing
+        """One for each level, one for missing values and one for all others."""
+        return len(self.levels) + self.missing + self.others
 
     def feature_names(self, column: str) -> list[str]:
         """`column=level`."""
-        return [f"{column}={level}" for level in self.levels] + [f"{column} is missing"] * self.missing
+        further = [f"{column} is missing"] * self.missing + [f"{column} is rare"] * self.others
+        return [f"{column}={level}" for level in self.levels] + further
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, width)."""
@@ -127,7 +144,14 @@ class FittedOneHot(
         if self.strict:
             known = _positions(values, self.rare, 0 if self.rare_missing else -1) >= 0
             _report_unknown(values, (places < 0) & ~known, problems)
+        if self.others:
+            places = np.where(places < 0, self.width - 1, places)
         return ones_at(places, self.width, sparse=self.sparse)
+
+    def to_json(self) -> dict[str, Any]:
+        """`others` only where they have a column."""
+        state = super().to_json()
+        return state if self.others else {name: value for name, value in state.items() if name != "others"}
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
@@ -175,6 +199,61 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are no level."""
         return _positions(column, self.levels, 0) < 0
+
+
+@dataclass(frozen=True)
+class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="outside", known="levels"):
+    """A value's place among the levels, counted from 1, plus `start`; `start` itself for all other values.
+
+    Attributes:
+        levels: the values that have an index of their own.
+        rare: values of the training rows that are too rare for one.
+        missing: whether training rows have no value.
+        start: the indices of the columns of the same input before this one are below it.
+    """
+
+    levels: Levels
+    rare: Levels = field(compare=False)  # they do not change the rows
+    missing: bool = field(compare=False)
+    start: Annotated[int, Field(ge=0, lt=MOST_INDICES)]
+
+    @classmethod
+    def fit(cls, step: schema.Lookup, column: CategoryColumn, context: FitContext) -> Self:
+        """Levels with `min_count` rows or more."""
+        counts = zip(column.levels, _counts(column), strict=True)
+        kept = [level for level, rows in counts if rows >= step.min_count]
+        known = set(kept)
+        rare = tuple(level for level in _held(column) if level not in known)
+        return cls(tuple(kept), rare, bool(column.missing.any()), 0)
+
+    def transform(self, values: CategoryColumn, problems: Problems) -> Floats:
+        """(N, 1) indices."""
+        places = _positions(values, self.levels, -1)
+        return (places + 1 + self.start)[:, None].astype(np.float64)
+
+    @property
+    def tokens_below(self) -> int:
+        """All indices are below this number."""
+        return self.start + 1 + len(self.levels)
+
+    def with_indices_from(self, start: int) -> Self:
+        """The same levels with other indices; DataError where float32 cannot tell these apart."""
+        moved = replace(self, start=start)
+        if moved.tokens_below > MOST_INDICES:
+            raise DataError(
+                f"lookup: {moved.tokens_below:,} different values are too many; {MOST_INDICES:,} can be told "
+                "apart. Raise min_count, or use hashing."
+            )
+        return moved
+
+    def unseen(self, column: CategoryColumn) -> Mask:
+        """Values that are neither a level nor rare."""
+        return _positions(column, (*self.levels, *self.rare), 0) < 0
+
+    @property
+    def expects_values(self) -> bool:
+        """Where every training row has a value."""
+        return not self.missing
 
 
 @dataclass(frozen=True)

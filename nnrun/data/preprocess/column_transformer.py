@@ -65,6 +65,18 @@ class FittedColumn:
         return last if last is not None and last.column_after in ("features", "tokens") else None
 
     @property
+    def indices_below(self) -> int | None:
+        """Where it gives indices for an embedding, the number that these are below."""
+        encoder = self._encoder
+        return None if encoder is None or not encoder.spec.gives_indices else encoder.tokens_below
+
+    def with_indices_from(self, start: int) -> FittedColumn:
+        """The column, but its indices, if it gives any, count from `start`."""
+        if self.indices_below is None:
+            return self
+        return replace(self, steps=(*self.steps[:-1], self.steps[-1].with_indices_from(start)))
+
+    @property
     def sparse(self) -> bool:
         """Whether the features are sparse."""
         return self._encoder is not None and self._encoder.sparse
@@ -236,6 +248,12 @@ class FittedTable:
         """The step that makes rows of word indices of the only column; None where there is none."""
         steps = self.columns[0].steps if len(self.columns) == 1 else ()
         return steps[-1] if steps and steps[-1].column_after == "tokens" else None
+
+    @property
+    def indices_below(self) -> int | None:
+        """Where all columns are indices for an embedding, the number that these are below; else None."""
+        limits = [column.indices_below for column in self.columns]
+        return max((limit for limit in limits if limit is not None), default=None) if all(limits) else None
 
     @cached_property
     def numbers(self) -> ComputedColumns | None:
@@ -443,7 +461,13 @@ def fit_table(
     plans: Sequence[ColumnPlan], table: Table, rows: Array | None, targets: TrainingTargets | None = None
 ) -> FittedTable:
     """Learn the steps of all columns from some rows, and from the targets of these rows."""
-    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows, targets) for plan in plans))
+    columns: list[FittedColumn] = []
+    start = 0
+    for plan in plans:
+        column = fit_column(plan, table.by_name[plan.name], rows, targets)
+        columns.append(column.with_indices_from(start))
+        start = columns[-1].indices_below or start
+    return FittedTable(tuple(columns))
 
 
 def fit_array(

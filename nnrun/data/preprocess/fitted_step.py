@@ -24,6 +24,10 @@ from nnrun.spec import schema
 MOST_DENSE = 64
 """A column of categories that becomes more columns than this becomes sparse."""
 
+MOST_INDICES = 1 << 24
+"""Word indices and those of `lookup` are below: float32, in which rows reach a network, holds every whole
+number up to here."""
+
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Problems = MutableMapping[int, str]
@@ -178,8 +182,12 @@ class FittedStep(ABC):
 
     @property
     def tokens_below(self) -> int | None:
-        """Of rows of word indices that a network sees, the number that all are below; None for other rows."""
+        """Of rows of indices that a network sees, the number that all are below; None for other rows."""
         return None
+
+    def with_indices_from(self, start: int) -> Self:
+        """The step, but its indices, if it gives any, count from `start`."""
+        return self
 
     @property
     def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:

@@ -98,8 +98,11 @@ class FittedInputs:
 
     @property
     def tokens(self) -> int | None:
-        """The number that all word indices are below which a network sees; None for other inputs."""
-        return None if self.token_step is None else self.token_step.tokens_below
+        """Of rows that are indices, of words or of the values of columns, the number that these are below;
+        None for other rows."""
+        if self.token_step is not None:
+            return self.token_step.tokens_below
+        return None if self.table is None or self.custom else self.table.indices_below
 
     @property
     def sparse(self) -> bool:

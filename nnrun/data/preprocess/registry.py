@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnrun.data.preprocess.categorical import FittedHashing, FittedImputeCategory, FittedOneHot, FittedOrdinal
+from nnrun.data.preprocess.categorical import (
+    FittedHashing,
+    FittedImputeCategory,
+    FittedLookup,
+    FittedOneHot,
+    FittedOrdinal,
+)
 from nnrun.data.preprocess.datetimes import FittedDatetime
 from nnrun.data.preprocess.fitted_step import FittedStep
 from nnrun.data.preprocess.numeric import (
@@ -36,6 +42,7 @@ STEPS: list[type[FittedStep]] = [
     FittedImputeCategory,
     FittedOneHot,
     FittedOrdinal,
+    FittedLookup,
     FittedHashing,
     FittedDatetime,
     FittedText,

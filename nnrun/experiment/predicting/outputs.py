@@ -108,6 +108,38 @@ def finite_rows(outputs: Array) -> Array:
     return np.asarray(np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
 
 
+@dataclass(frozen=True, eq=False)
+class Average:
+    """What M networks give for N rows, by one output.
+
+    Attributes:
+        mean: (N, K), of T steps (N, T, K), float64.
+        spread: the standard deviation over the networks (ddof 1), of the same shape; None where it is not
+            asked for.
+    """
+
+    mean: Array
+    spread: Array | None = None
+
+    def rows(self, chosen: Array) -> Average:
+        """That of some rows."""
+        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+
+
+def average(each: Sequence[Array], *, spread: bool = False) -> Average:
+    """The mean of what each of M networks gives, and how far they are apart.
+
+    Args:
+        each: (N, K) of each network.
+        spread: whether to give the standard deviation; then M is 2 or more.
+    """
+    mean = np.asarray(np.mean(each, axis=0))
+    if not spread:
+        return Average(mean)
+    with np.errstate(invalid="ignore"):  # outputs that are not finite are refused row by row
+        return Average(mean, np.asarray(np.std(each, axis=0, ddof=1)))
+
+
 Combination = Literal["one_network", "ensemble", "out_of_fold", "mean_out_of_fold"]
 
 
@@ -118,6 +150,7 @@ class Combined:
     Attributes:
         rows: (M,) the numbers of the rows, ascending, each once.
         outputs: (M, K) float64, the mean of the outputs of the networks that were asked about the row.
+        networks: (M,) how many these are.
         how: `one_network`; `ensemble`, where every network was asked about every row; `out_of_fold`, where
             each row has the one network that did not train on it; `mean_out_of_fold`, where a row can have
             several such networks (repeats of k-fold, seeds that split again).
@@ -125,6 +158,7 @@ class Combined:
 
     rows: Array
     outputs: Array
+    networks: Array
     how: Combination
 
 
@@ -146,7 +180,21 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
         how = "ensemble"
     else:
         how = "out_of_fold" if (networks == 1).all() else "mean_out_of_fold"
-    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), how)
+    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), networks, how)
+
+
+def spread_over_networks(parts: Sequence[tuple[Array, Array]], combined: Combined) -> Array:
+    """(M, K): the standard deviation (ddof 1) over the networks that were asked about a row, two or more.
+
+    Args:
+        parts: as `combine` took them.
+        combined: what it gave.
+    """
+    squares = np.zeros_like(combined.outputs)
+    for numbers, outputs in parts:
+        place = np.searchsorted(combined.rows, numbers)
+        squares[place] += (outputs - combined.outputs[place]) ** 2
+    return np.asarray(np.sqrt(squares / (combined.networks - 1).reshape(-1, *[1] * (squares.ndim - 1))))
 
 
 def combination_text(how: Combination, networks: int, kind: str | None) -> str:

@@ -231,6 +231,33 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
             )
 
 
+def word_weights_have_what_they_need(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`sublinear` counts are those of tf-idf, and `nb_ratio` compares two classes of one output."""
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if not isinstance(step, (schema.Text, schema.MultiHot)):
+            continue
+        if step.sublinear and step.weighting != "tf_idf":
+            yield Finding(
+                _at(position, step, "sublinear"),
+                f"sublinear is how tf_idf counts words, and the weighting is {step.weighting}; remove it, or "
+                "use weighting: tf_idf",
+            )
+        if step.weighting != "nb_ratio":
+            continue
+        if len(spec.outputs) > 1:
+            held = f"there are {len(spec.outputs)} outputs"
+        elif facts.task == "regression":
+            held = f"{dataset_name(spec)} has numbers to predict"
+        elif facts.classes is not None and facts.classes != 2:
+            held = f"{dataset_name(spec)} has {facts.classes} classes"
+        else:
+            continue
+        yield Finding(
+            _at(position, step, "weighting"),
+            f"nb_ratio compares the words of two classes, and {held}; use tf_idf",
+        )
+
+
 def augment_takes_images(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Only rows of height and width can be turned; and something must be asked for, once."""
     found = [(i, s) for i, s in enumerate(spec.preprocessing.inputs) if isinstance(s, schema.Augment)]
@@ -281,6 +308,7 @@ RULES: tuple[Rule, ...] = (
     steps_follow_each_other,
     a_constant_has_its_value,
     multi_hot_is_wide_enough,
+    word_weights_have_what_they_need,
     augment_takes_images,
     custom_names_are_importable,
     custom_preprocessing_is_last,

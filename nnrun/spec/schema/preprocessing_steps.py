@@ -39,10 +39,12 @@ class PreprocessingStep(Component):
             `tokens` are rows of word indices: a token data set's, or those that the step `tokens` makes.
         gives: what a column is afterwards: a `number`; the `same` kind as before; `features`, several columns
             that no step follows; `tokens`; or `rows` of numbers, made of tokens.
+        gives_indices: whether the numbers that it gives are names, for `embedding`, and no amounts.
     """
 
     takes: ClassVar[tuple[ColumnType | Literal["tokens"], ...]] = ()
     gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
+    gives_indices: ClassVar[bool] = False
 
     @property
     def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
@@ -83,21 +85,40 @@ class NumberStep(ColumnStep):
     gives = "number"
 
 
-class MultiHot(PreprocessingStep):
-    """Token lists to rows of 0 and 1, `dimension` wide.
+Weighting = Literal["binary", "count", "tf_idf", "nb_ratio"]
+"""What a word of a row counts."""
 
-    Default: the data set's num_words, else what the training rows need.
+
+class MultiHot(PreprocessingStep):
+    """Token lists to rows of 0 and 1, `dimension` wide: every word index is below it.
+
+    Default: the data set's num_words, else what the training rows need. `ngrams` also takes runs of up to
+    that many neighbouring words, with a column for each that `min_count` training rows or more contain; then,
+    and with `num_words`, the number of the most frequent that are taken, words have columns by the same rule.
+    Every index is a word there, the start of a row and the unknown word as well; one that `dimension` leaves
+    out is part of no run. `weighting` and `sublinear` are those of `text`.
     """
 
     kind = "multi_hot"
     takes = ("tokens",)
     gives = "rows"
     bare = "dimension"
+    rarely_changed = frozenset(("ngrams", "min_count", "num_words", "weighting", "sublinear"))
     dimension: Count | None = None
+    ngrams: Count = 1
+    min_count: Count = 1
+    num_words: Count | None = None
+    weighting: Weighting = "binary"
+    sublinear: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the training rows decide what has a column; else each index below the dimension has."""
+        return self.ngrams > 1 or self.min_count > 1 or self.num_words is not None
 
     def width_after(self, width: int | None, num_words: int | None) -> int | None:
-        """The dimension."""
-        return self.dimension or num_words
+        """The dimension; where words are chosen only the data can tell how many."""
+        return None if self.chooses else self.dimension or num_words
 
 
 class Standardize(NumberStep):
@@ -231,13 +252,16 @@ class OneHot(ColumnStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
-    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
-    have some. Default columns: all categories.
+    with `unknown: error` the latter stop the run. `rare` adds one more column, which is 1 for all of these
+    (`OneHotEncoder(handle_unknown="infrequent_if_exist")`; here the column is there even if no training row
+    is rare). Missing values have their own column where `min_count` training rows or more have none; else
+    they count as rare. Default columns: all categories.
     """
 
     kind = "one_hot"
     takes = ("category", "number", "text", "date")
     min_count: Count = 1
+    rare: bool = False
     unknown: Literal["ignore", "error"] = "ignore"
 
 
@@ -253,6 +277,25 @@ class Ordinal(ColumnStep):
     gives = "number"
     order: list[str] | None = None
     unknown: Literal["ignore", "error"] = "error"
+
+
+class Lookup(ColumnStep):
+    """Each value's index, for `embedding`, as of Keras's `StringLookup(num_oov_indices=1)`.
+
+    Values that `min_count` training rows or more have count from 1, in their sorted order; 0 stands for
+    rarer, unseen and missing values. The column then is one whole number. Of several columns of one input
+    each has indices of its own, which begin where those of the column before it end, so that one embedding
+    learns vectors for all of them. Default columns: all categories.
+    """
+
+    kind = "lookup"
+    takes = ("category", "number", "text", "date")
+    gives_indices = True
+    min_count: Count = 1
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """One number each."""
+        return width
 
 
 class Hashing(ColumnStep):
@@ -291,18 +334,22 @@ class Text(PreprocessingStep):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
     Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
-    `ngrams` also takes sequences of up to that many words. Default column: all texts.
+    `ngrams` also takes sequences of up to that many words. `weighting: nb_ratio`, for two classes: where a
+    word occurs, ln(p / q), p its share of the words of class 1, q of class 0, each with one row more for each
+    word (Wang and Manning 2012). With `sublinear` a count c is 1 + ln c in tf-idf. Default column: all texts.
     """
 
     kind = "text"
     takes = ("text", "category", "date")
     bare = "num_words"
+    rarely_changed = frozenset(("sublinear",))
     num_words: Count = 10_000
     column: ColumnName | None = None
     lower: bool = True
     ngrams: Count = 1
     min_count: Count = 1
-    weighting: Literal["binary", "count", "tf_idf"] = "binary"
+    weighting: Weighting = "binary"
+    sublinear: bool = False
 
 
 class Tokens(PreprocessingStep):
@@ -333,6 +380,7 @@ class Pad(PreprocessingStep):
     kind = "pad"
     takes = ("tokens",)
     gives = "rows"
+    gives_indices = True
     bare = "length"
     length: Count | None = None
     side: Literal["pre", "post"] = "pre"
@@ -385,6 +433,7 @@ InputStep = Annotated[
         Impute,
         OneHot,
         Ordinal,
+        Lookup,
         Hashing,
         Datetime,
         Text,

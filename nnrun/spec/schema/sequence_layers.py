@@ -17,9 +17,10 @@ from nnrun.spec.schema.weight_options import (
 
 
 class Embedding(NetworkLayer):
-    """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`.
+    """A learned vector of `output_dim` numbers for each word index. The first layer, after `pad`; or after
+    `lookup`, for each value of a column.
 
-    Word indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
+    Indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
     Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
     `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out. Optimizers
     that keep squares of gradients add those of the places where a word stands, as Keras does on TensorFlow,

@@ -84,6 +84,24 @@ def test_one_hot(min_count: int) -> None:
     ]
 
 
+@pytest.mark.parametrize("min_count", [2, 4])
+def test_one_hot_with_a_column_for_what_is_rare(min_count: int) -> None:
+    values: list[str | None] = [*LEVELS, "never", None]
+    inputs = table(categories("c", values))
+    fitted = fit(inputs, {"one_hot": {"min_count": min_count, "rare": True}}, TRAIN)
+    held = [["missing" if v is None else v] for v in values]
+    theirs = OneHotEncoder(
+        min_frequency=min_count, handle_unknown="infrequent_if_exist", sparse_output=False
+    ).fit([held[i] for i in TRAIN])
+    assert theirs.infrequent_categories_[0] is not None
+    # Our columns are in the same order, but that missing values are no ordinary level.
+    names = [str(name).replace("x0_", "c=") for name in theirs.get_feature_names_out()]
+    ours = {"c is missing": "c=missing", "c is rare": "c=infrequent_sklearn"}
+    order = [names.index(ours.get(name, name)) for name in fitted.input.feature_names or ()]
+    assert sorted(order) == list(range(len(names)))
+    assert np.array_equal(rows_of(fitted, inputs), theirs.transform(held)[:, order])
+
+
 def test_ordinal() -> None:
     inputs = table(categories("c", LEVELS))
     fitted = fit(

@@ -22,6 +22,7 @@ INPUTS = table(
     categories("d", ["a", "e", "b"]),
     categories("e", ["a", "e", None]),
     categories("h", ["a", "e", "b"]),
+    categories("l", ["a", "e", "b"]),
     numbers("q", [1, 2, 3]),
     numbers("r", [1, 2, 3]),
     texts("t", ["a b", None, "c"]),
@@ -40,6 +41,7 @@ STEPS = [
     {"impute": {"columns": "e", "strategy": "most_frequent"}},
     {"one_hot": "e"},
     {"hashing": "h"},
+    {"lookup": "l"},
     {"text": {"weighting": "tf_idf"}},
 ]
 STATE: dict[str, Any] = json.loads(json.dumps(fit(INPUTS, STEPS).to_json()))

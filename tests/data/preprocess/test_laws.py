@@ -42,7 +42,9 @@ CATEGORY_STEPS = st.sampled_from(
     [
         [],
         [{"one_hot": {"columns": "c", "min_count": 2}}],
+        [{"one_hot": {"columns": "c", "min_count": 2, "rare": True}}],
         [{"ordinal": {"columns": "c", "unknown": "ignore"}}],
+        [{"lookup": {"columns": "c", "min_count": 2}}],
         [{"hashing": {"columns": "c", "buckets": 5}}],
         [{"hashing": {"columns": "c", "buckets": 70}}],
         [{"impute": {"strategy": "most_frequent", "columns": "c"}}, "one_hot"],

@@ -46,6 +46,7 @@ STEPS: dict[str, list[Any]] = {
     "impute": [{"impute": {"strategy": "median", "indicator": True}}, "one_hot", "text"],
     "one_hot": ["impute", {"one_hot": {"min_count": 2}}, "text"],
     "ordinal": ["impute", {"ordinal": {"unknown": "ignore"}}, "text"],
+    "lookup": ["impute", {"lookup": {"min_count": 2}}, "text"],
     "hashing": ["impute", {"hashing": {"buckets": 4}}, "text"],
     "text": ["impute", "one_hot", {"text": {"min_count": 2, "weighting": "tf_idf"}}],
     "tokens": [{"tokens": {"num_words": 10}}, "multi_hot"],
