@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from nnrun.spec.duration import canonical_duration
+
 TAGS = WORD, MAP, CHAIN, CHAINS = "(word)", "(map)", "(chain)", "(chains)"
 """Of values that may have two forms; pydantic puts them into locations, and messages leave them out."""
 
@@ -35,6 +37,8 @@ ColumnName = Annotated[Union[NonNegativeInt, str], "column"]
 """A column by its name or, from 0, by its position among the inputs."""
 Value = Annotated[Union[bool, int, float, str], "value"]
 """A single value of a file, as YAML reads it."""
+Duration = Annotated[str, BeforeValidator(canonical_duration), "duration"]
+"""A length of time, in its canonical form (`nnrun.spec.duration`)."""
 Stratify = Annotated[Union[bool, str], "stratify"]
 """Whether each part gets its share of each class; of several outputs the one whose classes these are."""
 AutoOrAmount = Annotated[
