@@ -135,7 +135,7 @@ def test_it_goes_on_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("format_", ["safetensors", "pt2", "onnx"])
-@pytest.mark.parametrize("targets", ["none", "log1p"])
+@pytest.mark.parametrize("targets", ["none", "log1p", "quantile"])
 def test_a_file_holds_the_whole_of_it(format_: Any, targets: str, tmp_path: Path) -> None:
     """Writing compares the file's predictions with the run's."""
     if format_ == "onnx":
