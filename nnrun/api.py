@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -187,12 +187,17 @@ class Sweep:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key."""
+        """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
+
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did.
+        """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
+            if trial.stopped_by_time is None:
+                del known["stopped_by_time"]
             rows.append({**known, **trial.values})
         return pd.DataFrame(rows)
 
@@ -221,6 +226,7 @@ def sweep(
     method: Literal["grid", "random", "tpe"] | None = None,
     trials: int | None = None,
     monitor: str | None = None,
+    time_limit: str | float | None = None,
     new: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -235,7 +241,8 @@ def sweep(
     Args:
         spec: the YAML file, with or without a sweep section.
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
-        method, trials, monitor: instead of what the sweep section says.
+        method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
+            seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
@@ -244,7 +251,12 @@ def sweep(
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
     from nnrun.spec.sweep_plan import load_sweep
 
-    asked: dict[str, str | int | None] = {"method": method, "trials": trials, "monitor": monitor}
+    asked: dict[str, str | float | None] = {
+        "method": method,
+        "trials": trials,
+        "monitor": monitor,
+        "time_limit": time_limit,
+    }
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
@@ -288,8 +300,8 @@ def lr(
     if steps is not None and epochs is not None:
         raise UsageError("steps and epochs both say how long to train; leave out one.")
     low, high = rates or (None, None)
-    asked = {"low": low, "high": high, "count": count}
-    length = {"steps": steps, "epochs": epochs}
+    asked: dict[str, Any] = {"low": low, "high": high, "count": count}
+    length: dict[str, Any] = {"steps": steps, "epochs": epochs}
     settings = Settings("lr", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
     with allowing(allow_custom):
@@ -297,8 +309,8 @@ def lr(
             spec,
             settings,
             overrides=_changes(overrides),
-            rates=RateRange(**{name: value for name, value in asked.items() if value is not None}),
-            length=Length(**{name: value for name, value in length.items() if value is not None}),
+            rates=replace(RateRange(), **{name: value for name, value in asked.items() if value is not None}),
+            length=replace(Length(), **{name: value for name, value in length.items() if value is not None}),
             listener=listener,
         )
         return read_rate_test(run_rate_test(planned, listener, new=new))

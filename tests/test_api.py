@@ -312,6 +312,7 @@ def test_what_is_exported() -> None:
         "final",
         "kfold",
         "load_run",
+        "lr",
         "predict",
         "sweep",
         "train",

@@ -24,6 +24,7 @@ from nnrun.experiment.finished.record_text import (
     member_rows,
     rows_in_words,
     score_table,
+    time_limit_text,
     unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import recorded_weights
@@ -94,6 +95,8 @@ def _headline(record: RunRecord) -> str:
         text += f"\nStopped early: {each}."
     elif record.stopped_early:
         text += f"\nStopped early at epoch {record.stopped_early}."
+    if timed := time_limit_text(record):
+        text += f"\n{timed}"
     unfinished = unfinished_text(record)
     text += f"\n{unfinished}" if unfinished else ""
     text += f"\nThe model is {ensemble_heading(record)}." if record.ensemble is not None else ""
@@ -230,6 +233,13 @@ def _sweep_headline(record: SweepRecord) -> str:
     counts = [(status, sum(trial.status == status for trial in record.trials)) for status in _WITHOUT_SCORE]
     others = ", ".join(f"{number} {status}" for status, number in counts if number)
     text += f" ({others})" if others else ""
+    if record.ended_by_time is not None:
+        left = counted(record.total - len(record.trials) + len(record.unfinished()), "trial")
+        text += f"\nThe time limit of {record.ended_by_time} ended it: {left} left out."
+    if cut := sum(trial.stopped_by_time is not None for trial in record.trials):
+        text += (
+            f"\nTime ended {counted(cut, 'trial')} before the last epoch: their scores are of fewer epochs."
+        )
     return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
 
 
@@ -260,6 +270,8 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     if sweep.figure.is_file():
         lines.append(f"Figure {sweep.figure}")
     steps = [] if record.status == "completed" else ["the same command resumes this sweep"]
+    if record.ended_by_time is not None:
+        steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.ranked():
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.path.parent / str(record.ranked()[0].run)

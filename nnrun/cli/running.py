@@ -131,7 +131,9 @@ def resume_and_report(
             listener=listener,
         )
         if not done and not options.quiet:
-            message(f"{run.id} has ended: there is nothing to resume.")
+            by_time = run.read_record().stopped_by_time_at is not None
+            longer = " Its time limit ended it: with a longer one (--time) it goes on." if by_time else ""
+            message(f"{run.id} has ended: there is nothing to resume.{longer}")
         return run
 
     return train_and_report(start, options)

@@ -171,9 +171,13 @@ Records = Annotated[list[Item], WrapValidator(_skip_malformed)]
 
 
 class RowCounts(_Record):
-    """Rows of the first fold, and of each part the least and the most where folds differ."""
+    """Rows of the first fold, and of each part the least and the most where folds differ.
+
+    `inner`: those that decide about early stopping, where they are neither training nor validation rows.
+    """
 
     train: Count = 0
+    inner: Count = 0
     validation: Count = 0
     test: Count = 0
     ranges: dict[str, list[Count]] = {}
@@ -258,8 +262,8 @@ class MemberRecord(_Record):
         member: the name of its folder.
         best, last: its scores at the best epoch of all, and at its own last epoch.
         epochs: that were trained.
-        stopped_early, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as `RunRecord` has
-            them for one network.
+        stopped_early, stopped_by_time, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as
+            `RunRecord` has them for one network.
         test: its scores on the test set.
     """
 
@@ -268,6 +272,7 @@ class MemberRecord(_Record):
     last: Scores = {}
     epochs: Count | None = None
     stopped_early: Count | None = None
+    stopped_by_time: Count | None = None
     weights_epoch: Count | None = None
     weights_averaged: bool = False
     best_weights_epoch: Count | None = None
@@ -364,7 +369,9 @@ class RunRecord(_Record):
         directions: custom metric → whether it is better the higher it is.
         unknown: what the test rows hold that training never saw.
         baseline: measure → score of the best constant, on the rows that `baseline_on` names.
+        time_limit: how long it was allowed to train; None for as long as it takes.
         stopped_early: the epoch at which early stopping ended the only network; `members` have their own.
+        stopped_by_time: the same of the time limit.
         weights_epoch, best_weights_epoch, test_epoch: of the weights that it kept, of those of its best
             epoch, and of those that were tested.
         weights_averaged: whether the weights that it kept are the optimizer's moving averages.
@@ -400,6 +407,7 @@ class RunRecord(_Record):
     ensemble: EnsembleRecord | None = None
     epochs: Count | None = None
     epochs_run: Count = 0
+    time_limit: str | None = None
     chosen_by: str | None = None
     rows: RowCounts = RowCounts()
     parameters: Count | None = None
@@ -414,6 +422,7 @@ class RunRecord(_Record):
     baseline: Scores = {}
     baseline_on: str | None = None
     stopped_early: Count | None = None
+    stopped_by_time: Count | None = None
     weights_epoch: Count | None = None
     weights_averaged: bool = False
     best_weights_epoch: Count | None = None
@@ -482,6 +491,11 @@ class RunRecord(_Record):
     def networks(self) -> Sequence[RunRecord | MemberRecord]:
         """What is known of each network."""
         return [self] if self.member_type is None else self.members
+
+    @property
+    def stopped_by_time_at(self) -> int | None:
+        """The last epoch after which the time limit ended a network; None where it ended none."""
+        return max((of.stopped_by_time for of in self.networks if of.stopped_by_time), default=None)
 
     @property
     def listed_scores(self) -> Mapping[str, float | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import ChosenFrom, TrialOfSweep, VectorsRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.duration import seconds_of
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port
-from nnrun.spec.score_columns import chooser
+from nnrun.spec.score_columns import best_epoch_column
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
 from nnrun.training.problem import TrainingProblem
@@ -62,6 +63,9 @@ class Settings:
         threads: how many CPU threads; default: what was asked for, or what the work is worth.
         keep_every_epoch: keep the state after each, and not only where a second has passed.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
+        seconds: how long training may take, if that is less than the spec's time limit.
+        stop_after: fold or seed → the epoch after which it ends, where its time limit ended the run that this
+            one repeats.
     """
 
     command: str
@@ -81,6 +85,8 @@ class Settings:
     threads: int | None = None
     keep_every_epoch: bool = False
     allow_unknown: bool = False
+    seconds: float | None = None
+    stop_after: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +126,15 @@ class Job:
 
     @property
     def chosen_by(self) -> str | None:
-        """The column that chooses the best epoch; None where nothing is validated."""
-        return self.settings.monitor or chooser(self.spec)
+        """The column that chooses the best epoch; None where no rows do."""
+        return best_epoch_column(self.spec, self.settings.monitor)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long training may take; None for as long as it does."""
+        limits = [] if self.spec.time_limit is None else [seconds_of(self.spec.time_limit)]
+        limits += [] if self.settings.seconds is None else [self.settings.seconds]
+        return min(limits, default=None)
 
     @property
     def member_ids(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,7 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
     ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
     if len(runs) == 1:
         ids = [{member_id: member_id for member_id in first.job.member_ids}]
+    started = time.perf_counter() - (0.0 if state is None else state.seconds)
     with ExitStack() as stack:
         recorders = [
             stack.enter_context(recording(run, own, state)) for run, own in zip(runs, ids, strict=True)
@@ -85,11 +87,17 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
             if checkpointer is not None:
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
-            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer)
+            seconds = _share(first.job.seconds, started, len(plan.groups) - index)
+            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer, seconds)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:
             run.directory.refuse_if_gone()
+
+
+def _share(limit: float | None, started: float, groups: int) -> float | None:
+    """The seconds that the next of so many groups may train, of a limit for all of them."""
+    return None if limit is None else (limit - (time.perf_counter() - started)) / groups
 
 
 def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Engine:
@@ -172,7 +180,11 @@ class _LastRows:
 
 
 def train_group(
-    group: Group, engine: Engine, recorders: Sequence[Recorder], checkpointer: Checkpointer | None = None
+    group: Group,
+    engine: Engine,
+    recorders: Sequence[Recorder],
+    checkpointer: Checkpointer | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Train one group; its weights are kept however it ends.
 
@@ -181,14 +193,16 @@ def train_group(
         engine: holds them.
         recorders: one for each run that the replicas belong to.
         checkpointer: keeps the state at the end of epochs, and may have one to resume from.
+        seconds: how long it may train; None for as long as it takes.
     """
-    trainer, last = _trainer(group, engine, recorders), _LastRows()
+    trainer, last = _trainer(group, engine, recorders, seconds), _LastRows()
     listener = recorders[0].run.job.listener
 
     def keep_ends() -> None:
         endings = last.endings(trainer)
         for recorder in recorders:
-            recorder.ended(group, recorder.own(trainer.stopped_epochs), recorder.own(endings))
+            stopped = recorder.own(trainer.stopped_epochs), recorder.own(trainer.timed_out)
+            recorder.ended(group, *stopped, recorder.own(endings))
 
     try:
         with stopping_between_batches():
@@ -222,8 +236,10 @@ def train_group(
     keep_ends()
 
 
-def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Trainer:
+def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], seconds: float | None) -> Trainer:
     job = recorders[0].run.job
+    stop_after = job.settings.stop_after
+    ends = [stop_after[member.id] for member in group.members if member.id in stop_after]
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
     rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
@@ -231,11 +247,18 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Tra
     return Trainer(
         engine=engine,
         replicas=[
-            Replica(m.id, m.fold.train_rows, m.fold.validation_rows, m.source, rates[m.id])
+            Replica(
+                m.id,
+                m.fold.train_rows,
+                m.fold.validation_rows,
+                m.source,
+                rates[m.id],
+                inner_rows=m.fold.inner_rows,
+            )
             for m in group.members
         ],
         schedule=Schedule(
-            epochs=spec.epochs,
+            epochs=min([spec.epochs, *ends]),
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -245,6 +268,7 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Tra
             best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
             rates=spec.learning_rate_schedule,
             rates_maximize=any(monitor_mode(plateau.monitor, own) == "max" for plateau in plateaus),
+            seconds=seconds,
         ),
         kind=job.member_type or "replica",
         leave_out_diverged=len(recorders) > 1,

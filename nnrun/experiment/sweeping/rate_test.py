@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nnrun.errors import UsageError
 from nnrun.experiment.running.job import Settings
@@ -26,7 +27,7 @@ from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.spec.wording import listing
 
 _COLUMN = "val_loss"
-_LEFT_OUT = {"learning_rate_schedule": [], "early_stopping": None}
+_LEFT_OUT: dict[str, Any] = {"learning_rate_schedule": [], "early_stopping": None}
 _LARGEST_COUNT = 200
 
 

@@ -114,7 +114,7 @@ def rate_curve(test: RateTest) -> Curve:
     training, validation = _losses(test)
     limit = math.inf if test.choice is None else shown_limit([*training, *validation], test.choice.start)
     cut = [np.where(losses <= limit, losses, math.nan) for losses in (training, validation)]
-    return Curve("", np.log10([trial.rate for trial in test.trials]), *cut)
+    return Curve("", np.log10([trial.rate for trial in test.trials]), cut[0], cut[1])
 
 
 def draw_rate_test(test: RateTest, path: Path) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from nnrun.records import (
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.duration import seconds_of
 from nnrun.spec.score_columns import directions
 from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
 from nnrun.spec.wording import counted
@@ -53,6 +54,7 @@ from nnrun.spec.writing.dump import dump_spec, dump_value
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.device import resolve_device
 from nnrun.training.loop import EpochRecord
+from nnrun.training.pace import Pace
 from nnrun.validation.summary import monitor_mode
 
 
@@ -248,7 +250,10 @@ def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     spec = plan.base.spec
     if plan.sweep.method != "grid":  # more trials go on where fewer ended
         spec = spec.model_copy(update={"sweep": plan.sweep.model_copy(update={"trials": None})})
-    parts = [
+    assert spec.sweep is not None, "it was read for its sweep"
+    # How long one start of it may take does not change what its trials compute.
+    spec = spec.model_copy(update={"sweep": spec.sweep.model_copy(update={"time_limit": None})})
+    parts: list[Any] = [
         dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
         sha256_of(Path(given)) if given else None,
@@ -281,6 +286,7 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
     """What the record of a trial's run says of how it ended."""
     trial.run, trial.status = run_id, found.status or "failed"
     trial.seconds, trial.error = found.training_seconds, found.error
+    trial.stopped_by_time = found.stopped_by_time_at
     if trial.status == "completed":
         trial.score, trial.epoch = found.best.get(monitor), found.best_epoch
         if trial.score is None:
@@ -298,9 +304,11 @@ class _Sweep:
     sweep: SweepDirectory
     record: SweepRecord
     study: TpeStudy | None = None
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
-        record = self.record
+        record, limit = self.record, self.plan.sweep.time_limit
+        self.pace = Pace(None if limit is None else seconds_of(limit))
         if record.method == "tpe":
             file = self.sweep.study_file()
             self.study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize)
@@ -308,12 +316,14 @@ class _Sweep:
     def run(self) -> None:
         """Run what is left, and keep the results."""
         record = self.record
-        record.status, record.ended = "running", None
+        record.status, record.ended, record.ended_by_time = "running", None, None
         self.save()
         self.listener.began(record)
         try:
             for trials in self._coming():
                 self._run(trials)
+                if record.ended_by_time is not None:
+                    break
             if record.ranked():
                 draw_sweep(self.sweep, record, self.plan.sweep)
             record.status = "completed"
@@ -375,16 +385,24 @@ class _Sweep:
         self._trial_ended(trial)
 
     def _run(self, trials: Sequence[Trial]) -> None:
-        """Run trials of one architecture side by side; where that does not do, each half of them."""
+        """Run trials of one architecture side by side; where that does not do, each half of them.
+
+        Not those that are not expected to end in time.
+        """
+        if self.pace.is_over():
+            self.record.ended_by_time = self.plan.sweep.time_limit
+            return
         dataset = self.datasets.of(trials[0].loaded.spec)
         candidates = [self._candidate(trial) for trial in trials]
         if len(trials) == 1:
             (one,) = candidates
             with self._endings(trials):
                 run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)
+            self.pace.part_ended()
         elif stacked := stack_runs(candidates, dataset):
             with self._endings(trials):
                 train_stacked(stacked)
+            self.pace.part_ended()
         else:
             half = len(trials) // 2
             self._run(trials[:half])
@@ -398,6 +416,7 @@ class _Sweep:
             parent=self.sweep.id,
             trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
+            seconds=self.pace.left,
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
 

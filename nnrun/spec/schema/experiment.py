@@ -9,6 +9,7 @@ from nnrun.spec.schema.component import (
     Component,
     Config,
     Count,
+    Duration,
     Finite,
     Positive,
     Seed,
@@ -68,15 +69,26 @@ SweptValues = Annotated[
 ]
 
 
+def swept_paths(key: str) -> list[str]:
+    """The keys of a spec that a key of `Sweep.over` names."""
+    return [path.strip() for path in key.split(",")]
+
+
 class Sweep(Config):
     """What `nnrun sweep` tries, one run for each trial.
 
-    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
-    combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that many `trials`.
+    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. Several keys with
+    commas between them (`layers[0].dense.units, layers[2].dense.units`) have the same value in each trial.
+    `grid` tries every combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that
+    many `trials`.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.
+    `time_limit` (`90s`, `10m`, `2h`) ends the sweep: no trials begin that are not expected to end in time,
+    and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """
+
+    rarely_changed = frozenset(("time_limit",))
 
     method: Literal["grid", "random", "tpe"] = "grid"
     over: Annotated[dict[str, SweptValues], Field(min_length=1)]
@@ -85,6 +97,7 @@ class Sweep(Config):
     seed: Seed | None = None
     prune: bool = True
     together: Count = 8
+    time_limit: Duration | None = None
 
 
 class Ensemble(Config):
@@ -123,6 +136,7 @@ _OPTIONAL_PARTS = (
     "gradient_clip",
     "weight_averaging",
     "early_stopping",
+    "time_limit",
     "sweep",
     "ensemble",
 )
@@ -151,6 +165,11 @@ class ExperimentSpec(Config):
     statistics of the averaged network where the averaged weights are close to each other. PyTorch's
     `update_bn`, which measures them anew over the training rows, is not done.
 
+    `time_limit` (`90s`, `10m`, `2h`; a bare number is seconds) ends training after an epoch, once the next is
+    not expected to end in time; how many epochs that are depends on the machine and on what else it does. At
+    least one epoch is trained. Loading the data and preparing the rows do not count. Folds that train one
+    after the other share the time. Trials that train side by side each have all of it.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
@@ -160,7 +179,7 @@ class ExperimentSpec(Config):
         "metrics": [],
         "validation": "none",
     }
-    rarely_changed = frozenset(("weight_averaging", "ensemble"))
+    rarely_changed = frozenset(("weight_averaging", "time_limit", "ensemble"))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -185,6 +204,7 @@ class ExperimentSpec(Config):
     shuffle: bool = True
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
+    time_limit: Duration | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
 

@@ -68,7 +68,8 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
         "optimizer", "metrics", "class_weight", "learning_rate_schedule",
         "weight_averaging",
-        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "validation", "sweep",
+        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "time_limit", "validation",
+        "sweep",
     },
 }  # fmt: skip
 # The same of a problem and its head.

@@ -11,6 +11,7 @@ import pytest
 
 import nnrun
 from nnrun.errors import UsageError
+from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.running.ensemble import final_of_members
@@ -249,6 +250,52 @@ def test_another_file_of_test_rows(tmp_path: Path) -> None:
     parent = train(tmp_path, dataset=own, **FOLDS)
     with pytest.raises(UsageError, match="the networks were not trained on them"):
         final_of_members(parent, settings(tmp_path), "folds", test=tmp_path / "later.csv")
+
+
+def test_where_steps_are_masked_equal_networks_score_as_one_of_them(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    x, y = rng.randint(1, 6, (40, 7)), rng.randint(0, 3, (40, 7))
+    x[::2, 4:] = 0  # padding
+    spec = {
+        "dataset": {"npz": "small.npz"},
+        "preprocessing": {"inputs": {"pad": 7}, "targets": "class_index"},
+        "layers": [
+            {"embedding": {"input_dim": 6, "output_dim": 4, "mask_zero": True}},
+            {"gru": {"units": 5, "return_sequences": True}},
+            {"dense": {"units": 3, "activation": "softmax"}},
+        ],
+        "loss": "sparse_categorical_crossentropy",
+        "metrics": ["accuracy"],
+        "epochs": 2,
+        "validation": KFOLD,
+    }
+    arrays = {"x_train": x[:30], "y_train": y[:30], "x_test": x[30:], "y_test": y[30:]}
+    parent = train(tmp_path, spec, arrays=arrays)
+    for fold in (1, 2):
+        shutil.copytree(parent.path / "fold-0", parent.path / f"fold-{fold}", dirs_exist_ok=True)
+    made = final_of_members(parent, settings(tmp_path), "folds")
+    record = record_of(made.path)
+    assert record["test"] == pytest.approx(of_members(made.path, "test")["0"], rel=1e-5)
+    assert record["ensemble"]["combination"] == "out_of_fold"
+    assert 0 < record["ensemble"]["validation"]["accuracy"] < 1
+
+
+def test_one_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    record = made.read_record()
+    record.status = "interrupted"
+    made.write_record(record)
+    with pytest.raises(UsageError, match=f"Make it again: nnrun final {parent.id} --members folds"):
+        resume_run(made)
+
+
+def test_a_comparison_tells_whose_scores_are_whose(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    notes = compare_runs([parent, made]).notes()
+    assert (
+        "B is the average of 3 folds' networks. Its validation scores are those of its single networks, fold "
+        "by fold; its test scores are those of the average."
+    ) in notes
 
 
 def test_what_is_no_run_of_several_such_networks_is_refused(tmp_path: Path) -> None:
