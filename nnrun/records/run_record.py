@@ -287,10 +287,10 @@ class EnsembleRecord(_Record):
         test_mean, test_std: of the members' own scores on the test set.
     """
 
-    of: str = ""
+    of: Literal["folds", "seeds"] = "folds"
     taken_over: bool = False
     weights: Literal["last", "best"] = "last"
-    combination: str | None = None
+    combination: Literal["ensemble", "out_of_fold", "mean_out_of_fold", "one_network"] | None = None
     rows: Count | None = None
     validation: Scores = {}
     optimistic: bool = False
