@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from nnrun.data.files.read_table import ReadTable
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.experiment.init.sizes import Sizes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow
 
@@ -21,6 +22,16 @@ _TAGGED: Final = 0.2
 TEXT_STEP: Final = "    - text: {num_words: 10000, weighting: tf_idf}  # texts: their most frequent words"
 _WORDS_BESIDE: Final = 1000
 _SMALL_TEXT: Final = TEXT_STEP.replace("10000", str(_WORDS_BESIDE)) + ", next to other inputs"
+_NUMBERS_OF_A_TABLE: Final = (
+    "    # numbers: a column for each bin, from 0 to 1 within it, for jumps and bends at any value;",
+    "    # and the number by its rank, so that long tails and outliers do no harm",
+    "    - piecewise_linear: {bins: 16, keep: true}",
+    "    - quantile: normal",
+)
+_CATEGORIES_OF_A_TABLE: Final = (
+    f"    - one_hot: {{min_count: {RARE}, rare: true}}  # categories: a column for each value in {RARE} "
+    "rows or more, one for the others"
+)
 HEAD: Final = ("preprocessing:", "  inputs:  # fitted only on the training rows of each fold")
 
 
@@ -29,7 +40,7 @@ def preprocessing_lines(
     inputs: Sequence[str],
     tags: Sequence[str],
     targets: Sequence[str],
-    texts: bool,
+    sizes: Sizes,
 ) -> list[str]:
     """The steps of the inputs and of the targets.
 
@@ -38,8 +49,9 @@ def preprocessing_lines(
         inputs: the columns to learn from.
         tags: those of them that list tags.
         targets: the numbers that are predicted, where they are scaled alike; else none.
-        texts: the inputs are texts, and hardly anything else.
+        sizes: how much there is to learn from; whether the inputs are texts, and hardly anything else.
     """
+    texts = sizes.texts
     types = [file.columns[name].type for name in inputs if name not in tags]
     lines = list(HEAD)
     if "number" in types:
@@ -47,9 +59,15 @@ def preprocessing_lines(
         lacking = "no missing values here" if not gaps else f"{counted(gaps, 'column')} with missing values"
         lines += [
             f"    - impute: {{strategy: median, indicator: true}}  # numbers ({lacking})",
-            "    - standardize  # numbers: mean 0, standard deviation 1",
+            *(
+                _NUMBERS_OF_A_TABLE
+                if sizes.measured
+                else ("    - standardize  # numbers: mean 0, standard deviation 1",)
+            ),
         ]
-    if "category" in types:
+    if "category" in types and sizes.measured:
+        lines.append(_CATEGORIES_OF_A_TABLE)
+    elif "category" in types:
         lines += _one_hot(file, [name for name in inputs if name not in tags])
     if "date" in types:
         lines.append("    - datetime  # dates: year, month, day, weekday and days elapsed, as numbers")
