@@ -110,6 +110,8 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
     from nnrun.spec.writing.dump import dump_value
 
     document = {"spec": dump_value(loaded.spec), **asdict(description)}
+    if not description.inner_rows:
+        del document["inner_rows"]
     if run is None:
         return document
     record = run.read_record()
@@ -203,7 +205,8 @@ def _data(description: Description) -> str:
     if description.missing is not None:
         return wrapped(f"The data could not be read: {description.missing}", terminal_width())
     validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
-    rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
+    inner = f"{description.inner_rows:,} inner ones to stop by, " if description.inner_rows else ""
+    rows = f"{description.train_rows:,} rows to train on, {inner}{validated} to validate on"
     rows += f", each {description.kind}" if description.replicas > 1 else ""
     rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
     held = f"{_size(description.bytes)} in memory"

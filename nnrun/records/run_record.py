@@ -171,9 +171,13 @@ Records = Annotated[list[Item], WrapValidator(_skip_malformed)]
 
 
 class RowCounts(_Record):
-    """Rows of the first fold, and of each part the least and the most where folds differ."""
+    """Rows of the first fold, and of each part the least and the most where folds differ.
+
+    `inner`: those that decide about early stopping, where they are neither training nor validation rows.
+    """
 
     train: Count = 0
+    inner: Count = 0
     validation: Count = 0
     test: Count = 0
     ranges: dict[str, list[Count]] = {}

@@ -150,6 +150,24 @@ def test_the_sweep_of_a_section(folder: Path, capsys: Capture) -> None:
     assert [list(trial["values"].values()) for trial in trials] == [[3, 1], [3, 2]]
 
 
+def test_several_keys_have_the_same_value(folder: Path, capsys: Capture) -> None:
+    hidden = {"dense": {"units": 8, "activation": "relu"}}
+    write_small(folder, layers=[hidden, hidden, {"dense": 1}])
+    both = "layers[0].dense.units, layers[1].dense.units"
+    assert main(["sweep", "small.yaml", "--over", f"{both}=3,5", "--epochs", "1", "-q", "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert [trial["values"] for trial in trials] == [{both: 3}, {both: 5}]
+    for trial, units in zip(trials, (3, 5), strict=True):
+        resolved = (folder / "runs" / trial["run"] / "resolved.yaml").read_text()
+        assert resolved.count(f"units: {units},") == 2
+    assert main(["sweep", "small.yaml", "--over", f"{both}=3", "--over", "layers[1].dense.units=4"]) == 3
+    assert "this is the key layers[1].dense.units, which is swept already" in capsys.readouterr().err
+    assert main(["sweep", "small.yaml", "--over", "layers[0].dense.units, layers[7].dense.units=3"]) == 3
+    assert "layers[7]" in capsys.readouterr().err
+    assert main(["sweep", "small.yaml", "--over", "epochs, epochs=3"]) == 3
+    assert "this is the key epochs, which is swept already" in capsys.readouterr().err
+
+
 def test_smoke(folder: Path, specs_dir: Path, capsys: Capture) -> None:
     assert main(["sweep", str(specs_dir / "digits.yaml"), "--smoke", "--over", f"{UNITS}=4,8", "-q"]) == 0
     assert "\nThis was a smoke run: its numbers are meaningless.\n" in capsys.readouterr().out

@@ -38,6 +38,7 @@ class Description:
         replicas: networks that train side by side.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
         train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
+        inner_rows: of the same, those that decide when training stops.
         ones: entries of the training data that are not zero, for sparse rows.
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
@@ -64,6 +65,7 @@ class Description:
     memory: Memory | None = None
     state: int = 0
     missing: str | None = None
+    inner_rows: int = 0
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
     row_shape: tuple[int, ...] | None = None
@@ -109,6 +111,7 @@ def describe_spec(
         kind=selection.member_type(spec),
         train_rows=len(fold.train_rows),
         validation_rows=len(fold.validation_rows),
+        inner_rows=len(fold.inner_rows),
         test_rows=0 if dataset.test is None else len(dataset.test),
         ones=sum(own.nnz for own in sparse) if sparse else None,
         bytes=taken,

@@ -25,6 +25,7 @@ from nnrun.experiment.finished.record_text import (
     baseline_text,
     best_epoch_text,
     caution_text,
+    chosen_on,
     interval_text,
     member_rows,
     rows_in_words,
@@ -165,7 +166,7 @@ def _weights(
             if name.startswith("val_")
         ]
         found = best_epoch_text(record)
-        text += f" {found[:1].upper()}{found[1:]}, chosen on these validation rows: {', '.join(scores)}"
+        text += f" {found[:1].upper()}{found[1:]}, {chosen_on(record)}: {', '.join(scores)}"
         text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
     return text
 

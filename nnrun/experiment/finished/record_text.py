@@ -8,26 +8,31 @@ from dataclasses import dataclass
 from typing import Final
 
 from nnrun.experiment.finished.ensemble_text import ensemble_columns, ensemble_heading, ensemble_members
-from nnrun.records import SHUFFLED, RunRecord
+from nnrun.records import SHUFFLED, RunRecord, measures
 from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
+from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import listing, quoted, with_std
 
 
 def rows_in_words(rows: RowCounts, between: str, training: str = "training rows") -> str:
     """`75 to 225 training rows, 74 or 75 validation rows`: the range where folds differ.
 
+    Inner rows, which decide when training stops, stand between the two.
+
     Args:
         rows: what a record has of them; there are training rows.
         between: what stands between the two.
         training: what training rows are called where validation rows follow.
     """
-    train = range_in_words(rows.ranges.get("train") or [rows.train])
-    if not rows.validation:
-        return f"{train} training rows"
-    validation = range_in_words(rows.ranges.get("validation") or [rows.validation])
-    return f"{train} {training}{between}{validation} validation rows"
+    parts = {"train": rows.train, "inner": rows.inner, "validation": rows.validation}
+    numbers = {part: range_in_words(rows.ranges.get(part) or [n]) for part, n in parts.items() if n}
+    if list(numbers) == ["train"]:
+        return f"{numbers['train']} training rows"
+    words = {"train": training, "inner": "inner rows", "validation": "validation rows"}
+    *others, last = [f"{text} {words[part]}" for part, text in numbers.items()]
+    return f"{', '.join(others)}{between}{last}"
 
 
 def range_in_words(numbers: Sequence[int]) -> str:
@@ -65,6 +70,13 @@ def best_epoch_text(record: RunRecord) -> str:
     return text + (f", smoothed over {over} epochs" if over > 1 else ", smoothed")
 
 
+def chosen_on(record: RunRecord) -> str:
+    """`chosen on these validation rows`, which are scored too; or on inner rows, which are not."""
+    if not (record.chosen_by or "").startswith(INNER):
+        return "chosen on these validation rows"
+    return "chosen on inner rows" + (", not on these validation rows" if record.rows.validation else "")
+
+
 def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | None:
     """The scores at the best epoch, else at the last; None where there are none.
 
@@ -78,11 +90,13 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         return ScoreTable(heading, names, columns) if names else None
     at_best = bool(record.best) and not (last_epoch and record.last)
     scores, std = (record.best, record.best_std) if at_best else (record.last, record.last_std)
-    names = [name for name in scores if not name.startswith("val_")] or list(record.test)
+    names = [name for name in measures(scores) if name in scores] or list(record.test)
     if not names:
         return None
+    of_inner = record.rows.inner > 0
     columns = {
         "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
+        "inner": {n: with_std(scores.get(INNER + n), std.get(INNER + n)) if of_inner else "" for n in names},
         "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
         "test": {name: with_std(record.test.get(name), record.test_std.get(name)) for name in names},
         "baseline": {name: with_std(record.baseline.get(name)) for name in names},
@@ -94,9 +108,7 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
     if measured not in (None, shown_epoch):
         columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    heading = (
-        f"{best_epoch_text(record)}, chosen on these validation rows" if at_best else f"epoch {shown_epoch}"
-    )
+    heading = f"{best_epoch_text(record)}, {chosen_on(record)}" if at_best else f"epoch {shown_epoch}"
     heading += ", the last" if last_epoch and not at_best else ""
     heading += f" (mean ± std over {_trained_of_all(record)})" if std else ""
     return ScoreTable(heading, names, shown)

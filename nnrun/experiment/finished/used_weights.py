@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from nnrun.errors import DataError, UsageError
 from nnrun.records import KeptWeights, Member, RunDirectory, RunRecord, WeightsChoice, WeightsEpoch
+from nnrun.spec.score_columns import INNER
 
 _MOST_EPOCHS = 10
 """So many folds are named with their epochs; of more the first and the last epoch."""
@@ -39,17 +40,22 @@ class UsedWeights:
 
     @property
     def chosen_apart(self) -> bool:
-        """Whether the epoch of each of several networks was chosen by its own scores."""
-        if len(self.epochs) < 2:
+        """Whether the epoch of each of several networks was chosen by its own validation scores."""
+        if len(self.epochs) < 2 or self.chosen_on_inner_rows:
             return False
         return self.which == "best" or self.epoch is None or any(of and of.restored for of in self.epochs)
 
     @property
+    def chosen_on_inner_rows(self) -> bool:
+        """Whether rows that are not scored choose epochs (`early_stopping: {on: inner}`)."""
+        return self.chosen_by is not None and self.chosen_by.startswith(INNER)
+
+    @property
     def chosen_on_validation(self) -> bool:
         """Whether validation rows chose some of these epochs among others."""
-        return self.chosen_by is not None and (
-            self.which == "best" or any(of and of.restored for of in self.epochs)
-        )
+        if self.chosen_by is None or self.chosen_on_inner_rows:
+            return False
+        return self.which == "best" or any(of and of.restored for of in self.epochs)
 
     @property
     def text(self) -> str:

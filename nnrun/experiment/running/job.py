@@ -31,7 +31,7 @@ from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.duration import seconds_of
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port
-from nnrun.spec.score_columns import chooser
+from nnrun.spec.score_columns import best_epoch_column
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
 from nnrun.training.problem import TrainingProblem
@@ -123,8 +123,8 @@ class Job:
 
     @property
     def chosen_by(self) -> str | None:
-        """The column that chooses the best epoch; None where nothing is validated."""
-        return self.settings.monitor or chooser(self.spec)
+        """The column that chooses the best epoch; None where no rows do."""
+        return best_epoch_column(self.spec, self.settings.monitor)
 
     @property
     def seconds(self) -> float | None:

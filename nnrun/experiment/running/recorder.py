@@ -36,7 +36,7 @@ from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, Row
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import code_used, custom_parts
 from nnrun.spec.duration import canonical_duration
-from nnrun.spec.score_columns import directions, trained_columns
+from nnrun.spec.score_columns import directions, has_inner_rows, trained_columns
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
 from nnrun.validation.splits import Fold
@@ -172,12 +172,15 @@ def _row_counts(job: Job) -> RowCounts:
     sizes = {
         "train": [len(fold.train_rows) for fold in folds],
         "validation": [len(fold.validation_rows) for fold in folds],
+        "inner": [len(fold.inner_rows) for fold in folds],
     }
     counts = RowCounts(
         train=sizes["train"][0],
         validation=sizes["validation"][0],
         test=0 if job.dataset.test is None else len(job.dataset.test),
     )
+    if sizes["inner"][0]:
+        counts.inner = sizes["inner"][0]
     if ranges := {part: [min(of), max(of)] for part, of in sizes.items() if max(of) > min(of)}:
         counts.ranges = ranges
     return counts
@@ -291,7 +294,9 @@ def recording(
     started = time.perf_counter() - (0.0 if state is None else state.seconds)
     validated = not isinstance(job.spec.validation, schema.NoValidation)
     _write_preprocessing(run)
-    columns = history_columns(trained_columns(job.spec)[1:], validated, job.member_type)
+    columns = history_columns(
+        trained_columns(job.spec)[1:], validated, job.member_type, inner=has_inner_rows(job.spec)
+    )
     record.baseline = dict(job.baseline_scores)
     record.baseline_on = "validation" if validated else "training"
     try:
@@ -339,6 +344,7 @@ def _start(run: ActiveRun, *, resumed: bool) -> Start:
         epochs=job.spec.epochs,
         train_rows=rows.train,
         validation_rows=rows.validation,
+        inner_rows=rows.inner,
         parameters=job.groups[0].network.parameter_count,
         device=str(job.device),
         rows=rows_in_words(rows, " and ", "training") if rows.ranges else "",

@@ -245,7 +245,14 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
     return Trainer(
         engine=engine,
         replicas=[
-            Replica(m.id, m.fold.train_rows, m.fold.validation_rows, m.source, rates[m.id])
+            Replica(
+                m.id,
+                m.fold.train_rows,
+                m.fold.validation_rows,
+                m.source,
+                rates[m.id],
+                inner_rows=m.fold.inner_rows,
+            )
             for m in group.members
         ],
         schedule=Schedule(

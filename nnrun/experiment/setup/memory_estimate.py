@@ -131,7 +131,7 @@ def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:
     """
     of_row = math.ceil(bytes_per_row / _FLOAT)
     most = max(1, BLOCK_ELEMENTS // max(of_row, group.network.widest_activation))
-    longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
+    longest = max(max(len(f.train_rows), len(f.validation_rows), len(f.inner_rows)) for f in group.folds)
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation
     measured = min(max(most, batch_size), longest) * numbers
     trained = min(batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row)

@@ -34,6 +34,7 @@ from nnrun.spec.schema import (
     LearningRateSchedule,
     NamedColumns,
     Parquet,
+    ReduceOnPlateau,
     Swa,
     TargetStep,
     TimeSeries,
@@ -44,6 +45,7 @@ from nnrun.spec.schema import (
     components,
     target_step_of,
 )
+from nnrun.spec.score_columns import has_inner_rows
 from nnrun.spec.shapes import facts_with_header, facts_without_header
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -307,6 +309,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         "name": spec.name or default_name,
         "learning_rate_schedule": _with_length(spec),
         "weight_averaging": _with_first_epoch(spec),
+        **_watching_inner_rows(spec),
     }
     if spec.loss is not None and not spec.outputs:
         targets = spec.preprocessing.targets or _targets_for(spec.loss)
@@ -363,9 +366,21 @@ def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
     return [
         part.model_copy(update=length)
         if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None
+        else part.model_copy(update={"monitor": "inner_loss"})
+        if has_inner_rows(spec)
+        and isinstance(part, ReduceOnPlateau)
+        and "monitor" not in part.model_fields_set
         else part
         for part in spec.learning_rate_schedule
     ]
+
+
+def _watching_inner_rows(spec: ExperimentSpec) -> dict[str, object]:
+    """Early stopping that watches `inner_loss` where its rows are inner ones and it names no column."""
+    stopping = spec.early_stopping
+    if stopping is None or stopping.on != "inner" or "monitor" in stopping.model_fields_set:
+        return {}
+    return {"early_stopping": stopping.model_copy(update={"monitor": "inner_loss"})}
 
 
 def _with_first_epoch(spec: ExperimentSpec) -> WeightAveraging | None:

@@ -69,11 +69,18 @@ SweptValues = Annotated[
 ]
 
 
+def swept_paths(key: str) -> list[str]:
+    """The keys of a spec that a key of `Sweep.over` names."""
+    return [path.strip() for path in key.split(",")]
+
+
 class Sweep(Config):
     """What `nnrun sweep` tries, one run for each trial.
 
-    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
-    combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that many `trials`.
+    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. Several keys with
+    commas between them (`layers[0].dense.units, layers[2].dense.units`) have the same value in each trial.
+    `grid` tries every combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that
+    many `trials`.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.

@@ -268,6 +268,7 @@ class Cosine(Component):
 class ReduceOnPlateau(Component):
     """Keras's `ReduceLROnPlateau`, for each fold or seed separately.
 
+    `monitor` is `inner_loss` by default where `early_stopping` is `on: inner`.
     rate * `factor`, not below `min_learning_rate`, once `monitor` has not improved by more than `min_delta`
     for `patience` epochs; then `cooldown` epochs of grace.
     """
