@@ -80,6 +80,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         format="pt2",
         run=run,
         member=None,
+        averaged=(),
         weights=exported.weights,
         inputs={"rows": ExportedInput(3, (3,), "float32", "features", ())},
         outputs={"predictions": ExportedOutput(1, OutputDecoder("numbers", (0,)))},

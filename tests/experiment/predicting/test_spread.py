@@ -56,7 +56,7 @@ def test_it_is_that_of_what_the_networks_say(folder: Path) -> None:
     whole = nnrun.predict(run, rows, spread=True)
     each = [nnrun.predict(run, rows, member=f"fold-{i}") for i in range(3)]
     plain = nnrun.predict(run, rows)
-    of_std = {name: name.removesuffix("_std") for name in whole if name.endswith("_std")}
+    of_std = {name: name.removesuffix("_std") for name in map(str, whole) if name.endswith("_std")}
     values = [name for name in plain if name not in ("grade", "tags", "grade_probability")]
     assert set(of_std.values()) == {*values, "grade_probability"}
     for column in values:
@@ -72,7 +72,7 @@ def test_rows_of_the_data_set_have_it_too(folder: Path) -> None:
     found = nnrun.predict(run, split="test", spread=True)
     rows = pd.read_csv(folder / "rows.csv").query("part == 't'")[["a", "b"]].reset_index(drop=True)
     again = nnrun.predict(run, rows, spread=True)
-    columns = [name for name in again if name.endswith("_std")]
+    columns = [name for name in map(str, again) if name.endswith("_std")]
     assert columns
     for column in columns:
         assert found[column].to_numpy() == pytest.approx(again[column].to_numpy(), rel=1e-5, abs=1e-7)
