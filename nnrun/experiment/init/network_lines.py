@@ -11,8 +11,13 @@ from nnrun.spec.wording import counted, quoted
 from nnrun.spec.writing.dump import flow
 
 _ROWS_FOR_LESS_DROPOUT: Final = 12_000
-_OF_A_TABLE: Final = ((1_000, 32, 150, 12), (3_000, 64, 150, 12), (12_000, 128, 80, 8), (50_000, 256, 60, 5))
-"""Up to how many training rows: rows of a batch, epochs at most, and epochs of patience."""
+_OF_A_TABLE: Final = (
+    (1_000, 32, 300, 20, 0.15),
+    (3_000, 64, 150, 12, 0.1),
+    (12_000, 128, 80, 8, 0.1),
+    (50_000, 256, 60, 5, 0.1),
+)
+"""Up to how many training rows: rows of a batch, epochs at most, epochs of patience, share of inner rows."""
 _OF_DROPOUT: Final = "  # against overfitting; lower it if the training loss stays high"
 
 
@@ -148,10 +153,10 @@ def training_lines(sizes: Sizes, metrics: Sequence[str], watched: str = "val_los
 
 def _training_lines_of_a_table(sizes: Sizes, metrics: Sequence[str], watched: str) -> list[str]:
     """Chosen on half of the tables of `tests/benchmarks/tables.py`, judged on the others."""
-    batch, epochs, patience = next(rest for most, *rest in _OF_A_TABLE if sizes.train_rows <= most)
+    batch, epochs, patience, share = next(rest for most, *rest in _OF_A_TABLE if sizes.train_rows <= most)
     decay = {"learning_rate": 0.002, "weight_decay": 0.3, "exclude_from_weight_decay": "bias"}
     inner = (
-        f"A tenth of the training rows, set apart, decides when to stop: {watched.replace('val_', 'inner_')} "
+        f"A part of the training rows, set apart, decides when to stop: {watched.replace('val_', 'inner_')} "
         "stops improving. So the scores of the validation rows are of rows that chose nothing."
     )
     return [
@@ -162,7 +167,7 @@ def _training_lines_of_a_table(sizes: Sizes, metrics: Sequence[str], watched: st
         f"epochs: {epochs}  # at most",
         f"batch_size: {batch}  # for {counted(sizes.train_rows, 'training row')}",
         *comments(inner, ""),
-        f"early_stopping: {{on: inner, fraction: 0.1, patience: {patience}, restore_best: true}}",
+        f"early_stopping: {{on: inner, fraction: {share}, patience: {patience}, restore_best: true}}",
     ]
 
 

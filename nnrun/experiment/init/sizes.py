@@ -11,7 +11,7 @@ from typing import Final
 from nnrun.data.targets import UNEVEN
 
 FOLDS: Final = 5
-FOLDS_OF_A_TABLE: Final = ((300, 8), (5_000, 5))
+FOLDS_OF_A_TABLE: Final = ((300, 10), (1_000, 8), (5_000, 5))
 """From how many training rows on a table has how many folds, where its networks are averaged."""
 FEW_ROWS: Final = 2_000  # folds below, one validation set from here on
 TEST_ROWS: Final = 1_000  # a test set is held back above

@@ -11,8 +11,9 @@ from nnrun.experiment.init.sizes import Sizes
     ("rows", "folds", "measured"),
     [
         (299, 5, False),
-        (300, 8, True),
-        (1_000, 8, True),
+        (300, 10, True),
+        (999, 10, True),
+        (1_250, 8, True),  # of which 250 are held back
         (6_000, 8, True),  # of which 1,200 are held back
         (6_250, 5, True),
         (62_500, 5, True),

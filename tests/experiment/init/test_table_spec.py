@@ -322,9 +322,9 @@ def test_a_table_of_300_rows_has_the_measured_network_and_training(tmp_path: Pat
     assert spec.optimizer.exclude_from_weight_decay == ["bias"]
     assert isinstance(spec.weight_averaging, schema.Ema)
     assert spec.early_stopping is not None
-    assert (spec.early_stopping.on, spec.early_stopping.fraction) == ("inner", 0.1)
+    assert (spec.early_stopping.on, spec.early_stopping.fraction) == ("inner", 0.15)
     assert isinstance(spec.validation, schema.KFold)
-    assert spec.validation.k == 8
+    assert spec.validation.k == 10
 
 
 def test_below_300_rows_it_has_a_small_network(tmp_path: Path) -> None:
