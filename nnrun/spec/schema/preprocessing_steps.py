@@ -518,6 +518,22 @@ class Log1pTargets(Component):
     standardize: bool = False
 
 
+class QuantileTargets(Component):
+    """The target's rank as a value of the standard normal distribution, column by column.
+
+    As `quantile` of the inputs: `n_quantiles` quantiles of the training rows, by default one for 30 rows, at
+    least 10 and at most 1,000, have the normal distribution's values of their ranks, between -3 and 3;
+    between them the target is interpolated linearly (scikit-learn's `QuantileTransformer` does so by ranks).
+    Equal quantiles have the middle of their ranks. The loss is computed on these values. Metrics, baselines
+    and predictions, of training and validation, are in the target's own units; a prediction is never outside
+    of the training rows' targets.
+    """
+
+    kind = "quantile"
+    bare = "n_quantiles"
+    n_quantiles: Annotated[int, Field(ge=2)] | None = None
+
+
 class NoTargetStep(Component):
     """Take the targets as they are."""
 
@@ -531,6 +547,7 @@ TargetStep = Annotated[
         CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
+        QuantileTargets,
         NoTargetStep,
     ],
     COMPONENT,

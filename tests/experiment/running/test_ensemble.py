@@ -14,6 +14,8 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
@@ -166,6 +168,29 @@ def test_the_best_weights_of_its_members_can_be_used(tmp_path: Path) -> None:
     assert best.scores["mae"] == pytest.approx((own["prediction"] - own["target"]).abs().mean(), rel=1e-5)
     assert best.chosen_on_these_rows
     assert best.scores != evaluate_run(made, split="validation").scores
+
+
+def test_only_the_best_weights_can_be_taken_over(tmp_path: Path) -> None:
+    fast: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 3.0}}, "epochs": 8}
+    parent = train(tmp_path, **FOLDS, **fast)
+    made = final_of_members(parent, settings(tmp_path), "folds", weights="best")
+    epochs = [m["best_weights_epoch"] for m in record_of(parent.path)["members"]]
+    assert set(epochs) != {8}
+    record = record_of(made.path)
+    assert [m["weights_epoch"] for m in record["members"]] == epochs
+    assert [m["test_epoch"] for m in record["members"]] == epochs
+    assert (record["ensemble"]["weights"], record["ensemble"]["optimistic"]) == ("best", True)
+    assert not list(made.path.glob("fold-*/weights-best.safetensors"))
+    best, x = Access(weights="best"), np.load(tmp_path / "small.npz")["x_test"]
+    expected = load_predictor(parent, best).outputs(x)
+    for access in (Access(), best):  # there are no others
+        predictor = load_predictor(made, access)
+        assert predictor.outputs(x).tobytes() == expected.tobytes()
+        listed = ", ".join(map(str, epochs))
+        assert predictor.weights.sentence == f"weights: each fold's best epoch by val_loss (epochs {listed})"
+    recorded = recorded_weights(made.read_record())
+    assert recorded is not None
+    assert recorded.sentence == predictor.weights.sentence
 
 
 def test_seeds_that_share_their_validation_rows_are_scored_there_as_one(tmp_path: Path) -> None:
@@ -332,5 +357,7 @@ def test_python_makes_the_same(tmp_path: Path) -> None:
         UsageError, match=r"epochs is for training, and with members='folds' nothing is trained"
     ):
         nnrun.final(parent, members="folds", epochs=3)
+    with pytest.raises(UsageError, match="weights is for members"):
+        nnrun.final(parent, weights="best")
     with pytest.raises(UsageError, match=r"takes the networks of a run, and .*small.yaml is a spec"):
         nnrun.final(path, members="folds")
