@@ -358,6 +358,7 @@ def final(
     epochs: int | Literal["best"] | None = None,
     members: Literal["folds", "seeds"] | None = None,
     seeds: int | None = None,
+    weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     test: PathLike | None = None,
     overrides: Overrides = (),
@@ -375,6 +376,7 @@ def final(
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
         members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
             trained. `overrides` then only say where its files are.
+        weights: of these networks the weights that training ended with, or only those of best epochs.
         seeds: train with this many seeds, two or more, from the spec's up: their average is the model.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
@@ -398,6 +400,8 @@ def final(
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
+    if members is None and weights != "last":
+        raise UsageError("weights is for members, whose networks are trained; leave it out.")
     if members is not None:
         given = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
         refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), given)
@@ -408,6 +412,7 @@ def final(
                 members,
                 overrides=_changes(overrides),
                 test=test_file,
+                weights=weights,
                 listener=listener,
             )
     elif spec is None:

@@ -354,7 +354,7 @@ class Network:
                 x = x if isinstance(x, layer.takes) else dense(x)
                 mask = masks.get(node.sources[0])
                 if mask is None:
-                    given[index] = layer.forward(parameters, x, rng, new_buffers)
+                    given[index] = self._by_layer(layer, parameters, x, rng, new_buffers, replicas)
                 else:
                     given[index] = layer.forward_masked(parameters, x, mask, rng, new_buffers)
                 if self.masks:
@@ -382,6 +382,23 @@ class Network:
         if self.members is None or self.members.takes_shared_rows(layer):
             return rows
         return self.members.expanded(rows, replicas)
+
+    def _by_layer(
+        self,
+        layer: Layer[Any],
+        parameters: Parameters,
+        x: Any,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+        replicas: int,
+    ) -> Batch:
+        """What a layer gives; of one that all members of an ensemble have, their rows stand side by side."""
+        same = self.members is not None and layer.weights_path in self.members.same
+        if not same or replicas_of(x) == replicas:
+            return layer.forward(parameters, x, rng, new_buffers)
+        rows = dense(x).reshape(replicas, -1, *x.shape[2:])
+        made = dense(layer.forward(parameters, rows, rng, new_buffers))
+        return made.reshape(*x.shape[:2], *made.shape[2:])
 
     def _of_several(
         self,

@@ -162,3 +162,32 @@ def test_merges_and_steps_are_of_each_member(kind: str) -> None:
         h = x[0] + torch.tanh(x[0] @ own["0.0.weight"] + own["0.0.bias"])
         h = (h.unsqueeze(2) @ own["2.weight"] + own["2.bias"]).flatten(1)
         torch.testing.assert_close(z[0, member], h @ own["4.weight"] + own["4.bias"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("before", [[], [{"dropout": 0.5}]])
+def test_a_periodic_embedding_is_the_same_for_all_members(before: list[Any]) -> None:
+    """Whether its rows are those of all members, or dropped for each."""
+    layers = [*before, {"periodic": {"frequencies": 2, "sigma": 0.5, "units": 3}}, {"dense": 2}, {"dense": 1}]
+    network = network_of("batch", layers)
+    place = len(before)
+    weights = network.initial_parameters(sources_of(0, [0, 1]))
+    assert weights[f"{place}.frequencies"].shape == (2, 5, 2)
+    assert weights[f"{place + 1}.r"].unique().tolist() == [-1.0, 1.0]
+    x = torch.randn(2, 4, 5)
+    z = network.forward(weights, {INPUT: x})[OUTPUT]
+    assert network.members is not None
+    of_members = network.members.unfolded(network.layers, weights)
+    made = network.layers[place].forward(weights, x, None, None)
+    assert isinstance(made, torch.Tensor)
+    made = made.repeat_interleave(M, 0)
+    for layer in network.layers[place + 1 :]:
+        made = layer.forward(of_members, made, None, None)
+    torch.testing.assert_close(z.flatten(0, 1), made, rtol=1e-5, atol=1e-6)
+    rng = network.rng(sources_of(0, [0, 1]), 1, torch.device("cpu"))
+    assert network.forward(weights, {INPUT: x}, rng, {})[OUTPUT].shape == (2, M, 4, 1)
+
+
+def test_independent_members_have_periodic_embeddings_of_their_own() -> None:
+    layers = [{"periodic": {"frequencies": 2, "sigma": 0.5}}, {"dense": 1}]
+    shapes = {name: weight.file_shape for name, weight in network_of("independent", layers).weights.items()}
+    assert shapes["0.frequencies"] == (M, 5, 2)

@@ -40,12 +40,12 @@ def _counts(column: CategoryColumn) -> Codes:
     return np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
 
 
-def _held(column: CategoryColumn) -> list[str]:
+def held_levels(column: CategoryColumn) -> list[str]:
     """The levels that some row has, in their order."""
     return [level for level, rows in zip(column.levels, _counts(column), strict=True) if rows]
 
 
-def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
+def positions_of(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
     """(N,) the position of each row's value in `levels`; -1 for others, `missing` for a missing one."""
     place = {level: i for i, level in enumerate(levels)}
     of_code = np.array([place.get(level, -1) for level in column.levels] + [missing], np.int64)
@@ -125,7 +125,7 @@ class FittedOneHot(
         gaps, least = int(column.missing.sum()), step.min_count
         kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
         with_column = set(kept)
-        rare = tuple(level for level in _held(column) if level not in with_column)
+        rare = tuple(level for level in held_levels(column) if level not in with_column)
         return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
 
     @property
@@ -140,9 +140,9 @@ class FittedOneHot(
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, width)."""
-        places = _positions(values, self.levels, len(self.levels) if self.missing else -1)
+        places = positions_of(values, self.levels, len(self.levels) if self.missing else -1)
         if self.strict:
-            known = _positions(values, self.rare, 0 if self.rare_missing else -1) >= 0
+            known = positions_of(values, self.rare, 0 if self.rare_missing else -1) >= 0
             _report_unknown(values, (places < 0) & ~known, problems)
         if self.others:
             places = np.where(places < 0, self.width - 1, places)
@@ -155,7 +155,7 @@ class FittedOneHot(
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
-        return _positions(column, (*self.levels, *self.rare), 0) < 0
+        return positions_of(column, (*self.levels, *self.rare), 0) < 0
 
     @property
     def expects_values(self) -> bool:
@@ -176,7 +176,7 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
     @classmethod
     def fit(cls, step: schema.Ordinal, column: CategoryColumn, context: FitContext) -> Self:
         """In the order of the spec, or in the natural one."""
-        held, strict = _held(column), step.unknown == "error"
+        held, strict = held_levels(column), step.unknown == "error"
         if step.order is None:
             return cls(tuple(held), strict)
         order = tuple(value_name(level) or "" for level in step.order)
@@ -191,14 +191,14 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
 
     def transform(self, values: CategoryColumn, problems: Problems) -> NumberColumn:
         """A column of numbers."""
-        places = _positions(values, self.levels, -1)
+        places = positions_of(values, self.levels, -1)
         if self.strict:
             _report_unknown(values, (places < 0) & ~values.missing, problems)
         return NumberColumn(values.name, np.where(values.missing, np.nan, places.astype(np.float64)))
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are no level."""
-        return _positions(column, self.levels, 0) < 0
+        return positions_of(column, self.levels, 0) < 0
 
 
 @dataclass(frozen=True)
@@ -223,12 +223,12 @@ class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="out
         counts = zip(column.levels, _counts(column), strict=True)
         kept = [level for level, rows in counts if rows >= step.min_count]
         known = set(kept)
-        rare = tuple(level for level in _held(column) if level not in known)
+        rare = tuple(level for level in held_levels(column) if level not in known)
         return cls(tuple(kept), rare, bool(column.missing.any()), 0)
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Floats:
         """(N, 1) indices."""
-        places = _positions(values, self.levels, -1)
+        places = positions_of(values, self.levels, -1)
         return (places + 1 + self.start)[:, None].astype(np.float64)
 
     @property
@@ -248,7 +248,7 @@ class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="out
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
-        return _positions(column, (*self.levels, *self.rare), 0) < 0
+        return positions_of(column, (*self.levels, *self.rare), 0) < 0
 
     @property
     def expects_values(self) -> bool:
@@ -273,7 +273,7 @@ class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="o
     @classmethod
     def fit(cls, step: schema.Hashing, column: CategoryColumn, context: FitContext) -> Self:
         """Only whether the values are true and false is learned."""
-        held = set(_held(column))
+        held = set(held_levels(column))
         return cls(step.buckets, bool(held) and held <= set(TRUTH))
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -44,6 +44,23 @@ _ROWS_TO_TRY = 1 << 15
 _ARRAY_BLOCK_VALUES = 1 << 17
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Some of the rows that a column's last step was fitted on, and the step as fitted without them.
+
+    Attributes:
+        rows: positions among the training samples of the data set.
+        step: stands in for the last step.
+    """
+
+    rows: Array
+    step: FittedStep
+
+    def same_as(self, other: HeldOut) -> bool:
+        """Whether both transform the same rows in the same way."""
+        return self.step == other.step and np.array_equal(self.rows, other.rows)
+
+
 @dataclass(frozen=True)
 class FittedColumn:
     """What was learned of one column.
@@ -52,11 +69,14 @@ class FittedColumn:
         name: the column's name.
         kind: what its values are before the first step.
         steps: in order.
+        held_out: how rows that it was fitted on are transformed for training, where that is another way than
+            for all other rows. It is no part of the state that is written.
     """
 
     name: str
     kind: schema.ColumnType
     steps: tuple[FittedStep, ...]
+    held_out: tuple[HeldOut, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def _encoder(self) -> FittedStep | None:
@@ -69,6 +89,15 @@ class FittedColumn:
         """Where it gives indices for an embedding, the number that these are below."""
         encoder = self._encoder
         return None if encoder is None or not encoder.spec.gives_indices else encoder.tokens_below
+
+    def holds_out_like(self, other: FittedColumn) -> bool:
+        """Whether both transform the rows that they were fitted on alike for training."""
+        mine, theirs = self.held_out, other.held_out
+        return len(mine) == len(theirs) and all(a.same_as(b) for a, b in zip(mine, theirs, strict=True))
+
+    def without(self, held_out: HeldOut) -> FittedColumn:
+        """The column as fitted without these rows."""
+        return replace(self, steps=(*self.steps[:-1], held_out.step), held_out=())
 
     def with_indices_from(self, start: int) -> FittedColumn:
         """The column, but its indices, if it gives any, count from `start`."""
@@ -180,6 +209,7 @@ def fit_column(
         DataError: a step does not apply to these values; says to which row.
     """
     fitted: list[FittedStep] = []
+    held_out: list[tuple[Array, FittedStep]] = []
     value: _Value = column
     at = rows  # positions of the training rows in `value`; None once it holds no others
     for step in plan.steps:
@@ -189,7 +219,9 @@ def fit_column(
             fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at, targets=targets)))
             break
         value, at = value if at is None else value.take(at), None
-        fitted.append(cls.fit(step, in_form(value, cls.form), FitContext(targets=targets)))
+        taken, context = in_form(value, cls.form), FitContext(targets=targets)
+        fitted.append(cls.fit(step, taken, context))
+        held_out += cls.fit_held_out(step, taken, context)
         problems: dict[int, str] = {}
         if step is plan.steps[-1]:
             _try(fitted[-1], value, problems)
@@ -199,7 +231,8 @@ def fit_column(
             first = min(problems)
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
     leave_column(column)
-    return FittedColumn(plan.name, plan.kind, tuple(fitted))
+    parts = (HeldOut(own if rows is None else rows[own], step) for own, step in held_out)
+    return FittedColumn(plan.name, plan.kind, tuple(fitted), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -234,6 +267,16 @@ class FittedTable:
         return any(column.sparse for column in self.columns)
 
     @cached_property
+    def holds_out(self) -> bool:
+        """Whether training rows are transformed in another way than all others."""
+        return any(column.held_out for column in self.columns)
+
+    def holds_out_like(self, other: FittedTable) -> bool:
+        """Whether both transform the rows that they were fitted on alike for training."""
+        pairs = zip(self.columns, other.columns, strict=True)
+        return all(mine.holds_out_like(theirs) for mine, theirs in pairs)
+
+    @cached_property
     def width(self) -> int:
         """The features of all columns."""
         return sum(column.width for column in self.columns)
@@ -266,8 +309,12 @@ class FittedTable:
         """An array as a table of its columns."""
         return array_as_table(x_NC, [column.name for column in self.columns])
 
-    def transform(self, inputs: Table | Array) -> DenseRows | ByteRows | SparseRows | TokenRows:
+    def transform(
+        self, inputs: Table | Array, *, training: bool = False
+    ) -> DenseRows | ByteRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.
+
+        With `training` the inputs are all training samples of the data set, see `FittedInputs.transform`.
 
         Raises:
             DataError: a column is not there; or a row cannot be taken: says which and why.
@@ -286,6 +333,8 @@ class FittedTable:
         dense = [column for column in self.ordered if not column.sparse]
         sparse = [self._part(column, table) for column in self.ordered if column.sparse]
         x_ND = self._dense(dense, table) if dense else None
+        if x_ND is not None and training:
+            _hold_out(x_ND, dense, table)
         if not sparse:
             assert x_ND is not None, "a table has a column"
             return DenseRows(x_ND)
@@ -419,6 +468,17 @@ def _row_shape_from(value: Any) -> tuple[int, ...] | None:
     if type(value) is not list or len(value) < 2 or any(type(n) is not int or n < 1 for n in value):
         raise ValueError(value)
     return tuple(value)
+
+
+def _hold_out(x_ND: npt.NDArray[np.float32], columns: Sequence[FittedColumn], table: Table) -> None:
+    """Write what training rows are trained with over their features, (N, D) of these columns."""
+    start = 0
+    for column in columns:
+        for part in column.held_out:
+            own = column.without(part).transform(table.by_name[column.name].take(part.rows), {})
+            assert isinstance(own, np.ndarray), "what is held out is dense"
+            x_ND[part.rows, start : start + column.width] = own
+        start += column.width
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from nnrun.data.dataset import Array
 from nnrun.data.table import Column, NumberColumn, as_categories, as_texts
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.schema import Task
 
 MOST_DENSE = 64
 """A column of categories that becomes more columns than this becomes sparse."""
@@ -59,11 +60,15 @@ class TrainingTargets:
         values: (N,), or (N, K) where a row has several; class labels are integers from 0.
         present: (N,) which rows have a target, where some lack one: their values mean nothing. None for all.
         classes: of labels, how many classes there are; None for numbers.
+        task: what the targets are; None where only the spec's loss tells.
+        seed: of the random parts of the training rows that steps make which learn from the targets.
     """
 
     values: Array
     present: Mask | None = None
     classes: int | None = None
+    task: Task | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,22 @@ class FittedStep(ABC):
         Raises:
             DataError: the step does not apply to these values.
         """
+
+    @classmethod
+    def fit_held_out(cls, step: Any, column: Any, context: FitContext) -> list[tuple[Array, Self]]:
+        """The step as it is applied to the training rows, where it learns from their targets.
+
+        A row whose own target is in its features tells the network what to predict, which no new row does. So
+        each training row is transformed by a step that was fitted without it.
+
+        Args:
+            step, column, context: as of `fit`.
+
+        Returns:
+            positions of some of the training rows, and the step fitted on other rows; together all rows.
+            Empty, where training rows are transformed as all others are.
+        """
+        return []
 
     @classmethod
     def fit_array(cls, step: Any, x_NC: Array, names: Sequence[str], context: FitContext) -> list[Self]:

@@ -35,6 +35,7 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.graph import num_outputs
 from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, named, told_of, told_of_input
+from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.wording import listing
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
@@ -123,14 +124,33 @@ class FittedInputs:
         only_places = self.table.of_array and names == array_columns(None, len(names))
         return None if only_places else names
 
-    def transform(self, inputs: RawInputs) -> DenseRows | ByteRows | SparseRows:
+    @property
+    def holds_out(self) -> bool:
+        """Whether training rows are transformed in another way than all others, see `transform`."""
+        return self.table is not None and self.table.holds_out
+
+    def same_rows(self, other: FittedInputs) -> bool:
+        """Whether both make the same of every row, of training rows too."""
+        if self.table is None or other.table is None or not (self.holds_out or other.holds_out):
+            return self == other
+        return self == other and self.table.holds_out_like(other.table)
+
+    def transform(self, inputs: RawInputs, *, training: bool = False) -> DenseRows | ByteRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
+
+        Args:
+            inputs: rows of any number.
+            training: whether these are all training samples of the data set: those that the steps were fitted
+                on are then transformed as a network is trained on them, without what they say of their own
+                target (`FittedStep.fit_held_out`). What is read from a file does not know them any more.
 
         Raises:
             DataError: the inputs are of another kind, or a row cannot be taken: says which and why.
         """
         inputs = self._laid_out(inputs)
-        rows: Any = inputs if self.table is None else self.table.transform(inputs)  # type: ignore[arg-type]
+        rows: Any = inputs
+        if self.table is not None:
+            rows = self.table.transform(inputs, training=training)  # type: ignore[arg-type]
         if self.token_step is not None:
             rows = self.token_step.transform(rows, {})
         found: DenseRows | ByteRows | SparseRows = (
@@ -309,7 +329,11 @@ def input_plans(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, tup
 
 
 def fit_inputs(
-    spec: schema.ExperimentSpec, dataset: Dataset, rows: Array, plans: Mapping[Port, Sequence[ColumnPlan]]
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    rows: Array,
+    plans: Mapping[Port, Sequence[ColumnPlan]],
+    source: RandomSource,
 ) -> dict[Port, FittedInputs]:
     """Learn the preprocessing of every input from some training rows, and from nothing else.
 
@@ -318,15 +342,17 @@ def fit_inputs(
         dataset: only its training rows at `rows` are looked at, and its num_words.
         rows: positions among the training rows.
         plans: what `input_plans` gives.
+        source: of what steps draw at random.
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
         UsageError: a step is custom code that may not be run, or that is not there.
     """
-    inputs = {}
+    inputs, seed = {}, source.derive(purpose="preprocessing")
     for port, view in input_views(spec).items():
         with told_of_input(port if spec.inputs else None):
-            inputs[port] = fit_input(view.preprocessing, dataset.input(port), rows, plans=plans[port])
+            own = dataset.input(port)
+            inputs[port] = fit_input(view.preprocessing, own, rows, plans=plans[port], seed=seed)
     return inputs
 
 
@@ -354,8 +380,9 @@ def fit_outputs(
 
 
 def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
-    """Whether the preprocessing of all does the same to the rows."""
-    return all(fitted[0].inputs == f.inputs for f in fitted)
+    """Whether the preprocessing of all does the same to the rows, of which some are trained on."""
+    first = fitted[0].inputs
+    return all(own.same_rows(first[port]) for each in fitted[1:] for port, own in each.inputs.items())
 
 
 def bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
@@ -381,6 +408,7 @@ def fit_input(
     rows: npt.ArrayLike | None = None,
     *,
     plans: Sequence[ColumnPlan] | None = None,
+    seed: int = 0,
 ) -> FittedInputs:
     """Learn the preprocessing of one input from some of the training rows, and from nothing else.
 
@@ -389,11 +417,12 @@ def fit_input(
         dataset: as the input sees it.
         rows: positions among the training rows, or None for all of them.
         plans: what `column_plans` gives, where it is known already.
+        seed: of what steps draw at random, as `TrainingTargets.seed`.
     """
     chosen = _chosen(dataset, rows)
     samples, inputs = dataset.train, dataset.train.inputs
     fitted, steps, num_words = FittedInputs(), _own_steps(spec), dataset.num_words
-    targets = _training_targets(dataset, chosen)
+    targets = _training_targets(dataset, chosen, seed)
     if not isinstance(inputs, TokenRows):
         plans = column_plans(spec, dataset) if plans is None else plans
         with rows_by_line(samples.lines):
@@ -419,7 +448,12 @@ def fit_input(
     custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
     if not custom:
         return fitted
-    rows_before = fitted.transform(_training_inputs(samples, chosen))
+    if fitted.holds_out:
+        rows_before = fitted.transform(samples.inputs, training=True)
+        assert not isinstance(rows_before, ByteRows), "bytes hold nothing out"
+        rows_before = rows_before if chosen is None else rows_before.take(chosen)
+    else:
+        rows_before = fitted.transform(_training_inputs(samples, chosen))
     return replace(fitted, custom=fit_custom(custom, rows_before))
 
 
@@ -448,18 +482,17 @@ def _training_inputs(samples: Samples, rows: Array | None) -> RawInputs:
     return samples.inputs if rows is None else samples.take(rows).inputs
 
 
-def _training_targets(dataset: Dataset, rows: Array | None) -> TrainingTargets | None:
+def _training_targets(dataset: Dataset, rows: Array | None, seed: int) -> TrainingTargets | None:
     """The targets of these training rows, of all if None; None where there are several outputs."""
     outputs = list(dataset.train.of_outputs)
     if len(outputs) > 1:
         return None
     if outputs:
         dataset = dataset.output(outputs[0])
-    samples = dataset.train
-    every, present = samples.targets, samples.present
-    if rows is None:
-        return TrainingTargets(every, present, dataset.classes)
-    return TrainingTargets(every[rows], None if present is None else present[rows], dataset.classes)
+    every, present = dataset.train.targets, dataset.train.present
+    if rows is not None:
+        every, present = every[rows], None if present is None else present[rows]
+    return TrainingTargets(every, present, dataset.classes, dataset.task, seed)
 
 
 def _own_steps(spec: schema.Preprocessing) -> list[schema.PreprocessingStep]:

@@ -50,7 +50,7 @@ Edges = Annotated[
 ]
 
 
-def _quantiles(known: Floats, count: int, kind: str, name: str) -> Floats:
+def quantiles_of(known: Floats, count: int, kind: str, name: str) -> Floats:
     """`count` quantiles at equal distances of rank, the least and the largest value among them."""
     with np.errstate(over="ignore", invalid="ignore"):
         found: Floats = np.quantile(known, np.linspace(0, 1, count))
@@ -58,6 +58,12 @@ def _quantiles(known: Floats, count: int, kind: str, name: str) -> Floats:
     if not np.isfinite(span):
         raise DataError(f"{kind}: the range of column {quoted(name)} is not a finite number.")
     return np.maximum.accumulate(found)  # rounding may not make one smaller than the one before
+
+
+def number_of_quantiles(wanted: int | None, rows: int) -> int:
+    """As many as a spec wants, by default one for 30 rows; no more than there are rows, and at least two."""
+    default = max(min(rows // _ROWS_FOR_A_QUANTILE, _MOST_QUANTILES), _FEWEST_QUANTILES)
+    return max(min(wanted or default, rows), 2)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class FittedPiecewiseLinear(FittedStep, spec=schema.PiecewiseLinear, form="numbe
         known = known_values(column)
         if not len(known):
             return cls((0.0,), step.keep)
-        edges = np.unique(_quantiles(known, step.bins + 1, cls.kind, column.name))
+        edges = np.unique(quantiles_of(known, step.bins + 1, cls.kind, column.name))
         return cls(tuple(edges.tolist()), step.keep)
 
     def transform(self, values: Floats, problems: Problems) -> Floats:
@@ -161,9 +167,8 @@ class FittedQuantile(FittedStep, spec=schema.QuantileTransform, form="number", p
         rows = len(known)
         if not rows:
             return cls((0.0, 0.0), normal)
-        default = max(min(rows // _ROWS_FOR_A_QUANTILE, _MOST_QUANTILES), _FEWEST_QUANTILES)
-        count = max(min(step.n_quantiles or default, rows), 2)
-        return cls(tuple(_quantiles(known, count, cls.kind, column.name).tolist()), normal)
+        count = number_of_quantiles(step.n_quantiles, rows)
+        return cls(tuple(quantiles_of(known, count, cls.kind, column.name).tolist()), normal)
 
     def formula(self, x: Any, xp: Any) -> Any:
         """Ranks, or values of a normal distribution; 0 of a constant column."""
@@ -175,7 +180,7 @@ class FittedQuantile(FittedStep, spec=schema.QuantileTransform, form="number", p
         within = xp.clip((x - low) / xp.where(high > low, high - low, 1.0), 0.0, 1.0)
         place = xp.where(below < not_above, (below + not_above - 1) / 2, start + within)
         rank = xp.clip(place / most, 0.0, 1.0)
-        found = _normal_quantile(rank, xp) if self.normal else rank
+        found = normal_quantile(rank, xp) if self.normal else rank
         constant = quantiles[..., 0] == quantiles[..., -1]
         return xp.where(xp.isnan(x), x, xp.where(constant, 0.0, found))
 
@@ -257,7 +262,7 @@ _TAIL = (
 )  # fmt: skip
 
 
-def _normal_quantile(rank: Any, xp: Any) -> Any:
+def normal_quantile(rank: Any, xp: Any) -> Any:
     """The value of the standard normal distribution that has this rank, between -3 and 3.
 
     NumPy and ONNX have no such function.

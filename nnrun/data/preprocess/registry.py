@@ -26,6 +26,7 @@ from nnrun.data.preprocess.numeric import (
     FittedStandardize,
 )
 from nnrun.data.preprocess.quantile_steps import FittedPiecewiseLinear, FittedQuantile
+from nnrun.data.preprocess.target_mean import FittedTargetMean
 from nnrun.data.preprocess.texts import FittedText, FittedTokens
 from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.spec import schema
@@ -43,6 +44,7 @@ STEPS: list[type[FittedStep]] = [
     FittedOneHot,
     FittedOrdinal,
     FittedLookup,
+    FittedTargetMean,
     FittedHashing,
     FittedDatetime,
     FittedText,

@@ -91,7 +91,7 @@ def validation_text(combination: str, kind: str | None, rows: str, *, optimistic
     else:
         one = combination == "out_of_fold"
         by = f"the network of its own {kind}, which" if one else "the mean of the networks that"
-        of = "one network" if one else "fewer networks"
+        of = "one network" if one else "an average of fewer networks"
         text = (
             f"Out of fold: each of {rows} is predicted by {by} did not train on it. This is the quality of "
             f"{of}. The average of all is usually better: rows that none of them trained on would show it."

@@ -86,7 +86,9 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
     """
     if record.ensemble is not None:
         names, columns = ensemble_columns(record, record.ensemble)
-        heading = f"{ensemble_heading(record)}; each: mean ± std over these {record.member_type}s"
+        heading = ensemble_heading(record)
+        if any("each" in column for column in columns):
+            heading += f"; each: mean ± std over these {record.member_type}s"
         return ScoreTable(heading, names, columns) if names else None
     at_best = bool(record.best) and not (last_epoch and record.last)
     scores, std = (record.best, record.best_std) if at_best else (record.last, record.last_std)

@@ -194,6 +194,11 @@ def _refuse_what_has_ended_for_good(run: RunDirectory, record: RunRecord) -> Non
         raise UsageError(
             f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new run."
         )
+    if record.ensemble is not None and record.ensemble.taken_over and record.status != "completed":
+        raise UsageError(
+            f"{run.id} cannot be resumed: nothing is trained in it, so it has no checkpoint. Make it again: "
+            f"nnrun final {record.parent} --members {record.ensemble.of}"
+        )
     if record.trial is not None and record.status != "completed":
         raise UsageError(
             f"{run.id} is a trial of {record.sweep}, and trials keep no checkpoints. Start the sweep "

@@ -152,7 +152,8 @@ def prepare_groups(
         refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
         class_weights = class_weights_of_rows(outputs, fold.train_rows)
         fitted = FittedPreprocessing(
-            fit_inputs(spec, dataset, fold.train_rows, plans), fit_outputs(outputs, fold.train_rows, steps)
+            fit_inputs(spec, dataset, fold.train_rows, plans, source),
+            fit_outputs(outputs, fold.train_rows, steps),
         )
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
@@ -276,6 +277,10 @@ def training_problem(
     inputs: Mapping[Port, Inputs] | None = None,
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
+    if inputs is None:
+        with rows_by_line(dataset.train.lines):
+            rows = dataset.train.by_input(group.fitted[0].inputs)
+            inputs = make_inputs(group.fitted, rows, device, training=True)
     problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
     heads = {}
     for port, head in problem.heads.items():
@@ -317,22 +322,31 @@ def present_on_device(present: Flags | None, device: torch.device) -> torch.Tens
 
 
 def make_inputs(
-    fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
+    fitted: Sequence[FittedPreprocessing],
+    inputs: Mapping[Port, RawInputs],
+    device: torch.device,
+    *,
+    training: bool = False,
 ) -> dict[Port, Inputs]:
-    """Rows of a data set as networks take them, each network by its own preprocessing."""
+    """Rows of a data set as networks take them, each network by its own preprocessing.
+
+    With `training` they are all training samples, see `FittedInputs.transform`.
+    """
     made = {}
     for port in fitted[0].inputs:
         rows = inputs[port]
         # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
         with told_of_input(port if named(fitted[0].inputs) and not isinstance(rows, Table) else None):
-            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
+            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device, training=training)
     return made
 
 
-def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device) -> Inputs:
+def _rows_of(
+    fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device, *, training: bool
+) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
-    shared = all(each == fitted[0] for each in fitted)
-    rows = [each.transform(inputs) for each in (fitted[:1] if shared else fitted)]
+    shared = all(each.same_rows(fitted[0]) if training else each == fitted[0] for each in fitted)
+    rows = [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

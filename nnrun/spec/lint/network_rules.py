@@ -398,11 +398,15 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         yield Finding(("preprocessing", "targets", targets_kind(spec)), message)
 
 
+_SCALING = ("standardize", "log1p", "quantile")
+"""Steps of targets that are numbers, which the loss then compares in other units."""
+
+
 def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | None:
     kind, loss, output = targets_kind(spec), spec.own_loss, output_of(spec)
     classes = isinstance(loss, schema.ClassLoss) or facts.task in ("binary", "multiclass")
-    if kind in ("standardize", "log1p") and classes:
-        done = "standardized" if kind == "standardize" else "scaled by log1p"
+    if kind in _SCALING and classes:
+        done = "standardized" if kind == "standardize" else f"scaled by {kind}"
         return f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
     labels = kind == "class_index" or (kind == "none" and facts.task is not None)
     if schema.target_step_of(loss) == "one_hot" and labels:
@@ -426,7 +430,7 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
     if facts.task == "regression" and kind in ("one_hot", "class_index"):
         return (
             f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize, "
-            "log1p or none"
+            "log1p, quantile or none"
         )
     return None
 
@@ -437,7 +441,7 @@ _POSITIVE = ("exponential", "softplus", "squareplus", "relu")
 def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Losses of counts, ratios and directions need outputs and targets that have them."""
     loss, output, kind = spec.own_loss, output_of(spec), targets_kind(spec)
-    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
+    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in _SCALING:
         said = (
             f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the key, "
             "or use mse"

@@ -16,6 +16,8 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import quoted
 
+_SEVERAL = 2
+
 
 def _at(position: int, step: schema.Component, *key: str | int) -> Location:
     return ("preprocessing", "inputs", position, step.kind, *key)
@@ -209,6 +211,19 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                     yield Finding(_at(position, step, "order", index), said)
 
 
+def one_target_to_encode_by(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`target_mean` averages the target of each row, of which there must be one."""
+    if len(spec.outputs) < _SEVERAL:
+        return
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if isinstance(step, schema.TargetMean):
+            yield Finding(
+                _at(position, step),
+                "target_mean encodes values by the mean of one target, and there are several outputs; use "
+                "one_hot, or lookup with embedding",
+            )
+
+
 def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Every word index has a column."""
     if facts.inputs != "tokens" or "num_words" not in type(spec.dataset).model_fields:
@@ -307,6 +322,7 @@ RULES: tuple[Rule, ...] = (
     word_indices_become_rows,
     steps_follow_each_other,
     a_constant_has_its_value,
+    one_target_to_encode_by,
     multi_hot_is_wide_enough,
     word_weights_have_what_they_need,
     augment_takes_images,

@@ -46,10 +46,20 @@ SCALARS = {
     "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
     "duration": ScalarWords(duration.WORDS, ["number", "string"], "10m"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
+    "auto_or_amount": ScalarWords("auto, or a number, 0 or more", ["number", "string"], "auto"),
 }
 
 
-_KINDS_OF_ANNOTATIONS = ("column", "place", "value", "source", "shared", "stratify", "duration")
+_KINDS_OF_ANNOTATIONS = (
+    "column",
+    "place",
+    "value",
+    "source",
+    "shared",
+    "stratify",
+    "duration",
+    "auto_or_amount",
+)
 
 
 class BoundWords(NamedTuple):
@@ -85,6 +95,7 @@ class Scalar:
         "shared",
         "stratify",
         "duration",
+        "auto_or_amount",
     ]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()

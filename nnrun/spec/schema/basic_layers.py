@@ -5,7 +5,7 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite
+from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite, Positive
 from nnrun.spec.schema.layer_shapes import (
     Activation,
     LayerInput,
@@ -189,4 +189,34 @@ class Rescaling(NetworkLayer):
     offset: Finite = 0.0
 
 
-BasicLayer = Union[Dense, ActivationLayer, Prelu, Flatten, Reshape, Permute, RepeatVector, Rescaling]
+class Periodic(NetworkLayer):
+    """Each number x as cos(2 pi c x) and sin(2 pi c x) for several learned c (Gorishniy et al. 2022).
+
+    A row of F numbers becomes one of F * 2 * `frequencies`, column by column the cosines, then the sines, for
+    a dense layer to follow. At first c is normal with standard deviation `sigma`, which decides how fine the
+    steps of a column are that can be told apart: try 0.01 to 1 on standardized columns. With `units` each
+    column has a dense layer of its own, activation(waves @ kernel + bias), so that a row becomes one of
+    F * `units` (`periodic: {units: 24}` is the PLR embedding of that paper).
+    """
+
+    kind = "periodic"
+    ensemble = "same"
+    bare = "frequencies"
+    frequencies: Count = 48
+    sigma: Positive = 0.01
+    units: Count | None = None
+    activation: Activation = "relu"
+    kernel_initializer: Initializer = GlorotUniform()
+    kernel_regularizer: Regularizer | None = None
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The numbers of all columns side by side."""
+        if len(taken.shape) != 1:
+            raise needs(self, "(features)", "put flatten before it", taken)
+        (columns,) = taken.shape
+        return (None if columns is None else columns * (self.units or 2 * self.frequencies),)
+
+
+BasicLayer = Union[
+    Dense, ActivationLayer, Prelu, Flatten, Reshape, Permute, RepeatVector, Rescaling, Periodic
+]

@@ -5,7 +5,7 @@ pydantic would evaluate the texts of a base class's annotations again for each o
 """
 
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 from pydantic import (
     BaseModel,
@@ -41,6 +41,10 @@ Duration = Annotated[str, BeforeValidator(canonical_duration), "duration"]
 """A length of time, in its canonical form (`nnrun.spec.duration`)."""
 Stratify = Annotated[Union[bool, str], "stratify"]
 """Whether each part gets its share of each class; of several outputs the one whose classes these are."""
+AutoOrAmount = Annotated[
+    Union[Literal["auto"], Annotated[float, Field(ge=0, allow_inf_nan=False)]], "auto_or_amount"
+]
+"""A number from 0 on, or `auto`, where it follows from the training rows."""
 
 
 def _as_list(value: Any) -> Any:

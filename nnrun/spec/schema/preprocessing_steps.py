@@ -8,6 +8,7 @@ from nnrun.spec.schema.component import (
     COMPONENT,
     ONE_COMPONENT_IS_ENOUGH,
     ONE_IS_ENOUGH,
+    AutoOrAmount,
     ColumnName,
     Columns,
     Component,
@@ -298,6 +299,25 @@ class Lookup(ColumnStep):
         return width
 
 
+class TargetMean(ColumnStep):
+    """The mean target of the training rows with the same value (scikit-learn's `TargetEncoder`).
+
+    Of numbers the mean, in standard deviations from the mean of all (the targets are standardized first); of
+    two classes the share of the second; of more classes a column with the share of each. Means of few rows
+    are drawn towards the mean of all: `smooth` counts that for so many rows; `auto` follows from the
+    variances (empirical Bayes). Missing values are a value of their own; unseen ones have the mean of all.
+
+    A training row never sees its own target: the training rows are split into `folds`, and those of one fold
+    have the means of the others. Validation rows and new rows have those of all training rows. Default
+    columns: all categories.
+    """
+
+    kind = "target_mean"
+    takes = ("category", "number", "text", "date")
+    smooth: AutoOrAmount = "auto"
+    folds: Annotated[int, Field(ge=2)] = 5
+
+
 class Hashing(ColumnStep):
     """Each value of a column to one of `buckets` columns of 0 and 1, by a hash: for very many values."""
 
@@ -434,6 +454,7 @@ InputStep = Annotated[
         OneHot,
         Ordinal,
         Lookup,
+        TargetMean,
         Hashing,
         Datetime,
         Text,
@@ -497,6 +518,22 @@ class Log1pTargets(Component):
     standardize: bool = False
 
 
+class QuantileTargets(Component):
+    """The target's rank as a value of the standard normal distribution, column by column.
+
+    As `quantile` of the inputs: `n_quantiles` quantiles of the training rows, by default one for 30 rows, at
+    least 10 and at most 1,000, have the normal distribution's values of their ranks, between -3 and 3;
+    between them the target is interpolated linearly (scikit-learn's `QuantileTransformer` does so by ranks).
+    Equal quantiles have the middle of their ranks. The loss is computed on these values. Metrics, baselines
+    and predictions, of training and validation, are in the target's own units; a prediction is never outside
+    of the training rows' targets.
+    """
+
+    kind = "quantile"
+    bare = "n_quantiles"
+    n_quantiles: Annotated[int, Field(ge=2)] | None = None
+
+
 class NoTargetStep(Component):
     """Take the targets as they are."""
 
@@ -510,6 +547,7 @@ TargetStep = Annotated[
         CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
+        QuantileTargets,
         NoTargetStep,
     ],
     COMPONENT,

@@ -205,14 +205,14 @@ def test_every_step_has_its_place(kind: str) -> None:
     if kind == "datetime":
         levels = ("2024-01-31", "2024-02-01 12:00")
         inputs = table(CategoryColumn("d", np.array([0, 1], np.int32), levels, dates=True))
-    elif kind in ("one_hot", "ordinal", "lookup", "hashing"):
+    elif kind in ("one_hot", "ordinal", "lookup", "target_mean", "hashing"):
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
     after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
     own: Any = {"rescale": {"rescale": 0.5}}.get(kind, kind)
     steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [own]
-    fitted = fit(inputs, steps)
+    fitted = fit(inputs, steps, y=[0.5, 1.25])
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.input.width)
     assert np.isfinite(rows).all()

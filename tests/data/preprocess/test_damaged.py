@@ -23,6 +23,7 @@ INPUTS = table(
     categories("e", ["a", "e", None]),
     categories("h", ["a", "e", "b"]),
     categories("l", ["a", "e", "b"]),
+    categories("m", ["a", None, "b"]),
     numbers("q", [1, 2, 3]),
     numbers("r", [1, 2, 3]),
     texts("t", ["a b", None, "c"]),
@@ -42,9 +43,10 @@ STEPS = [
     {"one_hot": "e"},
     {"hashing": "h"},
     {"lookup": "l"},
+    {"target_mean": "m"},
     {"text": {"weighting": "tf_idf"}},
 ]
-STATE: dict[str, Any] = json.loads(json.dumps(fit(INPUTS, STEPS).to_json()))
+STATE: dict[str, Any] = json.loads(json.dumps(fit(INPUTS, STEPS, y=[0.5, 1.5, 1.0]).to_json()))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

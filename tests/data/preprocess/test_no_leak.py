@@ -47,6 +47,7 @@ STEPS: dict[str, list[Any]] = {
     "one_hot": ["impute", {"one_hot": {"min_count": 2}}, "text"],
     "ordinal": ["impute", {"ordinal": {"unknown": "ignore"}}, "text"],
     "lookup": ["impute", {"lookup": {"min_count": 2}}, "text"],
+    "target_mean": ["impute", "target_mean", "text"],
     "hashing": ["impute", {"hashing": {"buckets": 4}}, "text"],
     "text": ["impute", "one_hot", {"text": {"min_count": 2, "weighting": "tf_idf"}}],
     "tokens": [{"tokens": {"num_words": 10}}, "multi_hot"],

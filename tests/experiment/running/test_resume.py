@@ -141,6 +141,7 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "clipped": {"gradient_clip": 0.1},
     "no decay of biases": {"optimizer": {"adam": {"weight_decay": 0.5, "exclude_from_weight_decay": "bias"}}},
+    "quantiles of the target": {"preprocessing": {"targets": "quantile"}, "validation": {"kfold": {"k": 3}}},
     "inner rows": {
         "validation": {"kfold": {"k": 3}},
         "early_stopping": {"on": "inner", "patience": 1, "restore_best": True},
