@@ -294,6 +294,8 @@ class EnsembleRecord(_Record):
     Attributes:
         of: what its members are: `folds` of a k-fold run, or `seeds`.
         taken_over: whether its members were copied from its parent; else it trained them itself.
+        weights: which of their weights were copied: those that training ended with (`last`), or only those of
+            each member's best epoch (`best`).
         combination: how the validation rows were predicted: `out_of_fold`, each by the one network that did
             not train on it; `mean_out_of_fold`, each by the mean of those that did not; `ensemble`, by the
             mean of all, none of which trained on them. None where there are no such rows.
@@ -303,9 +305,10 @@ class EnsembleRecord(_Record):
         test_mean, test_std: of the members' own scores on the test set.
     """
 
-    of: str = ""
+    of: Literal["folds", "seeds"] = "folds"
     taken_over: bool = False
-    combination: str | None = None
+    weights: Literal["last", "best"] = "last"
+    combination: Literal["ensemble", "out_of_fold", "mean_out_of_fold", "one_network"] | None = None
     rows: Count | None = None
     validation: Scores = {}
     optimistic: bool = False

@@ -151,7 +151,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         test_uses=[],
     )
     if settings.command == "final" and job.member_type is not None:
-        record.ensemble = EnsembleRecord(of=f"{job.member_type}s")
+        record.ensemble = EnsembleRecord(of="folds" if job.member_type == "fold" else "seeds")
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
     if job.seconds is not None:

@@ -48,6 +48,7 @@ def resume_run(
     data_dir: Path | None = None,
     device: str | None = None,
     allow_inexact: bool = False,
+    seconds: float | None = None,
     listener: Listener = SILENT,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
@@ -62,6 +63,7 @@ def resume_run(
         data_dir: where data files are looked for first.
         device: default: the run's.
         allow_inexact: go on although versions, device or the like are others, and note it in the record.
+        seconds: how long it may train now, if that is less than what is left of the spec's time limit.
         listener: is told what happens.
 
     Returns:
@@ -86,6 +88,8 @@ def resume_run(
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, state, data_dir, device)
+        if seconds is not None:
+            settings = replace(settings, seconds=state.seconds + seconds)
         chosen_device = resolve_device(settings.device)
         with computing(chosen_device, wanted.deterministic):
             job, plan = prepare_job(without_first_weights(wanted), settings, chosen_device, listener)
