@@ -37,6 +37,13 @@ Members = Annotated[
 ]
 
 
+Weights = Annotated[
+    options.WeightsName | None,
+    typer.Option(
+        "--weights",
+        help="With --members: the weights that training ended with (last), or those of best epochs (best).",
+    ),
+]
 Seeds = Annotated[
     int | None,
     typer.Option(
@@ -53,6 +60,7 @@ def final(
     epochs: Epochs = None,
     members: Members = None,
     seeds: Seeds = None,
+    weights: Weights = None,
     test: Annotated[
         Path | None,
         options.test_file("A file of test rows with the same columns, in place of the spec's test set."),
@@ -86,6 +94,7 @@ def final(
                 "--test": test,
                 "--members": members,
                 "--seeds": seeds,
+                "--weights": weights,
             },
         )
     if source is None:
@@ -94,6 +103,8 @@ def final(
     if of_spec and epochs == _BEST:
         raise UsageError("--epochs best needs a run with validation; name the run, or give a number.")
 
+    if weights is not None and members is None:
+        raise UsageError("--weights is for --members, whose networks are trained; leave it out.")
     if members is not None:
         from nnrun.experiment.running.ensemble import refuse_what_trains
 
@@ -121,7 +132,13 @@ def final(
         assert parent is not None, "the source is a spec or a run"
         if members is not None:
             return final_of_members(
-                parent, settings, members, overrides=changes, test=test, listener=listener
+                parent,
+                settings,
+                members,
+                overrides=changes,
+                test=test,
+                weights=weights or "last",
+                listener=listener,
             )
         return final_of_run(
             parent, settings, epochs=number or "best", overrides=changes, test=test, listener=listener

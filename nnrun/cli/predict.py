@@ -57,7 +57,8 @@ Spread = Annotated[
     bool,
     typer.Option(
         "--spread",
-        help="Also give the standard deviation over a run's networks, of each number or probability.",
+        help="Also give the standard deviation over a run's networks and their members, of each number or "
+        "probability.",
     ),
 ]
 AsFormat = Annotated[

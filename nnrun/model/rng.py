@@ -98,7 +98,8 @@ def uniform(key: Tensor, counter: Tensor) -> Tensor:
     z = key + (counter + 1) * _GAMMA
     numbers = torch.empty(z.shape, dtype=torch.float32, device=z.device)
     at_once = _AT_ONCE if z.device.type == "cpu" else max(1, z.numel())
-    for part, made in zip(z.view(-1).split(at_once), numbers.view(-1).split(at_once), strict=True):
+    parts = (torch.split(values.view(-1), at_once) for values in (z, numbers))
+    for part, made in zip(*parts, strict=True):
         shifted = torch.empty_like(part)
         for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, 1)):
             part.bitwise_xor_(_shift_right(part, bits, out=shifted))

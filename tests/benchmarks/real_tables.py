@@ -207,7 +207,8 @@ def rows_of(table: RealTable) -> pd.DataFrame:
     frame = frame.drop(columns=[c for c in (*table.dropped, "rownames", "Unnamed: 0") if c in frame.columns])
     for column in frame.columns:
         if not pd.api.types.is_numeric_dtype(frame[column].dtype):
-            frame[column] = frame[column].astype(object).where(frame[column].notna(), None)
+            texts = frame[column].astype(str).str.strip().astype(object)
+            frame[column] = texts.where(frame[column].notna(), None)
     return frame[frame[table.target].notna()].reset_index(drop=True)
 
 

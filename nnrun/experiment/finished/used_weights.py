@@ -19,11 +19,12 @@ class UsedWeights:
     """The weights of some of a run's networks.
 
     Attributes:
-        which: what was asked for.
+        which: what was asked for; of a run that took over only the weights of best epochs, `best`.
         members: the networks; None for a run of one.
         epochs: of each when its weights were trained; None where that is not known.
         chosen_by: the column by which the best epoch is the best; None where nothing was validated.
         best: of each the epoch of its best weights, where other weights are used; else None.
+        only_best: whether the run has none but those of best epochs.
     """
 
     which: WeightsChoice
@@ -31,6 +32,7 @@ class UsedWeights:
     epochs: tuple[WeightsEpoch | None, ...]
     chosen_by: str | None
     best: tuple[int | None, ...]
+    only_best: bool = False
 
     @property
     def epoch(self) -> int | None:
@@ -84,6 +86,8 @@ class UsedWeights:
     @property
     def others(self) -> str:
         """How to get the other weights, where there are any: the end of a sentence."""
+        if self.only_best:
+            return ""
         if self.which == "best":
             ended_with = all(of is not None and (of.last or of.restored) for of in self.epochs)
             return "" if ended_with else "--weights last uses those that training ended with"
@@ -188,7 +192,14 @@ def _used(
         None if of is None or of.best else record.network(member).best_weights_epoch
         for of, member in zip(epochs, members, strict=True)
     ]
-    return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best))
+    only_best = _has_only_best(record)
+    which = "best" if only_best else which
+    return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best), only_best)
+
+
+def _has_only_best(record: RunRecord) -> bool:
+    """Whether a run took over the weights of best epochs, and those that training ended with it has not."""
+    return record.ensemble is not None and record.ensemble.weights == "best"
 
 
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
@@ -199,4 +210,5 @@ def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | 
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)
     averaged = known.weights_averaged
-    return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, epoch != ended, averaged)
+    restored = epoch != ended and not _has_only_best(record)
+    return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, restored, averaged)

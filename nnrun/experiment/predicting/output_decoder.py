@@ -228,7 +228,7 @@ def refuse_without_spread(run_id: str, decoders: Mapping[Port, OutputDecoder], n
     if networks < 2:
         raise UsageError(
             f"--spread is the standard deviation over several networks, and one of {run_id} is asked. It "
-            "needs a run of several folds or seeds, without --member."
+            "needs a run of several folds or seeds, without --member, or of an `ensemble`."
         )
     if not any(decoder.has_spread for decoder in decoders.values()):
         raise UsageError(

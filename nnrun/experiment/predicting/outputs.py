@@ -56,6 +56,29 @@ def outputs_function(
     device: torch.device,
 ) -> OutputsFunction:
     """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
+    of_all = _function(spec, fitted, weights, device, of_members=False)
+    return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
+
+
+def members_function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+) -> OutputsFunction:
+    """The same for each member of a network that is an ensemble, (M, N, K); of any other (1, N, K)."""
+    return _function(spec, fitted, weights, device, of_members=True)
+
+
+def _function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+    *,
+    of_members: bool,
+) -> OutputsFunction:
+    """(M, N, K) of each member, or (1, N, K) of all as one."""
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
@@ -75,18 +98,24 @@ def outputs_function(
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
                 for port, z in network.forward(parameters, batches).items():
-                    z_RNK = network.combined(port, z, scales[port])
+                    one_by_one = of_members and network.number_of_members > 1
+                    z_MNK = z[0] if one_by_one else network.combined(port, z, scales[port])
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
-                    ranked = z_RNK[0].double() if wide else z_RNK[0]
+                    ranked = z_MNK.double() if wide else z_MNK
                     blocks[port].append(network.activate(port, ranked).cpu().numpy())
         empty = {
-            port: np.empty((0, *layer.output_shape), np.float32)
+            port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()
         }
-        return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
+        return {port: np.concatenate(parts or [empty[port]], 1) for port, parts in blocks.items()}
 
     return outputs
+
+
+def number_of_members(spec: schema.ExperimentSpec) -> int:
+    """Of each network of a spec: those of an ensemble, or 1."""
+    return 1 if spec.ensemble is None else spec.ensemble.members
 
 
 def _as_scales(scale: TargetScale | None) -> tuple[TargetScale, ...] | None:
@@ -114,8 +143,8 @@ class Average:
 
     Attributes:
         mean: (N, K), of T steps (N, T, K), float64.
-        spread: the standard deviation over the networks (ddof 1), of the same shape; None where it is not
-            asked for.
+        spread: the standard deviation over the networks and their members (ddof 1), of the same shape; None
+            where it is not asked for.
     """
 
     mean: Array
@@ -126,18 +155,18 @@ class Average:
         return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
 
 
-def average(each: Sequence[Array], *, spread: bool = False) -> Average:
-    """The mean of what each of M networks gives, and how far they are apart.
+def average(each: Sequence[Array], members: Sequence[Array] | None = None) -> Average:
+    """The mean of what each of M networks gives, and how far they, or their members, are apart.
 
     Args:
         each: (N, K) of each network.
-        spread: whether to give the standard deviation; then M is 2 or more.
+        members: (N, K) of each member of each network, two or more, where their spread is asked for.
     """
     mean = np.asarray(np.mean(each, axis=0))
-    if not spread:
+    if members is None:
         return Average(mean)
     with np.errstate(invalid="ignore"):  # outputs that are not finite are refused row by row
-        return Average(mean, np.asarray(np.std(each, axis=0, ddof=1)))
+        return Average(mean, np.asarray(np.std(members, axis=0, ddof=1)))
 
 
 Combination = Literal["one_network", "ensemble", "out_of_fold", "mean_out_of_fold"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from nnrun.experiment.predicting.outputs import (
     average,
     finite_rows,
     in_own_units,
+    members_function,
+    number_of_members,
     outputs_function,
 )
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
@@ -55,10 +57,10 @@ class Predictor:
         spec: its spec.
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
+        of_members: the outputs of the members of each, where the standard deviation over them is asked for.
         output_decoders: what each output means.
         decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
-        spread: whether the standard deviation over the networks is asked for.
     """
 
     run: RunDirectory
@@ -68,7 +70,12 @@ class Predictor:
     output_decoders: Mapping[Port, OutputDecoder]
     decoder: RowDecoder
     weights: UsedWeights
-    spread: bool = False
+    of_members: tuple[OutputsFunction, ...] = ()
+
+    @property
+    def spread(self) -> bool:
+        """Whether that is asked for."""
+        return bool(self.of_members)
 
     @property
     def output_decoder(self) -> OutputDecoder:
@@ -98,7 +105,14 @@ class Predictor:
             in_own_units(network.fitted, function(rows))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
-        return {port: average([own[port] for own in each], spread=self.spread) for port in each[0]}
+        of_members = [
+            in_own_units(network.fitted, function(rows))
+            for network, function in zip(self.networks, self.of_members, strict=False)
+        ]
+        return {
+            port: average([own[port] for own in each], _side_by_side([own[port] for own in of_members]))
+            for port in each[0]
+        }
 
     def outputs(self, inputs: RawInputs | RowsByInput) -> Array:
         """Those of the only output."""
@@ -116,6 +130,11 @@ class Predictor:
         return found
 
 
+def _side_by_side(of_networks: Sequence[Array]) -> list[Array] | None:
+    """(M, N, K) of each network → (N, K) of each member of each; None of none."""
+    return [own for members in of_networks for own in members] or None
+
+
 def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread: bool = False) -> Predictor:
     """The networks that a run kept.
 
@@ -123,7 +142,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         run: its folder.
         access: how it is opened. `data_dir` is for a word index, where the run kept no vocabulary; the
             listener hears which weights are used, whether networks are averaged, what is ignored of the rows.
-        spread: whether the standard deviation over the networks is asked for.
+        spread: whether the standard deviation over the networks and their members is asked for.
 
     Raises:
         UsageError: there is no such network or device; or a spread is asked for, and there is none.
@@ -142,7 +161,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
     labels = load_labels(run)
     decoders = output_decoders(spec, networks[0].fitted, labels)
     if spread:
-        refuse_without_spread(run.id, decoders, len(networks))
+        refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
     for port, decoder in decoders.items():
         if spec.outputs and port not in labels.of_outputs and decoder.kind != "numbers":
             listener.message(
@@ -157,7 +176,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         decoders,
         make_row_decoder(run, spec, networks, labels, access.data_dir, listener),
         used,
-        spread,
+        tuple(members_function(spec, n.fitted, n.weights, device) for n in networks) if spread else (),
     )
 
 

@@ -28,6 +28,7 @@ from nnrun.experiment.predicting.outputs import (
     combination_text,
     combine,
     finite_rows,
+    number_of_members,
     spread_over_networks,
 )
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
@@ -139,7 +140,8 @@ def predict_split(
         probabilities: whether the predictions are to be shown with a column for each class. What such a table
             cannot hold is refused before the test set is looked at.
         need_probabilities: refuse networks that have none, before the test set is looked at.
-        spread: whether the standard deviation over the networks that predict a row is asked for.
+        spread: whether the standard deviation over the networks that predict a row, and over their members,
+            is asked for.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -158,8 +160,8 @@ def predict_split(
         if need_probabilities:
             refuse_without_probabilities(run, decoders)
         if spread:
-            refuse_without_spread(run.id, decoders, len(networks))
-            _refuse_rows_of_one_network(split, rows)
+            refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
+            _refuse_rows_of_one_network(split, rows * number_of_members(spec))
         PredictionTable(
             decoders, probabilities=probabilities, targets=True, spread=spread
         ).refuse_one_name_twice()
@@ -181,8 +183,19 @@ def predict_split(
     own = {port: samples.output(port) for port in found}
     targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
     present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
-    spreads = {port: spread_over_networks(parts[port], found[port]) for port in found} if spread else {}
+    spreads = _spreads(opened, samples, rows, found) if spread else {}
     return SplitPredictions(opened, decoders, split, found, targets, present, look, spreads)
+
+
+def _spreads(
+    opened: OpenRun, samples: Samples, rows: Sequence[Array], found: Mapping[Port, Combined]
+) -> dict[Port, Array]:
+    """Of each output the standard deviation over the networks that predict a row, and their members."""
+    parts: dict[Port, list[tuple[Array, Array]]] = {port: [] for port in found}
+    for network, own in zip(opened.networks, rows, strict=True):
+        for port, members in opened.by_member(network, samples.take(own)).items():
+            parts[port] += [(own, outputs) for outputs in members]
+    return {port: spread_over_networks(of_output, combine(of_output)) for port, of_output in parts.items()}
 
 
 # What is predicted without a column of probabilities for each class; classes alone: by scores.
@@ -203,7 +216,7 @@ def refuse_without_probabilities(run: RunDirectory, decoders: Mapping[Port, Outp
 
 
 def _refuse_rows_of_one_network(split: Split, rows: Sequence[Array]) -> None:
-    """Raise UsageError where some row is predicted by a single network, as validation rows of folds are."""
+    """Raise UsageError where a single network predicts some row, as of folds the validation rows."""
     _, networks = np.unique(np.concatenate(rows), return_counts=True)
     if (networks < 2).any():
         alone = int((networks < 2).sum())

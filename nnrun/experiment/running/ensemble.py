@@ -36,7 +36,7 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import recording_the_end
 from nnrun.interrupts import uninterrupted
-from nnrun.records import RunDirectory, RunRecord, create_run, now, refuse_unwritable
+from nnrun.records import RunDirectory, RunRecord, WeightsChoice, create_run, now, refuse_unwritable
 from nnrun.records.run_record import DataRecord, EnsembleRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
@@ -66,6 +66,7 @@ def final_of_members(
     *,
     overrides: Overrides = (),
     test: Path | None = None,
+    weights: WeightsChoice = "last",
     listener: Listener = SILENT,
 ) -> RunDirectory:
     """Make the networks of a run, averaged, one model, and use the test set if there is one.
@@ -76,17 +77,19 @@ def final_of_members(
         members: what they are.
         overrides: where the files of the run's spec lie now.
         test: a file of test rows, where the spec has none of its own.
+        weights: those that training ended with, beside which those of the best epochs can be asked for; or
+            `best`: only these, each network's own.
         listener: is told what happens.
 
     Raises:
-        UsageError: the run is not one of several such networks, or has not completed; or the overrides
-            change more than paths.
+        UsageError: the run is not one of several such networks, has not completed, or has no best epoch whose
+            weights are asked for; or the overrides change more than paths.
         DataError: its files or data are missing, damaged or changed; or most test rows hold values that
             training never saw.
     """
     record = parent.read_record()
     _refuse_unsuitable(parent, record, members)
-    opened = _opened(parent, record, settings, overrides, test, listener)
+    opened = _opened(parent, record, settings, weights, overrides, test, listener)
     if isinstance(opened.spec.validation, schema.TimeSeries):
         listener.message(
             "these are folds of a time series: each network was trained on fewer rows than the next, and all "
@@ -151,6 +154,7 @@ def _opened(
     parent: RunDirectory,
     record: RunRecord,
     settings: Settings,
+    weights: WeightsChoice,
     overrides: Overrides,
     test: Path | None,
     listener: Listener,
@@ -167,7 +171,7 @@ def _opened(
     on_message = listener.message
     dataset = load_data(spec, data_dir=settings.data_dir, smoke=record.smoke, on_message=on_message)
     refuse_changed_data(dataset, record.data_hashes, parent.id, another_test_file=test is not None)
-    networks, used = load_networks(parent)
+    networks, used = load_networks(parent, weights)
     if dataset.test is not None:
         allowed, fitted = settings.allow_unknown or record.smoke, [each.fitted for each in networks]
         unknown_in_test_set(dataset, fitted, lambda _: None, allowed=allowed)  # told when they are used
@@ -206,7 +210,8 @@ def _new_run(
             made = _first_record(run, parent, record, opened, members)
             run.write_record(made)
             stack.enter_context(recording_the_end(run, made, 0))
-        run.take_networks(parent, [network.member for network in opened.networks if network.member])
+        taken = [network.member for network in opened.networks if network.member]
+        run.take_networks(parent, taken, opened.weights.which)
         yield run, made
 
 
@@ -219,14 +224,18 @@ def _first_record(
         if name in record.model_fields_set:
             setattr(made, name, getattr(record, name))
     made.members = [member.model_copy(deep=True) for member in record.members]
+    made.ensemble = EnsembleRecord(of=members, taken_over=True)
     for member in made.members:
         member.unset(*_OF_THE_TEST)
+        if opened.weights.which == "best":
+            member.unset("weights_averaged")
+            member.weights_epoch = member.best_weights_epoch
+            made.ensemble.weights = "best"
     test_rows = 0 if opened.dataset.test is None else len(opened.dataset.test)
     made.rows = record.rows.model_copy(update={"test": test_rows})
     made.data = [DataRecord(**source.as_record()) for source in opened.dataset.sources]
     made.command, made.status, made.parent = "final", "running", parent.id
     made.started, made.ended, made.test_uses = now(), None, []
-    made.ensemble = EnsembleRecord(of=members, taken_over=True)
     return made
 
 

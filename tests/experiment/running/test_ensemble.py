@@ -12,11 +12,16 @@ import pytest
 import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
-from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
 from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.predict import load_predictor
+from nnrun.experiment.running import ensemble
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
@@ -101,9 +106,9 @@ def test_its_record_tells_what_it_is(tmp_path: Path) -> None:
     assert record["best"] == of_parent["best"]
     assert "training_seconds" not in record
     assert (made.path / "history.csv").read_bytes() == (parent.path / "history.csv").read_bytes()
-    ensemble = record["ensemble"]
-    assert (ensemble["of"], ensemble["taken_over"], ensemble["rows"]) == ("folds", True, 48)
-    assert (ensemble["combination"], ensemble["optimistic"]) == ("out_of_fold", False)
+    found = record["ensemble"]
+    assert (found["of"], found["taken_over"], found["rows"]) == ("folds", True, 48)
+    assert (found["combination"], found["optimistic"]) == ("out_of_fold", False)
     assert "ensemble" not in of_parent or of_parent["ensemble"] is None
     assert of_parent["test_uses"] == []  # the parent did not look
 
@@ -168,13 +173,36 @@ def test_the_best_weights_of_its_members_can_be_used(tmp_path: Path) -> None:
     assert best.scores != evaluate_run(made, split="validation").scores
 
 
+def test_only_the_best_weights_can_be_taken_over(tmp_path: Path) -> None:
+    fast: dict[str, Any] = {"optimizer": {"rmsprop": {"learning_rate": 3.0}}, "epochs": 8}
+    parent = train(tmp_path, **FOLDS, **fast)
+    made = final_of_members(parent, settings(tmp_path), "folds", weights="best")
+    epochs = [m["best_weights_epoch"] for m in record_of(parent.path)["members"]]
+    assert set(epochs) != {8}
+    record = record_of(made.path)
+    assert [m["weights_epoch"] for m in record["members"]] == epochs
+    assert [m["test_epoch"] for m in record["members"]] == epochs
+    assert (record["ensemble"]["weights"], record["ensemble"]["optimistic"]) == ("best", True)
+    assert not list(made.path.glob("fold-*/weights-best.safetensors"))
+    best, x = Access(weights="best"), np.load(tmp_path / "small.npz")["x_test"]
+    expected = load_predictor(parent, best).outputs(x)
+    for access in (Access(), best):  # there are no others
+        predictor = load_predictor(made, access)
+        assert predictor.outputs(x).tobytes() == expected.tobytes()
+        listed = ", ".join(map(str, epochs))
+        assert predictor.weights.sentence == f"weights: each fold's best epoch by val_loss (epochs {listed})"
+    recorded = recorded_weights(made.read_record())
+    assert recorded is not None
+    assert recorded.sentence == predictor.weights.sentence
+
+
 def test_seeds_that_share_their_validation_rows_are_scored_there_as_one(tmp_path: Path) -> None:
     parent = train(tmp_path, seeds=3)
     made = final_of_members(parent, settings(tmp_path), "seeds")
-    ensemble = record_of(made.path)["ensemble"]
-    assert (ensemble["of"], ensemble["combination"], ensemble["rows"]) == ("seeds", "ensemble", 16)
+    found = record_of(made.path)["ensemble"]
+    assert (found["of"], found["combination"], found["rows"]) == ("seeds", "ensemble", 16)
     values, true = predicted(made, "validation")
-    assert ensemble["validation"]["mae"] == pytest.approx(np.mean(abs(values - true)), rel=1e-5)
+    assert found["validation"]["mae"] == pytest.approx(np.mean(abs(values - true)), rel=1e-5)
 
 
 def test_seeds_are_trained_on_all_rows_and_averaged(tmp_path: Path) -> None:
@@ -289,6 +317,25 @@ def test_one_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
         resume_run(made)
 
 
+def test_an_interrupted_look_at_the_test_set_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(opened: OpenRun, split: Any, **options: Any) -> Evaluation:
+        if split == "test":
+            opened.count_look("final")
+            raise KeyboardInterrupt
+        return evaluate_opened(opened, split, **options)
+
+    monkeypatch.setattr(ensemble, "evaluate_opened", interrupted)
+    parent = train(tmp_path, **FOLDS)
+    with pytest.raises(RunInterrupted) as stopped:
+        final_of_members(parent, settings(tmp_path), "folds")
+    record = record_of(stopped.value.run.path)
+    assert (record["status"], len(record["test_uses"])) == ("interrupted", 1)
+    assert record["ensemble"]["validation"].keys() == {"loss", "mae"}
+    assert "test" not in record
+
+
 def test_a_comparison_tells_whose_scores_are_whose(tmp_path: Path) -> None:
     parent, made = of_folds(tmp_path)
     notes = compare_runs([parent, made]).notes()
@@ -332,5 +379,7 @@ def test_python_makes_the_same(tmp_path: Path) -> None:
         UsageError, match=r"epochs is for training, and with members='folds' nothing is trained"
     ):
         nnrun.final(parent, members="folds", epochs=3)
+    with pytest.raises(UsageError, match="weights is for members"):
+        nnrun.final(parent, weights="best")
     with pytest.raises(UsageError, match=r"takes the networks of a run, and .*small.yaml is a spec"):
         nnrun.final(path, members="folds")

@@ -169,3 +169,25 @@ def test_memory_grows_with_the_members(tmp_path: Path) -> None:
     assert large.parameters == 24 + 30 * (3 + 8 + 8 + 8 + 1)
     assert large.memory.work > 5 * small.memory.work
     assert large.memory.least > 20 * small.memory.least
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_spread_is_that_of_the_members(folds: bool, tmp_path: Path) -> None:
+    """Of folds that of all their members; the mean beside it is what is said without it."""
+    changes: dict[str, Any] = {"ensemble": {"members": 3}, "preprocessing": {"inputs": "none"}}
+    loaded = load_small(tmp_path, REGRESSION, **changes, **({"validation": KFOLD} if folds else {}))
+    run = run_experiment(loaded, Settings("train", tmp_path / "runs"))
+    x, said = numbers()["x_test"], []
+    for member in run.members() or [None]:
+        own = run.read_weights(member)
+        for k in range(3):
+            h = np.maximum((x * own["0.r"][k]) @ own["0.weight"].T * own["0.s"][k] + own["0.bias"][k], 0)
+            said.append((h @ own["1.weight"][k].T + own["1.bias"][k])[:, 0])
+    found = nnrun.predict(run.path, x, spread=True)
+    assert found["prediction"].to_numpy() == pytest.approx(np.mean(said, axis=0), rel=1e-4)
+    assert found["prediction_std"].to_numpy() == pytest.approx(np.std(said, axis=0, ddof=1), rel=1e-3)
+    of_split = nnrun.predict(run.path, split="test", spread=True)
+    for column in ("prediction", "prediction_std"):
+        assert of_split[column].to_numpy() == pytest.approx(found[column].to_numpy(), rel=1e-5)
+    validated = nnrun.predict(run.path, split="validation", spread=True)
+    assert (validated["prediction_std"] > 0).all()
