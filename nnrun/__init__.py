@@ -11,6 +11,7 @@ from nnrun.api import (
     DEFAULT_RUNS_DIR,
     Run,
     Sweep,
+    Tuned,
     evaluate,
     final,
     kfold,
@@ -19,6 +20,7 @@ from nnrun.api import (
     predict,
     sweep,
     train,
+    tune,
 )
 from nnrun.version import __version__
 
@@ -26,6 +28,7 @@ __all__ = [
     "DEFAULT_RUNS_DIR",
     "Run",
     "Sweep",
+    "Tuned",
     "__version__",
     "evaluate",
     "final",
@@ -35,4 +38,5 @@ __all__ = [
     "predict",
     "sweep",
     "train",
+    "tune",
 ]

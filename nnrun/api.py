@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
@@ -444,6 +445,106 @@ def _several(seeds: int | None) -> int | None:
     if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 2):
         raise UsageError(f"seeds is {seeds!r}; an average takes a whole number from 2.")
     return seeds
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model for a file of data, and what led to it.
+
+    Attributes:
+        model: the run that is the model: the networks of the folds, averaged.
+        folds: the run of the folds; None where the rows cannot be split into folds.
+        sweep: what chose the sizes.
+        spec, best_spec: the first spec, and that of the model, as files.
+        report: the page about the model.
+        commands: that do the same, step by step.
+    """
+
+    model: Run
+    folds: Run | None
+    sweep: Sweep
+    spec: Path
+    best_spec: Path
+    report: Path
+    commands: tuple[str, ...]
+
+
+def tune(
+    file: PathLike,
+    *,
+    time_limit: str | float | None = None,
+    target: str | Sequence[str] = (),
+    task: Literal["classification", "regression"] | None = None,
+    test: PathLike | None = None,
+    spec: PathLike | None = None,
+    seed: int | None = None,
+    new: bool = False,
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+) -> Tuned:
+    """Go from a file of data to a model: a first spec, a sweep around its sizes, folds averaged, a report.
+
+    Called again it goes on where it was interrupted; what has ended is taken as it is.
+
+    Args:
+        file: the data, as `nnrun init` takes it.
+        time_limit: for the whole (`"10m"`, or seconds); default: ten minutes.
+        target: the column to predict, or several; default: the likeliest.
+        task: predict classes or a number; default: what the target looks like.
+        test: a file of test rows with the same columns.
+        spec: where the first spec is written, if it is not there; default: the file's stem, in the current
+            folder. The other files lie beside it.
+        seed: in place of the spec's.
+        new: start over.
+        runs_dir, data_dir, device, verbose: as for `train`.
+    """
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.tuning.tune import Request, TuneLines, TuneListener
+    from nnrun.experiment.tuning.tune import tune as tune_file
+    from nnrun.spec.duration import canonical_duration
+
+    path = Path(file)
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    wanted = Wanted(targets, task, None if test is None else Path(test))
+    place = Path(f"{path.resolve().name.split('.')[0]}.yaml") if spec is None else Path(spec)
+    settings = Settings("tune", _runs_dir(runs_dir), _data_dir(data_dir), device)
+    request = Request(path, place, wanted=wanted, seed=seed, new=new, where=where_words(settings))
+    if time_limit is not None:
+        request = replace(request, time_limit=canonical_duration(time_limit))
+    listener = TuneLines(_write_line) if verbose else TuneListener()
+    found = tune_file(request, settings, report_writer(settings.data_dir), listener)
+    folds = None if found.folds is None else Run(found.folds.path)
+    return Tuned(
+        Run(found.model.path),
+        folds,
+        Sweep(found.sweep.path),
+        place,
+        found.best,
+        found.report,
+        found.commands,
+    )
+
+
+def where_words(settings: Settings) -> list[str]:
+    """The options of a command that say where runs and data are, where that is not the default."""
+    runs_dir, data_dir = settings.runs_dir, settings.data_dir
+    words = [] if runs_dir == _runs_dir(None) else ["--runs-dir", str(runs_dir)]
+    return words + ([] if data_dir in (None, _data_dir(None)) else ["--data-dir", str(data_dir)])
+
+
+def report_writer(data_dir: Path | None) -> Callable[[RunDirectory, Path], None]:
+    """What writes the page about a run into a file."""
+
+    def write(run: RunDirectory, output: Path) -> None:
+        from nnrun.experiment.describing.report import write_report
+        from nnrun.experiment.finished.load_run import Access
+
+        write_report([run], output, Access(data_dir=data_dir))
+
+    return write
 
 
 def evaluate(

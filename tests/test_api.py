@@ -307,6 +307,7 @@ def test_what_is_exported() -> None:
         "DEFAULT_RUNS_DIR",
         "Run",
         "Sweep",
+        "Tuned",
         "__version__",
         "evaluate",
         "final",
@@ -316,6 +317,7 @@ def test_what_is_exported() -> None:
         "predict",
         "sweep",
         "train",
+        "tune",
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -200,6 +200,11 @@ class FittedStep(ABC):
     def sparse(self) -> bool:
         """Whether they are kept as sparse rows."""
         return self.rows == "sparse" or (self.rows == "wide" and self.width > MOST_DENSE)
+
+    @property
+    def word_indices(self) -> Mapping[str, int] | None:
+        """The index of each word that it knows, where it makes word indices of texts; else None."""
+        return None
 
     @property
     def tokens_below(self) -> int | None:

@@ -151,13 +151,15 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         test_uses=[],
     )
     if settings.command == "final" and job.member_type is not None:
-        record.ensemble = EnsembleRecord(of=f"{job.member_type}s")
+        record.ensemble = EnsembleRecord(of="folds" if job.member_type == "fold" else "seeds")
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
     if job.seconds is not None:
         record.time_limit = canonical_duration(float(f"{job.seconds:.3g}"))
     if own := directions(spec):
         record.directions = dict(own)
+    if job.vectors:
+        record.vectors = list(job.vectors)
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]

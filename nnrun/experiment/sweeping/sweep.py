@@ -74,6 +74,7 @@ def run_sweep(
     new: bool = False,
     resume: SweepDirectory | None = None,
     datasets: Datasets | None = None,
+    only_if_longer: bool = False,
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
@@ -87,6 +88,7 @@ def run_sweep(
         new: begin a new sweep in any case.
         resume: the sweep to go on with; default: the newest that tries the same.
         datasets: what has been loaded already.
+        only_if_longer: leave a sweep that its time limit ended as it is, unless that is clearly longer now.
 
     Raises:
         UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
@@ -113,7 +115,10 @@ def run_sweep(
     with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
         for note in opened.notes:
             listener.message(note)
-        if opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
+        left_as_it_is = only_if_longer and not opened.is_new and _had_its_time(opened.record, plan)
+        if left_as_it_is:
+            listener.message(f"{opened.sweep.id} has had its time; with a longer limit it goes on")
+        elif opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
             _Sweep(plan, settings, listener, datasets, opened.sweep, opened.record).run()
     return opened.sweep
 
@@ -139,6 +144,18 @@ def _first_record(
         versions=versions(),
         trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
     )
+
+
+_CLEARLY_LONGER = 1.25
+
+
+def _had_its_time(record: SweepRecord, plan: SweepPlan) -> bool:
+    """Whether a time limit ended a sweep, and the present one is not clearly longer."""
+    then, limit = record.ended_by_time, plan.sweep.time_limit
+    ended = record.status == "completed" and then is not None and bool(record.ranked())
+    if not ended or then is None:
+        return False
+    return limit is not None and seconds_of(limit) < _CLEARLY_LONGER * seconds_of(then)
 
 
 def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: SweepListener) -> bool:

@@ -12,13 +12,17 @@ import pytest
 import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
-from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.predict import load_predictor
+from nnrun.experiment.running import ensemble
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.listener import Listener, StopTraining
+from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
@@ -103,9 +107,9 @@ def test_its_record_tells_what_it_is(tmp_path: Path) -> None:
     assert record["best"] == of_parent["best"]
     assert "training_seconds" not in record
     assert (made.path / "history.csv").read_bytes() == (parent.path / "history.csv").read_bytes()
-    ensemble = record["ensemble"]
-    assert (ensemble["of"], ensemble["taken_over"], ensemble["rows"]) == ("folds", True, 48)
-    assert (ensemble["combination"], ensemble["optimistic"]) == ("out_of_fold", False)
+    found = record["ensemble"]
+    assert (found["of"], found["taken_over"], found["rows"]) == ("folds", True, 48)
+    assert (found["combination"], found["optimistic"]) == ("out_of_fold", False)
     assert "ensemble" not in of_parent or of_parent["ensemble"] is None
     assert of_parent["test_uses"] == []  # the parent did not look
 
@@ -196,10 +200,10 @@ def test_only_the_best_weights_can_be_taken_over(tmp_path: Path) -> None:
 def test_seeds_that_share_their_validation_rows_are_scored_there_as_one(tmp_path: Path) -> None:
     parent = train(tmp_path, seeds=3)
     made = final_of_members(parent, settings(tmp_path), "seeds")
-    ensemble = record_of(made.path)["ensemble"]
-    assert (ensemble["of"], ensemble["combination"], ensemble["rows"]) == ("seeds", "ensemble", 16)
+    found = record_of(made.path)["ensemble"]
+    assert (found["of"], found["combination"], found["rows"]) == ("seeds", "ensemble", 16)
     values, true = predicted(made, "validation")
-    assert ensemble["validation"]["mae"] == pytest.approx(np.mean(abs(values - true)), rel=1e-5)
+    assert found["validation"]["mae"] == pytest.approx(np.mean(abs(values - true)), rel=1e-5)
 
 
 def test_seeds_are_trained_on_all_rows_and_averaged(tmp_path: Path) -> None:
@@ -241,8 +245,6 @@ def test_it_is_reproduced_by_training_its_members_again(kind: str, tmp_path: Pat
 
 
 def test_seeds_that_were_interrupted_are_resumed_and_scored(tmp_path: Path) -> None:
-    from nnrun.experiment.running.listener import Listener, StopTraining
-
     class Stops(Listener):
         def epoch(self, record: Any) -> None:
             if record.epoch == 2:
@@ -314,6 +316,25 @@ def test_one_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
         resume_run(made)
 
 
+def test_an_interrupted_look_at_the_test_set_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(opened: OpenRun, split: Any, **options: Any) -> Evaluation:
+        if split == "test":
+            opened.count_look("final")
+            raise KeyboardInterrupt
+        return evaluate_opened(opened, split, **options)
+
+    monkeypatch.setattr(ensemble, "evaluate_opened", interrupted)
+    parent = train(tmp_path, **FOLDS)
+    with pytest.raises(RunInterrupted) as stopped:
+        final_of_members(parent, settings(tmp_path), "folds")
+    record = record_of(stopped.value.run.path)
+    assert (record["status"], len(record["test_uses"])) == ("interrupted", 1)
+    assert record["ensemble"]["validation"].keys() == {"loss", "mae"}
+    assert "test" not in record
+
+
 def test_a_comparison_tells_whose_scores_are_whose(tmp_path: Path) -> None:
     parent, made = of_folds(tmp_path)
     notes = compare_runs([parent, made]).notes()
@@ -361,3 +382,17 @@ def test_python_makes_the_same(tmp_path: Path) -> None:
         nnrun.final(parent, weights="best")
     with pytest.raises(UsageError, match=r"takes the networks of a run, and .*small.yaml is a spec"):
         nnrun.final(path, members="folds")
+
+
+def test_folds_of_a_time_series_are_told_apart(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Hears(Listener):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    parent = train(tmp_path, validation={"time_series": {"k": 3}})
+    made = final_of_members(parent, settings(tmp_path), "folds", listener=Hears())
+    assert any(text.startswith("these are folds of a time series: each network") for text in heard)
+    found = record_of(made.path)["ensemble"]
+    assert (found["combination"], found["rows"]) == ("out_of_fold", 36)  # the first part is never validated
