@@ -144,11 +144,18 @@ def _weights(record: RunRecord) -> str:
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if used.chosen_apart and record.best and record.ensemble is None:
+    if record.ensemble is not None or not record.best:
+        return text
+    if used.chosen_apart:
         kind = record.member_type
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "
             f"weights are optimistic; the scores above are of one epoch for all {kind}s."
+        )
+    elif used.chosen_on_inner_rows and record.rows.validation and used.epoch != record.best_epoch:
+        text += (
+            f" The scores above are of epoch {record.best_epoch}; `nnrun evaluate RUN --split validation` "
+            "scores these weights."
         )
     return text
 
