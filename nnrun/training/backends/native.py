@@ -123,8 +123,8 @@ class NativeBackend:
         assert problem.spec is not None, "not supported otherwise"
         self._problem, self._spec = problem, problem.spec
         ((self._port, self._head),) = problem.heads.items()
-        ((self._input, rows),) = problem.inputs.items()
-        self._sparse: Any = None if rows.dense else rows
+        (rows,) = problem.inputs.values()
+        self._rows: Any = rows
         optimizer, idle_decay = self._spec.optimizer, problem.optimizer.idle_decay
         self._optimizer = native_job.OptimizerConfig(
             kind=native_job.OPTIMIZERS.index(optimizer.kind),
@@ -230,26 +230,36 @@ class NativeBackend:
             logits=address(logits),
             loss=native_job.LOSSES.index(spec.own_loss.kind),
         )
-        if self._matrix is None:
-            held.append(data.whole[self._input].contiguous())
-            job.inputs = address(held[-1])
-        else:
-            rows_GN = self._sparse.rows_in_matrix(data.data_index, data.segment.rows_GN)
-            held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
-            job.rows = address(held[-1])
+        rows_GN = self._rows.rows_in_matrix(data.data_index, data.segment.rows_GN)
+        held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
+        job.rows = address(held[-1])
+        if self._matrix is not None:
             job.row_starts, job.columns, job.values = map(address, self._matrix)
+        elif self._rows.values is None:
+            job.inputs = address(self._numbers)
+        else:
+            values_VC256 = self._rows.values_of(data.data_index).contiguous()
+            held.append(values_VC256)
+            job.bytes, job.byte_values = address(self._numbers), address(values_VC256)
+            job.byte_columns, job.own_byte_values = values_VC256.shape[1], len(values_VC256) > 1
         native_job.fill(job, spec.own_loss)
         job.held = held
         return job, logits, layers
 
     @cached_property
+    def _numbers(self) -> Tensor:
+        """Dense rows as C++ reads them, float32 or bytes: nothing is copied that is contiguous."""
+        numbers: Tensor = self._rows.x_SNF.contiguous()
+        return numbers
+
+    @cached_property
     def _matrix(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """Sparse rows as C++ reads them: row starts, columns, and values; None where all values are 1."""
-        if self._sparse is None:
+        if self._rows.dense:
             return None
-        matrix = self._sparse.matrix  # nothing is copied that has the right type
+        matrix = self._rows.matrix  # nothing is copied that has the right type
         values = None
-        if not self._sparse.all_ones:
+        if not self._rows.all_ones:
             values = torch.from_numpy(np.ascontiguousarray(matrix.data, dtype=np.float32))
         columns = torch.from_numpy(np.ascontiguousarray(matrix.indices, dtype=np.int32))
         return torch.from_numpy(matrix.indptr.astype(np.int64)), columns, values
