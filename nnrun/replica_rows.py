@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 RowIndices = npt.NDArray[np.int64]
 
 
-def rows_among_all(
-    data_index: Sequence[int], rows_GN: RowIndices, shared: int, rows: int
-) -> RowIndices:
+def rows_among_all(data_index: Sequence[int], rows_GN: RowIndices, shared: int, rows: int) -> RowIndices:
     """Where rows of G replicas stand in a matrix of all rows, S blocks of N rows one below the other.
 
     Args:

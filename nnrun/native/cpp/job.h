@@ -59,8 +59,8 @@ struct Job {
     const float* byte_values;      //   (C, 256) what each byte of a column becomes, F being a multiple of C columns,
     Index byte_columns;            //   C,
     Index own_byte_values;         //   and whether each replica has its own, (R, C, 256)
-    const std::int64_t* row_starts;// sparse: where each row of the matrix starts,
-    const std::int32_t* columns;   //   the columns of its numbers, or null where rows are dense,
+    const std::int64_t* row_starts;// sparse: where each row of the matrix starts; null where rows are dense
+    const std::int32_t* columns;   //   the columns of its numbers,
     const float* values;           //   and the numbers, or null where all are 1
     const float* targets;          // (R, n, K), or null
     const std::int64_t* classes;   // (R, n), or null

@@ -36,6 +36,7 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
 }
 
 constexpr Index gradient_block = 65536;  // numbers of a gradient that are computed before they are used: 256 KB
+constexpr Index small_kernels = 2 * gradient_block;  // numbers of all kernels whose gradients stay in the caches
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
 constexpr Index steps_between_looks = 8;  // at the clock: a small step takes not much longer than a look
@@ -60,10 +61,10 @@ struct Rows {
     Index first, count;
 };
 
-// Some rows of a dense layer's kernel.
+// Some rows of a dense layer's kernel, and where their numbers begin in the gradients of all blocks.
 struct Block {
     std::size_t layer;
-    Index first, last;
+    Index first, last, place;
 };
 
 class Replica {
@@ -72,32 +73,29 @@ class Replica {
     Replica(const Job& job, Index number, Index place, bool training, Index threads = 1)
         : job_(job), number_(number), place_(place), training_(training), layers_(job.layer, job.layer + job.layers),
           rows_at_once_(std::min(part_rows, threads == 1 ? job.batch : rows_to_share(job.batch, threads))),
-          after_(job.layers), deltas_(job.layers), turned_(job.layers), row_losses_(job.batch) {
+          after_(job.layers), deltas_(job.layers), turned_(job.layers), bias_sums_(job.layers),
+          row_losses_(job.batch) {
         while (layers_[first_dense_].kind != Kind::dense) ++first_dense_;
-        Index widest = 0;
-        for (Index l = 0; l < job.layers; ++l) {
-            Layer& layer = layers_[l];
+        Index kernels = 0, widest = 0;
+        for (Layer& layer : layers_) {
             if (layer.seen) layer.seen += number * layer.inputs;
             move_to_own(layer.kernel, layer.inputs * layer.units);
             move_to_own(layer.bias, layer.units);
-            if (sparse() && l < Index(first_dense_)) continue;
-            after_[l] = Buffer(job.batch * layer.units);
-            if (training || l + 1 == job.layers) deltas_[l] = Buffer(job.batch * layer.units);
+            if (layer.kind == Kind::dense) kernels += layer.inputs * layer.units;
             widest = std::max(widest, layer.units);
         }
-        if (!sparse()) x_ = Buffer(job.batch * layers_.front().inputs);
+        part_by_part_ = threads == 1 && !sparse() && (!training || kernels <= small_kernels);
+        const Index kept_rows = part_by_part_ ? rows_at_once_ : job.batch;
+        for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
+            after_[l] = Buffer(kept_rows * layers_[l].units);
+            if (training || l + 1 == layers_.size()) deltas_[l] = Buffer(kept_rows * layers_[l].units);
+        }
+        if (!sparse()) x_ = Buffer(kept_rows * layers_.front().inputs);
         for (Index k = 0; k < threads; ++k) before_.push_back(buffers_before());
         if (!training) return;
-        for (Index k = 0; k < threads; ++k) gradients_.emplace_back(std::max(gradient_block, tile_rows * widest));
-        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
-            const Layer& layer = layers_[l];
-            if (layer.kind != Kind::dense || (sparse() && l == first_dense_)) continue;
-            if (l > first_dense_ && layer.units > 1) turned_[l] = Buffer(layer.inputs * layer.units);
-            Index rows_at_once = gradient_rows(layer.units);
-            if (threads > 1) rows_at_once = std::min(rows_at_once, rows_to_share(layer.inputs, threads));
-            for (Index first = 0; first < layer.inputs; first += rows_at_once)
-                blocks_.push_back({l, first, std::min(layer.inputs, first + rows_at_once)});
-        }
+        cut_into_blocks(threads);
+        const Index numbers = part_by_part_ ? kernels : std::max(gradient_block, tile_rows * widest);
+        for (Index k = 0; k < threads; ++k) gradients_.emplace_back(std::max(numbers, widest));
         if (!sparse()) return;
         sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
         if (first_dense().seen) finder_.emplace(first_dense().inputs);
@@ -105,6 +103,8 @@ class Replica {
 
     // The batch starts at row `first` of the job's rows. Returns its loss. First every row goes forward and back
     // through all layers, then every block of a kernel follows its gradient: so two meetings of the threads do.
+    // Where they are small, gradients grow part by part instead, of numbers that are in the caches still. That does
+    // not change the order in which a gradient is summed.
     float step(Index first, Crew& crew) {
         batch_ = job_.batch;
         const Index place = place_ * job_.count + first, row = job_.first_row + first;
@@ -115,11 +115,17 @@ class Replica {
             forward(rows, place, row, before_[thread]);
             losses(rows, place, before_[thread]);
             backward(rows, before_[thread]);
+            if (part_by_part_)
+                for (const Block& block : blocks_) add_gradient(block, rows, gradients_[0].data() + block.place);
         });
         const float loss = float(sum_of_losses() / batch_) + penalty();
         const Update update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1);
         if (sparse()) learn_sparse(first_dense(), update);
-        crew.run(blocks_.size(), [&](Index k, Index thread) { learn(blocks_[k], update, gradients_[thread]); });
+        crew.run(blocks_.size(), [&](Index k, Index thread) {
+            float* g = gradients_[thread].data() + (part_by_part_ ? blocks_[k].place : 0);
+            if (!part_by_part_) add_gradient(blocks_[k], {0, batch_}, g);
+            learn(blocks_[k], update, g);
+        });
         return loss;
     }
 
@@ -156,7 +162,7 @@ class Replica {
     // factors.
     using Before = std::vector<Buffer>;
 
-    bool sparse() const { return job_.columns; }
+    bool sparse() const { return job_.row_starts; }
 
     const Layer& first_dense() const { return layers_[first_dense_]; }
 
@@ -173,9 +179,30 @@ class Replica {
         return before;
     }
 
+    void cut_into_blocks(Index threads) {
+        Index place = 0;
+        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+            const Layer& layer = layers_[l];
+            if (layer.kind != Kind::dense) continue;
+            bias_sums_[l].resize(layer.units);
+            if (sparse() && l == first_dense_) continue;
+            if (l > first_dense_ && layer.units > 1) turned_[l] = Buffer(layer.inputs * layer.units);
+            Index rows_at_once = gradient_rows(layer.units);
+            if (threads > 1) rows_at_once = std::min(rows_at_once, rows_to_share(layer.inputs, threads));
+            for (Index first = 0; first < layer.inputs; first += rows_at_once) {
+                const Index last = std::min(layer.inputs, first + rows_at_once);
+                blocks_.push_back({l, first, last, place});
+                place += (last - first) * layer.units;
+            }
+        }
+    }
+
     Index parts() const { return (batch_ + rows_at_once_ - 1) / rows_at_once_; }
 
     Rows part(Index k) const { return {k * rows_at_once_, std::min(rows_at_once_, batch_ - k * rows_at_once_)}; }
+
+    // Where the part begins in the buffers.
+    Index kept(Rows part) const { return part_by_part_ ? 0 : part.first; }
 
     // --- forward: `place` is the batch's first row among those of the job, `row` among those of the epoch ---
 
@@ -183,8 +210,8 @@ class Replica {
         if (!sparse()) take_rows(part, place);
         for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
-            const float* x = below(l) + part.first * layer.inputs;
-            float *z = before[l].data(), *y = after_[l].data() + part.first * layer.units;
+            const float* x = below(l) + kept(part) * layer.inputs;
+            float *z = before[l].data(), *y = after_[l].data() + kept(part) * layer.units;
             if (layer.kind == Kind::dropout) {
                 drop(layer, x, row + part.first, z, y, part.count);
                 continue;
@@ -195,14 +222,14 @@ class Replica {
         }
     }
 
-    // What layer l gets, of all rows of the batch; null for sparse rows.
+    // What layer l gets, of all rows that are kept; null for sparse rows.
     const float* below(std::size_t l) const { return l == 0 ? x_.data() : after_[l - 1].data(); }
 
     // Copy dense rows of the data, which lie anywhere in memory, side by side.
     void take_rows(Rows part, Index place) {
         const Index F = layers_.front().inputs;
         const std::int64_t* numbers = job_.rows + place + part.first;
-        float* x = x_.data() + part.first * F;
+        float* x = x_.data() + kept(part) * F;
         for (Index b = 0; b < part.count; ++b, x += F) {
             const Index coming = numbers[std::min(b + ahead_rows, part.count - 1)];
             if (job_.inputs) {
@@ -325,10 +352,10 @@ class Replica {
     // activation.
     void losses(Rows part, Index place, const Before& before) {
         const Layer& last = layers_.back();
-        const Index K = last.units, skipped = part.first * K, size = part.count * K;
-        const float *z = before.back().data(), *y = after_.back().data() + skipped;
-        float* d = deltas_.back().data() + skipped;
-        std::copy(z, z + size, job_.logits + place * K + skipped);
+        const Index K = last.units, size = part.count * K;
+        const float *z = before.back().data(), *y = after_.back().data() + kept(part) * K;
+        float* d = deltas_.back().data() + kept(part) * K;
+        std::copy(z, z + size, job_.logits + (place + part.first) * K);
         for (Index b = 0; b < part.count; ++b) {
             const Index row = place + part.first + b;
             const float* t = job_.targets ? job_.targets + row * K : nullptr;
@@ -362,10 +389,10 @@ class Replica {
     void backward(Rows part, const Before& before) {
         for (std::size_t l = layers_.size(); l-- > first_dense_;) {
             const Layer& layer = layers_[l];
-            const Index skipped = part.first * layer.units, size = part.count * layer.units;
+            const Index skipped = kept(part) * layer.units, size = part.count * layer.units;
             float* d = deltas_[l].data() + skipped;
             const float *z = before[l].data(), *y = after_[l].data() + skipped;  // of dropout z are its factors
-            float* d_below = l > first_dense_ ? deltas_[l - 1].data() + part.first * layer.inputs : nullptr;
+            float* d_below = l > first_dense_ ? deltas_[l - 1].data() + kept(part) * layer.inputs : nullptr;
             if (layer.kind == Kind::dropout) {
                 for (Index k = 0; k < size; ++k) d_below[k] = d[k] * z[k];
                 continue;
@@ -375,39 +402,59 @@ class Replica {
         }
     }
 
-    // Update some rows of a dense layer's kernel, and with the first of them its bias.
-    void learn(const Block& block, const Update& update, Buffer& gradient) const {
+    // Add to g what some rows of the batch contribute to the gradient of a block, with the first of all rows set it.
+    // With the first block of a kernel the bias gets its share.
+    void add_gradient(const Block& block, Rows part, float* g) {
         const Layer& layer = layers_[block.layer];
-        const Index F = layer.inputs, U = layer.units, B = batch_, rows = block.last - block.first;
-        const float *x = below(block.layer) + block.first, *d = deltas_[block.layer].data();
-        float* g = gradient.data();
-        if (U > 1 && B >= few_rows) {
-            product(g, rows, U, same_row(nullptr), x, 1, F, d, B);
-        } else {
-            std::fill(g, g + rows * U, 0);
-            if (U == 1) add_rows(g, rows, d, 1, x, F, B);
-            else
-                for (Index i = 0; i < rows; ++i) add_rows(g + i * U, U, x + i, F, d, U, B);
+        const Index F = layer.inputs, U = layer.units, rows = block.last - block.first;
+        const float* x = below(block.layer) + kept(part) * F + block.first;
+        const float* d = deltas_[block.layer].data() + kept(part) * U;
+        if (block.first == 0) add_to_bias(block.layer, part);
+        if (U > 1 && batch_ >= few_rows) {
+            product(g, rows, U, part.first == 0 ? same_row(nullptr) : Start{g, U, 1}, x, 1, F, d, part.count);
+            return;
         }
-        regularize(layer, block.first * U, g, rows * U);
-        update(layer.kernel, block.first * U, g, rows * U);
-        if (block.first == 0) learn_bias(layer, d, update, g);
+        if (part.first == 0) std::fill(g, g + rows * U, 0);
+        if (U == 1) add_rows(g, rows, d, 1, x, F, part.count);
+        else
+            for (Index i = 0; i < rows; ++i) add_rows(g + i * U, U, x + i, F, d, U, part.count);
     }
 
-    // sum[j] = the sum over the batch of d[b, j], of which a row has `step` numbers. In double, as that of the losses:
-    // many float32 numbers of one sign lose more and more to a growing sum.
-    void sum_columns(float* sum, const float* d, Index columns, Index step) const {
-        double exact[columns_at_once] = {};
-        for (Index b = 0; b < batch_; ++b)
-            for (Index j = 0; j < columns; ++j) exact[j] += d[b * step + j];
-        std::copy(exact, exact + columns, sum);
+    // Update a block of a dense layer's kernel, and with the first of them its bias.
+    void learn(const Block& block, const Update& update, float* g) const {
+        const Layer& layer = layers_[block.layer];
+        const Index first = block.first * layer.units, size = (block.last - block.first) * layer.units;
+        regularize(layer, first, g, size);
+        update(layer.kernel, first, g, size);
+        if (block.first == 0) learn_bias(block.layer, update, g);
     }
 
-    void learn_bias(const Layer& layer, const float* d, const Update& update, float* g) const {
+    // The gradient of a bias is summed in double, as the losses are: many float32 numbers of one sign lose more and
+    // more to a growing sum.
+    void add_to_bias(std::size_t l, Rows part) {
+        const Index U = layers_[l].units;
+        std::vector<double>& sums = bias_sums_[l];
+        if (part.first == 0) std::fill(sums.begin(), sums.end(), 0);
+        const float* d = deltas_[l].data() + kept(part) * U;
+        for (Index j = 0; j < U; j += columns_at_once)
+            add_columns(&sums[j], d + j, std::min(columns_at_once, U - j), part.count, U);
+    }
+
+    // sum[j] += the sum of d[b, j] over some rows, of which each has `step` numbers.
+    static void add_columns(double* sum, const float* d, Index columns, Index rows, Index step) {
+        double own[columns_at_once] = {};
+        std::copy(sum, sum + columns, own);
+        for (Index b = 0; b < rows; ++b)
+            for (Index j = 0; j < columns; ++j) own[j] += d[b * step + j];
+        std::copy(own, own + columns, sum);
+    }
+
+    // `g` is room for its gradient.
+    void learn_bias(std::size_t l, const Update& update, float* g) const {
+        const Layer& layer = layers_[l];
         if (!layer.bias.value) return;
-        const Index U = layer.units;
-        for (Index j = 0; j < U; j += columns_at_once) sum_columns(g + j, d + j, std::min(columns_at_once, U - j), U);
-        update(layer.bias, 0, g, U);
+        std::copy(bias_sums_[l].begin(), bias_sums_[l].end(), g);
+        update(layer.bias, 0, g, layer.units);
     }
 
     // g is the gradient of `size` numbers of the kernel, from `first` on: add that of the penalty.
@@ -455,7 +502,8 @@ class Replica {
                 std::fill(g, g + size, 0);
             }
         }
-        learn_bias(layer, deltas_[first_dense_].data(), update, gradients_[0].data());
+        add_to_bias(first_dense_, {0, batch_});
+        learn_bias(first_dense_, update, gradients_[0].data());
     }
 
     static void ask_for_row(const Layer& layer, Index row) {
@@ -496,14 +544,16 @@ class Replica {
     std::size_t first_dense_ = 0;
     std::vector<Layer> layers_;
     Index rows_at_once_;  // of a batch, forward and back
-    Buffer x_;            // dense rows of the batch
-    // Of each layer, for all rows of the batch: what the layer gives; the gradient of the values before its
-    // activation; the kernel, turned.
+    bool part_by_part_;   // whether only so many rows are kept, and gradients grow with them
+    Buffer x_;            // dense rows that are kept: all of the batch, or those of a part
+    // Of each layer: what it gives for these rows; the gradient of their values before its activation; the kernel,
+    // turned.
     std::vector<Buffer> after_, deltas_, turned_;
-    std::vector<Before> before_;  // of each thread
+    std::vector<std::vector<double>> bias_sums_;  // of each dense layer: the gradient of its bias
+    std::vector<Before> before_;                  // of each thread
     std::vector<float> row_losses_;
     std::vector<Block> blocks_;      // of the kernels of dense rows
-    std::vector<Buffer> gradients_;  // of each thread: the gradient of a block
+    std::vector<Buffer> gradients_;  // of each thread: the gradient of a block; part by part: those of all blocks
     std::vector<float> kept_;  // what is left of a slot after so many updates without a gradient
     SparseBatch sparse_batch_, next_batch_;
     std::optional<Finder> finder_;  // where rows of the kernel wait for their updates
@@ -530,7 +580,7 @@ extern "C" void train(const Job* job, Index replicas, Index* made, double second
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     const Index steps = job->count / job->batch;
     const Index between = products(*job) < worth_a_look ? steps_between_looks : 1;
-    const bool shared = replicas == 1 && !job->columns && products(*job) >= worth_a_crew;
+    const bool shared = replicas == 1 && !job->row_starts && products(*job) >= worth_a_crew;
     std::vector<Index> order(replicas);  // who is behind goes first
     for (Index r = 0; r < replicas; ++r) order[r] = r;
     std::stable_sort(order.begin(), order.end(), [=](Index a, Index b) { return made[a] < made[b]; });

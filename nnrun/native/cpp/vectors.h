@@ -82,11 +82,12 @@ inline void row_tiles_from(Index i, Index count, Run run) {
 template <class T, int C>
 constexpr int widest_of(Strip<T, C>) { return C; }
 
-// The same with as many rows at a time as stay in registers beside the columns of a strip.
+// The same with as many rows at a time as stay in registers beside the columns of a strip. Strips of shorter vectors
+// are what is left of wide rows: for them twice as many rows would only be more to compile.
 template <class T, int C, class Run>
 inline void row_tiles(Strip<T, C>, Index count, Run run) {
-    constexpr int registers = tile_rows * widest_of(WidestStrip{});
-    row_tiles_from<registers / C >= 2 * tile_rows ? 2 * tile_rows : tile_rows>(0, count, run);
+    constexpr bool narrow = std::is_same_v<T, Widest> && 2 * C <= widest_of(WidestStrip{});
+    row_tiles_from<narrow ? 2 * tile_rows : tile_rows>(0, count, run);
 }
 
 // Floats whose first one begins a line of the cache: a vector of 64 bytes that lies across two lines is read twice.

@@ -3,7 +3,8 @@
 A small step's time in PyTorch is nearly all the cost of launching its operations one by one. In a large one
 C++ multiplies matrices as fast as MKL, and saves what autograd and the optimizer's operations cost. It makes
 all steps of a segment in one call for each replica, so that no replica's numbers depend on the others.
-It is compiled once for all specs, in two seconds. It reads sparse rows from the matrix of all rows.
+It is compiled once for all specs, in a few seconds. It takes the rows of a batch from where all rows lie:
+dense ones, those of images in bytes, which a first layer flattens, and sparse ones.
 It knows the layers, losses and optimizers named here; a spec with anything else is not supported.
 """
 
@@ -43,6 +44,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
         "kernel_initializer", "bias_initializer",  # what training starts from is given
     },
     schema.Dropout: {"rate"},
+    schema.Flatten: set(),
     schema.L1: {"l1"},
     schema.L2: {"l2"},
     schema.L1L2: {"l1", "l2"},
@@ -88,6 +90,8 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     graph = graph_of(spec)
     if not graph.is_chain:
         return "branches, merges and shared layers"
+    if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
+        return "`flatten` after another layer"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
     loss = [] if spec.loss is None else [spec.loss]  # with `outputs`, which are not known, it has none
     for part in (spec, *graph.layers, *filter(None, regularizers), *loss, spec.optimizer):
@@ -137,7 +141,10 @@ class NativeBackend:
         self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
         self._evaluate.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
         self._train.restype = self._evaluate.restype = None
-        units = [layer.units for layer in graph_of(self._spec).layers if isinstance(layer, schema.Dense)]
+        graph = graph_of(self._spec)
+        # C++ takes the numbers of a row one behind the other, as they lie in memory: nothing is to be done.
+        self._nodes = [node for node in graph.nodes if not isinstance(node.layer, schema.Flatten)]
+        units = [layer.units for layer in graph.layers if isinstance(layer, schema.Dense)]
         widths = [problem.elements_per_row, *units]
         self._products = sum(a * b for a, b in pairwise(widths))
 
@@ -171,7 +178,7 @@ class NativeBackend:
         """Make the steps of a segment."""
         segment = data.segment
         job, logits, layers = self._job(data, state.forward_parameters, state.slots, segment.batch_size)
-        for layer, node in zip(layers, graph_of(self._spec).nodes, strict=True):
+        for layer, node in zip(layers, self._nodes, strict=True):
             if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
                 layer.keys = address(rng.key(node.path))
             if not (layer.l1 or layer.l2):  # a penalty changes every row of a kernel at every step
@@ -268,10 +275,9 @@ class NativeBackend:
         self, parameters: Mapping[str, Tensor], slots: Mapping[str, Sequence[Tensor]], held: list[Any]
     ) -> ctypes.Array[native_job.Layer]:
         """The layers of all replicas. What is made for them is added to `held`."""
-        nodes = graph_of(self._spec).nodes
-        layers = (native_job.Layer * len(nodes))()
+        layers = (native_job.Layer * len(self._nodes))()
         width = next(iter(parameters.values())).shape[1]
-        for layer, node in zip(layers, nodes, strict=True):
+        for layer, node in zip(layers, self._nodes, strict=True):
             spec, path = node.layer, node.weights_path
             layer.inputs, layer.kind = width, native_job.KINDS.index(spec.kind)
             if isinstance(spec, schema.Dropout):
