@@ -11,13 +11,16 @@ from nnrun.api import (
     DEFAULT_RUNS_DIR,
     Run,
     Sweep,
+    Tuned,
     evaluate,
     final,
     kfold,
     load_run,
+    lr,
     predict,
     sweep,
     train,
+    tune,
 )
 from nnrun.version import __version__
 
@@ -25,12 +28,15 @@ __all__ = [
     "DEFAULT_RUNS_DIR",
     "Run",
     "Sweep",
+    "Tuned",
     "__version__",
     "evaluate",
     "final",
     "kfold",
     "load_run",
+    "lr",
     "predict",
     "sweep",
     "train",
+    "tune",
 ]

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
     from nnrun.spec.reading.overrides import Override
 
@@ -186,12 +188,17 @@ class Sweep:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key."""
+        """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
+
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did.
+        """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
+            if trial.stopped_by_time is None:
+                del known["stopped_by_time"]
             rows.append({**known, **trial.values})
         return pd.DataFrame(rows)
 
@@ -220,6 +227,7 @@ def sweep(
     method: Literal["grid", "random", "tpe"] | None = None,
     trials: int | None = None,
     monitor: str | None = None,
+    time_limit: str | float | None = None,
     new: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -234,7 +242,8 @@ def sweep(
     Args:
         spec: the YAML file, with or without a sweep section.
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
-        method, trials, monitor: instead of what the sweep section says.
+        method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
+            seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
@@ -243,13 +252,69 @@ def sweep(
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
     from nnrun.spec.sweep_plan import load_sweep
 
-    asked: dict[str, str | int | None] = {"method": method, "trials": trials, "monitor": monitor}
+    asked: dict[str, str | float | None] = {
+        "method": method,
+        "trials": trials,
+        "monitor": monitor,
+        "time_limit": time_limit,
+    }
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
     plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
+
+
+def lr(
+    spec: PathLike,
+    *,
+    rates: tuple[float, float] | None = None,
+    count: int | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> RateTest:
+    """Test learning rates, each trained for a short while from the same weights; `rate` is the one to take.
+
+    Args:
+        spec: the YAML file; it must have validation.
+        rates: the lowest and the highest; default: 1e-5 and 1.
+        count: how many, equally far apart on a logarithmic scale; default: 32.
+        steps: train each for the fewest epochs that have so many steps; default: 200.
+        epochs: train each for so many epochs, instead of `steps`.
+        new: test again, even if the same test is there.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
+    """
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.sweeping.rate_test import Length, RateRange, plan_rate_test, run_rate_test
+    from nnrun.experiment.sweeping.rate_test_result import read_rate_test
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+
+    if steps is not None and epochs is not None:
+        raise UsageError("steps and epochs both say how long to train; leave out one.")
+    low, high = rates or (None, None)
+    asked: dict[str, Any] = {"low": low, "high": high, "count": count}
+    length: dict[str, Any] = {"steps": steps, "epochs": epochs}
+    settings = Settings("lr", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    with allowing(allow_custom):
+        planned = plan_rate_test(
+            spec,
+            settings,
+            overrides=_changes(overrides),
+            rates=replace(RateRange(), **{name: value for name, value in asked.items() if value is not None}),
+            length=replace(Length(), **{name: value for name, value in length.items() if value is not None}),
+            listener=listener,
+        )
+        return read_rate_test(run_rate_test(planned, listener, new=new))
 
 
 def kfold(
@@ -291,6 +356,9 @@ def final(
     source: Run | PathLike,
     *,
     epochs: int | Literal["best"] | None = None,
+    members: Literal["folds", "seeds"] | None = None,
+    seeds: int | None = None,
+    weights: Literal["last", "best"] = "last",
     allow_unknown: bool = False,
     test: PathLike | None = None,
     overrides: Overrides = (),
@@ -306,20 +374,48 @@ def final(
     Args:
         source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
+        members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
+            trained. `overrides` then only say where its files are.
+        weights: of these networks the weights that training ended with, or only those of best epochs.
+        seeds: train with this many seeds, two or more, from the spec's up: their average is the model.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
         test: a file of test rows with the same columns, in place of the spec's test set.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
+    from nnrun.experiment.running.ensemble import final_of_members, refuse_what_trains
     from nnrun.experiment.running.final import final_of_run, final_of_spec
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
     settings = Settings(
-        "final", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, allow_unknown=allow_unknown
+        "final",
+        _runs_dir(runs_dir),
+        _data_dir(data_dir),
+        device,
+        smoke,
+        Selection(seeds=_several(seeds)),
+        allow_unknown=allow_unknown,
     )
     test_file = None if test is None else Path(test)
     listener = _listener(verbose)
-    if isinstance(source, Run) or not is_spec_file(source):
+    spec = None if isinstance(source, Run) or not is_spec_file(source) else source
+    if members is None and weights != "last":
+        raise UsageError("weights is for members, whose networks are trained; leave it out.")
+    if members is not None:
+        given = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
+        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), given)
+        with allowing(allow_custom):
+            made = final_of_members(
+                _run(source, runs_dir)._directory,
+                settings,
+                members,
+                overrides=_changes(overrides),
+                test=test_file,
+                weights=weights,
+                listener=listener,
+            )
+    elif spec is None:
         wanted = "best" if epochs is None else epochs
         with allowing(allow_custom):
             made = final_of_run(
@@ -335,13 +431,120 @@ def final(
             raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
         with allowing(allow_custom):
             made = final_of_spec(
-                load_spec(source, _changes(overrides)),
+                load_spec(spec, _changes(overrides)),
                 settings,
                 epochs=epochs,
                 test=test_file,
                 listener=listener,
             )
     return Run(made.path)
+
+
+def _several(seeds: int | None) -> int | None:
+    """How many seeds to average; None for one network."""
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 2):
+        raise UsageError(f"seeds is {seeds!r}; an average takes a whole number from 2.")
+    return seeds
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A model for a file of data, and what led to it.
+
+    Attributes:
+        model: the run that is the model: the networks of the folds, averaged.
+        folds: the run of the folds; None where the rows cannot be split into folds.
+        sweep: what chose the sizes.
+        spec, best_spec: the first spec, and that of the model, as files.
+        report: the page about the model.
+        commands: that do the same, step by step.
+    """
+
+    model: Run
+    folds: Run | None
+    sweep: Sweep
+    spec: Path
+    best_spec: Path
+    report: Path
+    commands: tuple[str, ...]
+
+
+def tune(
+    file: PathLike,
+    *,
+    time_limit: str | float | None = None,
+    target: str | Sequence[str] = (),
+    task: Literal["classification", "regression"] | None = None,
+    test: PathLike | None = None,
+    spec: PathLike | None = None,
+    seed: int | None = None,
+    new: bool = False,
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+) -> Tuned:
+    """Go from a file of data to a model: a first spec, a sweep around its sizes, folds averaged, a report.
+
+    Called again it goes on where it was interrupted; what has ended is taken as it is.
+
+    Args:
+        file: the data, as `nnrun init` takes it.
+        time_limit: for the whole (`"10m"`, or seconds); default: ten minutes.
+        target: the column to predict, or several; default: the likeliest.
+        task: predict classes or a number; default: what the target looks like.
+        test: a file of test rows with the same columns.
+        spec: where the first spec is written, if it is not there; default: the file's stem, in the current
+            folder. The other files lie beside it.
+        seed: in place of the spec's.
+        new: start over.
+        runs_dir, data_dir, device, verbose: as for `train`.
+    """
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.tuning.tune import Request, TuneLines, TuneListener
+    from nnrun.experiment.tuning.tune import tune as tune_file
+    from nnrun.spec.duration import canonical_duration
+
+    path = Path(file)
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    wanted = Wanted(targets, task, None if test is None else Path(test))
+    place = Path(f"{path.resolve().name.split('.')[0]}.yaml") if spec is None else Path(spec)
+    settings = Settings("tune", _runs_dir(runs_dir), _data_dir(data_dir), device)
+    request = Request(path, place, wanted=wanted, seed=seed, new=new, where=where_words(settings))
+    if time_limit is not None:
+        request = replace(request, time_limit=canonical_duration(time_limit))
+    listener = TuneLines(_write_line) if verbose else TuneListener()
+    found = tune_file(request, settings, report_writer(settings.data_dir), listener)
+    folds = None if found.folds is None else Run(found.folds.path)
+    return Tuned(
+        Run(found.model.path),
+        folds,
+        Sweep(found.sweep.path),
+        place,
+        found.best,
+        found.report,
+        found.commands,
+    )
+
+
+def where_words(settings: Settings) -> list[str]:
+    """The options of a command that say where runs and data are, where that is not the default."""
+    runs_dir, data_dir = settings.runs_dir, settings.data_dir
+    words = [] if runs_dir == _runs_dir(None) else ["--runs-dir", str(runs_dir)]
+    return words + ([] if data_dir in (None, _data_dir(None)) else ["--data-dir", str(data_dir)])
+
+
+def report_writer(data_dir: Path | None) -> Callable[[RunDirectory, Path], None]:
+    """What writes the page about a run into a file."""
+
+    def write(run: RunDirectory, output: Path) -> None:
+        from nnrun.experiment.describing.report import write_report
+        from nnrun.experiment.finished.load_run import Access
+
+        write_report([run], output, Access(data_dir=data_dir))
+
+    return write
 
 
 def evaluate(
@@ -385,6 +588,7 @@ def predict(
     member: str | None = None,
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
+    spread: bool = False,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -406,6 +610,8 @@ def predict(
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
         probabilities: whether the probability of each class has a column.
+        spread: whether each number and probability has a column with its standard deviation over the run's
+            networks, `<column>_std`.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -429,8 +635,9 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            return predict_values(load_predictor(directory, access), inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities)
+            predictor = load_predictor(directory, access, spread=spread)
+            return predict_values(predictor, inputs, probabilities=probabilities)
+        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
         return found.table(probabilities=probabilities)
 
 

@@ -307,14 +307,17 @@ def test_what_is_exported() -> None:
         "DEFAULT_RUNS_DIR",
         "Run",
         "Sweep",
+        "Tuned",
         "__version__",
         "evaluate",
         "final",
         "kfold",
         "load_run",
+        "lr",
         "predict",
         "sweep",
         "train",
+        "tune",
     ]
 
 

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "nnrun.cli.train:train",
     "kfold": "nnrun.cli.kfold:kfold",
     "sweep": "nnrun.cli.sweep:sweep",
+    "lr": "nnrun.cli.lr:lr",
+    "tune": "nnrun.cli.tune:tune",
     "final": "nnrun.cli.final:final",
     "evaluate": "nnrun.cli.evaluate:evaluate",
     "predict": "nnrun.cli.predict:predict",

@@ -16,6 +16,7 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
+from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text, headline_of
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     caution_text,
@@ -23,6 +24,7 @@ from nnrun.experiment.finished.record_text import (
     member_rows,
     rows_in_words,
     score_table,
+    time_limit_text,
     unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import recorded_weights
@@ -60,6 +62,7 @@ def closing_text(
         _why_it_ended(record),
         _chosen_from(record),
         record.verdict,
+        ensemble_text(record),
         interval_text(record),
         _weights(record),
         baseline_text(record) if scores is not None else "",
@@ -71,7 +74,14 @@ def closing_text(
     return printable("\n\n".join(blocks))
 
 
+SMOKE = "This was a smoke run: its numbers are meaningless."
+
+
 def _headline(record: RunRecord) -> str:
+    if record.ensemble is not None and record.ensemble.taken_over:
+        rows = f"; {rows_in_words(record.rows, ', ')} each" if record.rows.train else ""
+        text = f"{record.name}: {headline_of(record)}{rows}"
+        return f"{text}\n{SMOKE}" if record.smoke else text
     status = str(record.status)
     done = {"completed": "trained", "running": "still training"}.get(status, status)
     text = f"{record.name}: {done}, {counted(record.epochs_run, 'epoch')} on {record.device}"
@@ -85,9 +95,12 @@ def _headline(record: RunRecord) -> str:
         text += f"\nStopped early: {each}."
     elif record.stopped_early:
         text += f"\nStopped early at epoch {record.stopped_early}."
+    if timed := time_limit_text(record):
+        text += f"\n{timed}"
     unfinished = unfinished_text(record)
     text += f"\n{unfinished}" if unfinished else ""
-    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
+    text += f"\nThe model is {ensemble_heading(record)}." if record.ensemble is not None else ""
+    return f"{text}\n{SMOKE}" if record.smoke else text
 
 
 def _of_members(record: RunRecord) -> str:
@@ -131,7 +144,7 @@ def _weights(record: RunRecord) -> str:
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if used.chosen_apart and record.best:
+    if used.chosen_apart and record.best and record.ensemble is None:
         kind = record.member_type
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "
@@ -168,7 +181,9 @@ def _next_steps(run: RunDirectory, record: RunRecord) -> str:
     path = shlex.quote(str(run.path))
     steps = [f"nnrun train --resume {path}"] if run.can_go_on(record) else []
     steps += [f"nnrun plot {path}"] if record.epochs_run else [f"nnrun show {path}"]
-    if record.status == "completed" and not record.smoke and record.best_epoch is not None:
+    if record.ensemble is not None:
+        steps.append(f"nnrun predict {path} INPUT")
+    elif record.status == "completed" and not record.smoke and record.best_epoch is not None:
         steps.append(f"nnrun final {path}")
     origin = [f"From   {record.parent}"] if record.parent else []
     return "\n".join(
@@ -218,6 +233,13 @@ def _sweep_headline(record: SweepRecord) -> str:
     counts = [(status, sum(trial.status == status for trial in record.trials)) for status in _WITHOUT_SCORE]
     others = ", ".join(f"{number} {status}" for status, number in counts if number)
     text += f" ({others})" if others else ""
+    if record.ended_by_time is not None:
+        left = counted(record.total - len(record.trials) + len(record.unfinished()), "trial")
+        text += f"\nThe time limit of {record.ended_by_time} ended it: {left} left out."
+    if cut := sum(trial.stopped_by_time is not None for trial in record.trials):
+        text += (
+            f"\nTime ended {counted(cut, 'trial')} before the last epoch: their scores are of fewer epochs."
+        )
     return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
 
 
@@ -248,6 +270,8 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     if sweep.figure.is_file():
         lines.append(f"Figure {sweep.figure}")
     steps = [] if record.status == "completed" else ["the same command resumes this sweep"]
+    if record.ended_by_time is not None:
+        steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.ranked():
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.path.parent / str(record.ranked()[0].run)
@@ -262,7 +286,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
 def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
     """A sweep as `--json` gives it."""
     return {
-        **record.model_dump(),
+        **record.to_json(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.ranked() else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,

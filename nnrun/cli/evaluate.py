@@ -102,6 +102,11 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         "chosen_on_these_rows": evaluation.chosen_on_these_rows,
         "unknown": [found.as_document() for found in evaluation.unknown],
     }
+    if evaluation.members_mean is None:
+        del document["members_mean"]
+    else:
+        each = evaluation.members_mean.items()
+        document["members_mean"] = {name: {"mean": mean, "std": std} for name, (mean, std) in each}
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
     del document["analyses"]
@@ -140,9 +145,11 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
     from nnrun.experiment.finished.record_text import no_better_text, range_in_words
 
-    networks = (
-        "" if evaluation.networks == 1 else f", mean ± std over {evaluation.networks} {evaluation.kind}s"
-    )
+    networks = ""
+    if evaluation.members_mean is not None:
+        networks = f", the average of {evaluation.networks} {evaluation.kind}s' networks"
+    elif evaluation.networks > 1:
+        networks = f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     width = text_width()
     each = [member.rows for member in evaluation.members] or [evaluation.rows]
     rows = sorted({min(each), max(each)})  # uneven folds differ by a row
@@ -151,7 +158,8 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
         evaluation.weights.sentence,
     ]
     lines = ["\n".join(paragraph(text, width) for text in head)]
-    caution = no_better_text(evaluation.not_better_than_baseline, several=evaluation.networks > 1)
+    several, averaged = evaluation.networks > 1, evaluation.members_mean is not None
+    caution = no_better_text(evaluation.not_better_than_baseline, several=several, averaged=averaged)
     if caution:
         lines.append(paragraph(caution, width))
     lines.append(aligned(_score_rows(evaluation)))
@@ -170,17 +178,26 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
 def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     """The scores, beside what the kept weights score where that is something else, and the baseline."""
     columns: dict[str, dict[str, str]] = {
-        evaluation.split if evaluation.kept is None else f"epoch {evaluation.scores_epoch}": {
+        _heading(evaluation) if evaluation.kept is None else f"epoch {evaluation.scores_epoch}": {
             name: with_std(value, evaluation.std.get(name)) for name, value in evaluation.scores.items()
         }
     }
     if evaluation.kept is not None:
         columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
+    if evaluation.members_mean is not None:
+        each = evaluation.members_mean.items()
+        columns["each network"] = {name: with_std(mean, std) for name, (mean, std) in each}
     if evaluation.ensemble is not None:
         columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
+
+
+def _heading(evaluation: Evaluation) -> str:
+    """What the scores are of: `test`, `validation`; `out of fold`, where no network predicts all rows."""
+    by_all = evaluation.combination in ("one_network", "ensemble")
+    return evaluation.split if by_all or evaluation.members_mean is None else "out of fold"
 
 
 def _members(evaluation: Evaluation) -> list[list[str]]:
@@ -195,6 +212,8 @@ def _members(evaluation: Evaluation) -> list[list[str]]:
 def _remarks(evaluation: Evaluation) -> list[str]:
     """What must be known of the scores: that an epoch was chosen by them."""
     weights, kind = evaluation.weights, evaluation.kind
+    if evaluation.members_mean is not None:
+        return _remarks_of_one_model(evaluation)
     if evaluation.kept is not None:
         return [
             f"Own epochs: each {kind}'s weights are those of the epoch that was best on the very rows that "
@@ -205,6 +224,22 @@ def _remarks(evaluation: Evaluation) -> list[str]:
     if evaluation.chosen_on_these_rows:
         return [f"Epoch {weights.epoch} was chosen on these validation rows, so its scores are optimistic."]
     return []
+
+
+def _remarks_of_one_model(evaluation: Evaluation) -> list[str]:
+    """What the scores of an average on validation rows are."""
+    from nnrun.experiment.finished.ensemble_text import validation_text
+
+    if evaluation.split == "test":
+        return []
+    return [
+        validation_text(
+            evaluation.combination,
+            evaluation.kind,
+            "these rows",
+            optimistic=evaluation.chosen_on_these_rows,
+        )
+    ]
 
 
 def _look(evaluation: Evaluation) -> str:

@@ -71,6 +71,7 @@ def _document(exported: Exported) -> dict[str, Any]:
         "format": exported.format,
         "run": exported.run.id,
         "member": exported.member,
+        **({"members": list(exported.averaged)} if exported.averaged else {}),
         "weights": exported.weights.as_document(),
     }
     takes = {name: vars(each) for name, each in exported.inputs.items()}
@@ -92,11 +93,16 @@ def _given(output: ExportedOutput) -> dict[str, Any]:
 
 def _text(exported: Exported) -> str:
     of_member = f", {exported.member}," if exported.member is not None else ""
+    if exported.averaged:
+        of_member = f", the average of {len(exported.averaged)} networks,"
     lines = [f"{exported.run.id}{of_member} in {exported.path}", f"weights  {exported.weights.text}"]
     if exported.weights.others:
         lines.append(f"         {exported.weights.others}")
     if exported.format == "safetensors":
-        lines.append("holds    the weights; as metadata the spec, the preprocessing and the class names")
+        each = " of each" if exported.averaged else ""
+        lines.append(
+            f"holds    the weights{each}; as metadata the spec, the preprocessing{each} and the class names"
+        )
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,33 +15,13 @@ from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.data.files.read_table import ReadTable
-    from nnrun.experiment.init.table_spec import InitialSpec
+    from nnrun.experiment.init.initial_spec import ChosenTarget
     from nnrun.experiment.init.target import TaskName
 
 _MOST_COLUMNS = 60
 
 
 Task = Literal["classification", "regression"]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the command line says about the data, and whether the rest may be asked."""
-
-    targets: tuple[str, ...]
-    task: TaskName | None
-    yes: bool
-    test: Path | None = None
-
-
-@dataclass(frozen=True)
-class _Target:
-    """What is predicted, and what else could be."""
-
-    names: tuple[str, ...]
-    why: str = ""
-    runners_up: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
 
 
 File = Annotated[
@@ -102,14 +81,17 @@ def init(
         from nnrun.spec.examples import example_text
 
         text = example_text(example)
-        path = _place(output, example, force)
+        path = place(output, example, force)
         path.write_text(text, encoding="utf-8")
         _end(path, {"example": example}, as_json)
         return
     assert file is not None, "else it is an example"
-    path = _place(output, file.resolve().name.split(".")[0] or "spec", force)
-    asked = _Asked(tuple(target or ()), task, yes, test)
-    spec = _initial_spec(file, path, asked)
+    path = place(output, file.resolve().name.split(".")[0] or "spec", force)
+
+    from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
+
+    wanted = Wanted(tuple(target or ()), task, test)
+    spec = initial_spec(file, path, wanted, Defaults() if yes else _Terminal(), message)
     path.write_text(spec.text, encoding="utf-8")
     again = None
     if "other candidates" in spec.chosen:
@@ -135,7 +117,7 @@ def _list_examples(as_json: bool) -> None:
         print(paragraph(f"{name:<{width}}  {summary}", terminal_width()))
 
 
-def _place(output: Path | None, stem: str, force: bool) -> Path:
+def place(output: Path | None, stem: str, force: bool) -> Path:
     """Where the spec goes."""
     path = Path(f"{stem}.yaml") if output is None else output
     shown = printable(str(path))
@@ -155,121 +137,54 @@ def _place(output: Path | None, stem: str, force: bool) -> Path:
 # --- what is asked -----------------------------------------------------------------------------------------
 
 
-def _initial_spec(file: Path, path: Path, asked: _Asked) -> InitialSpec:
-    from nnrun.data.files.open_file import refuse_workbook
-    from nnrun.data.summaries.describe_file import read_file
-    from nnrun.experiment.init.folder_spec import initial_spec_of_folder
-    from nnrun.experiment.init.table_spec import Request, initial_spec_of_file
-    from nnrun.experiment.init.target import require_target
+class _Terminal:
+    """Asks on the terminal."""
 
-    if file.is_dir():
-        if asked.targets or asked.task == "regression" or asked.test is not None:
-            raise UsageError(
-                "In a folder of texts or images the subfolders are the classes, and a folder test/ is the "
-                "test set: leave out --target, --task and --test."
-            )
-        return initial_spec_of_folder(file, path)
-    if file.suffix.lower() == ".npz":
-        return _spec_of_npz(file, path, asked)
-    refuse_workbook(file)
-    read = read_file(file, message)
-    if asked.test is not None:
-        _require_same_columns(read, read_file(asked.test, message))
-    chosen = _Target(asked.targets) if asked.targets else _target(read, file, asked)
-    for name in chosen.names:
-        require_target(read, name)
-    tasks = {name: asked.task or _task(read, name, len(chosen.names) > 1, asked) for name in chosen.names}
-    request = Request(
-        file,
-        chosen.names,
-        tasks[chosen.names[0]],
-        path,
-        chosen.why,
-        chosen.runners_up,
-        asked.test,
-        chosen.labels,
-        tasks,
-    )
-    return initial_spec_of_file(request, read, message)
+    def target(self, read: ReadTable, default: ChosenTarget) -> ChosenTarget:
+        """Which column is to be predicted, or several."""
+        from nnrun.experiment.init.initial_spec import ChosenTarget
+        from nnrun.experiment.init.target import why_no_target
 
+        (best,) = default.names
+        why = f", {default.why}" if default.why else ""
+        _require_terminal(f"--target (by default {printable(best)!r}{why})")
+        for name, inferred in list(read.columns.items())[:_MOST_COLUMNS]:
+            message(f"  {printable(name)}  {inferred.type}, {inferred.why}")
+        if len(read.columns) > _MOST_COLUMNS:
+            message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
+        message("For several, write commas between them.")
+        while True:
+            answer = str(typer.prompt("Which column should be predicted?", default=best, err=True)).strip()
+            # A column may have commas in its name.
+            names = [answer] if answer in read.columns else [name.strip() for name in answer.split(",")]
+            wrong = next((name for name in names if name not in read.columns), None)
+            if wrong is not None:
+                message(f"There is no column {printable(wrong)!r}.")
+                continue
+            reasons = {name: why_no_target(read.columns[name], read.n_rows) for name in names}
+            unable = next((name for name, reason in reasons.items() if reason), None)
+            if unable is not None:
+                which = "That column" if len(reasons) == 1 else f"The column {printable(unable)!r}"
+                message(f"{which} cannot be the target: it {reasons[unable]}.")
+            else:
+                return default if answer == best else ChosenTarget(tuple(reasons), labels=default.labels)
 
-def _spec_of_npz(file: Path, path: Path, asked: _Asked) -> InitialSpec:
-    from nnrun.experiment.init.array_spec import initial_spec_of_npz
+    def task(self, read: ReadTable, target: str, default: TaskName, is_of_several: bool) -> TaskName:
+        """As what a target is predicted."""
+        from nnrun.experiment.init.target import possible_tasks
 
-    if asked.targets or asked.test is not None:
-        raise UsageError(
-            "In an npz file y_train is the target, and x_test and y_test are the test set: leave out "
-            "--target and "
-            "--test."
-        )
-    return initial_spec_of_npz(file, path, asked.task)
-
-
-def _require_same_columns(file: ReadTable, test: ReadTable) -> None:
-    lacking = [name for name in file.columns if name not in test.columns]
-    if lacking:
-        from nnrun.spec.wording import listing, quoted
-
-        shown = listing([quoted(name) for name in lacking[:8]], "and")
-        raise UsageError(
-            f"{test.name}, the file of test rows, must have the same columns as {file.name}, but lacks "
-            f"{shown}{' and more' if len(lacking) > 8 else ''}."
-        )
-
-
-def _target(read: ReadTable, file: Path, asked: _Asked) -> _Target:
-    from nnrun.experiment.init.likely_target import require_candidates
-    from nnrun.experiment.init.target import labels_of, why_no_target
-
-    found = require_candidates(read, file.name.split(".")[0])
-    labels = labels_of(read)
-    best = found[0]
-    default = _Target((best.name,), best.why, tuple(other.name for other in found[1:]), labels)
-    if asked.yes:
-        return default
-    why = f", {best.why}" if best.why else ""
-    _require_terminal(f"--target (by default {printable(best.name)!r}{why})")
-    for name, inferred in list(read.columns.items())[:_MOST_COLUMNS]:
-        message(f"  {printable(name)}  {inferred.type}, {inferred.why}")
-    if len(read.columns) > _MOST_COLUMNS:
-        message(f"  ... and {len(read.columns) - _MOST_COLUMNS:,} more")
-    message("For several, write commas between them.")
-    while True:
-        answer = str(typer.prompt("Which column should be predicted?", default=best.name, err=True)).strip()
-        # A column may have commas in its name.
-        names = [answer] if answer in read.columns else [name.strip() for name in answer.split(",")]
-        wrong = next((name for name in names if name not in read.columns), None)
-        if wrong is not None:
-            message(f"There is no column {printable(wrong)!r}.")
-            continue
-        reasons = {name: why_no_target(read.columns[name], read.n_rows) for name in names}
-        unable = next((name for name, reason in reasons.items() if reason), None)
-        if unable is not None:
-            which = "That column" if len(reasons) == 1 else f"The column {printable(unable)!r}"
-            message(f"{which} cannot be the target: it {reasons[unable]}.")
-        else:
-            return default if answer == best.name else _Target(tuple(reasons), labels=labels)
-
-
-def _task(read: ReadTable, target: str, is_of_several: bool, asked: _Asked) -> TaskName:
-    """As what a target is predicted, asked where both are possible."""
-    from nnrun.experiment.init.target import default_task, possible_tasks
-
-    possible = possible_tasks(read.columns[target])
-    default = default_task(read.columns[target], read.n_rows, target)
-    if asked.yes or len(possible) == 1:
-        return default
-    if is_of_several and not _at_terminal():
-        return default  # --task would be one for all of them
-    _require_terminal(f"--task (by default {default})")
-    what = f"{printable(target)}: predict" if is_of_several else "Predict"
-    question = f"{what} classes (classification) or a number (regression)?"
-    while True:
-        answer = str(typer.prompt(question, default=default, err=True)).strip()
-        found = [task for task in possible if answer and task.startswith(answer.lower())]
-        if len(found) == 1:
-            return found[0]
-        message("Answer classification or regression (c or r).")
+        if is_of_several and not _at_terminal():
+            return default  # --task would be one for all of them
+        _require_terminal(f"--task (by default {default})")
+        what = f"{printable(target)}: predict" if is_of_several else "Predict"
+        question = f"{what} classes (classification) or a number (regression)?"
+        while True:
+            answer = str(typer.prompt(question, default=default, err=True)).strip()
+            possible = possible_tasks(read.columns[target])
+            found = [task for task in possible if answer and task.startswith(answer.lower())]
+            if len(found) == 1:
+                return found[0]
+            message("Answer classification or regression (c or r).")
 
 
 def _at_terminal() -> bool:

@@ -23,6 +23,7 @@ def kfold(
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, help="Train only this fold, counted from 0.")
     ] = None,
+    time: options.Time = None,
     *,
     resuming: options.Resuming,
     changes: options.Changes,
@@ -31,7 +32,7 @@ def kfold(
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together."""
     from nnrun.experiment.setup.folds import load_for_kfold
 
-    overrides = changes.overrides()
+    overrides = [*changes.overrides(), *options.time_limit(time)]
     if resuming.resume is not None:
         from nnrun.cli.running import resume_and_report
 

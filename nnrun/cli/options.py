@@ -45,6 +45,15 @@ SetPaths = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Change the spec's seed.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Change the spec's number of epochs.")]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="End after this time: 90s, 10m, 2h; a bare number is seconds.",
+        show_default=False,
+    ),
+]
 RunsDir = Annotated[
     Path,
     typer.Option(
@@ -206,6 +215,13 @@ def changes_of(set_: list[str] | None, *, seed: int | None, epochs: int | None) 
         *overrides_of(set_ or ()),
         *(Override.of_value(key, value, f"--{key}") for key, value in options.items() if value is not None),
     ]
+
+
+def time_limit(time: str | None) -> list[Override]:
+    """What --time changes in the spec of a run."""
+    from nnrun.spec.reading.overrides import Override
+
+    return [] if time is None else [Override.of_value("time_limit", time, "--time")]
 
 
 # --- groups of options -------------------------------------------------------------------------------------

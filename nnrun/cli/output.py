@@ -168,6 +168,15 @@ def size_text(number: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
 
 
+def ascii_only() -> bool:
+    """Whether stdout cannot show braille dots, so that plots are drawn in ASCII."""
+    try:
+        "⠿·│".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def terminal_width() -> int | None:
     """Columns of the terminal that stdout is; None where it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import message, print_result
+from nnrun.cli.output import ascii_only, message, print_result
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -82,11 +82,6 @@ def _suffix(only: Only | None, smooth: float, skip: int, log: bool) -> str:
 def _as_text(panels: Panels) -> str:
     from nnrun.figures.terminal import terminal_plot
 
-    try:
-        "⠿·│".encode(sys.stdout.encoding or "ascii")
-        ascii_only = False
-    except UnicodeEncodeError:
-        ascii_only = True
     return "\n\n".join(
         terminal_plot(
             measure,
@@ -95,7 +90,7 @@ def _as_text(panels: Panels) -> str:
             note=panels.note,
             log=panels.log,
             colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
-            ascii_only=ascii_only,
+            ascii_only=ascii_only(),
             outputs=panels.outputs,
         )
         for measure, curves in panels.curves.items()

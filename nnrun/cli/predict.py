@@ -53,6 +53,14 @@ Output = Annotated[Path | None, options.output_file("FILE", "Write to this file,
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Also give the probability of every class.")
 ]
+Spread = Annotated[
+    bool,
+    typer.Option(
+        "--spread",
+        help="Also give the standard deviation over a run's networks and their members, of each number or "
+        "probability.",
+    ),
+]
 AsFormat = Annotated[
     Format | None, typer.Option("--format", help="csv (default), or jsonl: one JSON object per line.")
 ]
@@ -70,12 +78,14 @@ class _Form:
         output: the file; None for stdout.
         format: None for what the file's name says.
         probabilities: of every class as well.
+        spread: the standard deviations over several networks as well.
         as_json: one document.
     """
 
     output: Path | None
     format: Format | None
     probabilities: bool
+    spread: bool
     as_json: bool
 
 
@@ -85,6 +95,7 @@ def predict(
     split: OfSplit = None,
     output: Output = None,
     probabilities: Probabilities = False,
+    spread: Spread = False,
     format_: AsFormat = None,
     skip_bad: SkipBad = False,
     member: OfMember = None,
@@ -104,7 +115,7 @@ def predict(
     Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
     network that did not train on it. A look at the test set is counted in the run's record.
     """
-    form = _Form(output, format_, probabilities, as_json)
+    form = _Form(output, format_, probabilities, spread, as_json)
     _refuse_contradictions(form, input_, split)
     if split is not None and skip_bad:
         raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
@@ -142,7 +153,9 @@ def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access,
     from nnrun.experiment.predicting.predict_split import predict_split
 
     shown = form.probabilities
-    found = predict_split(run, split, access, probabilities=shown, need_probabilities=shown)
+    found = predict_split(
+        run, split, access, probabilities=shown, need_probabilities=shown, spread=form.spread
+    )
     opened = found.opened
     if found.look is not None and not quiet:
         message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
@@ -154,7 +167,7 @@ def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, 
     from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
     from nnrun.experiment.predicting.predict_split import refuse_without_probabilities
 
-    predictor = load_predictor(run, access)
+    predictor = load_predictor(run, access, spread=form.spread)
     if form.probabilities:
         refuse_without_probabilities(predictor.run, predictor.output_decoders)
     source = _source(input_, predictor)
@@ -183,7 +196,12 @@ def _give(
     """
     from nnrun.experiment.predicting.prediction_table import PredictionTable
 
-    table = PredictionTable(asked.output_decoders, probabilities=form.probabilities, targets=bool(told))
+    table = PredictionTable(
+        asked.output_decoders,
+        probabilities=form.probabilities,
+        targets=bool(told),
+        spread=form.spread,
+    )
     table.refuse_one_name_twice()
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")

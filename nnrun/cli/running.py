@@ -35,7 +35,7 @@ def train_and_report(
     from nnrun.cli.closing import closing_text
     from nnrun.experiment.running.recorder import RunInterrupted
 
-    _show_warnings(warnings, options)
+    show_warnings(warnings, options)
     try:
         run, interrupted = start(listener_for(quiet=options.quiet, verbose=options.verbose)), False
     except RunInterrupted as interruption:
@@ -74,9 +74,9 @@ def sweep_and_report(
     from nnrun.cli.closing import sweep_closing_text, sweep_document
     from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
-    _show_warnings(warnings, options)
+    show_warnings(warnings, options)
     try:
-        sweep, interrupted = start(_sweep_listener(options)), False
+        sweep, interrupted = start(sweep_listener(options)), False
     except SweepInterrupted as interruption:
         sweep, interrupted = interruption.sweep, True
     record = sweep.read_record()
@@ -131,7 +131,9 @@ def resume_and_report(
             listener=listener,
         )
         if not done and not options.quiet:
-            message(f"{run.id} has ended: there is nothing to resume.")
+            by_time = run.read_record().stopped_by_time_at is not None
+            longer = " Its time limit ended it: with a longer one (--time) it goes on." if by_time else ""
+            message(f"{run.id} has ended: there is nothing to resume.{longer}")
         return run
 
     return train_and_report(start, options)
@@ -165,14 +167,17 @@ def listener_for(*, quiet: bool, verbose: bool) -> Listener:
     return LiveListener(Console(stderr=True), details=verbose)
 
 
-def _sweep_listener(options: Training) -> SweepListener:
-    """The same for a sweep: a live table of the best trials on a terminal."""
+def sweep_listener(options: Training, *, each: bool = True) -> SweepListener:
+    """The same for a sweep: a live table of the best trials on a terminal.
+
+    Elsewhere a line for each trial, or with details alone where `each` is not asked for.
+    """
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
 
     if options.quiet:
         return SweepListener()
     if not live_screen():
-        return SweepLines(message, details=options.verbose)
+        return SweepLines(message, details=options.verbose, each=each)
     from rich.console import Console
 
     from nnrun.cli.live import LiveBoard
@@ -180,7 +185,8 @@ def _sweep_listener(options: Training) -> SweepListener:
     return LiveBoard(Console(stderr=True), details=options.verbose)
 
 
-def _show_warnings(warnings: Sequence[Problem], options: Training) -> None:
+def show_warnings(warnings: Sequence[Problem], options: Training) -> None:
+    """Show what is doubtful in a spec, unless only results are wanted."""
     if not options.quiet:
         for warning in warnings:
             message(warning.render())

@@ -17,6 +17,7 @@ from nnrun.spec.ports import INPUT
 if TYPE_CHECKING:
     from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
     from nnrun.records import RunDirectory, RunRecord
+    from nnrun.spec import schema
     from nnrun.spec.reading.load import LoadedSpec
 
 _MOST_COLUMNS = 40
@@ -109,6 +110,8 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
     from nnrun.spec.writing.dump import dump_value
 
     document = {"spec": dump_value(loaded.spec), **asdict(description)}
+    if not description.inner_rows:
+        del document["inner_rows"]
     if run is None:
         return document
     record = run.read_record()
@@ -124,7 +127,7 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     if description.columns:
         blocks.append(_columns(description.columns))
     if description.layers:
-        blocks.append(_network(description))
+        blocks.append(_network(description, loaded.spec.ensemble))
     blocks.append(_data(description))
     if rates := rates_in_words(loaded.spec):
         blocks.append(wrapped(rates, terminal_width()))
@@ -173,7 +176,7 @@ def _columns(columns: Sequence[PlannedColumn]) -> str:
     return "\n".join(lines)
 
 
-def _network(description: Description) -> str:
+def _network(description: Description, ensemble: schema.Ensemble | None) -> str:
     rows = [
         ["layer", "output", "parameters"],
         *([name, _shape(shape), ""] for name, shape in description.input_shapes.items()),
@@ -189,7 +192,8 @@ def _network(description: Description) -> str:
         rows.append([*row, ", ".join(takes)] if takes else row)
     networks = "" if description.replicas == 1 else f", in each of {description.replicas} networks"
     kept = f" and {description.state:,} moving statistics, which are not learned" if description.state else ""
-    return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{networks}"
+    members = "" if ensemble is None else f" of {ensemble.members} members"
+    return f"{aligned(rows)}\n  {description.parameters:,} parameters{kept}{members}{networks}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -201,7 +205,8 @@ def _data(description: Description) -> str:
     if description.missing is not None:
         return wrapped(f"The data could not be read: {description.missing}", terminal_width())
     validated = f"{description.validation_rows:,}" if description.validation_rows else "none"
-    rows = f"{description.train_rows:,} rows to train on, {validated} to validate on"
+    inner = f"{description.inner_rows:,} inner ones to stop by, " if description.inner_rows else ""
+    rows = f"{description.train_rows:,} rows to train on, {inner}{validated} to validate on"
     rows += f", each {description.kind}" if description.replicas > 1 else ""
     rows += f"; {description.test_rows:,} test rows" if description.test_rows else "; no test set"
     held = f"{_size(description.bytes)} in memory"

@@ -47,30 +47,36 @@ def sweep(
     monitor: Monitor = None,
     new: New = False,
     resume: ResumeSweep = None,
+    time: options.Time = None,
     *,
     changes: options.Changes,
     training: options.Training,
 ) -> int:
     """Try values for keys of a spec, each trial as its own run, and report the best.
 
-    A sweep that was stopped or killed continues when it is started again, with its spec or with --resume.
+    A sweep that was stopped or killed, or ended by --time, continues when it is started again, with its spec
+    or with --resume.
     """
     from nnrun.spec.sweep_plan import load_sweep
 
-    asked = {"method": method, "trials": trials, "monitor": monitor}
+    asked = {"method": method, "trials": trials, "monitor": monitor, "time_limit": time}
     given = {key: value for key, value in asked.items() if value is not None}
     begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
     of_spec = changes.overrides()
     if resume is not None:
-        if spec is not None or over or set(given) - {"trials"} or of_spec or smoke or new:
+        if spec is not None or over or set(given) - {"trials", "time_limit"} or of_spec or smoke or new:
             raise UsageError(
                 "--resume SWEEP continues a sweep as it was started; only --trials may change, to add "
-                "trials. Leave out the other options, or start its spec with them as a new sweep."
+                "trials, and --time. Leave out the other options, or start its spec with them as a new sweep."
             )
         from nnrun.records import find_sweep
 
         begun = find_sweep(resume, runs_dir)
         record, _ = begun.read_sound_part()
+        if record.command is not None:
+            raise UsageError(
+                f"{begun.id} was started by `nnrun {record.command}`. Type that command again: it goes on."
+            )
         if trials is not None and record.method == "grid":
             raise UsageError(
                 f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "

@@ -17,6 +17,7 @@ def train(
             "--seeds", min=1, metavar="N", help="Train with N seeds, counting up from the spec's seed."
         ),
     ] = None,
+    time: options.Time = None,
     *,
     resuming: options.Resuming,
     changes: options.Changes,
@@ -25,7 +26,7 @@ def train(
     """Train what a spec declares: with a holdout, with folds, or without validation."""
     from nnrun.spec.reading.load import load_spec
 
-    overrides = changes.overrides()
+    overrides = [*changes.overrides(), *options.time_limit(time)]
     if resuming.resume is not None:
         from nnrun.cli.running import resume_and_report
 

@@ -48,6 +48,9 @@ _NAMES = {
 }
 
 
+_INNER_LINE = (0, (1, 1.5))
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """One measure of one run (or of the mean over its folds), epoch by epoch.
@@ -59,6 +62,7 @@ class Curve:
         validation: the same; None also where the run validated nothing.
         training_std, validation_std: the standard deviation over folds, or None.
         best_epoch: the epoch to mark on the validation line, or None.
+        inner: as `validation`, of the inner rows that decided when to stop; None where there were none.
     """
 
     label: str
@@ -68,11 +72,12 @@ class Curve:
     training_std: Values | None = None
     validation_std: Values | None = None
     best_epoch: int | None = None
+    inner: Values | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no finite value: it would be drawn as empty axes."""
-        shown = (values for values in (self.training, self.validation) if values is not None)
+        shown = (values for values in (self.training, self.validation, self.inner) if values is not None)
         return not any(np.isfinite(values).any() for values in shown)
 
 
@@ -125,6 +130,7 @@ def curve_of(
         training_std=None if training is None else column(f"{measure}{std}"),
         validation_std=None if validation is None else column(f"val_{measure}{std}"),
         best_epoch=best_epoch if marked else None,
+        inner=line(f"inner_{measure}{mean}", "validation"),
     )
 
 
@@ -237,7 +243,7 @@ def _trained(curves: Sequence[Curve]) -> bool:
 
 def _make_logarithmic(ax: Axes, curves: Sequence[Curve]) -> None:
     """A logarithmic vertical axis with plain numbers; within one decade they stand at round distances."""
-    every = [v for c in curves for v in (c.training, c.validation) if v is not None]
+    every = [v for c in curves for v in (c.training, c.validation, c.inner) if v is not None]
     decades = np.log10(np.concatenate([values[np.isfinite(values)] for values in every]))
     low, high = float(decades.min()), float(decades.max())
     margin = max(0.05 * (high - low), 0.02)
@@ -256,6 +262,8 @@ def _style(run: int) -> tuple[str, LineStyle]:
 
 
 def _draw_curve(ax: Axes, curve: Curve, colour: str, line: LineStyle, *, alone: bool) -> None:
+    if curve.inner is not None:
+        ax.plot(curve.epochs, curve.inner, linewidth=1.0, linestyle=_INNER_LINE, color=colour)
     if curve.training is not None:
         _draw_band(
             ax, curve.epochs, curve.training, curve.training_std, colour, alpha=0.10 if alone else 0.06
@@ -313,6 +321,8 @@ def _legend(runs: Sequence[Curve], every: Sequence[Curve]) -> tuple[list[Line2D 
         keys.append(Line2D([], [], linestyle="none", marker="o", markersize=5, color=colour, label=training))
     if any(curve.validation is not None for curve in every):
         keys.append(Line2D([], [], linewidth=1.6, color=colour, label="Validation"))
+    if any(curve.inner is not None for curve in every):
+        keys.append(Line2D([], [], linewidth=1.0, linestyle=_INNER_LINE, color=colour, label="Inner"))
     if any(curve.validation_std is not None or curve.training_std is not None for curve in every):
         keys.append(Patch(color=colour, alpha=0.22, linewidth=0, label="± one standard deviation"))
     if alone:

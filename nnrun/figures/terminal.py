@@ -30,6 +30,7 @@ def terminal_plot(
     colour: bool = False,
     ascii_only: bool = False,
     outputs: Collection[str] = (),
+    x_ends: tuple[str, str] | None = None,
 ) -> str:
     """One plot per run, one below the other, all with the same axes so that they can be compared.
 
@@ -43,6 +44,7 @@ def terminal_plot(
         colour: colour the validation line.
         ascii_only: for a terminal that cannot show braille.
         outputs: the names of outputs, which measures begin with.
+        x_ends: the labels of the horizontal axis; default: its first and last epoch.
     """
     named = curves
     curves = [_logarithms(curve) for curve in curves] if log else curves
@@ -50,6 +52,7 @@ def terminal_plot(
     ends = (f"{low:.4g}", f"{high:.4g}")
     y_range = _range_of(curves)
     x_range = _range([curve.epochs for curve in curves])
+    first, last = x_ends or (f"{value:.0f}" for value in x_range)
     blocks = []
     for curve in curves:
         best = "" if curve.best_epoch is None else f"best at epoch {curve.best_epoch}"
@@ -60,6 +63,7 @@ def terminal_plot(
         blocks.extend(
             _plot(curve, x_range, y_range, ends, width, height, colour=colour, ascii_only=ascii_only)
         )
+        blocks.append(_horizontal_axis(first, last, max(map(len, ends)), width))
     dot, line = (".", "o") if ascii_only else ("·", "⠒⠒")
     keys = [f"{dot} training"] if any(curve.training is not None for curve in curves) else []
     keys += [f"{line} validation"] if any(curve.validation is not None for curve in curves) else []
@@ -83,13 +87,13 @@ def _plot(
     colour: bool,
     ascii_only: bool,
 ) -> list[str]:
-    """The lines of one plot: the labels of the axes, and between them the cells.
+    """The lines of one plot: the labels of the vertical axis, and the cells.
 
     `ends` are the labels of the vertical axis, the lower one first.
     """
     bottom, top = ends
     gutter = max(len(top), len(bottom))
-    columns = max(width - gutter - 2, 10)
+    columns = _columns(gutter, width)
     dots = np.zeros((height, columns), bool)
     if curve.training is not None:
         dots = _dots(curve.epochs, curve.training, x_range, y_range, columns, height)
@@ -104,9 +108,18 @@ def _plot(
             for i in range(columns)
         )
         lines.append(f"{label:>{gutter}} {'|' if ascii_only else '│'}{cells}".rstrip())
-    first, last = (f"{value:.0f}" for value in x_range)
-    epochs = f"{first}{last:>{columns - len(first)}}" if first != last else first
-    return [*lines, f"{'':>{gutter}}  {epochs}"]
+    return lines
+
+
+def _horizontal_axis(first: str, last: str, gutter: int, width: int) -> str:
+    """The labels of both ends, below the cells of a plot whose vertical labels are `gutter` wide."""
+    columns = _columns(gutter, width)
+    return f"{'':>{gutter}}  " + (f"{first}{last:>{columns - len(first)}}" if first != last else first)
+
+
+def _columns(gutter: int, width: int) -> int:
+    """How many cells of a plot stand beside each other."""
+    return max(width - gutter - 2, 10)
 
 
 def _cell(line: npt.NDArray[np.bool_], dot: bool, colour: bool, ascii_only: bool) -> str:

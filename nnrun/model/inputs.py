@@ -53,6 +53,26 @@ class SparseBatch:
         """The same non-zeros with other values, (nnz,)."""
         return replace(self, values=values, prepared=None)
 
+    def repeated(self, times: int) -> SparseBatch:
+        """The rows of each replica so many times, as those of more replicas: replica r's at r * times."""
+        lengths = self.row_starts.diff().view(self.replicas, 1, self.rows).expand(-1, times, -1)
+        starts = torch.zeros(lengths.numel() + 1, dtype=self.row_starts.dtype, device=self.columns.device)
+        starts[1:] = lengths.flatten().cumsum(0)
+        index: list[Tensor] = []
+        bounds = self.row_starts[:: self.rows].tolist()
+        most = self.replicas * times * self.features
+        columns = self.columns if most <= torch.iinfo(self.columns.dtype).max else self.columns.long()
+        shifted = []
+        for replica, (begin, end) in enumerate(pairwise(bounds)):
+            own = columns[begin:end] - replica * self.features
+            first = replica * times
+            shifted += [own + (first + repeat) * self.features for repeat in range(times)]
+            index += [torch.arange(begin, end, device=columns.device)] * times
+        values = None if self.values is None else self.values[torch.cat(index)]
+        return SparseBatch(
+            self.replicas * times, self.rows, self.features, torch.cat(shifted), starts, values
+        )
+
     def to_dense(self) -> Tensor:
         """(R, B, F) float32, for a layer that needs every number."""
         row = torch.repeat_interleave(
@@ -120,6 +140,11 @@ Batch: TypeAlias = "Tensor | SparseBatch | EmbeddedWords"
 def dense(batch: Batch) -> Tensor:
     """The same numbers as a tensor."""
     return batch if isinstance(batch, torch.Tensor) else batch.to_dense()
+
+
+def replicas_of(batch: Batch) -> int:
+    """R."""
+    return batch.replicas if isinstance(batch, SparseBatch) else len(dense(batch))
 
 
 @dataclass(frozen=True)
@@ -356,6 +381,18 @@ class _SparseTimesDense(AutogradFunction):
         )
 
 
+class _DenseGradient(AutogradFunction):
+    """The kernel itself, where it is made of parameters: no operation before it takes a sparse gradient."""
+
+    @staticmethod
+    def forward(ctx, kernel_RFU: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return kernel_RFU.view_as(kernel_RFU)
+
+    @staticmethod
+    def backward(ctx, grad_RFU: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        return grad_RFU.to_dense() if grad_RFU.is_sparse else grad_RFU
+
+
 def _sum_picked_rows(rows: Tensor, picks: Tensor, starts: Tensor, values: Tensor | None) -> Tensor:
     return F.embedding_bag(
         picks, rows.contiguous(), starts, mode="sum", include_last_offset=True, per_sample_weights=values
@@ -365,6 +402,8 @@ def _sum_picked_rows(rows: Tensor, picks: Tensor, starts: Tensor, values: Tensor
 def multiply(batch: Batch, kernel_RFU: Tensor) -> Tensor:
     """Inputs times kernel, replica by replica: (R, B, U)."""
     if isinstance(batch, SparseBatch):
+        if kernel_RFU.requires_grad and not kernel_RFU.is_leaf:
+            kernel_RFU = _DenseGradient.apply(kernel_RFU)
         product: Tensor = _SparseTimesDense.apply(kernel_RFU, batch)
         return product
     return torch.bmm(dense(batch), kernel_RFU)

@@ -13,12 +13,13 @@ import numpy as np
 from nnrun.errors import DataError
 from nnrun.lazy_torch import torch
 from nnrun.model.augmentation import augment, takes_augmentation
-from nnrun.model.inputs import Batch, dense
+from nnrun.model.inputs import Batch, dense, replicas_of
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer, Layer, MergeLayer, Parameters, Weight
 from nnrun.model.layers.attention import OfSeveral
-from nnrun.model.layers.base import NORMS, strength_name
+from nnrun.model.layers.base import NORMS, penalty_of, strength_name
 from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
+from nnrun.model.members import Members, mean_logits, members_of
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source, graph_of
@@ -27,6 +28,7 @@ from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.shapes import taken_shape, trace
+from nnrun.target_scale import TargetScale
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,12 +89,23 @@ class Network:
         nodes: layers and merges, each behind all that it takes.
         outputs: for each output the node that gives it.
         augmentations: for some inputs, how a training step changes their rows at random.
+        members: of an ensemble, its members and what they share; None of any other network.
     """
 
     inputs: Mapping[Port, Shape]
     nodes: tuple[NetworkNode, ...]
     outputs: Mapping[Port, int]
     augmentations: Mapping[Port, schema.Augment] = field(default_factory=dict)
+    members: Members | None = None
+
+    @property
+    def number_of_members(self) -> int:
+        """M of an ensemble; 1 of any other network."""
+        return 1 if self.members is None else self.members.count
+
+    def weights_of(self, layer: Layer[Any]) -> Mapping[str, Weight]:
+        """A layer's arrays by their names; in an ensemble those of all members."""
+        return layer.weights if self.members is None else self.members.weights_of(layer)
 
     @cached_property
     def layers(self) -> tuple[Layer[Any], ...]:
@@ -147,18 +160,19 @@ class Network:
     @cached_property
     def widest_activation(self) -> int:
         """The most numbers that a layer makes of one row."""
-        return max(layer.activations_per_row for layer in self.layers)
+        return self.number_of_members * max(layer.activations_per_row for layer in self.layers)
 
     @property
     def activations_per_row(self) -> int:
         """The numbers that all layers make of one row; of one that is changed at random also its places."""
         moved = sum(3 * math.prod(self.inputs[port]) for port in self.augmentations)
-        return moved + sum(layer.activations_per_row for layer in self.layers)
+        made = moved + sum(layer.activations_per_row for layer in self.layers)
+        return self.number_of_members * made
 
     @cached_property
     def weights(self) -> dict[str, Weight]:
         """Name → what one replica has under it: parameters and state, layer by layer."""
-        return {name: weight for layer in self.layers for name, weight in layer.weights.items()}
+        return {name: weight for layer in self.layers for name, weight in self.weights_of(layer).items()}
 
     @cached_property
     def buffer_names(self) -> frozenset[str]:
@@ -166,12 +180,22 @@ class Network:
         return frozenset(name for name, weight in self.weights.items() if not weight.trainable)
 
     @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of the layer that each parameter is of, by the parameter's name."""
+        return {
+            name: layer.spec.kind
+            for layer in self._distinct
+            for name, weight in self.weights_of(layer).items()
+            if weight.trainable
+        }
+
+    @cached_property
     def matrices(self) -> Mapping[str, tuple[str, Shape]]:
         """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
         return {
             name: (layer.spec.kind, weight.in_keras)
             for layer in self._distinct
-            for name, weight in layer.weights.items()
+            for name, weight in self.weights_of(layer).items()
             if weight.trainable and len(weight.in_keras) == 2
         }
 
@@ -185,7 +209,7 @@ class Network:
         for port, layer in self._meet_inputs():
             if len(layer.input_shape) == 1:
                 whole += (elements_per_row[port] - layer.input_shape[0]) * layer.units
-        return whole
+        return whole * self.number_of_members
 
     def _meet_inputs(self) -> Iterator[tuple[Port, DenseLayer]]:
         """The dense layers that take an input as it is, or behind dropout, and the input."""
@@ -218,7 +242,12 @@ class Network:
 
     @cached_property
     def sparse_kernels(self) -> Mapping[str, Port]:
-        """The kernels that meet sparse rows of an input as they are, and nothing else."""
+        """The kernels that meet sparse rows of an input as they are, and nothing else.
+
+        None of an ensemble: what meets the rows is made of a kernel and of each member's vectors.
+        """
+        if self.members is not None:
+            return {}
         met: dict[str, list[Port]] = {}
         for port, layer in self._meet_inputs():
             met.setdefault(layer.name("weight"), []).append(port)
@@ -257,6 +286,9 @@ class Network:
     ) -> dict[Port, Tensor]:
         """Logits by output, (R, B, K) or (R, B, steps, K): the output layers' values before their activation.
 
+        Of an ensemble of M members (R, M, B, K) and (R, M, B, steps, K), those of each member; `combined`
+        makes (R, B, K) of them.
+
         Args:
             parameters: stacked, (R, ...), with buffers.
             inputs: a batch of each input.
@@ -266,24 +298,63 @@ class Network:
                 computed.
             output_masks: takes the masks of outputs that have one, (R, B, steps); None to leave them.
         """
+        if self.members is None:
+            return self._forward(parameters, inputs, rng, new_buffers, activity_penalties, output_masks)
+        of_members = self.members.unfolded(self._distinct, parameters)
+        buffers: dict[str, Tensor] | None = None if new_buffers is None else {}
+        penalties: list[Tensor] | None = None if activity_penalties is None else []
+        z = self._forward(of_members, inputs, rng, buffers, penalties, output_masks)
+        if new_buffers is not None and buffers is not None:
+            new_buffers |= {name: self.members.folded(value) for name, value in buffers.items()}
+        if activity_penalties is not None and penalties is not None:
+            activity_penalties += [self.members.folded(term).mean(1) for term in penalties]
+        return {port: self.members.folded(of_all) for port, of_all in z.items()}
+
+    def combined(self, port: Port, z: Tensor, scales: Sequence[TargetScale] | None = None) -> Tensor:
+        """What `forward` gives for an output as the logits of one prediction for each row, (R, B, ..., K).
+
+        Of an ensemble those of the mean of its members' predictions, of any other network `z` itself.
+
+        Args:
+            port: the output.
+            z: what `forward` gives for it.
+            scales: how its targets were scaled, one scale for all replicas or one for each; None where they
+                were not.
+        """
+        if self.members is None:
+            return z
+        kept = scales is None or all(scale.keeps_means for scale in scales)
+        return mean_logits(self.output_layers[port].activation, z, None if kept else scales)
+
+    def _forward(
+        self,
+        parameters: Parameters,
+        inputs: Mapping[Port, Batch],
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+        activity_penalties: list[Tensor] | None,
+        output_masks: dict[Port, Tensor] | None,
+    ) -> dict[Port, Tensor]:
+        """`forward`, where members of an ensemble stand as replicas, (R * M, ...)."""
         given: dict[Any, Batch] = dict(inputs)  # by `Source`
+        replicas = replicas_of(next(iter(inputs.values())))
         if rng is not None:
             for name, step in self.augmentations.items():
-                given[name] = augment(step, name, dense(inputs[name]), rng)
+                given[name] = augment(step, name, dense(self._rows_for(None, given[name], replicas)), rng)
         masks: dict[Any, Tensor | None] = {}
         logits: dict[Port, Tensor] = {}
         for index, node in enumerate(self.nodes):
             layer, port = node.layer, self._output_of.get(index)
             if isinstance(layer, MergeLayer) or len(node.sources) > 1:
-                taken = [dense(given[source]) for source in node.sources]
+                taken = [dense(self._rows_for(layer, given[source], replicas)) for source in node.sources]
                 taken_masks = [masks.get(source) for source in node.sources]
                 given[index], masks[index] = self._of_several(layer, parameters, taken, taken_masks, rng)
             elif port is None:
-                x = given[node.sources[0]]
+                x = self._rows_for(layer, given[node.sources[0]], replicas)
                 x = x if isinstance(x, layer.takes) else dense(x)
                 mask = masks.get(node.sources[0])
                 if mask is None:
-                    given[index] = layer.forward(parameters, x, rng, new_buffers)
+                    given[index] = self._by_layer(layer, parameters, x, rng, new_buffers, replicas)
                 else:
                     given[index] = layer.forward_masked(parameters, x, mask, rng, new_buffers)
                 if self.masks:
@@ -306,6 +377,29 @@ class Network:
                     given.pop(source, None)
         return logits
 
+    def _rows_for(self, layer: Layer[Any] | MergeLayer | None, rows: Batch, replicas: int) -> Batch:
+        """Rows for each member of an ensemble, where `layer`, or augmentation, treats theirs differently."""
+        if self.members is None or self.members.takes_shared_rows(layer):
+            return rows
+        return self.members.expanded(rows, replicas)
+
+    def _by_layer(
+        self,
+        layer: Layer[Any],
+        parameters: Parameters,
+        x: Any,
+        rng: BatchRng | None,
+        new_buffers: dict[str, Tensor] | None,
+        replicas: int,
+    ) -> Batch:
+        """What a layer gives; of one that all members of an ensemble have, their rows stand side by side."""
+        same = self.members is not None and layer.weights_path in self.members.same
+        if not same or replicas_of(x) == replicas:
+            return layer.forward(parameters, x, rng, new_buffers)
+        rows = dense(x).reshape(replicas, -1, *x.shape[2:])
+        made = dense(layer.forward(parameters, rows, rng, new_buffers))
+        return made.reshape(*x.shape[:2], *made.shape[2:])
+
     def _of_several(
         self,
         layer: Layer[Any] | MergeLayer,
@@ -322,8 +416,9 @@ class Network:
         return given, layer.mask_of(taken[0], masks[0]) if self.masks else None
 
     def rng(self, sources: Sequence[RandomSource], epoch: int, device: torch.device) -> BatchRng:
-        """The random numbers of one epoch for these replicas."""
-        return BatchRng(sources, epoch, device)
+        """The random numbers of one epoch for these replicas, in an ensemble for each of their members."""
+        own = sources if self.members is None else self.members.sources(sources)
+        return BatchRng(own, epoch, device)
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
         """The activation of an output: logits → predictions."""
@@ -334,7 +429,7 @@ class Network:
         strengths = self.strengths
         if not any(strengths.values()) and strengths.keys().isdisjoint(parameters):
             return None  # at once: a small step takes little longer than asking every weight
-        terms = [layer.penalty(parameters) for layer in self._distinct]
+        terms = [penalty_of(self.weights_of(layer), parameters) for layer in self._distinct]
         present = [term for term in terms if term is not None]
         return torch.stack(present).sum(0) if present else None
 
@@ -352,7 +447,7 @@ class Network:
         for node in self.nodes:
             layer, own = node.layer, {}
             if isinstance(layer, Layer):
-                own = {name: weight for name, weight in layer.weights.items() if name not in counted}
+                own = {name: w for name, w in self.weights_of(layer).items() if name not in counted}
                 counted |= own.keys()
             numbers = {
                 trainable: sum(w.num_elements for w in own.values() if w.trainable is trainable)
@@ -362,7 +457,9 @@ class Network:
             rows.append(
                 LayerShape(
                     int(layer.path) if in_a_row else layer.path,
-                    layer.description,
+                    f"{layer.description}, kernel shared"
+                    if self._shares_kernel(layer)
+                    else layer.description,
                     layer.output_shape,
                     numbers[True],
                     numbers[False],
@@ -371,6 +468,14 @@ class Network:
                 )
             )
         return rows
+
+    def _shares_kernel(self, layer: Layer[Any] | MergeLayer) -> bool:
+        """Whether the members of an ensemble share the kernel of a dense layer."""
+        return (
+            self.members is not None
+            and isinstance(layer, DenseLayer)
+            and layer.weights_path in self.members.adapted
+        )
 
     def initial_parameters(
         self, sources: Sequence[RandomSource], given: Mapping[str, np.ndarray] | None = None
@@ -392,7 +497,12 @@ class Network:
                     continue
                 purpose = f"initial weights of layer {layer.weights_path}"
                 rng = np.random.default_rng(source.derive(purpose=purpose))
-                for name, value in layer.initial(rng).items():
+                first = (
+                    layer.initial(rng)
+                    if self.members is None
+                    else {name: weight.initial(rng) for name, weight in self.weights_of(layer).items()}
+                )
+                for name, value in first.items():
                     stacks.setdefault(name, []).append(value)
         return {name: torch.from_numpy(np.stack(stacks[name])) for name in self.weights}
 
@@ -447,15 +557,18 @@ def network_of(spec: schema.ExperimentSpec, inputs: Mapping[Port, InputRows]) ->
     for port, view in input_views(spec).items():
         moved = [step for step in view.preprocessing.inputs if isinstance(step, schema.Augment)]
         rows[port] = RowShape(inputs[port].shape, inputs[port].tokens, moved[0] if moved else None)
-    return build_network(graph_of(spec), rows)
+    return build_network(graph_of(spec), rows, spec.ensemble)
 
 
-def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
+def build_network(
+    graph: Graph, inputs: Mapping[Port, RowShape], ensemble: schema.Ensemble | None = None
+) -> Network:
     """The network that a spec's layers declare.
 
     Args:
         graph: the spec's.
         inputs: a row of each input.
+        ensemble: of which it is a member, where the spec has one.
 
     Raises:
         DataError: a layer cannot take what it is given, which only the data could tell.
@@ -505,7 +618,11 @@ def build_network(graph: Graph, inputs: Mapping[Port, RowShape]) -> Network:
                 "augment turns images, (height, width) or (height, width, channels), and the prepared rows "
                 f"have the shape {shape_text(input_shapes[port])}. Remove it."
             )
-    network = Network(input_shapes, tuple(built), known.outputs, augmentations)
+    members = None
+    if ensemble is not None:
+        places = [(node.layer, node.sources) for node in built]
+        members = members_of(ensemble, places, known.outputs.values())
+    network = Network(input_shapes, tuple(built), known.outputs, augmentations, members)
     for output in network.output_layers.values():
         _refuse_images(output)
     return network
@@ -528,8 +645,8 @@ def _with_input_dim(node: GraphNode, inputs: Mapping[Port, RowShape]) -> GraphNo
     tokens = inputs[source].tokens
     if tokens is None:
         raise DataError(
-            "embedding looks up word indices, and the inputs are a table of numbers; it follows "
-            "preprocessing.inputs: pad."
+            "embedding looks up indices, and the inputs are rows of numbers; it follows `pad` of words, or "
+            "`lookup` of every column of an input."
         )
     if layer.input_dim is None:
         return replace(node, layer=layer.model_copy(update={"input_dim": tokens}))

@@ -23,6 +23,7 @@ _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 _TOP_BITS = 24  # a float32 in [0, 1) has 24 bits
+_AT_ONCE = 1 << 15  # numbers that stay in a CPU's cache while they are mixed
 
 
 @dataclass(frozen=True)
@@ -95,17 +96,25 @@ class BatchRng:
 def uniform(key: Tensor, counter: Tensor) -> Tensor:
     """Float32 numbers in [0, 1) for int64 keys and counters (broadcast against each other)."""
     z = key + (counter + 1) * _GAMMA
-    z = (z ^ _shift_right(z, 30)) * _MIX_1
-    z = (z ^ _shift_right(z, 27)) * _MIX_2
-    z = z ^ _shift_right(z, 31)
-    return _shift_right(z, 64 - _TOP_BITS).to(torch.float32) * 2.0**-_TOP_BITS
+    numbers = torch.empty(z.shape, dtype=torch.float32, device=z.device)
+    at_once = _AT_ONCE if z.device.type == "cpu" else max(1, z.numel())
+    parts = (torch.split(values.view(-1), at_once) for values in (z, numbers))
+    for part, made in zip(*parts, strict=True):
+        shifted = torch.empty_like(part)
+        for bits, factor in ((30, _MIX_1), (27, _MIX_2), (31, 1)):
+            part.bitwise_xor_(_shift_right(part, bits, out=shifted))
+            if factor != 1:
+                part.mul_(factor)
+        made.copy_(_shift_right(part, 64 - _TOP_BITS, out=shifted))
+    return numbers.mul_(2.0**-_TOP_BITS)
 
 
 def dropout_factors(uniform: Tensor, rate: float) -> Tensor:
     """What dropout multiplies by: 0 with probability `rate`, else 1 / (1 - rate)."""
-    return (uniform >= rate).to(torch.float32) * (1.0 / (1.0 - rate))
+    return (uniform >= rate).to(torch.float32).mul_(1.0 / (1.0 - rate))
 
 
-def _shift_right(z: Tensor, bits: int) -> Tensor:
+def _shift_right(z: Tensor, bits: int, out: Tensor) -> Tensor:
     """A logical shift: PyTorch's own keeps the sign."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+    torch.bitwise_right_shift(z, bits, out=out)
+    return out.bitwise_and_((1 << (64 - bits)) - 1)

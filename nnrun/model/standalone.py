@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -73,8 +73,49 @@ class StandaloneNetwork(nn.Module):
         return (rows if preprocess is None else preprocess(rows.to(torch.float64))).to(torch.float32)
 
     def _predictions(self, port: Port, logits: Tensor) -> Tensor:
-        outputs, scale = self._network.activate(port, logits)[0], self._target_scales.get(port)
+        scale = self._target_scales.get(port)
+        z = self._network.combined(port, logits, None if scale is None else (scale,))
+        outputs = self._network.activate(port, z)[0]
         return (outputs if scale is None else scale.invert(outputs)).to(torch.float32)
+
+
+class AveragedNetworks(nn.Module):
+    """The mean of what several networks give for the same rows, as one module.
+
+    Args:
+        networks: each takes a dictionary of rows by its inputs, and gives one of predictions by output.
+        inputs: for each network, input of it → the name of the rows that this module takes for it. Networks
+            that prepare the same raw rows share a name.
+        named_inputs: whether `forward` takes a dictionary of rows by these names, else the only rows.
+        named_outputs: whether it gives a dictionary of predictions by output, else the only output's.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[StandaloneNetwork],
+        inputs: Sequence[Mapping[Port, str]],
+        *,
+        named_inputs: bool = False,
+        named_outputs: bool = False,
+    ) -> None:
+        super().__init__()
+        self._networks, self._inputs = nn.ModuleList(networks), [dict(own) for own in inputs]
+        self._named_inputs, self._named_outputs = named_inputs, named_outputs
+
+    def forward(self, rows: Tensor | dict[str, Tensor]) -> Tensor | dict[Port, Tensor]:
+        """Rows as each network takes them → (N, K) float32, summed in float64."""
+        given = []
+        for network, own in zip(self._networks, self._inputs, strict=True):
+            taken = {port: rows[name] if isinstance(rows, dict) else rows for port, name in own.items()}
+            given.append(network(taken))
+        means = {
+            port: torch.stack([outputs[port] for outputs in given])
+            .to(torch.float64)
+            .mean(0)
+            .to(torch.float32)
+            for port in given[0]
+        }
+        return means if self._named_outputs else next(iter(means.values()))
 
 
 def _buffer_names(network: Network) -> dict[str, str]:

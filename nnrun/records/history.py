@@ -1,7 +1,8 @@
 """history.csv: one row per epoch (of each network), complete when its epoch ends, read back exactly.
 
-    fold,epoch,loss,<metric>...,val_loss,val_<metric>...,learning_rate,seconds
+    fold,epoch,loss,<metric>...,inner_loss,inner_<metric>...,val_loss,val_<metric>...,learning_rate,seconds
 
+`inner_*` stand there only where inner rows decide about early stopping.
 `fold` (or `seed`) only where the run has several networks, `val_*` only where it validates. An empty field
 is a value that was never computed; `nan` is one that was, and is not a number.
 """
@@ -36,7 +37,7 @@ _NOT_MEASURES = (*MEMBER_TYPES, "epoch", "learning_rate", "seconds")
 
 
 def history_columns(
-    metrics: Sequence[str], validated: bool, member_type: MemberType | None = None
+    metrics: Sequence[str], validated: bool, member_type: MemberType | None = None, *, inner: bool = False
 ) -> list[str]:
     """The columns of a history.
 
@@ -44,6 +45,7 @@ def history_columns(
         metrics: names of the metrics, without the loss.
         validated: whether there are `val_*` columns.
         member_type: the column that tells networks apart (`fold`, `seed`); None for a run of one network.
+        inner: whether there are `inner_*` columns.
     """
     measures = ["loss", *metrics]
     validation = [f"val_{name}" for name in measures] if validated else []
@@ -51,6 +53,7 @@ def history_columns(
         *([member_type] if member_type else []),
         "epoch",
         *measures,
+        *([f"inner_{name}" for name in measures] if inner else []),
         *validation,
         "learning_rate",
         "seconds",
@@ -59,8 +62,11 @@ def history_columns(
 
 def measures(columns: Iterable[object]) -> list[str]:
     """The loss and the metrics among the columns of a history, or of a mean of histories; each once."""
-    plain = (str(name).removesuffix("_mean").removesuffix("_std").removeprefix("val_") for name in columns)
-    return [name for name in dict.fromkeys(plain) if name not in _NOT_MEASURES]
+    plain = [str(name).removesuffix("_mean").removesuffix("_std").removeprefix("val_") for name in columns]
+    names = [name for name in dict.fromkeys(plain) if name not in _NOT_MEASURES]
+    others = [name for name in names if not name.startswith("inner_")]
+    # Of inner rows there is a column of each measure; else `inner` is the name of an output.
+    return others if all(f"inner_{name}" in names for name in others) else names
 
 
 def format_value(value: Value) -> str:

@@ -19,11 +19,13 @@ import json
 import os
 import re
 import secrets
+import shutil
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +37,7 @@ from nnrun.atomic_files import (
     read_text,
     refuse_newer,
     remove_abandoned,
+    replace_file,
     write_text,
 )
 from nnrun.errors import DataError, NnrunError, UsageError
@@ -276,6 +279,33 @@ class RunDirectory:
     def has_weights(self, member: Member | None = None) -> bool:
         """Whether weights of the run's network, or of one fold's or seed's, are kept."""
         return self._of_member(_WEIGHTS, member).is_file()
+
+    def take_networks(
+        self, other: RunDirectory, members: Sequence[Member], which: WeightsChoice = "last"
+    ) -> None:
+        """Copy the networks of another run, and what belongs to them, so that this one needs it no longer.
+
+        That is each member's weights and preprocessing, their history, the names of classes and words, and
+        the spec as it was written.
+
+        Args:
+            other: the run that has them.
+            members: which networks.
+            which: with `best` only the weights of the best epochs are taken, as the weights of this run; else
+                those that training ended with, and beside them those of the best epochs.
+        """
+        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY)}
+        for member in members:
+            own = [f"{member.folder}/{name}" for name in (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)]
+            copied |= dict(zip(own, own, strict=True))
+            last, best, _ = own
+            if which == "best":
+                del copied[best]
+                copied[last] = best if (other.path / best).is_file() else last  # training ended at its best
+        for name, taken in copied.items():
+            source = other.path / taken
+            if source.is_file():
+                replace_file(self.path / name, partial(shutil.copyfile, source))
 
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""

@@ -171,9 +171,13 @@ Records = Annotated[list[Item], WrapValidator(_skip_malformed)]
 
 
 class RowCounts(_Record):
-    """Rows of the first fold, and of each part the least and the most where folds differ."""
+    """Rows of the first fold, and of each part the least and the most where folds differ.
+
+    `inner`: those that decide about early stopping, where they are neither training nor validation rows.
+    """
 
     train: Count = 0
+    inner: Count = 0
     validation: Count = 0
     test: Count = 0
     ranges: dict[str, list[Count]] = {}
@@ -186,6 +190,24 @@ class DataRecord(_Record):
     sha256: str = ""
     rows: Count | None = None
     note: str = ""
+
+
+class VectorsRecord(_Record):
+    """A file of word vectors that an embedding started from.
+
+    Attributes:
+        name: of the file.
+        sha256: of its bytes.
+        weight: the name of the table in the weights file.
+        words: how many words the network knows; of several networks the one that lacks the most vectors.
+        found: how many of them have a vector in the file.
+    """
+
+    name: str
+    sha256: str
+    weight: str
+    words: int
+    found: int
 
 
 class CodeRecord(_Record):
@@ -240,8 +262,8 @@ class MemberRecord(_Record):
         member: the name of its folder.
         best, last: its scores at the best epoch of all, and at its own last epoch.
         epochs: that were trained.
-        stopped_early, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as `RunRecord` has
-            them for one network.
+        stopped_early, stopped_by_time, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as
+            `RunRecord` has them for one network.
         test: its scores on the test set.
     """
 
@@ -250,6 +272,7 @@ class MemberRecord(_Record):
     last: Scores = {}
     epochs: Count | None = None
     stopped_early: Count | None = None
+    stopped_by_time: Count | None = None
     weights_epoch: Count | None = None
     weights_averaged: bool = False
     best_weights_epoch: Count | None = None
@@ -261,6 +284,36 @@ class MemberRecord(_Record):
         """The fold's index, or the seed."""
         named = member_of_folder(self.member)
         return None if named is None else named.id
+
+
+class EnsembleRecord(_Record):
+    """What is known of a run whose networks, averaged, are one model.
+
+    The run's `test` is then what the averaged outputs score, and each member's `test` what it scores alone.
+
+    Attributes:
+        of: what its members are: `folds` of a k-fold run, or `seeds`.
+        taken_over: whether its members were copied from its parent; else it trained them itself.
+        weights: which of their weights were copied: those that training ended with (`last`), or only those of
+            each member's best epoch (`best`).
+        combination: how the validation rows were predicted: `out_of_fold`, each by the one network that did
+            not train on it; `mean_out_of_fold`, each by the mean of those that did not; `ensemble`, by the
+            mean of all, none of which trained on them. None where there are no such rows.
+        rows: how many validation rows were predicted.
+        validation: measure → score of these predictions, all rows together.
+        optimistic: whether a member's epoch was chosen on validation rows that it is scored on here.
+        test_mean, test_std: of the members' own scores on the test set.
+    """
+
+    of: Literal["folds", "seeds"] = "folds"
+    taken_over: bool = False
+    weights: Literal["last", "best"] = "last"
+    combination: Literal["ensemble", "out_of_fold", "mean_out_of_fold", "one_network"] | None = None
+    rows: Count | None = None
+    validation: Scores = {}
+    optimistic: bool = False
+    test_mean: Scores = {}
+    test_std: Scores = {}
 
 
 class NearPerfect(_Record):
@@ -312,13 +365,16 @@ class RunRecord(_Record):
         started, ended: ISO 8601, with the time zone.
         parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
         folds, seeds: of the networks, ascending; None for a run of one network.
+        ensemble: where the networks, averaged, are one model; else None.
         epochs, epochs_run: that were asked for, and that were trained.
         chosen_by: the column that chooses the best epoch; None where nothing is validated.
         parameters: of one network.
         directions: custom metric → whether it is better the higher it is.
         unknown: what the test rows hold that training never saw.
         baseline: measure → score of the best constant, on the rows that `baseline_on` names.
+        time_limit: how long it was allowed to train; None for as long as it takes.
         stopped_early: the epoch at which early stopping ended the only network; `members` have their own.
+        stopped_by_time: the same of the time limit.
         weights_epoch, best_weights_epoch, test_epoch: of the weights that it kept, of those of its best
             epoch, and of those that were tested.
         weights_averaged: whether the weights that it kept are the optimizer's moving averages.
@@ -351,8 +407,10 @@ class RunRecord(_Record):
     chosen_from: ChosenFrom | None = None
     folds: list[Count] | None = None
     seeds: list[Count] | None = None
+    ensemble: EnsembleRecord | None = None
     epochs: Count | None = None
     epochs_run: Count = 0
+    time_limit: str | None = None
     chosen_by: str | None = None
     rows: RowCounts = RowCounts()
     parameters: Count | None = None
@@ -360,12 +418,14 @@ class RunRecord(_Record):
     versions: Mapping[str, str | None] = {}
     git_commit: str | None = None
     directions: dict[str, bool] = {}
+    vectors: Records[VectorsRecord] = []
     custom: Records[CodeRecord] = []
     test_uses: Records[TestUse] = []
     unknown: list[dict[str, Any]] = []
     baseline: Scores = {}
     baseline_on: str | None = None
     stopped_early: Count | None = None
+    stopped_by_time: Count | None = None
     weights_epoch: Count | None = None
     weights_averaged: bool = False
     best_weights_epoch: Count | None = None
@@ -436,6 +496,21 @@ class RunRecord(_Record):
         return [self] if self.member_type is None else self.members
 
     @property
+    def stopped_by_time_at(self) -> int | None:
+        """The last epoch after which the time limit ended a network; None where it ended none."""
+        return max((of.stopped_by_time for of in self.networks if of.stopped_by_time), default=None)
+
+    @property
+    def listed_scores(self) -> Mapping[str, float | None]:
+        """Column → value, as lists of runs show them: at the best epoch.
+
+        Of an ensemble what its predictions of validation rows score.
+        """
+        if self.ensemble is None:
+            return self.best
+        return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
+
+    @property
     def malformed(self) -> Mapping[str, Any]:
         """Key → value of what the file holds that is not of its field's type."""
         return self._malformed
@@ -458,8 +533,9 @@ class RunRecord(_Record):
 
     @property
     def data_hashes(self) -> dict[str, str]:
-        """Name → SHA-256 of the data."""
-        return {data.name: data.sha256 for data in self.data}
+        """Name → SHA-256 of the data, and of the files of word vectors."""
+        hashes = {data.name: data.sha256 for data in self.data}
+        return hashes | {vectors.name: vectors.sha256 for vectors in self.vectors}
 
     @property
     def code_hashes(self) -> dict[str, str | None]:

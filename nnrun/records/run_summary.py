@@ -29,7 +29,8 @@ class RunSummary:
         seconds: how long the run trained; from start to end where its record does not say. None while it
             trains.
         epochs: that were trained (of the fold or seed that trained longest); None where it is not known.
-        best: column → value at the best epoch.
+        best: column → value at the best epoch; of an ensemble, which has no such epoch, what its predictions
+            of validation rows score.
         test: loss and metrics on the test set; empty where it was not used.
         data: the names of the files or data sets behind it.
         directions: custom metric → whether it is better the higher it is.
@@ -92,8 +93,8 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         ended=ended,
         seconds=seconds,
         epochs=record.epochs_run if "epochs_run" in record.model_fields_set else None,
-        best_epoch=record.best_epoch,
-        best={name: value for name, value in record.best.items() if value is not None},
+        best_epoch=record.best_epoch if record.ensemble is None else None,
+        best={name: value for name, value in record.listed_scores.items() if value is not None},
         test={name: value for name, value in record.test.items() if value is not None},
         data=tuple(data.name for data in record.data),
         directions=record.directions,

@@ -76,6 +76,7 @@ class TrialRecord(BaseModel):
         epoch: that epoch.
         seconds: how long it trained.
         error: why there is no score, as a sentence.
+        stopped_by_time: the epoch after which a time limit ended it.
     """
 
     model_config = ConfigDict(strict=True, defer_build=True)
@@ -88,6 +89,7 @@ class TrialRecord(BaseModel):
     epoch: Number | None = None
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     error: str | None = None
+    stopped_by_time: Number | None = None
 
 
 class SweepRecord(BaseModel):
@@ -101,6 +103,8 @@ class SweepRecord(BaseModel):
         method, monitor, seed, smoke: as the spec or the command line says.
         maximize: whether a high score is good.
         total: how many trials there will be.
+        command: that made it, where that is not `sweep`: `lr`.
+        ended_by_time: the time limit that ended it before all trials had run.
         started, ended: as in run.json.
         data, versions: as in run.json.
         best: the number of the best trial.
@@ -120,12 +124,19 @@ class SweepRecord(BaseModel):
     seed: Count
     total: Count
     smoke: bool
+    command: str | None = None
+    ended_by_time: str | None = None
     started: str
     ended: str | None = None
     data: list[dict[str, Any]] = []
     versions: dict[str, str] = {}
     best: Number | None = None
     trials: list[TrialRecord] = []
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as sweep.json has them."""
+        fields = self.model_dump()
+        return _known(fields) | {"trials": [_known(trial) for trial in fields["trials"]]}
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
@@ -136,6 +147,14 @@ class SweepRecord(BaseModel):
     def unfinished(self) -> list[TrialRecord]:
         """The trials that have yet to run."""
         return [trial for trial in self.trials if trial.status not in FINISHED]
+
+
+_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time")
+"""Fields that stand in the file only where they are set."""
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: of for name, of in fields.items() if name not in _WHERE_KNOWN or of is not None}
 
 
 class DamagedRecord(Exception):
@@ -240,7 +259,7 @@ class SweepDirectory:
 
     def write_record(self, record: SweepRecord) -> None:
         """Replace sweep.json: whoever reads it meanwhile finds the old one or the new one."""
-        text = json.dumps(plain(record.model_dump()), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(record.to_json()), indent=1, ensure_ascii=False, allow_nan=False)
         write_text(self.path / SWEEP_RECORD, text + "\n")
 
     def read_record(self) -> SweepRecord:

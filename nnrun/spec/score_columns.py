@@ -56,8 +56,53 @@ def validated_columns(spec: schema.ExperimentSpec) -> list[str]:
     return [f"val_{column}" for column in trained_columns(spec)]
 
 
+INNER = "inner_"
+"""What the names of the columns of inner rows begin with (`early_stopping: {on: inner}`)."""
+
+
+def has_inner_rows(spec: schema.ExperimentSpec) -> bool:
+    """Whether a part of the training rows decides when to stop."""
+    return spec.early_stopping is not None and spec.early_stopping.on == "inner"
+
+
+def inner_columns(spec: schema.ExperimentSpec) -> list[str]:
+    """The columns of the inner rows; empty where there are none."""
+    return [INNER + column for column in trained_columns(spec)] if has_inner_rows(spec) else []
+
+
+def without_phase(column: str) -> str:
+    """A column's measure: its name without `val_` or `inner_`."""
+    return column.removeprefix("val_").removeprefix(INNER)
+
+
+def ranking_column(spec: schema.ExperimentSpec) -> str | None:
+    """The validated column that compares the trials of a sweep by default; None where nothing is validated.
+
+    It is the one that chooses the best epoch, or of inner rows the same measure of the validation rows.
+    """
+    column = chooser(spec)
+    if column is None or not column.startswith(INNER):
+        return column
+    return None if isinstance(spec.validation, schema.NoValidation) else f"val_{without_phase(column)}"
+
+
+def best_epoch_column(spec: schema.ExperimentSpec, ranked_by: str | None) -> str | None:
+    """The column that chooses a run's best epoch; None where no rows do.
+
+    Inner rows choose it by themselves, whatever column ranks the run among others.
+
+    Args:
+        spec: of the run.
+        ranked_by: the column that ranks it among the trials of a sweep, if it is one.
+    """
+    return chooser(spec) if has_inner_rows(spec) else ranked_by or chooser(spec)
+
+
 def chooser(spec: schema.ExperimentSpec) -> str | None:
-    """The column that chooses the best epoch; None where nothing is validated."""
+    """The column that chooses the best epoch; None where no rows do, neither validation nor inner ones."""
+    if has_inner_rows(spec):
+        assert spec.early_stopping is not None
+        return spec.early_stopping.monitor
     if isinstance(spec.validation, schema.NoValidation):
         return None
     stopping = spec.early_stopping

@@ -80,7 +80,7 @@ def _prepared(steps: Sequence[schema.InputStep], facts: DatasetFacts) -> Shape |
     for step in steps:
         if isinstance(step, schema.Custom):
             shape = (None,)
-        elif step.gives == "rows" or (shape is not None and len(shape) == 1):
+        elif step.column_after == "rows" or (shape is not None and len(shape) == 1):
             shape = (step.width_after(None if shape is None else shape[0], facts.num_words),)
         # Steps keep the shape of rows with more axes; what would not is refused when it is fitted.
     return shape

@@ -1,8 +1,9 @@
 """A sweep's trials: which there are, and whether each is a valid spec of its own.
 
 A *point* says where in the sweep a trial is: for each key the place in its list of values, or the number in
-its range. A trial's values keep the place where they were written, so that a problem shows the line of the
-value that causes it.
+its range. A key may name several keys of the spec, with commas between them, which then have the same value
+in each trial. A trial's values keep the place where they were written, so that a problem shows the line of
+the value that causes it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from nnrun.spec.reading.overrides import (
     put,
 )
 from nnrun.spec.reading.yaml_reader import read_values
-from nnrun.spec.score_columns import chooser, validated_columns
+from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.wording import counted, listing
 from nnrun.spec.writing.value_labels import values_label
 
@@ -109,7 +110,7 @@ def load_sweep(
     path: Path | str,
     overrides: Overrides = (),
     over: Over = (),
-    changes: Mapping[str, str | int] | None = None,
+    changes: Mapping[str, str | float] | None = None,
     *,
     prefix: str = "--",
 ) -> SweepPlan:
@@ -134,11 +135,11 @@ def load_sweep(
     for key in changes or {}:
         if is_overridden(overrides, f"sweep.{key}"):
             raise UsageError(
-                f"{prefix}{key} and the override of sweep.{key} set the same value; leave out one."
+                f"{_option(key, prefix)} and the override of sweep.{key} set the same value; leave out one."
             )
     if "sweep" in tree.root.entries:
         options = [
-            Override.of_value(f"sweep.{key}", value, f"{prefix}{key}")
+            Override.of_value(f"sweep.{key}", value, _option(key, prefix))
             for key, value in (changes or {}).items()
         ]
         tree = tree.with_overrides(options)
@@ -149,6 +150,11 @@ def load_sweep(
             "`sweep: {over: {KEY: [VALUES]}}` in the spec."
         )
     return _plan(tree, base)
+
+
+def _option(key: str, prefix: str) -> str:
+    """What a message calls what changes a key of the sweep section."""
+    return f"{prefix}time" if prefix and key == "time_limit" else f"{prefix}{key}"
 
 
 def check_sweep(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
@@ -164,7 +170,7 @@ def _checked_base(tree: SpecTree, overrides: Overrides) -> LoadedSpec:
 
 def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     sweep = base.spec.sweep
-    monitor = sweep.monitor if sweep and sweep.monitor else chooser(base.spec)
+    monitor = sweep.monitor if sweep and sweep.monitor else ranking_column(base.spec)
     assert sweep is not None, "a sweep was read"
     assert monitor is not None, "lint wants validation for a sweep"
     seed = base.spec.seed if sweep.seed is None else sweep.seed
@@ -207,10 +213,10 @@ def _with_over(tree: SpecTree, over: Over, prefix: str) -> SpecTree:
     swept = section.value.entries.get("over", Entry(place, MapNode({}, place)))
     if not isinstance(swept.value, MapNode):
         return tree
-    new = {location_of(tree.root, key) or key: key for key in entries}
+    new = {_locations(tree.root, key) or key: key for key in entries}
     merged: dict[str, Entry] = {}
     for key, entry in swept.value.entries.items():
-        instead = new.get(location_of(tree.root, key) or key)
+        instead = new.get(_locations(tree.root, key) or key)
         merged |= {key: entry} if instead is None else {instead: entries[instead]}
     whole = replace(swept.value, entries={**merged, **entries})
     changed = replace(section.value, entries={**section.value.entries, "over": Entry(swept.key_place, whole)})
@@ -226,22 +232,14 @@ def _overlaps(tree: SpecTree, overrides: Overrides) -> list[Problem]:
     problems: list[Problem] = []
     swept: list[tuple[str, Location]] = []
     for key, entry in over.entries.items():
-        location = location_of(tree.root, key)
-        if location is None:
-            continue
-        for other, place in swept:
-            order = ": which of them a trial has would depend on their order; sweep one of them"
-            if location == place:
-                message = f"this is the key {other}, which is swept already; keep one of them"
-            elif is_inside(location, place):
-                message = f"this is a part of {other}, which is swept as a whole{order}"
-            elif is_inside(place, location):
-                message = f"this is swept as a whole, and {other}, a part of it, is swept as well{order}"
-            else:
+        for path in schema.swept_paths(key):
+            location = location_of(tree.root, path)
+            if location is None:
                 continue
-            problems.append(entry.key_place.problem(message, path=key))
-            break
-        swept.append((key, location))
+            told = (_overlap(location, place, other) for other, place in swept)
+            if message := next(filter(None, told), None):
+                problems.append(entry.key_place.problem(message, path=key))
+            swept.append((path, location))
     for override in overrides_of(overrides):
         path = override.text[: override.path_end].strip()
         location = location_of(tree.root, path)
@@ -253,6 +251,25 @@ def _overlaps(tree: SpecTree, overrides: Overrides) -> list[Problem]:
                 )
                 problems.append(start.problem(message, path=path))
     return problems
+
+
+def _overlap(location: Location, place: Location, other: str) -> str | None:
+    """Why a key at a location cannot be swept beside `other` at `place`; None where it can."""
+    order = ": which of them a trial has would depend on their order; sweep one of them"
+    if location == place:
+        return f"this is the key {other}, which is swept already; keep one of them"
+    if is_inside(location, place):
+        return f"this is a part of {other}, which is swept as a whole{order}"
+    if is_inside(place, location):
+        return f"this is swept as a whole, and {other}, a part of it, is swept as well{order}"
+    return None
+
+
+def _locations(root: MapNode, key: str) -> tuple[Location, ...] | None:
+    """Where the keys that a swept key names are; None where one cannot be read."""
+    found = [location_of(root, path) for path in schema.swept_paths(key)]
+    known = [location for location in found if location is not None]
+    return tuple(known) if len(known) == len(found) else None
 
 
 def _read_map(over: Mapping[str, Any]) -> tuple[dict[str, Entry], list[Problem]]:
@@ -375,10 +392,11 @@ def _trial(tree: SpecTree, monitor: str, number: int, point: Point) -> Trial:
     nodes = _nodes(tree, point)
     problems: list[Problem] = []
     for key, (place, node) in nodes.items():
-        try:
-            root = put(root, key, node, place)
-        except SpecError as error:
-            problems += error.problems
+        for path in schema.swept_paths(key):
+            try:
+                root = put(root, path, node, place)
+            except SpecError as error:
+                problems += error.problems
     loaded = check_tree(replace(tree, root=root, problems=tuple(problems)))
     if monitor not in validated_columns(loaded.spec):
         columns = listing(validated_columns(loaded.spec), "and") or "no validated column"

@@ -31,7 +31,7 @@ class Engine:
         self.problem, self.backend = problem, backend
         self.state = initial_state(problem, weights, group_small_parameters=backend.groups_parameters)
         self._data_index = list(range(len(self.state.steps_R)))
-        self._blocks: tuple[Sequence[RowIndices], list[SegmentData]] = [], []
+        self._blocks: list[tuple[Sequence[RowIndices], list[SegmentData]]] = []
 
     def train_epoch(
         self, orders: Sequence[RowIndices], sources: Sequence[RandomSource], epoch: int
@@ -49,17 +49,19 @@ class Engine:
                 result = self.backend.train(part, data, rng)
                 self.state.write_back(segment.replicas, part)
             _add(accumulator, problem, data, result)
+        if problem.averaging is not None and not problem.averaging.each_step:
+            with torch.no_grad():
+                self.state.average(problem.averaging.share_after_epoch(epoch))
         return accumulator.result()
 
     def evaluate(self, rows: Sequence[RowIndices]) -> EpochMetrics:
-        """Loss and metrics over each replica's rows. Changes nothing."""
-        blocks: Iterable[SegmentData] = self._blocks[1]
-        if not _same_arrays(rows, self._blocks[0]):
-            blocks = self.problem.blocks(rows, self._data_index)
-            if max(map(len, rows)) <= self.problem.rows_at_once:  # the same rows come again after each epoch
-                self._blocks = list(rows), list(blocks)
-                blocks = self._blocks[1]
-        return evaluate(self.problem, self.backend, self.state.forward_parameters, len(rows), blocks)
+        """Loss and metrics over each replica's rows, by its weights or their average. Changes nothing."""
+        known = [held for of, held in self._blocks if _same_arrays(rows, of)]
+        blocks: Iterable[SegmentData] = known[0] if known else self.problem.blocks(rows, self._data_index)
+        if not known and max(map(len, rows)) <= self.problem.rows_at_once:
+            blocks = list(blocks)  # the same rows come again after each epoch: validation and inner ones
+            self._blocks = [*self._blocks[-1:], (list(rows), blocks)]
+        return evaluate(self.problem, self.backend, self.state.evaluated_parameters, len(rows), blocks)
 
     def set_learning_rates(self, rates: Sequence[float]) -> None:
         """Set the learning rate of each replica, from the next epoch on."""
@@ -69,10 +71,10 @@ class Engine:
         """Continue with these replicas only."""
         self.state = self.state.select(replicas)
         self._data_index = [self._data_index[replica] for replica in replicas]
-        self._blocks = [], []
+        self._blocks = []
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the stacked parameters and buffers, on the CPU."""
+        """A copy of the stacked parameters and buffers, or of their averages, on the CPU."""
         return {name: value.detach().to("cpu", copy=True) for name, value in self.state.weights.items()}
 
     @property

@@ -21,6 +21,7 @@ from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
 from nnrun.training.learning_rate import LearningRate
 from nnrun.training.metrics import EpochMetrics
+from nnrun.training.pace import Pace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,7 @@ class Replica:
     Attributes:
         number: tells it from the others, such as the index of its fold.
         train_rows, validation_rows: indices of its rows; validation_rows may be empty.
+        inner_rows: indices of the rows that decide when to stop, where these are neither; else empty.
         source: of its random streams.
         learning_rate: its own, where it differs from the schedule's.
     """
@@ -42,6 +44,7 @@ class Replica:
     validation_rows: RowIndices
     source: RandomSource
     learning_rate: float | None = None
+    inner_rows: RowIndices = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Schedule:
         best_by: the validation column whose best epoch's weights are kept; None where there is none.
         best_maximize: as `maximize`, of that column.
         best_min_delta: an improvement of that column counts where it is larger than this.
+        seconds: how long the epochs may take; None for as long as they do.
     """
 
     epochs: int
@@ -71,6 +75,7 @@ class Schedule:
     best_by: str | None = None
     best_maximize: bool = False
     best_min_delta: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +92,7 @@ class EpochRecord:
 
     Attributes:
         epoch: from 1.
-        rows: replica number → its columns: loss, metrics, val_loss, val_ metrics.
+        rows: replica number → its columns: loss, metrics, inner_ and val_ loss and metrics.
         learning_rates: replica number → its learning rate in this epoch.
         seconds: wall time, of all replicas together.
         weights: replica number → its weights at the end, stacked form with a leading dimension of 1.
@@ -127,6 +132,7 @@ class TrainerState:
     tensors: Mapping[str, Tensor]
 
 
+_PREFIX = {"inner": "inner_", "validation": "val_"}
 _ENGINE, _RESTORABLE, _STOPPED, _BEST = "engine/", "best/", "stopped/", "validated/"
 
 
@@ -147,6 +153,7 @@ class Trainer:
         restored: the replicas that got back the weights of their best epoch.
         averaged: the replicas that ended with the moving averages of their weights.
         stopped_epochs: replica number → the epoch in which early stopping ended it.
+        timed_out: replica number → the epoch after which the time was up.
         diverged: replica number → what became infinite or NaN, as a sentence.
     """
 
@@ -163,6 +170,7 @@ class Trainer:
     restored: set[int] = field(default_factory=set)
     averaged: set[int] = field(default_factory=set)
     stopped_epochs: dict[int, int] = field(default_factory=dict)
+    timed_out: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
     _active: list[Replica] = field(init=False)
     _watchers: dict[int, EarlyStopping] = field(init=False)
@@ -186,10 +194,14 @@ class Trainer:
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
 
+        Of a new training one epoch is trained in any case.
+
         Raises:
             DivergedError: after the record of an epoch whose loss is not finite.
         """
-        schedule = self.schedule
+        schedule, pace = self.schedule, Pace(self.schedule.seconds)
+        if self.epoch and pace.is_over():
+            self._time_is_up()
         while not self.is_done:
             epoch, active = self.epoch + 1, self._active
             started = time.perf_counter()
@@ -202,18 +214,21 @@ class Trainer:
             if schedule.rates:
                 self.engine.set_learning_rates(list(current_rates.values()))
             training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
-            validation = None
-            if len(active[0].validation_rows):
-                validation = self.engine.evaluate([r.validation_rows for r in active])
-            rows = {}
-            for r, n in enumerate(numbers):
-                validated = {} if validation is None else validation.columns(r, "val_")
-                rows[n] = training.columns(r) | validated
+            measured = self._measured(active)
+            rows = {
+                n: training.columns(r)
+                | {
+                    name: v
+                    for kind, of in measured.items()
+                    for name, v in of.columns(r, _PREFIX[kind]).items()
+                }
+                for r, n in enumerate(numbers)
+            }
             seconds = time.perf_counter() - started
             parameters = self.engine.weights()
             named = len(self.replicas) > 1 and not self.leave_out_diverged
             names = [f" of {self.kind} {n}" if named else "" for n in numbers]
-            found = _divergences(training, validation, parameters, names, epoch)
+            found = _divergences(training, measured, parameters, names, epoch)
             if found and not self.leave_out_diverged:
                 yield EpochRecord(epoch, rows, current_rates, seconds)
                 raise DivergedError(next(iter(found.values())))
@@ -221,14 +236,30 @@ class Trainer:
             # All is settled before the record is given away: whoever stops there finds this epoch's end.
             current = {n: _one(parameters, r) for r, n in enumerate(numbers) if r not in found}
             self._end(epoch, {n: rows[n] for n in current}, current)
+            pace.part_ended()
+            if pace.is_over():
+                self._time_is_up()
             best = {n: self.best[n] for n in current if n in self.best}
             yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
         self._finish([r.number for r in self._active])
 
+    def _measured(self, active: Sequence[Replica]) -> dict[str, EpochMetrics]:
+        """What the inner and the validation rows give after an epoch, as far as there are such rows."""
+        rows = {
+            "inner": [r.inner_rows for r in active],
+            "validation": [r.validation_rows for r in active],
+        }
+        return {kind: self.engine.evaluate(own) for kind, own in rows.items() if len(own[0])}
+
     @property
     def is_done(self) -> bool:
-        """Whether no epoch is left."""
-        return not self._active or self.epoch >= self.schedule.epochs
+        """Whether no epoch is left, or no time."""
+        return bool(self.timed_out) or not self._active or self.epoch >= self.schedule.epochs
+
+    def _time_is_up(self) -> None:
+        """End the replicas that would train on."""
+        if not self.is_done:
+            self.timed_out = {r.number: self.epoch for r in self._active}
 
     def state_dict(self) -> TrainerState:
         """The state after the last epoch that ended; the caller adds the history's rows."""
@@ -390,7 +421,7 @@ _ADVICE = "Try a smaller learning rate, standardized inputs, or targets on a sma
 
 def _divergences(
     training: EpochMetrics,
-    validation: EpochMetrics | None,
+    measured: Mapping[str, EpochMetrics],
     parameters: Mapping[str, Tensor],
     names: Sequence[str],
     epoch: int,
@@ -401,7 +432,7 @@ def _divergences(
     """
     finite_R = torch.stack([_finite(value) for value in parameters.values()]).all(0)
     reasons = {
-        index: _divergence(training, validation, finite, name, index, epoch)
+        index: _divergence(training, measured, finite, name, index, epoch)
         for index, (name, finite) in enumerate(zip(names, finite_R.tolist(), strict=True))
     }
     return {index: reason for index, reason in reasons.items() if reason is not None}
@@ -419,7 +450,7 @@ def _finite(value_R: Tensor) -> Tensor:
 
 def _divergence(
     training: EpochMetrics,
-    validation: EpochMetrics | None,
+    measured: Mapping[str, EpochMetrics],
     finite_weights: bool,
     name: str,
     index: int,
@@ -434,11 +465,12 @@ def _divergence(
     # A batch's loss is that before its update, so that no loss shows what the last update did.
     if not finite_weights:
         return f"the weights{name} stopped being finite numbers at the end of epoch {epoch}. {_ADVICE}"
-    if validation is not None and not math.isfinite(validation.losses[index]):
-        return (
-            f"the validation loss{name}{_of_some(validation, index)} stopped being a finite number in epoch "
-            f"{epoch}. Try a smaller learning rate, or look for extreme values in the validation rows."
-        )
+    for kind, found in measured.items():
+        if not math.isfinite(found.losses[index]):
+            return (
+                f"the {kind} loss{name}{_of_some(found, index)} stopped being a finite number in epoch "
+                f"{epoch}. Try a smaller learning rate, or look for extreme values in the {kind} rows."
+            )
     return None
 
 

@@ -52,15 +52,43 @@ def forward(
     masks: dict[Port, Tensor] = {}
     logits = problem.network.forward(parameters, inputs, rng, new_buffers, penalties, masks)
     losses = {}
-    for port, head in problem.heads.items():
-        outputs = problem.network.activate(port, logits[port])
-        losses[port] = head.loss(logits[port], outputs, targets[port].targets)
-        if head.form == "steps":
-            losses[port] = mean_over_steps(losses[port], masks.get(port), targets[port].present)
+    if new_buffers is not None and problem.network.number_of_members > 1:
+        for port in problem.heads:
+            losses[port] = _mean_of_members(problem, port, logits[port], targets[port])
+        with torch.no_grad():
+            logits = _combined(problem, logits, targets)
+    else:
+        logits = _combined(problem, logits, targets)
+        for port in problem.heads:
+            losses[port] = _row_losses(problem, port, logits[port], targets[port], masks.get(port))
     of_weights = problem.network.penalty(parameters)
     terms = penalties if of_weights is None else [of_weights, *penalties]
     of_steps = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
     return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None, of_steps)
+
+
+def _combined(
+    problem: TrainingProblem, logits: Mapping[Port, Tensor], targets: Mapping[Port, TargetRows]
+) -> dict[Port, Tensor]:
+    """(R, B, K) of each head: of an ensemble those of the members' mean prediction."""
+    return {port: problem.network.combined(port, z, targets[port].scales) for port, z in logits.items()}
+
+
+def _row_losses(
+    problem: TrainingProblem, port: Port, z_RBK: Tensor, rows: TargetRows, mask_RBT: Tensor | None = None
+) -> Tensor:
+    """(R, B): a head's loss of each row."""
+    head = problem.heads[port]
+    losses = head.loss(z_RBK, problem.network.activate(port, z_RBK), rows.targets)
+    return mean_over_steps(losses, mask_RBT, rows.present) if head.form == "steps" else losses
+
+
+def _mean_of_members(problem: TrainingProblem, port: Port, z_RMBK: Tensor, rows: TargetRows) -> Tensor:
+    """(R, B): the mean of the members' losses of each row. No layer of an ensemble makes a mask."""
+    members = z_RMBK.shape[1]
+    own = TargetRows(rows.targets.repeat_interleave(members, 0), rows.unscaled)
+    losses = _row_losses(problem, port, z_RMBK.flatten(0, 1), own)
+    return losses.view(-1, members, losses.shape[1]).mean(1)
 
 
 def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None, present_RB: Tensor | None = None) -> Tensor:

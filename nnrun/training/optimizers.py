@@ -54,6 +54,8 @@ class Optimizer:
             optimizer of it; None where that is this one. None of an optimizer with one rule for all.
         averages: whether the last slot is the moving average of the parameter, which training ends with.
         kernel: the C++ library that `change` calls on a CPU; None for none.
+        undecayed: the same without weight decay, for what `excludes` says; None where all decays or nothing.
+        excludes: (name of a parameter, its layer's kind) → whether it does not decay.
     """
 
     learning_rate: float
@@ -65,6 +67,8 @@ class Optimizer:
     of_matrix: Callable[[str, str, tuple[int, ...]], Optimizer | None] | None = None
     averages: bool = False
     kernel: str | None = None
+    undecayed: Optimizer | None = None
+    excludes: Callable[[str, str], bool] = lambda name, kind: False
 
     def slots(self, parameter: Tensor) -> Slots:
         """The state of a parameter before its first update."""
@@ -461,11 +465,31 @@ def _in_cpp(optimizer: Optimizer, spec: schema.Component) -> Optimizer:
 
 def _with_options(optimizer: Optimizer, spec: schema.OptimizerComponent, decay: float) -> Optimizer:
     """The same with what every optimizer can do."""
+    if decay and spec.exclude_from_weight_decay:
+        entries = [str(entry) for entry in spec.exclude_from_weight_decay]
+        return replace(
+            _with_options(optimizer, spec.model_copy(update={"exclude_from_weight_decay": []}), decay),
+            undecayed=_with_options(optimizer, spec, 0.0),
+            excludes=lambda name, kind: any(_is_excluded(entry, name, kind) for entry in entries),
+        )
     if decay:
         optimizer = _decaying(optimizer, decay)
     if spec.gradient_accumulation_steps is not None:
         optimizer = _accumulating(optimizer, spec.gradient_accumulation_steps)
     return _averaging(optimizer, spec) if spec.use_ema else optimizer
+
+
+def _is_excluded(entry: str, name: str, kind: str) -> bool:
+    """Whether an entry of `exclude_from_weight_decay` means a parameter of a layer of this kind."""
+    array = name.rpartition(".")[2]
+    if entry == "bias":
+        return "bias" in array
+    if entry == "gamma":
+        of_members = array in ("r", "s")
+        return of_members or (kind.endswith("normalization") and array == "weight")
+    if entry == "embeddings":
+        return "embedding" in kind
+    return name.startswith(f"{entry}.")
 
 
 def _decaying(optimizer: Optimizer, decay: float) -> Optimizer:

@@ -24,6 +24,7 @@ from nnrun.target_scale import TargetScale
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
+from nnrun.training.weight_averaging import WeightAveraging
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +48,10 @@ class Network(Protocol):
         """The arrays that training keeps and the optimizer does not update, such as moving means."""
 
     @property
+    def number_of_members(self) -> int:
+        """M of an ensemble; 1 of any other network."""
+
+    @property
     def kernels(self) -> frozenset[str]:
         """The C++ libraries that its layers call on a CPU."""
 
@@ -57,6 +62,10 @@ class Network(Protocol):
         It is of the table's shape, and of no influence; its gradient is the sum, over the places where a row
         of the table stands in a batch, of the squares of the place's gradient.
         """
+
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        """The kind of the layer that each parameter is of, by the parameter's name."""
 
     @property
     def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
@@ -77,9 +86,17 @@ class Network(Protocol):
     ) -> Mapping[Port, Tensor]:
         """Logits of each output, (R, B, K), or (R, B, T, K) of an output with steps.
 
+        Of an ensemble those of its M members, (R, M, B, K) or (R, M, B, T, K).
+
         A training step passes `new_buffers`, which is filled. Where a loss is computed, `activity_penalties`
         takes the (R,) terms of activity regularizers, and `output_masks` the masks of outputs with steps,
         (R, B, T) booleans, where not all of them count.
+        """
+
+    def combined(self, port: Port, z: Tensor, scales: Sequence[TargetScale] | None = None) -> Tensor:
+        """What `forward` gives for an output as the logits of one prediction for each row, (R, B, ..., K).
+
+        Of an ensemble those of its members' mean prediction; `scales` say how the targets were scaled.
         """
 
     def activate(self, port: Port, z_RBK: Tensor) -> Tensor:
@@ -125,12 +142,15 @@ class TargetRows:
         weights: (G, n) the weight of each row's loss; None where all are 1.
         present: (G, n) booleans, which rows have a target; None where all have. The others count neither in
             the loss nor in metrics.
+        scales: how targets were scaled for the loss, one scale for all replicas or one for each; None where
+            they were not.
     """
 
     targets: Tensor
     unscaled: Tensor
     weights: Tensor | None = None
     present: Tensor | None = None
+    scales: tuple[TargetScale, ...] | None = None
 
     def __len__(self) -> int:
         return int(self.targets.shape[1])
@@ -141,7 +161,7 @@ class TargetRows:
         unscaled = targets if self.unscaled is self.targets else torch.split(self.unscaled, size, 1)
         weights = repeat(None) if self.weights is None else torch.split(self.weights, size, 1)
         present = repeat(None) if self.present is None else torch.split(self.present, size, 1)
-        return map(TargetRows, targets, unscaled, weights, present)
+        return map(TargetRows, targets, unscaled, weights, present, repeat(self.scales))
 
     def with_target(self) -> TargetRows:
         """The rows that have a target, of one network (G = 1)."""
@@ -203,13 +223,21 @@ class Head:
             targets if unscaled is None else take_rows(unscaled, data_index, rows_GN),
             None if weights is None else take_rows(weights, data_index, rows_GN),
             None if self.present is None else take_rows(self.present, data_index, rows_GN),
+            self._own_scales(data_index),
         )
+
+    def _own_scales(self, data_index: Sequence[int]) -> tuple[TargetScale, ...] | None:
+        """One scale for all replicas, or that of each."""
+        if self.scales is None or len(self.scales) == 1:
+            return self.scales
+        return tuple(self.scales[index] for index in data_index)
 
     def unscale(self, outputs_GNK: Tensor, data_index: Sequence[int]) -> Tensor:
         """Outputs in the targets' own units."""
         if self.scales is None:
             return outputs_GNK
-        own = [self.scales[0 if len(self.scales) == 1 else index] for index in data_index]
+        scales = self._own_scales(data_index) or ()
+        own = scales * len(outputs_GNK) if len(scales) == 1 else scales
         return torch.stack([scale.invert(outputs) for scale, outputs in zip(own, outputs_GNK, strict=True)])
 
 
@@ -258,8 +286,10 @@ class TrainingProblem:
         heads: for each output of the network what it is trained on.
         batch_size: rows per step and replica.
         per_replica: name → (R,) hyperparameters in which the replicas differ: learning rates
-            (`LEARNING_RATE`) and, by the names that the network's penalty knows, regularizer strengths.
+            (`LEARNING_RATE`), decays of averages (`EMA_DECAY`) and, by the names that the network's penalty
+            knows, regularizer strengths.
         clip: what limits gradients before they are used, or None.
+        averaging: when averages of the weights are updated, or None.
         spec: what all of this was built from, for a backend that computes it in its own way.
     """
 
@@ -270,6 +300,7 @@ class TrainingProblem:
     batch_size: int
     per_replica: Mapping[str, Tensor] = field(default_factory=dict)
     clip: Clip | None = None
+    averaging: WeightAveraging | None = None
     spec: schema.ExperimentSpec | None = None
 
     @cached_property

@@ -27,12 +27,14 @@ class ParameterGroup:
         value: (R, *shape) of a single parameter; (R, n) of several, flattened and concatenated.
         slots: the optimizer's state, tensors of the shape of `value`.
         optimizer: that updates them.
+        average: their average, of the shape of `value`; None where weights are not averaged.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     value: Tensor
     slots: Slots
     optimizer: Optimizer
+    average: Tensor | None = None
 
     def views(self, whole: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Name and (R, *shape) part of `value`, or of one of the slots."""
@@ -64,8 +66,10 @@ class TrainState:
             a schedule may set learning rates.
         buffers: name → (R, ...) arrays without a gradient, such as moving means.
         learning_rate: of all replicas in this epoch, where a schedule gives them the same; else None.
+        averaged_buffers: name → the averages of the buffers; empty where weights are not averaged.
         parameters: name → (R, ...) leaves, views of the groups.
         slots: name → the optimizer's state of that parameter, views of the groups.
+        averages: name → the average of that parameter, views of the groups; empty where there are none.
     """
 
     groups: Sequence[ParameterGroup]
@@ -74,11 +78,13 @@ class TrainState:
     per_replica: Mapping[str, Tensor] = field(default_factory=dict)
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
     learning_rate: float | None = None
+    averaged_buffers: Mapping[str, Tensor] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(init=False)
     slots: dict[str, Slots] = field(init=False)
+    averages: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parameters, self.slots = {}, {}
+        self.parameters, self.slots, self.averages = {}, {}, {}
         for group in self.groups:
             for name, view in group.views(group.value):
                 self.parameters[name] = view.detach().requires_grad_()
@@ -86,6 +92,8 @@ class TrainState:
             for slot in group.slots:
                 for name, view in group.views(slot):
                     self.slots[name].append(view)
+            if group.average is not None:
+                self.averages |= dict(group.views(group.average))
 
     @property
     def forward_parameters(self) -> Mapping[str, Tensor]:
@@ -96,8 +104,29 @@ class TrainState:
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """What a weights file holds: parameters and buffers."""
+        """What is validated and what a weights file holds: parameters and buffers, or their averages."""
+        if self.averages:
+            return {**self.averages, **self.averaged_buffers}
         return {**self.parameters, **self.buffers}
+
+    @property
+    def evaluated_parameters(self) -> Mapping[str, Tensor]:
+        """What a forward pass reads that validates: the weights, and hyperparameters of replicas."""
+        return {**self.weights, **self.per_replica} if self.averages else self.forward_parameters
+
+    def average(self, share: Tensor | float) -> None:
+        """Move every average towards the present value by a share: average += share * (value - average).
+
+        `share` is one for all replicas, or (R,).
+        """
+        pairs = [(group.average, group.value) for group in self.groups if group.average is not None]
+        pairs += [(average, self.buffers[name]) for name, average in self.averaged_buffers.items()]
+        for average, value in pairs:
+            if isinstance(share, torch.Tensor):
+                own = share.to(value.dtype).view(-1, *[1] * (value.dim() - 1))
+                average.lerp_(value, own.expand_as(value))
+            else:
+                average.lerp_(value, share)
 
     @property
     def averaged_weights(self) -> Mapping[str, Tensor]:
@@ -133,6 +162,8 @@ class TrainState:
             found |= {f"slot {i}/{name}": slot for i, slot in enumerate(slots)}
         found |= {f"seen/{name}": steps for name, steps in self.last_update.items()}
         found |= {f"state/{name}": buffer for name, buffer in self.buffers.items()}
+        averages = {**self.averages, **self.averaged_buffers}
+        found |= {f"average/{name}": average for name, average in averages.items()}
         return found | {"steps": self.steps_R}
 
     def select(self, replicas: Sequence[int]) -> TrainState:
@@ -141,7 +172,11 @@ class TrainState:
         return TrainState(
             [
                 ParameterGroup(
-                    group.shapes, group.value[index], [slot[index] for slot in group.slots], group.optimizer
+                    group.shapes,
+                    group.value[index],
+                    [slot[index] for slot in group.slots],
+                    group.optimizer,
+                    None if group.average is None else group.average[index],
                 )
                 for group in self.groups
             ],
@@ -150,6 +185,7 @@ class TrainState:
             {name: value[index] for name, value in self.per_replica.items()},
             {name: buffer[index] for name, buffer in self.buffers.items()},
             self.learning_rate,
+            {name: average[index] for name, average in self.averaged_buffers.items()},
         )
 
     def write_back(self, replicas: Sequence[int], part: TrainState) -> None:
@@ -175,37 +211,45 @@ def initial_state(
     copies = {name: value.to(problem.device, copy=True) for name, value in weights.items()}
     parameters = {name: value for name, value in copies.items() if name not in buffer_names}
     last_update = _deferred_rows(problem, parameters)
-    of_matrices = _of_matrices(problem)
-    small = []
-    if group_small_parameters and problem.optimizer.elementwise:
-        own_way = {*last_update, *of_matrices, *problem.place_squares}
-        small = [n for n, v in parameters.items() if n not in own_way and v[0].numel() <= _SMALL]
-    alone = [[name] for name in parameters if name not in small]
-    groups = []
-    for names in [*alone, small] if small else alone:
+    rules = optimizers_of(problem)
+    small: dict[int, list[str]] = {}  # by the identity of their optimizer
+    if group_small_parameters:
+        own_way = {*last_update, *problem.place_squares}
+        for name, value in parameters.items():
+            if rules[name].elementwise and name not in own_way and value[0].numel() <= _SMALL:
+                small.setdefault(id(rules[name]), []).append(name)
+    grouped = {name for names in small.values() for name in names}
+    alone = [[name] for name in parameters if name not in grouped]
+    groups, averaged = [], problem.averaging is not None
+    for names in [*alone, *small.values()]:
         value = parameters[names[0]]
         if len(names) > 1:
             value = torch.cat([parameters[name].flatten(1) for name in names], 1)
         shapes = {name: tuple(parameters[name].shape[1:]) for name in names}
-        optimizer = of_matrices.get(names[0], problem.optimizer)
-        groups.append(ParameterGroup(shapes, value, optimizer.slots(value), optimizer))
+        optimizer = rules[names[0]]
+        average = value.clone() if averaged else None
+        groups.append(ParameterGroup(shapes, value, optimizer.slots(value), optimizer, average))
+    buffers = {name: value for name, value in copies.items() if name in buffer_names}
     return TrainState(
         groups,
         torch.zeros(len(next(iter(parameters.values()))), dtype=torch.float64, device=problem.device),
         last_update,
         problem.per_replica,
-        {name: value for name, value in copies.items() if name in buffer_names},
+        buffers,
+        averaged_buffers={name: value.clone() for name, value in buffers.items()} if averaged else {},
     )
 
 
-def _of_matrices(problem: TrainingProblem) -> dict[str, Optimizer]:
-    """The parameters that the optimizer has another rule for, which is for matrices, and that rule."""
+def optimizers_of(problem: TrainingProblem) -> dict[str, Optimizer]:
+    """What updates each parameter: the problem's optimizer, its rule for matrices, either without decay."""
     of_matrix, found = problem.optimizer.of_matrix, {}
-    if of_matrix is not None:
-        for name, (kind, shape) in problem.network.matrices.items():
-            own = of_matrix(name, kind, shape)
-            if own is not None:
-                found[name] = own
+    for name, kind in problem.network.kinds.items():
+        rule = problem.optimizer
+        if of_matrix is not None and name in problem.network.matrices:
+            rule = of_matrix(name, *problem.network.matrices[name]) or rule
+        if rule.undecayed is not None and rule.excludes(name, kind):
+            rule = rule.undecayed
+        found[name] = rule
     return found
 
 
@@ -213,6 +257,8 @@ def _deferred_rows(problem: TrainingProblem, parameters: Mapping[str, Tensor]) -
     """Zeros for each kernel of sparse rows, where a batch meets few of its rows and the others can wait."""
     if problem.optimizer.idle_decay is None:
         return {}
+    if problem.averaging is not None and problem.averaging.each_step:
+        return {}  # a row that no batch meets stays as it is, and its average still moves towards it
     deferred = {}
     for name, port in problem.network.sparse_kernels.items():
         rows, kernel = problem.inputs[port], parameters[name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ class Fold:
         repeat: from 0.
         fold: from 0 within its repeat.
         train_rows, validation_rows: ascending, and no row is in both. Together they are all rows, but for a
-            time series, whose later rows are in neither.
+            time series, whose later rows are in neither, and for the inner rows.
+        inner_rows: ascending, those that decide when training stops (`nnrun.validation.inner_split`).
     """
 
     index: int
@@ -49,6 +50,7 @@ class Fold:
     fold: int
     train_rows: Rows
     validation_rows: Rows
+    inner_rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def make_folds(
@@ -183,7 +185,7 @@ def _time_series(series: schema.TimeSeries, n_rows: int, column: FieldValues | N
             f"validation.time_series.k is {series.k}, but there are {n_rows} training rows: "
             "k must be below the number of rows, so that each of k + 1 parts has one."
         )
-    order = np.arange(n_rows) if series.column is None else _rows_in_order_of_time(series, column)
+    order = np.arange(n_rows) if series.column is None else rows_in_order_of_time(series, column)
     size = n_rows // (series.k + 1)
     for fold in range(series.k):
         begin = n_rows - (series.k - fold) * size
@@ -272,7 +274,7 @@ def _rows_with_value(
     return rows
 
 
-def _rows_in_order_of_time(series: schema.TimeSeries, column: FieldValues | None) -> Rows:
+def rows_in_order_of_time(series: schema.TimeSeries, column: FieldValues | None) -> Rows:
     """(N,) the rows, earliest first; rows of the same time keep their order.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.spec import schema
-from nnrun.spec.score_columns import BestEpoch
+from nnrun.spec.score_columns import BestEpoch, without_phase
 from nnrun.validation.student_t import t_quantile
 
 if TYPE_CHECKING:
@@ -99,13 +99,15 @@ def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> M
     """Whether the best value of a column is its lowest (`min`: losses and errors) or its highest (`max`).
 
     Args:
-        column: its name, with or without `val_` and `_mean`.
+        column: its name, with or without `val_` or `inner_`, and `_mean`.
         directions: measure → whether its highest is its best, of custom metrics that say so themselves.
     """
     measure = column.removesuffix("_mean").removeprefix("val_")
-    for own in (measure, column.removeprefix("val_")):  # a measure's own name may end in _mean
+    inner = without_phase(measure)  # of inner rows; but an output may be called so
+    for own in (measure, column.removeprefix("val_"), inner):  # a measure's own name may end in _mean
         if directions and own in directions:
             return "max" if directions[own] else "min"
+    measure = inner
     return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 

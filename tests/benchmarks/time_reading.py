@@ -33,7 +33,7 @@ def main() -> None:
     read = seconds()
     (group,) = prepare_groups(spec, dataset)
     rows = dataset.train.by_input(group.fitted[0].inputs)
-    inputs = make_inputs(group.fitted, rows, torch.device("cpu"))
+    inputs = make_inputs(group.fitted, rows, torch.device("cpu"), training=True)
     ended = seconds()
     assert len(inputs) == 1
     print(json.dumps({"read": read - began, "rows": ended - began}))

@@ -38,6 +38,32 @@ def test_the_screen_without_a_test_set(folder: Path, specs_dir: Path, capsys: Ca
     check_screen("final_without_test_set", capsys.readouterr())
 
 
+def test_the_screen_of_folds_averaged(folder: Path, capsys: Capture) -> None:
+    changes = [
+        "--set",
+        "early_stopping={patience: 1, restore_best: true}",
+        "--set",
+        "optimizer={rmsprop: 0.3}",
+    ]
+    assert main(["kfold", "small.yaml", "--k", "3", "--epochs", "9", "-q", *changes]) == 0
+    capsys.readouterr()
+    assert main(["final", "@last", "--members", "folds"]) == 0
+    check_screen("final_members_folds", capsys.readouterr())
+
+
+def test_the_screen_of_seeds_averaged(folder: Path, capsys: Capture) -> None:
+    assert main(["final", "small.yaml", "--seeds", "3", "-q"]) == 0
+    check_screen("final_seeds", capsys.readouterr())
+
+
+def test_members_are_not_trained(folder: Path, capsys: Capture) -> None:
+    assert main(["final", "@last", "--members", "folds", "--epochs", "3"]) == 2
+    wanted = "--epochs is for training, and with --members folds nothing is trained: leave it out."
+    assert wanted in capsys.readouterr().err
+    assert main(["final", "small.yaml", "--members", "seeds"]) == 2
+    assert "--members seeds takes the networks of a run, and small.yaml is a spec" in capsys.readouterr().err
+
+
 def test_json(folder: Path, capsys: Capture) -> None:
     parent = only_run(folder / "runs")
     assert main(["final", str(parent), "--runs-dir", "finals", "--json", "-q"]) == 0

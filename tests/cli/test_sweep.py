@@ -18,6 +18,7 @@ from nnrun.cli.live import LiveBoard
 from nnrun.experiment.running.listener import Start
 from nnrun.records import RunDirectory, SweepDirectory, SweepRecord, TrialRecord, list_sweeps, locked
 from nnrun.training.loop import EpochRecord
+from tests.support.clocks import let_trials_take_seconds
 from tests.support.small_experiments import BINARY, check_screen, steady, write_small
 
 Capture = pytest.CaptureFixture[str]
@@ -73,6 +74,42 @@ def test_the_screen_of_a_finished_sweep(folder: Path, capsys: Capture) -> None:
     assert len(list_sweeps(folder / "runs")) == 2
 
 
+def test_the_screens_of_a_sweep_that_time_ends_and_that_goes_on(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_trials_take_seconds(monkeypatch)
+    arguments = ["sweep", "small.yaml", "--over", f"{UNITS}=4,8,16,32"]
+    assert main([*arguments, "--time", "10s"]) == 0
+    check_screen("sweep_time", capsys.readouterr())
+    sweep = the_sweep(folder)
+    assert sweep.read_record().ended_by_time == "10s"
+    ran = [trial.run for trial in sweep.read_record().trials if trial.run is not None]
+    assert main(["sweep", "--resume", sweep.id, "--time", "1h"]) == 0
+    check_screen("sweep_time_goes_on", capsys.readouterr())
+    record = sweep.read_record()
+    assert [trial.run for trial in record.trials][: len(ran)] == ran
+    assert record.ended_by_time is None
+
+
+def test_a_limit_in_the_section_is_that_of_the_sweep(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_trials_take_seconds(monkeypatch)
+    write_small(folder, sweep={"over": {UNITS: [4, 8, 16]}, "time_limit": 5}, epochs=50)
+    assert main(["sweep", "small.yaml", "-q", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ended_by_time"] == "5s"
+    first, *others = found["trials"]
+    assert first["status"] == "completed"
+    assert 1 <= first["stopped_by_time"] < 50
+    assert {trial["status"] for trial in others} == {"waiting"}
+    assert "stopped_by_time" not in others[0]
+    assert main(["sweep", "small.yaml", "-q", "--time", "5s", "--set", "sweep.time_limit=6"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --time and the override of sweep.time_limit set the same value; leave out one.\n"
+    )
+
+
 def test_more_trials_than_the_board_shows(folder: Path, capsys: Capture) -> None:
     assert main(["sweep", "small.yaml", "--over", f"epochs={','.join(map(str, range(1, 13)))}", "-q"]) == 0
     printed = steady(capsys.readouterr().out)
@@ -111,6 +148,24 @@ def test_the_sweep_of_a_section(folder: Path, capsys: Capture) -> None:
     assert main(["sweep", "small.yaml", "--over", f"{UNITS}=3", "--over", "epochs=1,2", "-q", "--json"]) == 0
     trials = json.loads(capsys.readouterr().out)["trials"]
     assert [list(trial["values"].values()) for trial in trials] == [[3, 1], [3, 2]]
+
+
+def test_several_keys_have_the_same_value(folder: Path, capsys: Capture) -> None:
+    hidden = {"dense": {"units": 8, "activation": "relu"}}
+    write_small(folder, layers=[hidden, hidden, {"dense": 1}])
+    both = "layers[0].dense.units, layers[1].dense.units"
+    assert main(["sweep", "small.yaml", "--over", f"{both}=3,5", "--epochs", "1", "-q", "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert [trial["values"] for trial in trials] == [{both: 3}, {both: 5}]
+    for trial, units in zip(trials, (3, 5), strict=True):
+        resolved = (folder / "runs" / trial["run"] / "resolved.yaml").read_text()
+        assert resolved.count(f"units: {units},") == 2
+    assert main(["sweep", "small.yaml", "--over", f"{both}=3", "--over", "layers[1].dense.units=4"]) == 3
+    assert "this is the key layers[1].dense.units, which is swept already" in capsys.readouterr().err
+    assert main(["sweep", "small.yaml", "--over", "layers[0].dense.units, layers[7].dense.units=3"]) == 3
+    assert "layers[7]" in capsys.readouterr().err
+    assert main(["sweep", "small.yaml", "--over", "epochs, epochs=3"]) == 3
+    assert "this is the key epochs, which is swept already" in capsys.readouterr().err
 
 
 def test_smoke(folder: Path, specs_dir: Path, capsys: Capture) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from nnrun.cli import main
 from nnrun.spec.reading.load import load_spec
+from tests.support.clocks import let_epochs_take_seconds
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -47,6 +48,16 @@ SCREENS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "train_without_validation": (BINARY, {"validation": "none"}),
     "train_classes": (BINARY, {}),
     "train_stopped_early": (REGRESSION, JUMPY | {"early_stopping": STOPPING, "epochs": 50}),
+    "train_inner_rows": (
+        REGRESSION,
+        JUMPY
+        | {
+            "early_stopping": {"on": "inner", "patience": 1, "restore_best": True},
+            "validation": {"kfold": {"k": 3}},
+            "weight_averaging": {"ema": 0.5},
+            "epochs": 50,
+        },
+    ),
     "train_one_epoch": (REGRESSION, {"epochs": 1, "name": "Ein Name: mit Ünicode"}),
 }
 
@@ -316,3 +327,28 @@ def test_a_number_of_seeds_that_is_none(number: str, folder: Path, capsys: Captu
     assert printed.out == ""
     assert "'--seeds'" in printed.err
     assert not (folder / "runs").exists()
+
+
+def test_the_screen_of_a_training_that_time_ends(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_epochs_take_seconds(monkeypatch)
+    write_small(folder, epochs=20)
+    assert main(["train", "small.yaml", "--time", "10s"]) == 0
+    check_screen("train_time", capsys.readouterr())
+    assert main(["train", "--resume", "@last", "--time", "10"]) == 0
+    assert capsys.readouterr().err.endswith(
+        " has ended: there is nothing to resume. Its time limit ended it: with a longer one (--time) it goes "
+        "on.\n"
+    )
+    assert main(["train", "--resume", "@last", "--time", "1h", "-q"]) == 0
+    assert capsys.readouterr().out.startswith("small: trained, 20 epochs on cpu in ")
+
+
+def test_the_screen_of_folds_that_time_ends(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_epochs_take_seconds(monkeypatch)
+    write_small(folder, epochs=20)
+    assert main(["kfold", "small.yaml", "--k", "3", "--time", "10s", "-q"]) == 0
+    check_screen("kfold_time", capsys.readouterr())

@@ -18,6 +18,7 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import SparseBatch, SparseInputs
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
+from nnrun.model.layers.base import penalty_of
 from nnrun.model.network import Network, RowShape, build_network
 from nnrun.model.rng import BatchRng
 from nnrun.model.standalone import StandaloneNetwork
@@ -42,6 +43,7 @@ TAKES: dict[str, list[int]] = {
     "masking": [4, 3],
     "conv1d": [4, 3],
     "conv2d": [3, 4, 2],
+    "periodic": [6],
     "max_pooling": [4, 4, 2],
     "global_average_pooling": [2, 3, 4],
     "global_max_pooling": [2, 3, 4],
@@ -63,6 +65,7 @@ SAYS: dict[str, Any] = {
     "permute": [2, 1],
     "repeat_vector": 3,
     "rescaling": 0.5,
+    "periodic": {"frequencies": 3, "sigma": 0.5},
     "cropping": [1, 0, 2, 1],
     "group_normalization": 3,
     "multi_head_attention": {"num_heads": 2, "key_dim": 4},
@@ -120,6 +123,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "bias_regularizer": "l2",
             "activity_regularizer": "l1",
             "kernel_constraint": "unit_norm",
+        }
+    },
+    "periodic_with_units": {
+        "periodic": {
+            "frequencies": 2,
+            "sigma": 0.5,
+            "units": 5,
+            "activation": "tanh",
+            "kernel_regularizer": "l2",
         }
     },
     "batch_normalization_of_steps": {"batch_normalization": {"scale": False}},
@@ -424,7 +436,7 @@ def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float,
     parameters = {"0.weight": inputs(REPLICAS, FEATURES, 6), "0.bias": torch.full((REPLICAS, 1, 6), 1e6)}
     kernel = parameters["0.weight"].double()
     expected = l1 * kernel.abs().sum((1, 2)) + l2 * kernel.square().sum((1, 2))
-    found = layer.penalty(parameters)
+    found = penalty_of(layer.weights, parameters)
     assert found is not None
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=0)
 
@@ -433,7 +445,7 @@ def test_the_penalty_is_that_of_the_kernel_alone(regularizer: object, l1: float,
 def test_no_regularizer_and_one_of_zero_cost_nothing(regularizer: object) -> None:
     spec = schema.Dense.model_validate({"units": 6, "kernel_regularizer": regularizer})
     layer = last_of(stack([spec], FEATURES))
-    assert layer.penalty({"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
+    assert penalty_of(layer.weights, {"0.weight": inputs(REPLICAS, FEATURES, 6)}) is None
 
 
 # --- dropout -----------------------------------------------------------------------------------------------
@@ -605,3 +617,45 @@ def test_words_are_looked_up_as_they_are_numbered() -> None:
     found: Any = network.layers[0].forward({"0.weight": tables}, words, None, None)
     vectors = found.dense if isinstance(found, EmbeddedWords) else found  # from C++, or PyTorch
     assert vectors.tolist() == [[[[0, 1], [8, 9], [2, 3]]], [[[14, 15], [14, 15], [16, 17]]]]
+
+
+# --- periodic embeddings of numbers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("units", [None, 4])
+def test_periodic_gives_cosines_and_sines_of_each_column(units: int | None) -> None:
+    """Against the same in NumPy, number by number."""
+    says: dict[str, Any] = {"frequencies": 3, "sigma": 0.7, **({} if units is None else {"units": units})}
+    network = stack([layer_of({"periodic": says}), layer_of({"dense": 1})], FEATURES)
+    parameters, x = lively(network), inputs(REPLICAS, ROWS, FEATURES)
+    layer = network.layers[0]
+    found = layer.forward(parameters, x, None, None)
+    assert isinstance(found, torch.Tensor)
+    values = {name: value.double().numpy() for name, value in parameters.items()}
+    for replica, row, column in np.ndindex(REPLICAS, ROWS, FEATURES):
+        angle = 2 * np.pi * values["0.frequencies"][replica, column] * float(x[replica, row, column])
+        expected = np.concatenate([np.cos(angle), np.sin(angle)])
+        if units is not None:
+            kernel, bias = (values[f"0.{name}"][replica, column] for name in ("weight", "bias"))
+            expected = np.maximum(expected @ kernel + bias, 0)
+        own = found[replica, row].view(FEATURES, -1)[column]
+        np.testing.assert_allclose(own.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_periodic_begins_with_normal_frequencies_and_a_kernel_for_each_column() -> None:
+    weights = first([{"periodic": {"frequencies": 400, "sigma": 0.3, "units": 100}}, {"dense": 1}], 3)
+    shapes = {name: value.shape for name, value in weights.items()}
+    assert shapes == {
+        "0.frequencies": (3, 400),
+        "0.weight": (3, 800, 100),
+        "0.bias": (3, 100),
+        "1.weight": (1, 300),
+        "1.bias": (1,),
+    }
+    # Of 1,200 normal numbers mean and deviation are this near five times out of six million.
+    assert abs(weights["0.frequencies"].mean()) < 5 * 0.3 / np.sqrt(1200)
+    assert abs(weights["0.frequencies"].std() / 0.3 - 1) < 5 / np.sqrt(2 * 1200)
+    limit = np.sqrt(6 / (800 + 100))
+    for kernel in weights["0.weight"]:
+        assert 0.99 * limit < np.abs(kernel).max() <= np.float32(limit)
+    assert not weights["0.bias"].any()

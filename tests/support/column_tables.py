@@ -45,11 +45,16 @@ def dataset(inputs: Any, targets: Any = None, name: str = "mine") -> Dataset:
 
 
 def fit(
-    inputs: Table, steps: Any = (), rows: Any = None, targets: Any = "none", name: str = "mine"
+    inputs: Table,
+    steps: Any = (),
+    rows: Any = None,
+    targets: Any = "none",
+    name: str = "mine",
+    y: Sequence[float] | None = None,
 ) -> FittedPreprocessing:
     steps = list(steps) if isinstance(steps, tuple) else steps
     spec = schema.Preprocessing.model_validate({"inputs": steps, "targets": targets})
-    return fit_preprocessing(spec, dataset(inputs, name=name), rows, n_outputs=1)
+    return fit_preprocessing(spec, dataset(inputs, y, name), rows, n_outputs=1)
 
 
 def rows_of(fitted: FittedPreprocessing, inputs: Table) -> np.ndarray:

@@ -8,17 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.sparse
+import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from nnrun.limits import cxx_compiler
 from nnrun.model.inputs import SparseInputs
 from nnrun.native.library import THIS_CPU, load_library
+from nnrun.spec import schema
 from nnrun.spec.ports import INPUT
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.engine import Engine
 from nnrun.training.metrics import EpochMetrics
 from nnrun.training.problem import TrainingProblem
+from nnrun.training.weight_averaging import EMA_DECAY, build_averaging, ema_decay
 from tests.support.small_problems import (
     CPU,
     N,
@@ -43,6 +47,7 @@ OPTIMIZERS: list[Any] = [
     {"sgd": {"momentum": 0.9, "nesterov": True}},
     {"adam": {"amsgrad": True, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4}},
     {"adamw": {"amsgrad": True, "weight_decay": 0.1}},
+    {"adamw": {"weight_decay": 2.0, "exclude_from_weight_decay": ["bias"], "learning_rate": 0.01}},
     {"adagrad": {"initial_accumulator_value": 0.5, "learning_rate": 0.1}},
 ]
 ACTIVATIONS = native_job.ACTIVATIONS
@@ -92,6 +97,23 @@ def assert_alike(
     assert_same(fast.weights(), plain.weights())
     held = several_rows([N] * len(lengths))
     np.testing.assert_allclose(fast.evaluate(held).losses, plain.evaluate(held).losses, rtol=1e-5)
+
+
+AVERAGING: list[Any] = ["ema", {"ema": 0.8}, {"swa": 2}]
+"""Weight averages that both compute, of problems whose spec has no training rows of its own."""
+
+
+def averaged(problem: TrainingProblem, averaging: Any, replicas: int) -> TrainingProblem:
+    """The problem with averages of the weights; of `ema` each replica has a decay of its own."""
+    assert problem.spec is not None
+    spec = problem.spec.model_copy(
+        update={"weight_averaging": TypeAdapter(schema.WeightAveraging).validate_python(averaging)}
+    )
+    decays = [ema_decay(spec, 6000 - 2500 * replica) for replica in range(replicas)]
+    known = [decay for decay in decays if decay is not None]
+    own = {EMA_DECAY: torch.tensor(known, dtype=torch.float64)} if known else {}
+    per_replica = {**problem.per_replica, **own}
+    return dataclasses.replace(problem, spec=spec, averaging=build_averaging(spec), per_replica=per_replica)
 
 
 HIDDEN = {"dense": {"units": 9, "activation": "tanh"}}

@@ -12,7 +12,10 @@ from nnrun.spec.ports import INPUT, OUTPUT
 
 
 def stack(
-    layers: Sequence[schema.Component], inputs: int | tuple[int, ...], tokens: int | None = None
+    layers: Sequence[schema.Component],
+    inputs: int | tuple[int, ...],
+    tokens: int | None = None,
+    ensemble: schema.Ensemble | None = None,
 ) -> Network:
     """The network of these layers, one behind the other.
 
@@ -20,13 +23,15 @@ def stack(
         layers: as a spec has them.
         inputs: the numbers of a row, or its shape.
         tokens: where these are word indices, the number that they are below.
+        ensemble: of which it is a member, or None.
     """
     nodes = []
     for i, layer in enumerate(layers):
         source: Source = i - 1 if i else INPUT
         nodes.append(GraphNode(str(i), str(i), ("layers", i), layer, (source,), ("",)))
     graph = Graph((INPUT,), tuple(nodes), {OUTPUT: len(nodes) - 1})
-    return build_network(graph, {INPUT: RowShape((inputs,) if isinstance(inputs, int) else inputs, tokens)})
+    row = RowShape((inputs,) if isinstance(inputs, int) else inputs, tokens)
+    return build_network(graph, {INPUT: row}, ensemble)
 
 
 def last_of(network: Network) -> DenseLayer:

@@ -57,6 +57,7 @@ def make_problem(
     sparse: bool = False,
     batch_size: int = 8,
     tokens: int | None = None,
+    ensemble: Mapping[str, Any] | None = None,
 ) -> TrainingProblem:
     """What a spec declares, over the given rows: by default 60 rows of noise with a 0 or 1 for each."""
     spec = schema.ExperimentSpec.model_validate(
@@ -66,11 +67,12 @@ def make_problem(
             "loss": loss,
             "optimizer": optimizer,
             "metrics": list(metrics),
+            "ensemble": ensemble,
         }
     )
     x_SNF = rows(1, N, F) if x_SNF is None else x_SNF
     targets = zeros_and_ones(*x_SNF.shape[:2], 1) if targets is None else targets
-    network = stack(spec.layers, x_SNF.shape[2], tokens)
+    network = stack(spec.layers, x_SNF.shape[2], tokens, spec.ensemble)
     dense = DenseInputs(torch.from_numpy(x_SNF))
     last = last_of(network)
     head = Head(

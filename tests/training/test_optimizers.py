@@ -378,6 +378,7 @@ PARAMETERS: Mapping[str, st.SearchStrategy[Any]] = {
     "amsgrad": st.booleans(),
     "weight_decay": st.floats(0.001, 0.5),
     "initial_accumulator_value": st.floats(0.001, 1.0),
+    "exclude_from_weight_decay": st.just([]),
     "gradient_accumulation_steps": st.none(),
     "learning_rate_power": st.floats(-1.0, 0.0),
     "l1_regularization_strength": st.floats(0.0, 0.5),
@@ -516,6 +517,48 @@ def test_weight_decay_comes_before_the_update(kind: str) -> None:
     expected = follow(plain, start * (1 - 0.1 * 0.3), [gradient])
     torch.testing.assert_close(follow(decaying, start, [gradient]), expected, rtol=1e-12, atol=1e-14)
     assert build_optimizer(decaying).idle_decay is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{}, {"use_ema": True}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_what_is_excluded_does_not_decay(kind: str, options: dict[str, Any]) -> None:
+    """It follows the rule without decay, and what is not excluded the rule with it."""
+    decays = dict.fromkeys(("weight_decay", DECAY_OF.get(kind, "weight_decay")), 0.3)
+    plain = example(kind).model_copy(update={"learning_rate": 0.1, **options, **dict.fromkeys(decays, 0.0)})
+    whole = plain.model_copy(update=decays)
+    optimizer = build_optimizer(whole.model_copy(update={"exclude_from_weight_decay": ["bias"]}))
+    assert optimizer.undecayed is not None
+    w, gradient, steps_R = numbers(2, 4, 2), numbers(2, 4, 2, seed=2), torch.ones(2).double()
+    for mine, expected in ((optimizer, whole), (optimizer.undecayed, plain)):
+        peer, (found, theirs) = build_optimizer(expected), (w.clone(), w.clone())
+        mine.update(found, gradient, mine.slots(found), steps_R)
+        peer.update(theirs, gradient, peer.slots(theirs), steps_R)
+        assert torch.equal(found, theirs)
+    assert build_optimizer(whole).undecayed is None
+    assert build_optimizer(plain.model_copy(update={"exclude_from_weight_decay": ["bias"]})).undecayed is None
+
+
+def test_excluded_are_arrays_by_their_usual_names_and_layers_by_their_places() -> None:
+    names = {
+        "0.weight": "embedding",
+        "1.weight": "layer_normalization",
+        "1.bias": "layer_normalization",
+        "words.3.weight_ih": "lstm",
+        "words.3.bias_hh": "lstm",
+        "10.weight": "dense",
+        "10.r": "dense",
+        "10.s": "dense",
+    }
+
+    def excluded(*entries: str | int) -> set[str]:
+        optimizer = build_optimizer(schema.AdamW(exclude_from_weight_decay=list(entries)))
+        return {name for name, kind in names.items() if optimizer.excludes(name, kind)}
+
+    assert excluded("bias") == {"1.bias", "words.3.bias_hh"}
+    assert excluded("gamma") == {"1.weight", "10.r", "10.s"}
+    assert excluded("embeddings") == {"0.weight"}
+    assert excluded(1, "bias") == {"1.weight", "1.bias", "words.3.bias_hh"}
+    assert excluded("words") == {"words.3.weight_ih", "words.3.bias_hh"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,7 +5,9 @@ else. What they give back transforms any rows, compares equal to another of the 
 and back bit for bit.
 
 `column_steps` says which steps each column of a table passes. Each step is one class, a `FittedStep`, in
-`numeric`, `categorical`, `datetimes`, `texts` or `token_steps`, and a line in `registry`;
+`numeric`, `quantile_steps`, `categorical`, `target_mean`, `datetimes`, `texts` or `token_steps`, and a line
+in `registry`;
+the last two share `ngrams`, which finds runs of words, and `word_weights`, which says what a word counts;
 `column_transformer` chains the steps of a column and joins the columns, `computed_columns` computes columns
 of numbers together. `target_encoding` is for what is predicted; `pipeline` puts all together.
 This package imports the rest of `nnrun.data` but its sources, and no torch.

@@ -1,16 +1,29 @@
-"""Steps of columns of categories: one_hot, ordinal, hashing and impute. Values are known by their text."""
+"""Steps of columns of categories: one_hot, ordinal, lookup, hashing and impute.
+
+Values are known by their text.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, Levels, Mask, Problems, Size
+from nnrun.data.preprocess.fitted_step import (
+    MOST_INDICES,
+    FitContext,
+    FittedStep,
+    Floats,
+    Levels,
+    Mask,
+    Problems,
+    Size,
+)
 from nnrun.data.rows import SparseRows
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.data.value_names import TRUTH, value_name
@@ -27,12 +40,12 @@ def _counts(column: CategoryColumn) -> Codes:
     return np.bincount(column.codes[column.codes >= 0], minlength=len(column.levels))
 
 
-def _held(column: CategoryColumn) -> list[str]:
+def held_levels(column: CategoryColumn) -> list[str]:
     """The levels that some row has, in their order."""
     return [level for level, rows in zip(column.levels, _counts(column), strict=True) if rows]
 
 
-def _positions(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
+def positions_of(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
     """(N,) the position of each row's value in `levels`; -1 for others, `missing` for a missing one."""
     place = {level: i for i, level in enumerate(levels)}
     of_code = np.array([place.get(level, -1) for level in column.levels] + [missing], np.int64)
@@ -87,7 +100,8 @@ class FittedImputeCategory(
 class FittedOneHot(
     FittedStep, spec=schema.OneHot, form="category", program="outside", known="levels", rows="wide"
 ):
-    """A column of 0 and 1 for each level, and where `missing` one more, the last, for missing values.
+    """A column of 0 and 1 for each level, where `missing` one more for missing values, and where `others` one
+    more for all values without a column.
 
     Attributes:
         levels: the values that have a column.
@@ -95,6 +109,7 @@ class FittedOneHot(
         rare: values of the training rows that are too rare for a column, which is no error.
         strict: whether other values are errors.
         rare_missing: whether missing values are too rare for a column.
+        others: whether values without a column of their own have one together.
     """
 
     levels: Levels
@@ -102,6 +117,7 @@ class FittedOneHot(
     rare: Levels = field(compare=False)  # they do not change the rows
     strict: bool
     rare_missing: bool = field(compare=False)
+    others: bool = False
 
     @classmethod
     def fit(cls, step: schema.OneHot, column: CategoryColumn, context: FitContext) -> Self:
@@ -109,29 +125,37 @@ class FittedOneHot(
         gaps, least = int(column.missing.sum()), step.min_count
         kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
         with_column = set(kept)
-        rare = tuple(level for level in _held(column) if level not in with_column)
-        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least)
+        rare = tuple(level for level in held_levels(column) if level not in with_column)
+        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
 
     @property
     def width(self) -> int:
-        """One for each level, and one for missing values."""
-        return len(self.levels) + self.missing
+        """One for each level, one for missing values and one for all others."""
+        return len(self.levels) + self.missing + self.others
 
     def feature_names(self, column: str) -> list[str]:
         """`column=level`."""
-        return [f"{column}={level}" for level in self.levels] + [f"{column} is missing"] * self.missing
+        further = [f"{column} is missing"] * self.missing + [f"{column} is rare"] * self.others
+        return [f"{column}={level}" for level in self.levels] + further
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Encoded:
         """(N, width)."""
-        places = _positions(values, self.levels, len(self.levels) if self.missing else -1)
+        places = positions_of(values, self.levels, len(self.levels) if self.missing else -1)
         if self.strict:
-            known = _positions(values, self.rare, 0 if self.rare_missing else -1) >= 0
+            known = positions_of(values, self.rare, 0 if self.rare_missing else -1) >= 0
             _report_unknown(values, (places < 0) & ~known, problems)
+        if self.others:
+            places = np.where(places < 0, self.width - 1, places)
         return ones_at(places, self.width, sparse=self.sparse)
+
+    def to_json(self) -> dict[str, Any]:
+        """`others` only where they have a column."""
+        state = super().to_json()
+        return state if self.others else {name: value for name, value in state.items() if name != "others"}
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
-        return _positions(column, (*self.levels, *self.rare), 0) < 0
+        return positions_of(column, (*self.levels, *self.rare), 0) < 0
 
     @property
     def expects_values(self) -> bool:
@@ -152,7 +176,7 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
     @classmethod
     def fit(cls, step: schema.Ordinal, column: CategoryColumn, context: FitContext) -> Self:
         """In the order of the spec, or in the natural one."""
-        held, strict = _held(column), step.unknown == "error"
+        held, strict = held_levels(column), step.unknown == "error"
         if step.order is None:
             return cls(tuple(held), strict)
         order = tuple(value_name(level) or "" for level in step.order)
@@ -167,14 +191,69 @@ class FittedOrdinal(FittedStep, spec=schema.Ordinal, form="category", program="o
 
     def transform(self, values: CategoryColumn, problems: Problems) -> NumberColumn:
         """A column of numbers."""
-        places = _positions(values, self.levels, -1)
+        places = positions_of(values, self.levels, -1)
         if self.strict:
             _report_unknown(values, (places < 0) & ~values.missing, problems)
         return NumberColumn(values.name, np.where(values.missing, np.nan, places.astype(np.float64)))
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are no level."""
-        return _positions(column, self.levels, 0) < 0
+        return positions_of(column, self.levels, 0) < 0
+
+
+@dataclass(frozen=True)
+class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="outside", known="levels"):
+    """A value's place among the levels, counted from 1, plus `start`; `start` itself for all other values.
+
+    Attributes:
+        levels: the values that have an index of their own.
+        rare: values of the training rows that are too rare for one.
+        missing: whether training rows have no value.
+        start: the indices of the columns of the same input before this one are below it.
+    """
+
+    levels: Levels
+    rare: Levels = field(compare=False)  # they do not change the rows
+    missing: bool = field(compare=False)
+    start: Annotated[int, Field(ge=0, lt=MOST_INDICES)]
+
+    @classmethod
+    def fit(cls, step: schema.Lookup, column: CategoryColumn, context: FitContext) -> Self:
+        """Levels with `min_count` rows or more."""
+        counts = zip(column.levels, _counts(column), strict=True)
+        kept = [level for level, rows in counts if rows >= step.min_count]
+        known = set(kept)
+        rare = tuple(level for level in held_levels(column) if level not in known)
+        return cls(tuple(kept), rare, bool(column.missing.any()), 0)
+
+    def transform(self, values: CategoryColumn, problems: Problems) -> Floats:
+        """(N, 1) indices."""
+        places = positions_of(values, self.levels, -1)
+        return (places + 1 + self.start)[:, None].astype(np.float64)
+
+    @property
+    def tokens_below(self) -> int:
+        """All indices are below this number."""
+        return self.start + 1 + len(self.levels)
+
+    def with_indices_from(self, start: int) -> Self:
+        """The same levels with other indices; DataError where float32 cannot tell these apart."""
+        moved = replace(self, start=start)
+        if moved.tokens_below > MOST_INDICES:
+            raise DataError(
+                f"lookup: {moved.tokens_below:,} different values are too many; {MOST_INDICES:,} can be told "
+                "apart. Raise min_count, or use hashing."
+            )
+        return moved
+
+    def unseen(self, column: CategoryColumn) -> Mask:
+        """Values that are neither a level nor rare."""
+        return positions_of(column, (*self.levels, *self.rare), 0) < 0
+
+    @property
+    def expects_values(self) -> bool:
+        """Where every training row has a value."""
+        return not self.missing
 
 
 @dataclass(frozen=True)
@@ -194,7 +273,7 @@ class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="o
     @classmethod
     def fit(cls, step: schema.Hashing, column: CategoryColumn, context: FitContext) -> Self:
         """Only whether the values are true and false is learned."""
-        held = set(_held(column))
+        held = set(held_levels(column))
         return cls(step.buckets, bool(held) and held <= set(TRUTH))
 
     @property

@@ -85,7 +85,7 @@ def plan_columns(
             )
         if step.takes in ((), ("tokens",)):
             continue
-        tokens = tokens or step.gives == "tokens"
+        tokens = tokens or step.column_after == "tokens"
         for column in _chosen(step, opened, dataset):
             column.state = _after(step, column)
             column.steps.append(step)
@@ -163,7 +163,7 @@ def _after(step: schema.PreprocessingStep, column: _Open) -> State:
     cannot = step.cannot_take(state)
     if cannot is not None or state not in step.takes:
         raise DataError(f"{what} holds {_HOLDS[state]}{cannot or _instead(step, column.name, state)}")
-    return state if step.gives == "same" else step.gives
+    return state if step.column_after == "same" else step.column_after
 
 
 def _instead(step: schema.PreprocessingStep, column: str, state: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -20,7 +20,15 @@ import numpy.typing as npt
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Mask, Problems, in_form
+from nnrun.data.preprocess.fitted_step import (
+    HAS_NO_VALUE,
+    FitContext,
+    FittedStep,
+    Floats,
+    Problems,
+    TrainingTargets,
+    in_form,
+)
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.rows import ByteRows, DenseRows, RowError, SparseRows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, kind_of, leave_column, number_column
@@ -36,6 +44,23 @@ _ROWS_TO_TRY = 1 << 15
 _ARRAY_BLOCK_VALUES = 1 << 17
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Some of the rows that a column's last step was fitted on, and the step as fitted without them.
+
+    Attributes:
+        rows: positions among the training samples of the data set.
+        step: stands in for the last step.
+    """
+
+    rows: Array
+    step: FittedStep
+
+    def same_as(self, other: HeldOut) -> bool:
+        """Whether both transform the same rows in the same way."""
+        return self.step == other.step and np.array_equal(self.rows, other.rows)
+
+
 @dataclass(frozen=True)
 class FittedColumn:
     """What was learned of one column.
@@ -44,17 +69,41 @@ class FittedColumn:
         name: the column's name.
         kind: what its values are before the first step.
         steps: in order.
+        held_out: how rows that it was fitted on are transformed for training, where that is another way than
+            for all other rows. It is no part of the state that is written.
     """
 
     name: str
     kind: schema.ColumnType
     steps: tuple[FittedStep, ...]
+    held_out: tuple[HeldOut, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def _encoder(self) -> FittedStep | None:
         """The last step, where it makes features of the column; None where the column stays a number."""
         last = self.steps[-1] if self.steps else None
-        return last if last is not None and last.spec.gives in ("features", "tokens") else None
+        return last if last is not None and last.column_after in ("features", "tokens") else None
+
+    @property
+    def indices_below(self) -> int | None:
+        """Where it gives indices for an embedding, the number that these are below."""
+        encoder = self._encoder
+        return None if encoder is None or not encoder.spec.gives_indices else encoder.tokens_below
+
+    def holds_out_like(self, other: FittedColumn) -> bool:
+        """Whether both transform the rows that they were fitted on alike for training."""
+        mine, theirs = self.held_out, other.held_out
+        return len(mine) == len(theirs) and all(a.same_as(b) for a, b in zip(mine, theirs, strict=True))
+
+    def without(self, held_out: HeldOut) -> FittedColumn:
+        """The column as fitted without these rows."""
+        return replace(self, steps=(*self.steps[:-1], held_out.step), held_out=())
+
+    def with_indices_from(self, start: int) -> FittedColumn:
+        """The column, but its indices, if it gives any, count from `start`."""
+        if self.indices_below is None:
+            return self
+        return replace(self, steps=(*self.steps[:-1], self.steps[-1].with_indices_from(start)))
 
     @property
     def sparse(self) -> bool:
@@ -64,16 +113,20 @@ class FittedColumn:
     @property
     def feature_names(self) -> list[str]:
         """The names of the features that it gives."""
-        if self._encoder is not None:
-            return self._encoder.feature_names(self.name)
-        return [self.name] + [f"{self.name} is missing"] * (self.width - 1)
+        names = [self.name] if self._encoder is None else self._encoder.feature_names(self.name)
+        return names + [name for step in self._adding for name in step.names_beside(self.name)]
 
     @cached_property
     def width(self) -> int:
         """Features that it gives."""
-        if self._encoder is not None:
-            return self._encoder.width
-        return 1 + sum(step.marks_missing for step in self.steps)
+        encoder = self._encoder
+        return (1 if encoder is None else encoder.width) + sum(step.width_beside for step in self._adding)
+
+    @property
+    def _adding(self) -> Sequence[FittedStep]:
+        """The steps whose features beside the column it keeps: all, but where it is encoded as a category."""
+        encoder = self._encoder
+        return self.steps if encoder is None or encoder.form == "number" else ()
 
     def transform(self, column: Column, problems: Problems) -> Part:
         """(N, width) features of a column. Rows that it cannot take are added to `problems`."""
@@ -82,21 +135,21 @@ class FittedColumn:
                 f"Column {quoted(self.name)} was a {self.kind} in training, and is a {kind_of(column)} here."
             )
         value: _Value = column
-        missing: list[Mask] = []
+        beside: list[Floats] = []
         for step in self.steps:
-            if step.marks_missing:
-                assert isinstance(value, NumberColumn), "numbers are imputed with numbers"
-                missing.append(value.missing)
+            if step.width_beside:
+                assert isinstance(value, NumberColumn), "only steps of numbers add features"
+                beside.append(step.beside(value.values.astype(np.float64, copy=False), np))
             value = _apply(step, value, problems)
-        if not isinstance(value, NumberColumn):
-            assert not isinstance(value, Column), "the plan ends every other column with an encoder"
+        if isinstance(value, NumberColumn):
+            for row in np.flatnonzero(value.missing):
+                problems.setdefault(int(row), HAS_NO_VALUE)
+            value = value.values.astype(np.float64)[:, None]
+        assert not isinstance(value, Column), "the plan ends every other column with an encoder"
+        if not (beside and self._adding):
             return value
-        for row in np.flatnonzero(value.missing):
-            problems.setdefault(
-                int(row),
-                "has no value; put `impute` before the other steps of this column, or set drop_missing",
-            )
-        return np.stack([value.values.astype(np.float64), *missing], axis=1)
+        assert isinstance(value, np.ndarray), "numbers are dense"
+        return np.concatenate([value, *beside], axis=1)
 
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
@@ -111,10 +164,10 @@ class FittedColumn:
             raise ValueError(document)
         state: str = kind
         for step in steps:
-            same = step.form == "number" or step.spec.gives == "same"
+            same = step.form == "number" or step.column_after == "same"
             if state not in step.spec.takes or (same and step.form != state):
                 raise ValueError(step)
-            state = state if step.spec.gives == "same" else step.spec.gives
+            state = state if step.column_after == "same" else step.column_after
         if state not in ("number", "features", "tokens"):
             raise ValueError(name)
         return cls(name, kind, steps)
@@ -128,7 +181,7 @@ def _apply(step: FittedStep, value: _Value, problems: Problems) -> _Value:
         return found
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = step.transform(taken.values.astype(np.float64, copy=False), problems)
-    return NumberColumn(value.name, numbers)
+    return NumberColumn(value.name, numbers) if step.column_after in ("number", "same") else numbers
 
 
 def _try(step: FittedStep, column: Column, problems: Problems) -> None:
@@ -141,28 +194,34 @@ def _try(step: FittedStep, column: Column, problems: Problems) -> None:
             problems.setdefault(start + row, reason)
 
 
-def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedColumn:
+def fit_column(
+    plan: ColumnPlan, column: Column, rows: Array | None, targets: TrainingTargets | None = None
+) -> FittedColumn:
     """Learn the steps of one column from some of its rows, each from what those before it give.
 
     Args:
         plan: the steps.
         column: all rows.
         rows: positions of the training rows; None for all.
+        targets: of the training rows, for the steps that learn from them.
 
     Raises:
         DataError: a step does not apply to these values; says to which row.
     """
     fitted: list[FittedStep] = []
+    held_out: list[tuple[Array, FittedStep]] = []
     value: _Value = column
     at = rows  # positions of the training rows in `value`; None once it holds no others
     for step in plan.steps:
         assert isinstance(value, Column), "no step follows an encoder"
         cls = fitted_class(step, {"number": "number", "text": "text"}.get(kind_of(value), "category"))
         if cls.form == "text":  # nothing follows
-            fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at)))
+            fitted.append(cls.fit(step, in_form(value, "text"), FitContext(at, targets=targets)))
             break
         value, at = value if at is None else value.take(at), None
-        fitted.append(cls.fit(step, in_form(value, cls.form), FitContext()))
+        taken, context = in_form(value, cls.form), FitContext(targets=targets)
+        fitted.append(cls.fit(step, taken, context))
+        held_out += cls.fit_held_out(step, taken, context)
         problems: dict[int, str] = {}
         if step is plan.steps[-1]:
             _try(fitted[-1], value, problems)
@@ -172,7 +231,8 @@ def fit_column(plan: ColumnPlan, column: Column, rows: Array | None) -> FittedCo
             first = min(problems)
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
     leave_column(column)
-    return FittedColumn(plan.name, plan.kind, tuple(fitted))
+    parts = (HeldOut(own if rows is None else rows[own], step) for own, step in held_out)
+    return FittedColumn(plan.name, plan.kind, tuple(fitted), tuple(parts))
 
 
 @dataclass(frozen=True)
@@ -207,6 +267,16 @@ class FittedTable:
         return any(column.sparse for column in self.columns)
 
     @cached_property
+    def holds_out(self) -> bool:
+        """Whether training rows are transformed in another way than all others."""
+        return any(column.held_out for column in self.columns)
+
+    def holds_out_like(self, other: FittedTable) -> bool:
+        """Whether both transform the rows that they were fitted on alike for training."""
+        pairs = zip(self.columns, other.columns, strict=True)
+        return all(mine.holds_out_like(theirs) for mine, theirs in pairs)
+
+    @cached_property
     def width(self) -> int:
         """The features of all columns."""
         return sum(column.width for column in self.columns)
@@ -220,7 +290,13 @@ class FittedTable:
     def tokens(self) -> FittedStep | None:
         """The step that makes rows of word indices of the only column; None where there is none."""
         steps = self.columns[0].steps if len(self.columns) == 1 else ()
-        return steps[-1] if steps and steps[-1].spec.gives == "tokens" else None
+        return steps[-1] if steps and steps[-1].column_after == "tokens" else None
+
+    @property
+    def indices_below(self) -> int | None:
+        """Where all columns are indices for an embedding, the number that these are below; else None."""
+        limits = [column.indices_below for column in self.columns]
+        return max((limit for limit in limits if limit is not None), default=None) if all(limits) else None
 
     @cached_property
     def numbers(self) -> ComputedColumns | None:
@@ -233,8 +309,12 @@ class FittedTable:
         """An array as a table of its columns."""
         return array_as_table(x_NC, [column.name for column in self.columns])
 
-    def transform(self, inputs: Table | Array) -> DenseRows | ByteRows | SparseRows | TokenRows:
+    def transform(
+        self, inputs: Table | Array, *, training: bool = False
+    ) -> DenseRows | ByteRows | SparseRows | TokenRows:
         """Rows as the network takes them, or rows of word indices. Columns are found by their names.
+
+        With `training` the inputs are all training samples of the data set, see `FittedInputs.transform`.
 
         Raises:
             DataError: a column is not there; or a row cannot be taken: says which and why.
@@ -253,6 +333,8 @@ class FittedTable:
         dense = [column for column in self.ordered if not column.sparse]
         sparse = [self._part(column, table) for column in self.ordered if column.sparse]
         x_ND = self._dense(dense, table) if dense else None
+        if x_ND is not None and training:
+            _hold_out(x_ND, dense, table)
         if not sparse:
             assert x_ND is not None, "a table has a column"
             return DenseRows(x_ND)
@@ -362,7 +444,7 @@ class FittedTable:
         """What `to_json` gave, or ValueError, KeyError or TypeError."""
         columns = tuple(map(FittedColumn.from_json, document["columns"]))
         of_array = document["of_array"]
-        makes_tokens = any(step.spec.gives == "tokens" for column in columns for step in column.steps)
+        makes_tokens = any(step.column_after == "tokens" for column in columns for step in column.steps)
         if (
             not columns
             or type(of_array) is not bool
@@ -386,6 +468,17 @@ def _row_shape_from(value: Any) -> tuple[int, ...] | None:
     if type(value) is not list or len(value) < 2 or any(type(n) is not int or n < 1 for n in value):
         raise ValueError(value)
     return tuple(value)
+
+
+def _hold_out(x_ND: npt.NDArray[np.float32], columns: Sequence[FittedColumn], table: Table) -> None:
+    """Write what training rows are trained with over their features, (N, D) of these columns."""
+    start = 0
+    for column in columns:
+        for part in column.held_out:
+            own = column.without(part).transform(table.by_name[column.name].take(part.rows), {})
+            assert isinstance(own, np.ndarray), "what is held out is dense"
+            x_ND[part.rows, start : start + column.width] = own
+        start += column.width
 
 
 @contextmanager
@@ -424,9 +517,17 @@ def array_as_table(x_NC: Array, names: Sequence[str]) -> Table:
     return Table(tuple(number_column(name, values) for name, values in columns), len(x_NC))
 
 
-def fit_table(plans: Sequence[ColumnPlan], table: Table, rows: Array | None) -> FittedTable:
-    """Learn the steps of all columns from some rows."""
-    return FittedTable(tuple(fit_column(plan, table.by_name[plan.name], rows) for plan in plans))
+def fit_table(
+    plans: Sequence[ColumnPlan], table: Table, rows: Array | None, targets: TrainingTargets | None = None
+) -> FittedTable:
+    """Learn the steps of all columns from some rows, and from the targets of these rows."""
+    columns: list[FittedColumn] = []
+    start = 0
+    for plan in plans:
+        column = fit_column(plan, table.by_name[plan.name], rows, targets)
+        columns.append(column.with_indices_from(start))
+        start = columns[-1].indices_below or start
+    return FittedTable(tuple(columns))
 
 
 def fit_array(
@@ -434,6 +535,7 @@ def fit_array(
     plans: Sequence[ColumnPlan],
     inputs: Array,
     rows: Array | None,
+    targets: TrainingTargets | None = None,
     *,
     in_place: bool = False,
 ) -> FittedTable:
@@ -445,6 +547,7 @@ def fit_array(
         plans: the steps of each column among them.
         inputs: the array.
         rows: positions of the training rows; None for all.
+        targets: of the training rows, for the steps that learn from them.
         in_place: whether bytes are looked at as they are, without a copy of eight times their size.
 
     Raises:
@@ -458,11 +561,11 @@ def fit_array(
         _refuse_other_shape(flat, shape)
         return replace(flat, row_shape=shape)
     fitted = _fitted_side_by_side(
-        steps, plans, inputs if rows is None else inputs[rows], in_place and inputs.dtype == np.uint8
+        steps, plans, inputs if rows is None else inputs[rows], targets, in_place and inputs.dtype == np.uint8
     )
     if fitted is None:
         table = array_as_table(inputs, [plan.name for plan in plans])
-        return replace(fit_table(plans, table, rows), of_array=True)
+        return replace(fit_table(plans, table, rows, targets), of_array=True)
     columns = zip(plans, fitted, strict=True)
     return FittedTable(tuple(FittedColumn(plan.name, plan.kind, tuple(own)) for plan, own in columns), True)
 
@@ -470,7 +573,7 @@ def fit_array(
 def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
     """Raise DataError at a step that gives several numbers for one."""
     for step in (step for column in fitted.columns if column.width != 1 for step in column.steps):
-        if step.marks_missing or step.spec.gives not in ("number", "same"):
+        if step.width_beside or step.column_after not in ("number", "same"):
             raise DataError(
                 f"{step.spec.kind} gives several numbers for one, and rows of shape {shape} keep their "
                 "shape: steps for them give one number for each, as standardize, min_max and log1p do."
@@ -478,7 +581,11 @@ def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
 
 
 def _fitted_side_by_side(
-    steps: Sequence[schema.PreprocessingStep], plans: Sequence[ColumnPlan], x_NC: Array, in_place: bool
+    steps: Sequence[schema.PreprocessingStep],
+    plans: Sequence[ColumnPlan],
+    x_NC: Array,
+    targets: TrainingTargets | None,
+    in_place: bool,
 ) -> list[list[FittedStep]] | None:
     """The fitted steps of each column, all columns of a step at once.
 
@@ -487,7 +594,7 @@ def _fitted_side_by_side(
     """
     fitted: list[list[FittedStep]] = [[] for _ in plans]
     used = [step for step in steps if any(own is step for plan in plans for own in plan.steps)]
-    context = FitContext(of_bytes=x_NC.dtype == np.uint8)
+    context = FitContext(of_bytes=x_NC.dtype == np.uint8, targets=targets)
     if not in_place:
         x_NC = x_NC.astype(np.float64, copy=False)
     for step in used:
@@ -498,11 +605,13 @@ def _fitted_side_by_side(
         # Not a copy of all columns, whose order in memory, and so the last bits of its sums, could differ.
         chosen = x_NC if step.named_columns is None else x_NC[:, places]
         own = cls.fit_array(step, chosen, [plans[place].name for place in places], context)
-        context = FitContext()
+        context = FitContext(targets=targets)
         for place, each in zip(places, own, strict=True):
             fitted[place].append(each)
         if step is used[-1] and cls.transform is FittedStep.transform:
             break  # nobody needs the values, and the step takes all of them
+        if any(each.width_beside or each.column_after not in ("number", "same") for each in own):
+            return None  # what follows takes numbers alone
         with np.errstate(all="ignore"):
             computed = ComputedColumns.of([(each,) for each in own]).compute(chosen, np)
         if chosen is x_NC:

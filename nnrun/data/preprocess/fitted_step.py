@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,9 +20,14 @@ from nnrun.data.dataset import Array
 from nnrun.data.table import Column, NumberColumn, as_categories, as_texts
 from nnrun.errors import DataError
 from nnrun.spec import schema
+from nnrun.spec.schema import Task
 
 MOST_DENSE = 64
 """A column of categories that becomes more columns than this becomes sparse."""
+
+MOST_INDICES = 1 << 24
+"""Word indices and those of `lookup` are below: float32, in which rows reach a network, holds every whole
+number up to here."""
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -36,12 +41,34 @@ def _all_different(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+HAS_NO_VALUE = "has no value; put `impute` before the other steps of this column, or set drop_missing"
+"""What is wrong with a row that lacks a number which a step or the network needs."""
+
 Form = Literal["number", "category", "text", "tokens"]
 Program = Literal["computed", "outside"]
 Size = Annotated[int, Field(ge=1, lt=2**31)]  # columns are numbered in 32 bits
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Levels = Annotated[tuple[str, ...], AfterValidator(_all_different)]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTargets:
+    """The targets of the training rows, in the order of these rows, for the steps that learn from them.
+
+    Attributes:
+        values: (N,), or (N, K) where a row has several; class labels are integers from 0.
+        present: (N,) which rows have a target, where some lack one: their values mean nothing. None for all.
+        classes: of labels, how many classes there are; None for numbers.
+        task: what the targets are; None where only the spec's loss tells.
+        seed: of the random parts of the training rows that steps make which learn from the targets.
+    """
+
+    values: Array
+    present: Mask | None = None
+    classes: int | None = None
+    task: Task | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,11 +80,13 @@ class FitContext:
             words once for all folds.
         num_words: of token rows, the number that all tokens are below, where the data set says so.
         of_bytes: whether the values are bytes as the data set has them (uint8), such as pixels.
+        targets: of the training rows; None where there are several outputs, none of which is the one meant.
     """
 
     rows: Array | None = None
     num_words: int | None = None
     of_bytes: bool = False
+    targets: TrainingTargets | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +143,22 @@ class FittedStep(ABC):
         """
 
     @classmethod
+    def fit_held_out(cls, step: Any, column: Any, context: FitContext) -> list[tuple[Array, Self]]:
+        """The step as it is applied to the training rows, where it learns from their targets.
+
+        A row whose own target is in its features tells the network what to predict, which no new row does. So
+        each training row is transformed by a step that was fitted without it.
+
+        Args:
+            step, column, context: as of `fit`.
+
+        Returns:
+            positions of some of the training rows, and the step fitted on other rows; together all rows.
+            Empty, where training rows are transformed as all others are.
+        """
+        return []
+
+    @classmethod
     def fit_array(cls, step: Any, x_NC: Array, names: Sequence[str], context: FitContext) -> list[Self]:
         """Learn a number step of C columns without missing values; some steps do so in one pass."""
         columns = map(NumberColumn, names, x_NC.T)
@@ -130,10 +175,21 @@ class FittedStep(ABC):
         """A number step's computation, written for NumPy and PyTorch alike.
 
         Args:
-            x: (N,) numbers of one column; or (N, C), where every parameter of the step is (C,).
+            x: (N,) numbers of one column; or (N, C), where every number among the fields of the step is (C,),
+                and every field of L numbers (C, L).
             xp: the module `numpy` or `torch`, whose function names are the same for what is needed here.
+
+        Returns:
+            numbers in the shape of x; or (..., width), where the step makes features of a column.
         """
         raise NotImplementedError(f"{self.kind} has no formula")
+
+    def beside(self, x: Any, xp: Any) -> Any:
+        """(..., width_beside) features that the step adds beside the column, of the column before the step.
+
+        Arguments are those of `formula`.
+        """
+        raise NotImplementedError(f"{self.kind} adds no features")
 
     @property
     def width(self) -> int:
@@ -146,14 +202,32 @@ class FittedStep(ABC):
         return self.rows == "sparse" or (self.rows == "wide" and self.width > MOST_DENSE)
 
     @property
-    def tokens_below(self) -> int | None:
-        """Of rows of word indices that a network sees, the number that all are below; None for other rows."""
+    def word_indices(self) -> Mapping[str, int] | None:
+        """The index of each word that it knows, where it makes word indices of texts; else None."""
         return None
 
     @property
-    def marks_missing(self) -> bool:
-        """Whether another feature is 1 where the column is missing before the step."""
-        return False
+    def tokens_below(self) -> int | None:
+        """Of rows of indices that a network sees, the number that all are below; None for other rows."""
+        return None
+
+    def with_indices_from(self, start: int) -> Self:
+        """The step, but its indices, if it gives any, count from `start`."""
+        return self
+
+    @property
+    def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
+        """What a column is after the step."""
+        return self.spec.gives
+
+    @property
+    def width_beside(self) -> int:
+        """The number of features that the step adds beside a column that stays a number."""
+        return 0
+
+    def names_beside(self, column: str) -> list[str]:
+        """Their names."""
+        return []
 
     def feature_names(self, column: str) -> list[str]:
         """The names of the features of a column with this name."""

@@ -1,4 +1,4 @@
-"""Steps of columns of numbers: standardize, min_max, log1p and impute."""
+"""Steps of columns of numbers: standardize, min_max, rescale, log1p, robust and impute."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
 _LARGEST_BYTE = 255
+_SMOOTH_CLIP = 3.0
 
 
-def _known(column: NumberColumn) -> Floats:
+def known_values(column: NumberColumn) -> Floats:
     """The values that are not missing, as float64."""
     values = np.ascontiguousarray(column.values.astype(np.float64, copy=False))
     missing = np.isnan(values)
@@ -43,7 +44,7 @@ class FittedStandardize(FittedStep, spec=schema.Standardize, form="number", prog
     @classmethod
     def fit(cls, step: schema.Standardize, column: NumberColumn, context: FitContext) -> Self:
         """Missing values play no part."""
-        known = _known(column)
+        known = known_values(column)
         if not len(known):
             return cls(0.0, 1.0)
         (mean,), (std,) = mean_and_std(known[:, None], [f"column {quoted(column.name)}"])
@@ -76,7 +77,7 @@ class FittedMinMax(FittedStep, spec=schema.MinMax, form="number", program="compu
     @classmethod
     def fit(cls, step: schema.MinMax, column: NumberColumn, context: FitContext) -> Self:
         """Missing values play no part."""
-        known = _known(column)
+        known = known_values(column)
         if not len(known):
             return cls(0.0, 1.0)
         low = float(known.min())
@@ -151,6 +152,38 @@ class FittedLog1p(FittedStep, spec=schema.Log1p, form="number", program="compute
 
 
 @dataclass(frozen=True)
+class FittedRobust(FittedStep, spec=schema.Robust, form="number", program="computed"):
+    """(x - center) * scale, in float64, and with `smooth` brought between -3 and 3."""
+
+    center: Finite
+    scale: Finite
+    smooth: bool
+
+    @classmethod
+    def fit(cls, step: schema.Robust, column: NumberColumn, context: FitContext) -> Self:
+        """Missing values play no part."""
+        known, smooth = known_values(column), step.clip == "smooth"
+        if not len(known):
+            return cls(0.0, 0.0, smooth)
+        low, q25, median, q75, high = np.quantile(known, (0, 0.25, 0.5, 0.75, 1)).tolist()
+        with np.errstate(over="ignore"):
+            spread = np.subtract(q75, q25) or np.subtract(high, low) / 2
+            scale = float(np.divide(1, spread)) if spread else 0.0
+        if not (np.isfinite(median) and np.isfinite(spread) and np.isfinite(scale)):
+            raise DataError(f"robust: the scale of column {quoted(column.name)} is not a finite number.")
+        return cls(float(median), scale, smooth)
+
+    def formula(self, x: Any, xp: Any) -> Any:
+        """Values from the median, in units of the range between the quartiles."""
+        z = (x - self.center) * self.scale
+        return z / xp.sqrt(1 + (z / _SMOOTH_CLIP) ** 2) if self.smooth else z
+
+    def generate(self, values: Array, rng: np.random.Generator) -> Array:
+        """The inverse, without the clip; a scale of 0 has none."""
+        return values / self.scale + self.center if self.scale else values * 0 + self.center
+
+
+@dataclass(frozen=True)
 class FittedImpute(FittedStep, spec=schema.Impute, form="number", program="computed", fills_gaps=True):
     """A number where one is missing; `indicator`: another feature is 1 there."""
 
@@ -160,17 +193,25 @@ class FittedImpute(FittedStep, spec=schema.Impute, form="number", program="compu
     @classmethod
     def fit(cls, step: schema.Impute, column: NumberColumn, context: FitContext) -> Self:
         """An indicator of a column that no training row misses would always be 0, and is left out."""
-        known = _known(column)
+        known = known_values(column)
         return cls(_fill(step, column.name, known), step.indicator and len(known) < len(column.values))
 
     def formula(self, x: Any, xp: Any) -> Any:
         """Values without a gap."""
         return xp.where(xp.isnan(x), self.value, x)
 
+    def beside(self, x: Any, xp: Any) -> Any:
+        """The indicator: 1 where a value is missing."""
+        return xp.where(xp.isnan(x), 1.0, 0.0)[..., None]
+
     @property
-    def marks_missing(self) -> bool:
-        """With an indicator."""
-        return self.indicator
+    def width_beside(self) -> int:
+        """The indicator."""
+        return int(self.indicator)
+
+    def names_beside(self, column: str) -> list[str]:
+        """`column is missing`."""
+        return [f"{column} is missing"] * self.indicator
 
 
 def _fill(step: schema.Impute, name: str, known: Floats) -> float:

@@ -23,7 +23,7 @@ from nnrun.data.preprocess.column_transformer import (
     fit_table,
 )
 from nnrun.data.preprocess.custom_step import FittedCustom, fit_custom, transform_custom
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size
+from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Size, TrainingTargets
 from nnrun.data.preprocess.registry import fitted_class, read_step
 from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
@@ -35,6 +35,8 @@ from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.graph import num_outputs
 from nnrun.spec.ports import INPUT, OUTPUT, Port, input_views, named, told_of, told_of_input
+from nnrun.spec.random_streams import RandomSource
+from nnrun.spec.wording import listing
 
 _WITHOUT_TABLE = 1  # of token rows; once also of arrays
 _WITH_TABLE = 2  # so that an older nnrun says that it cannot read it
@@ -97,8 +99,11 @@ class FittedInputs:
 
     @property
     def tokens(self) -> int | None:
-        """The number that all word indices are below which a network sees; None for other inputs."""
-        return None if self.token_step is None else self.token_step.tokens_below
+        """Of rows that are indices, of words or of the values of columns, the number that these are below;
+        None for other rows."""
+        if self.token_step is not None:
+            return self.token_step.tokens_below
+        return None if self.table is None or self.custom else self.table.indices_below
 
     @property
     def sparse(self) -> bool:
@@ -119,14 +124,33 @@ class FittedInputs:
         only_places = self.table.of_array and names == array_columns(None, len(names))
         return None if only_places else names
 
-    def transform(self, inputs: RawInputs) -> DenseRows | ByteRows | SparseRows:
+    @property
+    def holds_out(self) -> bool:
+        """Whether training rows are transformed in another way than all others, see `transform`."""
+        return self.table is not None and self.table.holds_out
+
+    def same_rows(self, other: FittedInputs) -> bool:
+        """Whether both make the same of every row, of training rows too."""
+        if self.table is None or other.table is None or not (self.holds_out or other.holds_out):
+            return self == other
+        return self == other and self.table.holds_out_like(other.table)
+
+    def transform(self, inputs: RawInputs, *, training: bool = False) -> DenseRows | ByteRows | SparseRows:
         """Inputs as the network takes them. Numbers are computed in float64 and rounded to float32 once.
+
+        Args:
+            inputs: rows of any number.
+            training: whether these are all training samples of the data set: those that the steps were fitted
+                on are then transformed as a network is trained on them, without what they say of their own
+                target (`FittedStep.fit_held_out`). What is read from a file does not know them any more.
 
         Raises:
             DataError: the inputs are of another kind, or a row cannot be taken: says which and why.
         """
         inputs = self._laid_out(inputs)
-        rows: Any = inputs if self.table is None else self.table.transform(inputs)  # type: ignore[arg-type]
+        rows: Any = inputs
+        if self.table is not None:
+            rows = self.table.transform(inputs, training=training)  # type: ignore[arg-type]
         if self.token_step is not None:
             rows = self.token_step.transform(rows, {})
         found: DenseRows | ByteRows | SparseRows = (
@@ -305,7 +329,11 @@ def input_plans(spec: schema.ExperimentSpec, dataset: Dataset) -> dict[Port, tup
 
 
 def fit_inputs(
-    spec: schema.ExperimentSpec, dataset: Dataset, rows: Array, plans: Mapping[Port, Sequence[ColumnPlan]]
+    spec: schema.ExperimentSpec,
+    dataset: Dataset,
+    rows: Array,
+    plans: Mapping[Port, Sequence[ColumnPlan]],
+    source: RandomSource,
 ) -> dict[Port, FittedInputs]:
     """Learn the preprocessing of every input from some training rows, and from nothing else.
 
@@ -314,15 +342,17 @@ def fit_inputs(
         dataset: only its training rows at `rows` are looked at, and its num_words.
         rows: positions among the training rows.
         plans: what `input_plans` gives.
+        source: of what steps draw at random.
 
     Raises:
         DataError: a step does not apply to this data; says to which row.
         UsageError: a step is custom code that may not be run, or that is not there.
     """
-    inputs = {}
+    inputs, seed = {}, source.derive(purpose="preprocessing")
     for port, view in input_views(spec).items():
         with told_of_input(port if spec.inputs else None):
-            inputs[port] = fit_input(view.preprocessing, dataset.input(port), rows, plans=plans[port])
+            own = dataset.input(port)
+            inputs[port] = fit_input(view.preprocessing, own, rows, plans=plans[port], seed=seed)
     return inputs
 
 
@@ -350,8 +380,9 @@ def fit_outputs(
 
 
 def share_rows(fitted: Sequence[FittedPreprocessing]) -> bool:
-    """Whether the preprocessing of all does the same to the rows."""
-    return all(fitted[0].inputs == f.inputs for f in fitted)
+    """Whether the preprocessing of all does the same to the rows, of which some are trained on."""
+    first = fitted[0].inputs
+    return all(own.same_rows(first[port]) for each in fitted[1:] for port, own in each.inputs.items())
 
 
 def bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -> int:
@@ -377,6 +408,7 @@ def fit_input(
     rows: npt.ArrayLike | None = None,
     *,
     plans: Sequence[ColumnPlan] | None = None,
+    seed: int = 0,
 ) -> FittedInputs:
     """Learn the preprocessing of one input from some of the training rows, and from nothing else.
 
@@ -385,20 +417,23 @@ def fit_input(
         dataset: as the input sees it.
         rows: positions among the training rows, or None for all of them.
         plans: what `column_plans` gives, where it is known already.
+        seed: of what steps draw at random, as `TrainingTargets.seed`.
     """
     chosen = _chosen(dataset, rows)
     samples, inputs = dataset.train, dataset.train.inputs
     fitted, steps, num_words = FittedInputs(), _own_steps(spec), dataset.num_words
+    targets = _training_targets(dataset, chosen, seed)
     if not isinstance(inputs, TokenRows):
         plans = column_plans(spec, dataset) if plans is None else plans
         with rows_by_line(samples.lines):
             if isinstance(inputs, Table):
-                table = fit_table(plans, inputs, chosen)
+                table = fit_table(plans, inputs, chosen, targets)
             else:
-                table = fit_array(steps, plans, inputs, chosen)
+                table = fit_array(steps, plans, inputs, chosen, targets)
+        _refuse_nothing(table, dataset.name)
         fitted = replace(fitted, table=table)
         num_words = None if table.tokens is None else table.tokens.tokens_below
-        steps = [step for step in steps if step.gives != "tokens"]
+        steps = [step for step in steps if step.column_after != "tokens"]
     elif refused := next((step for step in steps if step.takes[:1] == ("text",)), None):
         raise DataError(
             f"{refused.kind} takes texts, and the inputs of {dataset.name} are lists of tokens already. Use "
@@ -408,12 +443,29 @@ def fit_input(
         token_rows: Any = _training_inputs(samples, chosen)
         if fitted.table is not None:
             token_rows = fitted.table.transform(token_rows)
-        fitted = replace(fitted, token_step=_fit_token_step(steps, dataset.name, num_words, token_rows))
+        context = FitContext(num_words=num_words, targets=targets)
+        fitted = replace(fitted, token_step=_fit_token_step(steps, dataset.name, context, token_rows))
     custom = [step for step in spec.inputs if isinstance(step, schema.Custom)]
     if not custom:
         return fitted
-    rows_before = fitted.transform(_training_inputs(samples, chosen))
+    if fitted.holds_out:
+        rows_before = fitted.transform(samples.inputs, training=True)
+        assert not isinstance(rows_before, ByteRows), "bytes hold nothing out"
+        rows_before = rows_before if chosen is None else rows_before.take(chosen)
+    else:
+        rows_before = fitted.transform(_training_inputs(samples, chosen))
     return replace(fitted, custom=fit_custom(custom, rows_before))
+
+
+def _refuse_nothing(table: FittedTable, name: str) -> None:
+    """Raise DataError where no column gives any feature, so that a network would see nothing."""
+    if table.tokens is None and not table.width:
+        steps = list(dict.fromkeys(column.steps[-1].spec.kind for column in table.columns))
+        raise DataError(
+            f"The inputs of {name} have no feature left after {listing(steps, 'and')}: in these training "
+            "rows every column is constant, or each of its values is rarer than min_count. Lower min_count, "
+            "or use other columns."
+        )
 
 
 def _chosen(dataset: Dataset, rows: npt.ArrayLike | None) -> Array | None:
@@ -428,6 +480,19 @@ def _chosen(dataset: Dataset, rows: npt.ArrayLike | None) -> Array | None:
 
 def _training_inputs(samples: Samples, rows: Array | None) -> RawInputs:
     return samples.inputs if rows is None else samples.take(rows).inputs
+
+
+def _training_targets(dataset: Dataset, rows: Array | None, seed: int) -> TrainingTargets | None:
+    """The targets of these training rows, of all if None; None where there are several outputs."""
+    outputs = list(dataset.train.of_outputs)
+    if len(outputs) > 1:
+        return None
+    if outputs:
+        dataset = dataset.output(outputs[0])
+    every, present = dataset.train.targets, dataset.train.present
+    if rows is not None:
+        every, present = every[rows], None if present is None else present[rows]
+    return TrainingTargets(every, present, dataset.classes, dataset.task, seed)
 
 
 def _own_steps(spec: schema.Preprocessing) -> list[schema.PreprocessingStep]:
@@ -459,18 +524,18 @@ def array_columns(names: Sequence[str] | None, n_features: int) -> tuple[str, ..
 
 
 def _fit_token_step(
-    steps: Sequence[schema.PreprocessingStep], name: str, num_words: int | None, rows: TokenRows
+    steps: Sequence[schema.PreprocessingStep], name: str, context: FitContext, rows: TokenRows
 ) -> FittedStep:
     """Learn the step that makes rows of numbers of token rows, and refuse other steps.
 
     Args:
         steps: the spec's, those for texts left out.
         name: what messages call the data set.
-        num_words: all tokens are below, or None.
+        context: what the step may need beside the rows.
         rows: the training rows.
     """
     steps = [step for step in steps if step.takes]
-    if not steps or steps[0].gives != "rows":
+    if not steps or steps[0].column_after != "rows":
         raise DataError(
             f"The inputs of {name} are lists of tokens, of differing lengths. Turn them into rows of numbers "
             "first, with preprocessing.inputs: multi_hot."
@@ -479,4 +544,4 @@ def _fit_token_step(
     if others:
         held = "0 and 1 already" if isinstance(first, schema.MultiHot) else "word indices"
         raise DataError(f"{others[0].kind} does not apply to {first.kind} rows, which are {held}.")
-    return fitted_class(first, "tokens").fit(first, rows, FitContext(num_words=num_words))
+    return fitted_class(first, "tokens").fit(first, rows, context)

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnrun.data.preprocess.categorical import FittedHashing, FittedImputeCategory, FittedOneHot, FittedOrdinal
+from nnrun.data.preprocess.categorical import (
+    FittedHashing,
+    FittedImputeCategory,
+    FittedLookup,
+    FittedOneHot,
+    FittedOrdinal,
+)
 from nnrun.data.preprocess.datetimes import FittedDatetime
 from nnrun.data.preprocess.fitted_step import FittedStep
 from nnrun.data.preprocess.numeric import (
@@ -16,8 +22,11 @@ from nnrun.data.preprocess.numeric import (
     FittedLog1p,
     FittedMinMax,
     FittedRescale,
+    FittedRobust,
     FittedStandardize,
 )
+from nnrun.data.preprocess.quantile_steps import FittedPiecewiseLinear, FittedQuantile
+from nnrun.data.preprocess.target_mean import FittedTargetMean
 from nnrun.data.preprocess.texts import FittedText, FittedTokens
 from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.spec import schema
@@ -27,10 +36,15 @@ STEPS: list[type[FittedStep]] = [
     FittedMinMax,
     FittedRescale,
     FittedLog1p,
+    FittedRobust,
+    FittedQuantile,
+    FittedPiecewiseLinear,
     FittedImpute,
     FittedImputeCategory,
     FittedOneHot,
     FittedOrdinal,
+    FittedLookup,
+    FittedTargetMean,
     FittedHashing,
     FittedDatetime,
     FittedText,

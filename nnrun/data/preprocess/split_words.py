@@ -46,19 +46,15 @@ class CutTexts:
         return counted
 
 
-def cut(texts: Sequence[str | None], lower: bool = True, ngrams: int = 1) -> CutTexts:
-    """Cut texts into words, and runs of 2 to `ngrams` words with blanks between; a missing text has none."""
+def cut(texts: Sequence[str | None], lower: bool = True) -> CutTexts:
+    """Cut texts into words; a missing text has none."""
     number_of: defaultdict[str, int] = defaultdict()
     number_of.default_factory = number_of.__len__
     numbers, ends = array("i"), [0]
     find, number = WORD.findall, number_of.__getitem__
     for text in texts:
         if text:
-            words = find(text.lower() if lower else text)
-            numbers.extend(map(number, words))
-            for n in range(2, min(ngrams, len(words)) + 1):
-                runs = zip(*(words[i:] for i in range(n)), strict=False)
-                numbers.extend(map(number, map(" ".join, runs)))
+            numbers.extend(map(number, find(text.lower() if lower else text)))
         ends.append(len(numbers))
     flat = np.frombuffer(numbers, np.int32).copy() if numbers else np.empty(0, np.int32)
     return CutTexts(list(number_of), np.array(ends, np.int64), flat)
@@ -68,15 +64,15 @@ class _Kept:
     """What was cut of arrays that are still alive, by the array itself: folds of a run share it."""
 
     def __init__(self) -> None:
-        self._of: dict[tuple[int, bool, int], tuple[weakref.ref[Any], CutTexts, Any]] = {}
+        self._of: dict[tuple[int, bool], tuple[weakref.ref[Any], CutTexts, Any]] = {}
 
-    def get(self, texts: npt.NDArray[np.object_], lower: bool, ngrams: int) -> tuple[CutTexts, Any]:
+    def get(self, texts: npt.NDArray[np.object_], lower: bool) -> tuple[CutTexts, Any]:
         """The texts cut, and the counts of their words."""
-        key = (id(texts), lower, ngrams)
+        key = (id(texts), lower)
         found = self._of.get(key)
         if found is not None and found[0]() is texts:
             return found[1], found[2]
-        made = cut(texts.tolist(), lower, ngrams)
+        made = cut(texts.tolist(), lower)
         counts = made.counts()
         while len(self._of) >= _KEPT:
             self._of.pop(next(iter(self._of)), None)
@@ -88,6 +84,6 @@ class _Kept:
 _kept = _Kept()
 
 
-def cut_once(texts: npt.NDArray[np.object_], lower: bool = True, ngrams: int = 1) -> tuple[CutTexts, Any]:
+def cut_once(texts: npt.NDArray[np.object_], lower: bool = True) -> tuple[CutTexts, Any]:
     """`cut` and its counts, remembered while this very array is alive."""
-    return _kept.get(texts, lower, ngrams)
+    return _kept.get(texts, lower)

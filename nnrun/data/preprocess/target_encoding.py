@@ -18,16 +18,18 @@ from nnrun.data.preprocess.fitted_step import (
     check_float32,
     mean_and_std,
 )
+from nnrun.data.preprocess.quantile_steps import normal_quantile, number_of_quantiles, quantiles_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
-from nnrun.target_scale import TargetScale
+from nnrun.target_scale import QuantileCurve, TargetScale
 
 _SEQUENCES, _CHARACTERS = schema.ClassSequenceTargets.kind, schema.CharactersTargets.kind
 _FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits
 _STRICT = ConfigDict(strict=True)
 _CLASSES: TypeAdapter[int] = TypeAdapter(Size, config=_STRICT)
 _MEANS: TypeAdapter[list[float]] = TypeAdapter(list[Finite], config=_STRICT)
+_CURVES: TypeAdapter[list[list[float]]] = TypeAdapter(list[list[Finite]], config=_STRICT)
 _STDS: TypeAdapter[list[float]] = TypeAdapter(list[Deviation], config=_STRICT)
 
 
@@ -39,7 +41,8 @@ class FittedTargets:
         n_outputs: K, units of the layer that gives the output.
         kind: its name in a spec and in preprocessing.json.
         classes: of targets that are classes, how many; None for numbers.
-        scale: what numbers were divided by and centred by; None where they are as they were.
+        scale: what numbers were divided by and centred by, or the curves that they are on; None where they
+            are as they were.
         characters: of texts, those that have the classes 1, 2, ...; ascending.
         repeated: whether every output is compared with the same one number, as those of several quantiles.
     """
@@ -92,6 +95,11 @@ class FittedTargets:
         state: dict[str, Any] = {} if self.classes is None else {"classes": self.classes}
         if self.scale is not None:
             state = {"mean": list(self.scale.mean), "std": list(self.scale.std)}
+            if curves := self.scale.curves:
+                state = {
+                    "quantiles": [list(curve.quantiles) for curve in curves],
+                    "normal": [list(curve.normal) for curve in curves],
+                }
         if self.characters:
             state = {"characters": self.characters}
         return {self.kind: {**state, "repeated": True} if self.repeated else state}
@@ -110,6 +118,8 @@ class FittedTargets:
             if "".join(sorted(set(characters))) != characters or not 0 < len(characters) < n_outputs:
                 raise ValueError(document)
             return cls(n_outputs, kind, characters=characters)
+        if kind == "quantile":
+            return cls(n_outputs, kind, scale=_read_curves(state, n_outputs), repeated=repeated)
         mean, std = _MEANS.validate_python(state["mean"]), _STDS.validate_python(state["std"])
         if kind not in ("standardize", "log1p") or not len(mean) == len(std) == n_outputs:
             raise ValueError(document)
@@ -249,7 +259,37 @@ def fit_targets(
         plain = TargetScale((0.0,) * n_outputs, (1.0,) * n_outputs, log1p=True)
         scale = replace(_scale(plain.apply(y_NK)), log1p=True) if step.standardize else plain
         return FittedTargets(n_outputs, step.kind, scale=scale, repeated=repeated)
+    if isinstance(step, schema.QuantileTargets):
+        curves = tuple(_curve(column, step, place) for place, column in enumerate(y_NK.T))
+        return FittedTargets(n_outputs, step.kind, scale=_of_curves(curves), repeated=repeated)
     return FittedTargets(n_outputs, repeated=repeated)
+
+
+def _of_curves(curves: tuple[QuantileCurve, ...]) -> TargetScale:
+    return TargetScale((0.0,) * len(curves), (1.0,) * len(curves), curves=curves)
+
+
+def _curve(y_N: Array, step: schema.QuantileTargets, column: int) -> QuantileCurve:
+    """The quantiles of one column; equal ones are one point, at the middle of their ranks."""
+    known = y_N.astype(np.float64)
+    count = number_of_quantiles(step.n_quantiles, len(known))
+    found = quantiles_of(known, count, f"targets: {step.kind}", f"target column {column}")
+    values, first, times = np.unique(found, return_index=True, return_counts=True)
+    ranks = (first + (times - 1) / 2) / (count - 1)
+    return QuantileCurve(tuple(values.tolist()), tuple(normal_quantile(ranks, np).tolist()))
+
+
+def _read_curves(state: Mapping[str, Any], n_outputs: int) -> TargetScale:
+    """What `FittedTargets.to_json` gave; ValueError or KeyError for anything else."""
+    values, normal = (_CURVES.validate_python(state[name]) for name in ("quantiles", "normal"))
+    if not len(values) == len(normal) == n_outputs:
+        raise ValueError(state)
+    for own, theirs in zip(values, normal, strict=True):
+        ascending = all((np.diff(points) > 0).all() for points in (own, theirs))
+        if len(own) != len(theirs) or not own or not ascending:
+            raise ValueError(state)
+    pairs = zip(values, normal, strict=True)
+    return _of_curves(tuple(QuantileCurve(tuple(own), tuple(theirs)) for own, theirs in pairs))
 
 
 def _scale(y_NK: npt.NDArray[np.float64]) -> TargetScale:

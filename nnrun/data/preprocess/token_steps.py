@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
 from nnrun.data.dataset import TokenRows
-from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Problems, Size
+from nnrun.data.preprocess.fitted_step import (
+    MOST_INDICES,
+    Deviation,
+    Finite,
+    FitContext,
+    FittedStep,
+    Problems,
+    Size,
+)
+from nnrun.data.preprocess.ngrams import FrequentNgrams, NgramTree, frequent_ngrams, word_counts
+from nnrun.data.preprocess.word_weights import (
+    learned_weights,
+    refuse_wrong_lengths,
+    used_fields,
+    weighted_rows,
+)
 from nnrun.data.rows import DenseRows, SparseRows, kept_bounds
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -18,19 +34,38 @@ from nnrun.spec import schema
 _BLOCK_TOKENS = (
     1_000_000  # rows are encoded in blocks of about so many: temporary memory must not grow with N
 )
-_MOST_TOKENS = 1 << 24  # float32, in which rows reach a network, holds every whole number up to here
 End = Literal["pre", "post"]
+Token = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
 class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="outside", rows="sparse"):
-    """Token rows to sparse rows of 0 and 1. Tokens from `dimension` on are dropped."""
+    """Token rows to sparse rows: of 0 and 1, or of what a word counts by the weighting.
+
+    Attributes:
+        dimension: tokens from here on are dropped. Where `ngrams` is empty, each token below is a column.
+        ngrams: of each length n from 1 the runs of n tokens that are columns: one after the other,
+            ascending.
+        weighting, sublinear, idf, ratios: as of `word_weights.Weighted`.
+    """
 
     dimension: Size
+    ngrams: tuple[tuple[Token, ...], ...] = ()
+    weighting: schema.Weighting = "binary"
+    sublinear: bool = False
+    idf: tuple[Deviation, ...] = ()
+    ratios: tuple[Finite, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(flat) % n for n, flat in enumerate(self.ngrams, start=1)):
+            raise ValueError("an n-gram lacks a token")
+        if any(max(flat, default=0) >= self.dimension for flat in self.ngrams):
+            raise ValueError("an n-gram has a token that is dropped")
+        refuse_wrong_lengths(self, self.width)
 
     @classmethod
     def fit(cls, step: schema.MultiHot, column: TokenRows, context: FitContext) -> Self:
-        """The dimension."""
+        """The dimension, the n-grams that are frequent enough, and what they count."""
         highest = int(column.tokens.max(initial=0))
         dimension = step.dimension or context.num_words or highest + 1
         if highest >= dimension:
@@ -39,21 +74,59 @@ class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="o
                 f"{dimension:,}; every token must be below it. Set the dimension to {highest + 1:,} at least"
                 + (f", or num_words of the data set to {dimension:,} at most." if context.num_words else ".")
             )
-        return cls(dimension)
+        _refuse_negative(column)
+        ngrams: tuple[tuple[int, ...], ...] = ()
+        if step.chooses:
+            frequent = _chosen(step, column, dimension)
+            counts, ngrams = frequent.counts, tuple(tuple(own.ravel().tolist()) for own in frequent.of_length)
+        elif step.weighting in ("binary", "count"):
+            return cls(dimension, (), step.weighting)
+        else:
+            counts = word_counts(column, dimension)
+        learned = learned_weights(step, counts, context.targets)
+        return cls(dimension, ngrams, step.weighting, step.sublinear, *learned)
+
+    @cached_property
+    def _tree(self) -> NgramTree:
+        of_length = [np.array(flat, np.int64).reshape(-1, n) for n, flat in enumerate(self.ngrams, start=1)]
+        return NgramTree.of(of_length, self.dimension)
 
     def transform(self, values: TokenRows, problems: Problems) -> SparseRows:
-        """(N, dimension): each token of a row once."""
-        return multi_hot(values, self.dimension)
+        """(N, width)."""
+        if self.ngrams:
+            _refuse_negative(values)
+            return weighted_rows(self, self._tree.counts(values))
+        if self.weighting == "binary":
+            return multi_hot(values, self.dimension)
+        return weighted_rows(self, word_counts(_below(values, self.dimension), self.dimension))
 
     @property
     def width(self) -> int:
-        """F."""
-        return self.dimension
+        """F, the n-grams, or the dimension."""
+        if not self.ngrams:
+            return self.dimension
+        return sum(len(flat) // n for n, flat in enumerate(self.ngrams, start=1))
 
     @property
     def tokens_below(self) -> int:
         """All tokens that a network sees are below this number."""
         return self.dimension
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as plain values, without those of what is not used, which older versions do not know."""
+        return used_fields(self, super().to_json())
+
+
+def _chosen(step: schema.MultiHot, rows: TokenRows, dimension: int) -> FrequentNgrams:
+    """The n-grams that are columns. Of two that are as frequent the shorter, then that of lower tokens."""
+    frequent = frequent_ngrams(rows, step.ngrams, step.min_count, dimension)
+    count = len(frequent.occurrences)
+    if not count:
+        raise DataError(f"multi_hot: no word is in {step.min_count} or more of the training rows.")
+    if step.num_words is None or count <= step.num_words:
+        return frequent
+    most_frequent = np.argsort(-frequent.occurrences, kind="stable")[: step.num_words]
+    return frequent.take(np.sort(most_frequent))
 
 
 def multi_hot(rows: TokenRows, dimension: int) -> SparseRows:
@@ -98,7 +171,7 @@ class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
     side: End
     truncate: End
     value: Annotated[int, Field(ge=0)]
-    tokens: Annotated[int, Field(le=_MOST_TOKENS)]
+    tokens: Annotated[int, Field(le=MOST_INDICES)]
 
     def __post_init__(self) -> None:
         if self.value >= self.tokens:
@@ -114,9 +187,9 @@ class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
                 f"pad: the training rows hold the token {highest:,}, but the data set's num_words is "
                 f"{tokens:,}."
             )
-        if tokens > _MOST_TOKENS:
+        if tokens > MOST_INDICES:
             raise DataError(
-                f"pad: tokens up to {tokens - 1:,} are too many; {_MOST_TOKENS:,} can be told apart. Set "
+                f"pad: tokens up to {tokens - 1:,} are too many; {MOST_INDICES:,} can be told apart. Set "
                 "num_words."
             )
         length = step.length or max(1, int(column.lengths.max(initial=0)))
@@ -153,9 +226,13 @@ class FittedPad(FittedStep, spec=schema.Pad, form="tokens", program="outside"):
 
 def _below(rows: TokenRows, tokens: int) -> TokenRows:
     """The same rows without the tokens from `tokens` on."""
-    if (least := int(rows.tokens.min(initial=0))) < 0:
-        raise DataError(f"A token row holds the token {least}; tokens are not negative.")
+    _refuse_negative(rows)
     if not rows.tokens.size or int(rows.tokens.max()) < tokens:
         return rows
     known = rows.tokens < tokens
     return TokenRows(kept_bounds(rows.indptr, known), rows.tokens[known])
+
+
+def _refuse_negative(rows: TokenRows) -> None:
+    if (least := int(rows.tokens.min(initial=0))) < 0:
+        raise DataError(f"A token row holds the token {least}; tokens are not negative.")

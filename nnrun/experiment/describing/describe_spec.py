@@ -25,7 +25,6 @@ from nnrun.spec.shapes import facts_with_header, row_shapes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import flow_text
 from nnrun.training.learning_rate import LearningRate
-from nnrun.training.optimizers import build_optimizer
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Description:
         replicas: networks that train side by side.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
         train_rows, validation_rows, test_rows: of the first fold or seed; None where unknown.
+        inner_rows: of the same, those that decide when training stops.
         ones: entries of the training data that are not zero, for sparse rows.
         bytes: of all training rows as they are kept in memory; None without the data.
         dense_bytes: what the same rows would take as dense float32.
@@ -65,6 +65,7 @@ class Description:
     memory: Memory | None = None
     state: int = 0
     missing: str | None = None
+    inner_rows: int = 0
     columns: tuple[PlannedColumn, ...] = ()
     all_ones: bool = True
     row_shape: tuple[int, ...] | None = None
@@ -110,11 +111,12 @@ def describe_spec(
         kind=selection.member_type(spec),
         train_rows=len(fold.train_rows),
         validation_rows=len(fold.validation_rows),
+        inner_rows=len(fold.inner_rows),
         test_rows=0 if dataset.test is None else len(dataset.test),
         ones=sum(own.nnz for own in sparse) if sparse else None,
         bytes=taken,
         dense_bytes=sum(own.dense_nbytes if isinstance(own, SparseRows) else own.nbytes for own in rows),
-        memory=estimate_memory(dataset, groups, taken, spec.batch_size, build_optimizer(spec.optimizer)),
+        memory=estimate_memory(dataset, groups, taken, spec),
         columns=() if has_ports(spec) else column_plan(spec, dataset, group.fitted[0]),
         all_ones=all(own.values is None for own in sparse),
         input_shapes={port: own.shape for port, own in group.fitted[0].inputs.items()} if spec.inputs else {},
@@ -157,7 +159,7 @@ def network_without_data(spec: schema.ExperimentSpec) -> Network | None:
         if steps or len(known) < len(row) or (embeddings and words is None):
             return None
         rows[port] = RowShape(known, words)
-    return build_network(graph, rows)
+    return build_network(graph, rows, spec.ensemble)
 
 
 def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: str) -> Description:
@@ -239,8 +241,8 @@ def column_plan(
             plan.kind,
             (*(_step(step) for step in plan.steps), *after),
             plan.by_default,
-            fitted.input.width if fitted.input.tokens is not None else column.width,
-            column.sparse or fitted.input.tokens is not None,
+            fitted.input.width if fitted.input.token_step is not None else column.width,
+            column.sparse or fitted.input.token_step is not None,
         )
         for plan, column in zip(
             column_plans(spec.preprocessing, dataset), fitted.input.table.columns, strict=True

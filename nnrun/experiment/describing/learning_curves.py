@@ -12,6 +12,7 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.verdict import best_of_run
 from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, outputs_among, save
 from nnrun.records import MemberType, RunDirectory, measures, member_type_of
+from nnrun.spec.score_columns import INNER
 from nnrun.validation import summary
 
 
@@ -91,6 +92,7 @@ def make_panels(
     curves: dict[str, list[Curve]] = {}
     empty: dict[str, list[int]] = {}
     for measure in wanted:
+        own_columns = (f"val_{measure}", INNER + measure)
         drawn = [
             curve_of(
                 source.table,
@@ -100,7 +102,7 @@ def make_panels(
                 transform=lambda values: summary.smooth(values, smooth),
                 only=only,
                 log=log,
-                best_epoch=source.best_epoch if source.chosen_by == f"val_{measure}" else None,
+                best_epoch=source.best_epoch if source.chosen_by in own_columns else None,
             )
             for label, source in zip(labels, sources, strict=True)
         ]

@@ -19,11 +19,13 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
+from nnrun.experiment.finished.ensemble_text import ensemble_text, headline_of
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     best_epoch_text,
     caution_text,
+    chosen_on,
     interval_text,
     member_rows,
     rows_in_words,
@@ -134,7 +136,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
 
 def _at_last(record: RunRecord, used: UsedWeights | None, weights: WeightsChoice) -> bool:
     """Whether the page is of the last epoch, and not of the best: as the weights that it tells of."""
-    if weights == "best" or used is None or used.chosen_apart:
+    if weights == "best" or used is None or used.chosen_apart or record.ensemble is not None:
         return False
     return used.epoch != record.best_epoch
 
@@ -152,7 +154,7 @@ def _weights(
         networks = f"each {kind}'s" if kind is not None else "the"
         return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
     text = f"The predictions below use the weights of {used.text}."
-    if used.chosen_apart and record.best:
+    if used.chosen_apart and record.best and record.ensemble is None:
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
             f"optimistic; the scores here are of one epoch for all {kind}s."
@@ -164,12 +166,16 @@ def _weights(
             if name.startswith("val_")
         ]
         found = best_epoch_text(record)
-        text += f" {found[:1].upper()}{found[1:]}, chosen on these validation rows: {', '.join(scores)}"
+        text += f" {found[:1].upper()}{found[1:]}, {chosen_on(record)}: {', '.join(scores)}"
         text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
     return text
 
 
 def _headline(record: RunRecord) -> str:
+    if record.ensemble is not None and record.ensemble.taken_over:
+        text = headline_of(record)
+        rows = f"; {rows_in_words(record.rows, ', ')} each" if record.rows.train else ""
+        return f"{text[:1].upper()}{text[1:]}{rows}."
     status = _DONE.get(str(record.status), str(record.status))
     text = f"{status[:1].upper()}{status[1:]}, {counted(record.epochs_run, 'epoch')}"
     seconds = record.training_seconds
@@ -190,7 +196,12 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
     if scores is None:
         return []
     chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
-    notes = (f"{chosen}.", "" if at_last else interval_text(record), baseline_text(record))
+    notes = (
+        f"{chosen}.",
+        ensemble_text(record),
+        "" if at_last else interval_text(record),
+        baseline_text(record),
+    )
     outputs = outputs_among(scores.names)
     headings, *rows = scores.rows(lambda measure: name_of(measure, outputs))
     tables = [Table(headings, rows, " ".join(note for note in notes if note))]
@@ -199,7 +210,7 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
 
 
 def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[RunRecord]) -> Block:
-    names = list(dict.fromkeys(name for record in records for name in record.best))
+    names = list(dict.fromkeys(name for record in records for name in record.listed_scores))
     names = [name for name in names if name.startswith("val_")]
     tests = list(dict.fromkeys(name for record in records for name in record.test))
     rows = []
@@ -207,13 +218,18 @@ def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[RunRecord]) ->
         rows.append(
             [
                 run.id,
-                str(record.best_epoch or ""),
-                *(with_std(record.best.get(name), record.best_std.get(name)) for name in names),
+                str(record.best_epoch or "") if record.ensemble is None else "",
+                *(_listed(record, name) for name in names),
                 *(with_std(record.test.get(name)) for name in tests),
             ]
         )
     headings = ["run", "best epoch", *names, *(f"test {name}" for name in tests)]
     return Block(tables=[Table(headings, rows)])
+
+
+def _listed(record: RunRecord, name: str) -> str:
+    std = record.best_std.get(name) if record.ensemble is None else None
+    return with_std(record.listed_scores.get(name), std)
 
 
 def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:

@@ -104,7 +104,7 @@ class Comparison:
 
     def notes(self) -> list[str]:
         """What a reader must know to read the numbers right, a sentence or two each."""
-        return [*_signs(self), *_of_pairs(self), *_of_tests(self)]
+        return [*_signs(self), *_of_pairs(self), *_of_tests(self), *_of_ensembles(self)]
 
 
 def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
@@ -231,6 +231,22 @@ def _of_pairs(comparison: Comparison) -> list[str]:
         for run in comparison.runs
         if not run.all_scores()
     ]
+    return notes
+
+
+def _of_ensembles(comparison: Comparison) -> list[str]:
+    """Which scores of an ensemble are those of its average, and which are not."""
+    notes = []
+    for run in comparison.runs:
+        record = run.scores.record
+        if record.ensemble is None:
+            continue
+        kind, validated = record.member_type, bool(run.scores.validation)
+        text = f"{run.label} is the average of {len(run.scores.member_ids)} {kind}s' networks."
+        if validated:
+            text += f" Its validation scores are those of its single networks, {kind} by {kind}"
+            text += "; its test scores are those of the average." if run.scores.test else "."
+        notes.append(text)
     return notes
 
 

@@ -1,6 +1,7 @@
 """A run's networks, measured again: on the test set (which is counted) or on their validation rows.
 
-Scores are those of each network and their mean; tables and figures need one prediction per row.
+Scores are those of each network and their mean; tables and figures need one prediction per row. Where a run's
+networks, averaged, are one model, its scores are those of that one prediction.
 """
 
 from __future__ import annotations
@@ -40,7 +41,6 @@ from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
-from nnrun.spec.shapes import outputs_masked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +79,9 @@ class Evaluation:
         networks: how many networks; the scores are their mean.
         kind: what tells them apart (`fold`, `seed`); None where there is one.
         members: each network and its scores.
+        members_mean: where the networks, averaged, are one model: name → (mean, standard deviation) over what
+            each scores alone. `scores` are then the model's: of the average on the test set; on validation
+            rows of the predictions that `combination` tells of, all rows together. Else None.
         scores: name → value.
         std: name → standard deviation over the networks; empty for one network.
         scores_epoch: the epoch of these scores; None where the networks have different ones.
@@ -107,6 +110,7 @@ class Evaluation:
     networks: int
     kind: MemberType | None
     members: list[MemberScores]
+    members_mean: dict[str, tuple[float, float]] | None
     scores: dict[str, float]
     std: dict[str, float]
     scores_epoch: int | None
@@ -161,7 +165,7 @@ def evaluate_run(
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
     with run.owned() if split == "test" else nullcontext():
-        return _evaluated(open_run(run, access), split, mistakes)
+        return evaluate_opened(open_run(run, access), split, mistakes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,10 +185,20 @@ class _Measured:
     unknown: list[Unknown]
 
 
-def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
+def evaluate_opened(
+    opened: OpenRun, split: Split, mistakes: int = 0, *, command: str = "evaluate"
+) -> Evaluation:
+    """The same of a run that is open, and owned where the test set is looked at.
+
+    Args:
+        opened: the run.
+        split: which rows.
+        mistakes: how many wrong or worst rows to name.
+        command: what the look at the test set is recorded as.
+    """
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
     samples = _samples_of(opened, split)
-    unknown, look = opened.count_look("evaluate") if split == "test" else ([], None)
+    unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
     members = [
@@ -196,8 +210,9 @@ def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
         )
         for network, epoch, of_network in zip(opened.networks, weights.epochs, measured, strict=True)
     ]
+    one_model = record.ensemble is not None and len(measured) > 1
     kept = None
-    if split == "validation" and weights.chosen_apart:
+    if split == "validation" and weights.chosen_apart and not one_model:
         common = _at_common_epoch(run, record, members)
         if common is not None:
             kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
@@ -208,6 +223,12 @@ def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
         port: combine([(each.rows, each.outputs[port]) for each in measured]) for port in output_names(spec)
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
+    ensemble = _ensemble(opened, samples, split, combined, one_model=one_model)
+    std = {name: of_std for name, _, of_std in _mean_and_std(members)} if len(members) > 1 else {}
+    members_mean = None
+    if one_model and ensemble is not None:
+        members_mean = {name: (scores[name], of_std) for name, of_std in std.items()}
+        scores, std, ensemble = ensemble, {}, None
     kind = None if opened.networks[0].member is None else opened.networks[0].member.type
     evaluation = Evaluation(
         run=run,
@@ -219,11 +240,12 @@ def _evaluated(opened: OpenRun, split: Split, mistakes: int) -> Evaluation:
         networks=len(opened.networks),
         kind=kind,
         members=members,
+        members_mean=members_mean,
         scores=scores,
-        std={name: std for name, _, std in _mean_and_std(members)} if len(members) > 1 else {},
+        std=std,
         scores_epoch=weights.epoch if kept is None else members[0].epoch,
         kept=kept,
-        ensemble=_ensemble(opened, samples, split, combined),
+        ensemble=ensemble,
         baseline=baseline,
         test_uses=len(record.test_uses),
         look=look,
@@ -280,14 +302,20 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
 
 
 def _ensemble(
-    opened: OpenRun, samples: Samples, split: Split, combined: Mapping[Port, Combined]
+    opened: OpenRun,
+    samples: Samples,
+    split: Split,
+    combined: Mapping[Port, Combined],
+    *,
+    one_model: bool,
 ) -> dict[str, float] | None:
-    """What the mean of the networks' outputs scores, where all were asked about the same rows."""
+    """What the mean of the networks' outputs scores, where all were asked about the same rows.
+
+    Of one model also where each row was predicted by the networks that did not train on it.
+    """
     first = next(iter(combined.values()))
-    if first.how != "ensemble":
+    if first.how != "ensemble" and not one_model:
         return None
-    if any(outputs_masked(graph_of(opened.spec))):
-        return None  # the mean of the outputs has no mask
     parts = [(network.fitted, network.weights) for network in opened.networks]
     asked = samples.take(first.rows) if split == "validation" else samples
     outputs = {port: found.outputs for port, found in combined.items()}
@@ -321,7 +349,11 @@ def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
     record.test = evaluation.scores
     for member, scored in zip(evaluation.weights.members, evaluation.members, strict=True):
         record.tell(member, test=scored.scores, test_epoch=scored.epoch)
-    record.test_ensemble = evaluation.ensemble
+    if evaluation.members_mean is not None and record.ensemble is not None:
+        record.ensemble.test_mean = {name: mean for name, (mean, _) in evaluation.members_mean.items()}
+        record.ensemble.test_std = {name: std for name, (_, std) in evaluation.members_mean.items()}
+    else:
+        record.test_ensemble = evaluation.ensemble
     if evaluation.std:
         record.test_std = evaluation.std
     evaluation.run.write_record(record)

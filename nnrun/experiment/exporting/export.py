@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +97,8 @@ class Exported:
         path: the file.
         format: its kind.
         run: the run.
-        member: which of its networks, as its folder is named; None where there is one.
+        member: which of its networks, as its folder is named; None where there is one, or all are in it.
+        averaged: the members whose average is in it; empty where one network is.
         weights: of which epoch they are.
         inputs: what a program takes, by the names that inputs have in the file.
         outputs: what it gives, likewise.
@@ -109,6 +112,7 @@ class Exported:
     format: FormatName
     run: RunDirectory
     member: str | None
+    averaged: tuple[str, ...]
     weights: UsedWeights
     inputs: Mapping[str, ExportedInput]
     outputs: Mapping[str, ExportedOutput]
@@ -127,7 +131,8 @@ def export_run(
     *,
     float64: bool = False,
 ) -> Exported:
-    """Write one of a run's networks to a file, read it again, and compare its predictions with the run's.
+    """Write one of a run's networks, or of an ensemble the average of all, to a file, read it again, and
+    compare its predictions with the run's.
 
     The file appears once they agree, and not before.
 
@@ -145,30 +150,32 @@ def export_run(
     """
     if format_ == "onnx":
         require_onnx()
-    network, used = _one_network(run, access)
+    networks, used = _networks(run, access)
     spec = load_spec_of_networks(run, access.data_dir)
     kind = FORMATS[format_]
-    metadata = _metadata(run, network, used)
-    export = Export(spec, network, metadata, float64)
+    metadata = _metadata(run, networks, used)
+    export = Export(spec, networks, metadata, float64)
     if kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()
-    inputs, rows_from = _rows_to_compare(run, spec, network.fitted, access.data_dir)
-    own = predictions_of(spec, network.fitted, network.weights, inputs)
+    fitted = [network.fitted for network in networks]
+    inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
+    own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
     difference = _write_and_compare(export, kind, path, inputs, own)
-    decoders = output_decoders(spec, network.fitted, load_labels(run))
+    decoders = output_decoders(spec, fitted[0], load_labels(run))
     return Exported(
         path=path,
         format=format_,
         run=run,
         member=metadata.get("member"),
+        averaged=tuple(json.loads(metadata.get("members", "[]"))),
         weights=used,
-        inputs={each.name: _exported(each, kind) for each in export.inputs.values()},
+        inputs={name: _exported(each, kind) for name, each in export.inputs.items()},
         outputs={
-            export.output_names[port]: ExportedOutput(network.fitted.outputs[port].n_outputs, decoder)
+            export.output_names[port]: ExportedOutput(fitted[0].outputs[port].n_outputs, decoder)
             for port, decoder in decoders.items()
         },
-        named_inputs=bool(spec.inputs),
+        named_inputs=export.named_inputs,
         named_outputs=bool(spec.outputs),
         rows=len(next(iter(own.values()))),
         rows_from=rows_from,
@@ -186,29 +193,40 @@ def _exported(taken: ProgramInput, kind: Format) -> ExportedInput:
     )
 
 
-def _metadata(run: RunDirectory, network: TrainedNetwork, used: UsedWeights) -> dict[str, str]:
-    """What a file says of itself: enough to prepare rows and to understand predictions."""
+def _metadata(run: RunDirectory, networks: Sequence[TrainedNetwork], used: UsedWeights) -> dict[str, str]:
+    """What a file says of itself: enough to prepare rows and to understand predictions.
+
+    Of several networks `members` has their names, and `preprocessing` that of each by its name.
+    """
+    folders = [network.member.folder for network in networks if network.member is not None]
+    fitted: dict[str, Any] = networks[0].fitted.to_json()
+    if len(networks) > 1:
+        fitted = {name: network.fitted.to_json() for name, network in zip(folders, networks, strict=True)}
     return metadata_of(
         format="nnrun",
         nnrun=__version__,
         run=run.id,
-        member=None if network.member is None else network.member.folder,
+        member=folders[0] if len(networks) == 1 and folders else None,
+        members=folders if len(networks) > 1 else None,
         weights=used.as_document(),
         spec=run.read_resolved(),
-        preprocessing=network.fitted.to_json(),
+        preprocessing=fitted,
         labels=load_labels(run).to_json(),
         vocabulary=run.read_vocabulary(),
     )
 
 
-def _one_network(run: RunDirectory, access: Access) -> tuple[TrainedNetwork, UsedWeights]:
+def _networks(run: RunDirectory, access: Access) -> tuple[tuple[TrainedNetwork, ...], UsedWeights]:
+    """The network that goes into a file; of an ensemble, unless a member is named, all."""
     networks, used = choose_networks(run, access.member, access.weights)
-    if len(networks) > 1:
-        names = listing([n.member.folder for n in networks if n.member is not None])
+    if len(networks) > 1 and run.read_record().ensemble is None:
+        members = [n.member for n in networks if n.member is not None]
+        names = listing([member.folder for member in members])
         raise UsageError(
-            f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}."
+            f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}. "
+            f"Or make their average one model: nnrun final {run.id} --members {members[0].type}s."
         )
-    return networks[0], used
+    return networks, used
 
 
 def _write_and_compare(
@@ -259,10 +277,14 @@ def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool) -> 
 
 
 def _rows_to_compare(
-    run: RunDirectory, spec: schema.ExperimentSpec, fitted: FittedPreprocessing, data_dir: Path | None
+    run: RunDirectory,
+    spec: schema.ExperimentSpec,
+    networks: Sequence[FittedPreprocessing],
+    data_dir: Path | None,
 ) -> tuple[Mapping[Port, RawInputs], str]:
     """Some training rows where the data are here, else generated rows of their shape."""
-    numbers = sum(each.width for each in fitted.inputs.values())
+    fitted = networks[0]
+    numbers = sum(each.width for own in networks for each in own.inputs.values())
     rows = max(2, min(_MOST_ROWS, _MOST_NUMBERS // numbers))
     record = run.read_record()
     try:
@@ -271,8 +293,9 @@ def _rows_to_compare(
             refuse_changed_data(dataset, record.data_hashes, run.id)
             chosen = dataset.train.take(np.arange(min(rows, len(dataset.train))))
             inputs = chosen.by_input(fitted.inputs)
-            for port, each in fitted.inputs.items():
-                each.transform(inputs[port])
+            for own in networks:
+                for port, each in own.inputs.items():
+                    each.transform(inputs[port])
             return inputs, "training"
     except DataError:
         pass  # other rows show the same

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +22,9 @@ from nnrun.data.dataset import Array, RawInputs
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.load_run import TrainedNetwork
-from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
+from nnrun.experiment.predicting.outputs import average, in_own_units, outputs_function
 from nnrun.model.network import network_of
-from nnrun.model.standalone import StandaloneNetwork
+from nnrun.model.standalone import AveragedNetworks, StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
@@ -44,66 +44,105 @@ class Export:
 
     Attributes:
         spec: the run's.
-        network: its weights and preprocessing.
+        networks: the weights and preprocessing of each; of several their average goes into the file.
         metadata: texts that tell what the numbers are, by name.
         float64: whether a program takes raw features as float64.
     """
 
     spec: schema.ExperimentSpec
-    network: TrainedNetwork
+    networks: tuple[TrainedNetwork, ...]
     metadata: Mapping[str, str]
     float64: bool
 
     @cached_property
-    def inputs(self) -> Mapping[Port, ProgramInput]:
-        """What a program takes, by input."""
-        return {
-            port: ProgramInput(port if self.spec.inputs else _ROWS, fitted, self.float64)
-            for port, fitted in self.network.fitted.inputs.items()
-        }
+    def inputs_of_networks(self) -> Sequence[Mapping[Port, ProgramInput]]:
+        """What each network takes, by its inputs.
+
+        Where all take the same rows, these are one input of the program; where each needs rows that are
+        prepared outside in its own way, each has an input of its own, named for the member.
+        """
+        each: list[dict[Port, ProgramInput]] = [{} for _ in self.networks]
+        for port in self.networks[0].fitted.inputs:
+            name = port if self.spec.inputs else _ROWS
+            made = [ProgramInput(port, name, n.fitted.inputs[port], self.float64) for n in self.networks]
+            if not all(one.same_rows(made[0]) for one in made):
+                names = [
+                    f"{name}_{n.member.type}_{n.member.id}" for n in self.networks if n.member is not None
+                ]
+                made = [replace(one, name=own) for one, own in zip(made, names, strict=True)]
+            for own, one in zip(each, made, strict=True):
+                own[port] = one
+        return each
+
+    @cached_property
+    def inputs(self) -> Mapping[str, ProgramInput]:
+        """What a program takes, by the names that it has in the file."""
+        by_name: dict[str, ProgramInput] = {}
+        for port in self.networks[0].fitted.inputs:
+            for own in self.inputs_of_networks:
+                by_name.setdefault(own[port].name, own[port])
+        return by_name
+
+    @property
+    def named_inputs(self) -> bool:
+        """Whether a program takes a dictionary of rows, by name."""
+        return bool(self.spec.inputs) or len(self.inputs) > 1
 
     @cached_property
     def output_names(self) -> Mapping[Port, str]:
         """What files call each output: its own name; `predictions`, where the spec names none."""
+        outputs = self.networks[0].fitted.outputs
         if self.spec.outputs:
-            return {port: port for port in self.network.fitted.outputs}
+            return {port: port for port in outputs}
         name = _PREDICTIONS
         while name in self.spec.inputs:
             name += "_"
-        return dict.fromkeys(self.network.fitted.outputs, name)
+        return dict.fromkeys(outputs, name)
 
     def program(self) -> torch.export.ExportedProgram:
-        """The network with its preprocessing inside, traced.
+        """The network, or the average of several, with the preprocessing of each inside, traced.
 
-        It takes rows, or a dictionary of rows by input where the spec names these; outputs likewise.
+        It takes rows, or a dictionary of rows by input where these have names; outputs likewise.
 
         Raises:
             NnrunError: PyTorch cannot trace the network.
         """
-        fitted = self.network.fitted
-        module = StandaloneNetwork(
-            network_of(self.spec, fitted.inputs),
-            self.network.weights,
-            {port: each.preprocess() for port, each in self.inputs.items()},
-            {port: each.scale for port, each in fitted.outputs.items()},
-            named_inputs=bool(self.spec.inputs),
-            named_outputs=bool(self.spec.outputs),
-        )
-        examples = self.arguments({port: each.example() for port, each in self.inputs.items()})
+        if len(self.networks) == 1:
+            module: torch.nn.Module = self._module(0, self.named_inputs, bool(self.spec.outputs))
+        else:
+            module = AveragedNetworks(
+                [self._module(i, True, True) for i in range(len(self.networks))],
+                [{port: one.name for port, one in own.items()} for own in self.inputs_of_networks],
+                named_inputs=self.named_inputs,
+                named_outputs=bool(self.spec.outputs),
+            )
+        examples = self.arguments({name: each.example() for name, each in self.inputs.items()})
         with _quiet(), _told_of_layers(self.spec, "trace"):
             return torch.export.export(module.eval(), (examples,), dynamic_shapes=self.dynamic_shapes())
 
+    def _module(self, index: int, named_inputs: bool, named_outputs: bool) -> StandaloneNetwork:
+        """One of the networks, its preprocessing inside."""
+        network = self.networks[index]
+        return StandaloneNetwork(
+            network_of(self.spec, network.fitted.inputs),
+            network.weights,
+            {port: each.preprocess() for port, each in self.inputs_of_networks[index].items()},
+            {port: each.scale for port, each in network.fitted.outputs.items()},
+            named_inputs=named_inputs,
+            named_outputs=named_outputs,
+        )
+
     def dynamic_shapes(self) -> tuple[Any]:
         """Which sizes a program leaves open: the number of rows, which is the same for all inputs."""
-        return (self.arguments({port: {0: torch.export.Dim(_ROWS, min=1)} for port in self.inputs}),)
+        return (self.arguments({name: {0: torch.export.Dim(_ROWS, min=1)} for name in self.inputs}),)
 
-    def arguments(self, by_input: Mapping[Port, Any]) -> Any:
+    def arguments(self, by_input: Mapping[str, Any]) -> Any:
         """What a program takes, of something for each input."""
-        return dict(by_input) if self.spec.inputs else next(iter(by_input.values()))
+        return dict(by_input) if self.named_inputs else next(iter(by_input.values()))
 
-    def rows(self, inputs: Mapping[Port, RawInputs]) -> dict[Port, torch.Tensor]:
-        """Rows of a data set as a program takes them, by input."""
-        return {port: each.rows(inputs[port]) for port, each in self.inputs.items()}
+    def rows(self, inputs: Mapping[Port, RawInputs]) -> dict[str, torch.Tensor]:
+        """Rows of a data set as a program takes them, by the names of its inputs."""
+        return {name: each.rows(inputs[each.port]) for name, each in self.inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -128,7 +167,11 @@ class Format:
 def _write_safetensors(export: Export, path: Path) -> None:
     from safetensors.numpy import save_file
 
-    arrays = {name: np.asarray(value, order="C") for name, value in export.network.weights.items()}
+    arrays = {
+        f"{_prefix(network, export.networks)}{name}": np.asarray(value, order="C")
+        for network in export.networks
+        for name, value in network.weights.items()
+    }
     save_file(arrays, path, metadata=dict(export.metadata))
 
 
@@ -139,18 +182,32 @@ def _ask_safetensors(export: Export, path: Path, inputs: Mapping[Port, RawInputs
     with safe_open(path, framework="np") as file:
         metadata = file.metadata()
     spec = load_spec_text(metadata["spec"], file=str(path), base=path.parent, default_name=path.stem).spec
-    fitted = FittedPreprocessing.from_json(json.loads(metadata["preprocessing"]))
-    return predictions_of(spec, fitted, read_weights_file(path), inputs)
+    document, arrays = json.loads(metadata["preprocessing"]), read_weights_file(path)
+    if "members" not in metadata:
+        return predictions_of(spec, [(FittedPreprocessing.from_json(document), arrays)], inputs)
+    networks = []
+    for member in json.loads(metadata["members"]):
+        own = {n.removeprefix(f"{member}."): a for n, a in arrays.items() if n.startswith(f"{member}.")}
+        networks.append((FittedPreprocessing.from_json(document[member]), own))
+    return predictions_of(spec, networks, inputs)
+
+
+def _prefix(network: TrainedNetwork, networks: Sequence[TrainedNetwork]) -> str:
+    """What the names of a network's arrays begin with: of several `fold-0.`."""
+    return f"{network.member.folder}." if len(networks) > 1 and network.member is not None else ""
 
 
 def predictions_of(
     spec: schema.ExperimentSpec,
-    fitted: FittedPreprocessing,
-    weights: Mapping[str, Array],
+    networks: Sequence[tuple[FittedPreprocessing, Mapping[str, Array]]],
     inputs: Mapping[Port, RawInputs],
 ) -> dict[Port, Array]:
-    """What a network says of rows of a data set: each output, numbers in the target's own units."""
-    return in_own_units(fitted, outputs_function(spec, fitted, weights, _CPU)(inputs))
+    """What networks say on average of rows of a data set: each output, numbers in the target's own units."""
+    each = [
+        in_own_units(fitted, outputs_function(spec, fitted, weights, _CPU)(inputs))
+        for fitted, weights in networks
+    ]
+    return {port: average([own[port] for own in each]).mean for port in each[0]}
 
 
 # --- torch.export ------------------------------------------------------------------------------------------
@@ -193,8 +250,7 @@ def _write_onnx(export: Export, path: Path) -> None:
         dynamic = export.dynamic_shapes()  # the file has the names of open sizes from here
         program = torch.onnx.export(traced, dynamo=True, dynamic_shapes=dynamic, verbose=False)
     assert program is not None, "without a file to write it is given back"
-    inputs = [each.name for each in export.inputs.values()]
-    _name_ends(program.model.graph, inputs, list(export.output_names.values()))
+    _name_ends(program.model.graph, list(export.inputs), list(export.output_names.values()))
     model = program.model_proto
     onnx.helper.set_model_props(model, dict(export.metadata))
     onnx.save_model(model, path)
@@ -225,7 +281,7 @@ def _ask_onnx(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> d
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     rows = export.rows(inputs)
-    taken = {each.name: rows[port].numpy() for port, each in export.inputs.items()}
+    taken = {name: values.numpy() for name, values in rows.items()}
     found = session.run(list(export.output_names.values()), taken)
     return dict(zip(export.output_names, map(np.asarray, found), strict=True))
 

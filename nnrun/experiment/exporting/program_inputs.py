@@ -14,6 +14,7 @@ from nnrun.data.preprocess import FittedInputs
 from nnrun.data.table import NumberColumn, Table
 from nnrun.errors import UsageError, printable
 from nnrun.model.standalone import Preprocess
+from nnrun.spec.ports import Port
 from nnrun.spec.wording import listing
 
 
@@ -22,14 +23,22 @@ class ProgramInput:
     """An input of a program.
 
     Attributes:
+        port: the networks' input that it is.
         name: what the file calls it.
         fitted: its preprocessing.
         float64: whether raw features are taken as float64 instead of float32.
     """
 
+    port: Port
     name: str
     fitted: FittedInputs
     float64: bool
+
+    def same_rows(self, other: ProgramInput) -> bool:
+        """Whether two networks take the same rows: raw ones of the same columns, or prepared alike."""
+        if (self.rows_of, self.row_shape, self.columns) != (other.rows_of, other.row_shape, other.columns):
+            return False
+        return self.rows_of == "features" or self.fitted == other.fitted
 
     @property
     def rows_of(self) -> str:

@@ -7,26 +7,32 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nnrun.records import SHUFFLED, RunRecord
+from nnrun.experiment.finished.ensemble_text import ensemble_columns, ensemble_heading, ensemble_members
+from nnrun.records import SHUFFLED, RunRecord, measures
 from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
+from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import listing, quoted, with_std
 
 
 def rows_in_words(rows: RowCounts, between: str, training: str = "training rows") -> str:
     """`75 to 225 training rows, 74 or 75 validation rows`: the range where folds differ.
 
+    Inner rows, which decide when training stops, stand between the two.
+
     Args:
         rows: what a record has of them; there are training rows.
         between: what stands between the two.
         training: what training rows are called where validation rows follow.
     """
-    train = range_in_words(rows.ranges.get("train") or [rows.train])
-    if not rows.validation:
-        return f"{train} training rows"
-    validation = range_in_words(rows.ranges.get("validation") or [rows.validation])
-    return f"{train} {training}{between}{validation} validation rows"
+    parts = {"train": rows.train, "inner": rows.inner, "validation": rows.validation}
+    numbers = {part: range_in_words(rows.ranges.get(part) or [n]) for part, n in parts.items() if n}
+    if list(numbers) == ["train"]:
+        return f"{numbers['train']} training rows"
+    words = {"train": training, "inner": "inner rows", "validation": "validation rows"}
+    *others, last = [f"{text} {words[part]}" for part, text in numbers.items()]
+    return f"{', '.join(others)}{between}{last}"
 
 
 def range_in_words(numbers: Sequence[int]) -> str:
@@ -64,6 +70,13 @@ def best_epoch_text(record: RunRecord) -> str:
     return text + (f", smoothed over {over} epochs" if over > 1 else ", smoothed")
 
 
+def chosen_on(record: RunRecord) -> str:
+    """`chosen on these validation rows`, which are scored too; or on inner rows, which are not."""
+    if not (record.chosen_by or "").startswith(INNER):
+        return "chosen on these validation rows"
+    return "chosen on inner rows" + (", not on these validation rows" if record.rows.validation else "")
+
+
 def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | None:
     """The scores at the best epoch, else at the last; None where there are none.
 
@@ -71,13 +84,21 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         record: the run's record.
         last_epoch: at the last in any case.
     """
+    if record.ensemble is not None:
+        names, columns = ensemble_columns(record, record.ensemble)
+        heading = ensemble_heading(record)
+        if any("each" in column for column in columns):
+            heading += f"; each: mean ± std over these {record.member_type}s"
+        return ScoreTable(heading, names, columns) if names else None
     at_best = bool(record.best) and not (last_epoch and record.last)
     scores, std = (record.best, record.best_std) if at_best else (record.last, record.last_std)
-    names = [name for name in scores if not name.startswith("val_")] or list(record.test)
+    names = [name for name in measures(scores) if name in scores] or list(record.test)
     if not names:
         return None
-    columns: dict[str, Mapping[str, str]] = {
+    of_inner = record.rows.inner > 0
+    columns = {
         "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
+        "inner": {n: with_std(scores.get(INNER + n), std.get(INNER + n)) if of_inner else "" for n in names},
         "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
         "test": {name: with_std(record.test.get(name), record.test_std.get(name)) for name in names},
         "baseline": {name: with_std(record.baseline.get(name)) for name in names},
@@ -89,9 +110,7 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
     if measured not in (None, shown_epoch):
         columns = {f"test, epoch {measured}" if h == "test" else h: c for h, c in columns.items()}
     shown = {heading: cells for heading, cells in columns.items() if any(cells.values())}
-    heading = (
-        f"{best_epoch_text(record)}, chosen on these validation rows" if at_best else f"epoch {shown_epoch}"
-    )
+    heading = f"{best_epoch_text(record)}, {chosen_on(record)}" if at_best else f"epoch {shown_epoch}"
     heading += ", the last" if last_epoch and not at_best else ""
     heading += f" (mean ± std over {_trained_of_all(record)})" if std else ""
     return ScoreTable(heading, names, shown)
@@ -125,6 +144,29 @@ def unfinished_text(record: RunRecord) -> str:
     return "\n".join(sentences)
 
 
+def time_limit_text(record: RunRecord) -> str:
+    """That a time limit ended training, after which epochs; empty where it did not."""
+    if record.stopped_by_time_at is None:
+        return ""
+    ended: dict[int, list[int]] = {}
+    for member in record.members:
+        if member.stopped_by_time and member.id is not None:
+            ended.setdefault(member.stopped_by_time, []).append(member.id)
+    where = f"after epoch {record.stopped_by_time_at} of {record.epochs}"
+    if record.member_type is not None and (
+        len(ended) > 1 or sum(map(len, ended.values())) < len(record.members)
+    ):
+        kind = record.member_type
+        where = ", ".join(
+            f"{kind}{'s' if len(ids) > 1 else ''} {listing([str(n) for n in ids], 'and')} after epoch {epoch}"
+            for epoch, ids in ended.items()
+        )
+    return (
+        f"The time limit of {record.time_limit} ended training {where}. How far it comes depends on the "
+        "machine and on what else it does."
+    )
+
+
 def _behind(record: RunRecord) -> dict[int, list[int]]:
     """The epoch at which folds or seeds were cut off before the others ended → their ids."""
     behind: dict[int, list[int]] = {}
@@ -147,6 +189,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
     Empty for one network. The first row are headings: the ids of the folds or seeds.
     """
+    if record.ensemble is not None:
+        return ensemble_members(record)
     members, member_type = record.members, record.member_type
     if len(members) < 2 or member_type is None:
         return []
@@ -161,6 +205,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
 def interval_text(record: RunRecord) -> str:
     """The confidence intervals of the means over folds or seeds."""
+    if record.ensemble is not None:
+        return ""  # its score is one, of all rows
     shown = [
         f"{name} {low:.4g} to {high:.4g}"
         for name, (low, high) in record.best_interval.items()
@@ -183,18 +229,29 @@ def baseline_text(record: RunRecord) -> str:
 def caution_text(record: RunRecord) -> str:
     """What to know before the scores, as sentences; empty where there is nothing."""
     sentences = (
-        no_better_text(record.not_better_than_baseline, several=len(record.member_ids) > 1),
+        no_better_text(
+            record.not_better_than_baseline,
+            several=len(record.member_ids) > 1,
+            averaged=record.ensemble is not None,
+        ),
         near_perfect_text(record.near_perfect),
         drowned_text(record.drowned),
     )
     return "\n".join(text for text in sentences if text)
 
 
-def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool) -> str:
-    """That a constant does as well; empty where the networks beat it."""
+def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool, averaged: bool = False) -> str:
+    """That a constant does as well; empty where the networks beat it.
+
+    Args:
+        worse: measure → its value, and the constant's.
+        several: whether values are means over networks.
+        averaged: whether they are of one model, the average of several networks.
+    """
     if not worse:
         return ""
     who = "On average the networks do" if several else "The network does"
+    who = "The average of the networks does" if averaged else who
     pairs = [f"{name} {with_std(value)} (baseline {with_std(best)})" for name, (value, best) in worse.items()]
     return f"{who} not beat the best constant: {', '.join(pairs)}."
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from nnrun.errors import DataError, UsageError
 from nnrun.records import KeptWeights, Member, RunDirectory, RunRecord, WeightsChoice, WeightsEpoch
+from nnrun.spec.score_columns import INNER
 
 _MOST_EPOCHS = 10
 """So many folds are named with their epochs; of more the first and the last epoch."""
@@ -18,11 +19,12 @@ class UsedWeights:
     """The weights of some of a run's networks.
 
     Attributes:
-        which: what was asked for.
+        which: what was asked for; of a run that took over only the weights of best epochs, `best`.
         members: the networks; None for a run of one.
         epochs: of each when its weights were trained; None where that is not known.
         chosen_by: the column by which the best epoch is the best; None where nothing was validated.
         best: of each the epoch of its best weights, where other weights are used; else None.
+        only_best: whether the run has none but those of best epochs.
     """
 
     which: WeightsChoice
@@ -30,6 +32,7 @@ class UsedWeights:
     epochs: tuple[WeightsEpoch | None, ...]
     chosen_by: str | None
     best: tuple[int | None, ...]
+    only_best: bool = False
 
     @property
     def epoch(self) -> int | None:
@@ -39,17 +42,22 @@ class UsedWeights:
 
     @property
     def chosen_apart(self) -> bool:
-        """Whether the epoch of each of several networks was chosen by its own scores."""
-        if len(self.epochs) < 2:
+        """Whether the epoch of each of several networks was chosen by its own validation scores."""
+        if len(self.epochs) < 2 or self.chosen_on_inner_rows:
             return False
         return self.which == "best" or self.epoch is None or any(of and of.restored for of in self.epochs)
 
     @property
+    def chosen_on_inner_rows(self) -> bool:
+        """Whether rows that are not scored choose epochs (`early_stopping: {on: inner}`)."""
+        return self.chosen_by is not None and self.chosen_by.startswith(INNER)
+
+    @property
     def chosen_on_validation(self) -> bool:
         """Whether validation rows chose some of these epochs among others."""
-        return self.chosen_by is not None and (
-            self.which == "best" or any(of and of.restored for of in self.epochs)
-        )
+        if self.chosen_by is None or self.chosen_on_inner_rows:
+            return False
+        return self.which == "best" or any(of and of.restored for of in self.epochs)
 
     @property
     def text(self) -> str:
@@ -78,6 +86,8 @@ class UsedWeights:
     @property
     def others(self) -> str:
         """How to get the other weights, where there are any: the end of a sentence."""
+        if self.only_best:
+            return ""
         if self.which == "best":
             ended_with = all(of is not None and (of.last or of.restored) for of in self.epochs)
             return "" if ended_with else "--weights last uses those that training ended with"
@@ -182,7 +192,14 @@ def _used(
         None if of is None or of.best else record.network(member).best_weights_epoch
         for of, member in zip(epochs, members, strict=True)
     ]
-    return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best))
+    only_best = _has_only_best(record)
+    which = "best" if only_best else which
+    return UsedWeights(which, tuple(members), tuple(epochs), record.chosen_by, tuple(best), only_best)
+
+
+def _has_only_best(record: RunRecord) -> bool:
+    """Whether a run took over the weights of best epochs, and those that training ended with it has not."""
+    return record.ensemble is not None and record.ensemble.weights == "best"
 
 
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
@@ -193,4 +210,5 @@ def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | 
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)
     averaged = known.weights_averaged
-    return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, epoch != ended, averaged)
+    restored = epoch != ended and not _has_only_best(record)
+    return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, restored, averaged)

@@ -19,7 +19,7 @@ from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
 from nnrun.spec.ports import OUTPUT, output_views
-from nnrun.spec.score_columns import chooser, directions, metric_column
+from nnrun.spec.score_columns import INNER, best_epoch_column, directions, metric_column, without_phase
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
@@ -53,7 +53,7 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
     last is the last that all reached.
     """
     table, member_type = _one_curve(history), member_type_of(history.columns)
-    column = monitor or chooser(spec)
+    column = best_epoch_column(spec, monitor)
     last = _row(table, len(table))
     found = RunRecord(best_epoch=None, best={}, last=last, chosen_by=column, verdict=None)
     n = 1 if member_type is None else int(history[member_type].nunique())
@@ -162,7 +162,7 @@ def _limits(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
 
 def _possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
-    lowest, highest = limits.get(column.removeprefix("val_"), (-math.inf, math.inf))
+    lowest, highest = limits.get(without_phase(column), (-math.inf, math.inf))
     return [max(low, lowest), min(high, highest)]
 
 
@@ -223,8 +223,9 @@ _NEEDS = {
 
 def _never_finite(history: pd.DataFrame, column: str, member_type: str | None) -> str:
     """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
-    needed = _NEEDS.get(column.removeprefix("val_"))
-    why = f" It needs {needed} among the validation rows." if needed else ""
+    needed = _NEEDS.get(without_phase(column))
+    rows = "inner" if column.startswith(INNER) else "validation"
+    why = f" It needs {needed} among the {rows} rows." if needed else ""
     if member_type is None or history[member_type].nunique() < 2:
         return f"{column} was never a finite number.{why}"
     values = history[column].astype(float)

@@ -11,9 +11,13 @@ from typing import Final
 from nnrun.data.targets import UNEVEN
 
 FOLDS: Final = 5
+FOLDS_OF_A_TABLE: Final = ((300, 10), (1_000, 8), (5_000, 5))
+"""From how many training rows on a table has how many folds, where its networks are averaged."""
 FEW_ROWS: Final = 2_000  # folds below, one validation set from here on
 TEST_ROWS: Final = 1_000  # a test set is held back above
 HELD_BACK: Final = 0.2
+MEASURED_ROWS: Final = (300, 50_000)
+"""The tables of `tests/benchmarks/tables.py`, on which the network of a table was chosen."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Sizes:
         own_test: the test set is said otherwise: a folder, a file, or rows that a column marks.
         outputs: numbers to predict for each row, or labels.
         labels: the outputs are labels, each 0 or 1.
+        columns: the inputs are columns of a table; else an array, texts of a folder or images.
     """
 
     rows: int
@@ -35,6 +40,14 @@ class Sizes:
     own_test: bool = False
     outputs: int = 1
     labels: bool = False
+    columns: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether this is a table like those that the wider network, its training and its folds were measured
+        on: numbers and categories, of 300 to 50,000 training rows."""
+        fewest, most = MEASURED_ROWS
+        return self.columns and not self.texts and fewest <= self.train_rows <= most
 
     @property
     def rarest(self) -> int:
@@ -55,10 +68,20 @@ class Sizes:
 
     @property
     def folds(self) -> int | None:
-        """How many; None for a single validation set. No more than the rarest class has rows for."""
+        """How many; None for a single validation set. No more than the rarest class has rows for.
+
+        A table has folds up to 50,000 rows: the average of their networks predicts better than any of them.
+        """
         rarest = self.rarest - math.ceil(HELD_BACK * self.rarest) if self.holds_back else self.rarest
         too_many_classes = math.ceil(HELD_BACK * self.train_rows) < len(self.classes)
-        return min(FOLDS, rarest) if self.train_rows < FEW_ROWS or too_many_classes else None
+        few = self.train_rows < FEW_ROWS
+        return min(self.wanted_folds, rarest) if few or self.measured or too_many_classes else None
+
+    @property
+    def wanted_folds(self) -> int:
+        """How many folds there are, if each class has rows for so many."""
+        able = [k for rows, k in FOLDS_OF_A_TABLE if self.measured and self.train_rows >= rows]
+        return able[-1] if able else FOLDS
 
     @property
     def uneven(self) -> bool:

@@ -193,7 +193,7 @@ def initial_spec_of_file(
             decided.inputs.names,
             decided.tags,
             () if decided.outputs or request.task == "classification" or sizes.labels else request.targets,
-            sizes.texts,
+            sizes,
         ),
         network_lines_of_outputs(sizes, decided.outputs) if decided.outputs else network_lines(sizes),
         decided.split.validation_lines(),
@@ -260,17 +260,21 @@ def _decide(request: Request, file: ReadTable, types: Mapping[str, str]) -> _Dec
         counts if lead is None else lead.sizes.classes,
         outputs=len(request.targets) if labels else 1,
         labels=labels,
+        columns=True,
         own_test=request.test is not None,
     )
-    split = _split(request, file, roles, sizes, first if lead is None else lead.column.name)
-    if lead is not None:
-        split = split.stratified_by(lead.name)
+    of_classes = first if lead is None else lead.column.name
+    split = _split(request, file, roles, sizes, of_classes)
     sizes = replace(sizes, own_test=sizes.own_test or (split.test is not None and "column" in split.test))
     tasks = {name: request.task_of(name) for name in request.targets}
     inputs = choose_inputs(file, tasks, roles, split.reserved)
     tags = tuple(name for name in inputs.names if lists_tags(file.columns[name].column))
     texts = sum(file.columns[name].type == "text" for name in inputs.names)
     sizes = replace(sizes, texts=2 * texts >= len(inputs.names) and texts > 0)
+    if sizes.texts:  # which are split by other sizes than a table of numbers
+        split = _split(request, file, roles, sizes, of_classes)
+    if lead is not None:
+        split = split.stratified_by(lead.name)
     types = {**types, **dict.fromkeys(tags, "text")}
     return _Decided(request, file, roles, sizes, split, inputs, types, tags, outputs)
 

@@ -177,6 +177,10 @@ def usual_split(sizes: Sizes) -> Split:
     if sizes.folds is not None:
         validation = {"kfold": {"k": sizes.folds, "shuffle": True, **stratify}}
         why, said = "each row is validated once", f"{sizes.folds} folds"
+        if sizes.measured:
+            why += (
+                f"; `nnrun final @last --members folds`: the mean of the {sizes.folds} networks is the model"
+            )
     return Split(test, why_test, validation, why, said={"test set": told, "validation": said})
 
 

@@ -15,7 +15,7 @@ from nnrun.experiment.finished.load_run import (
     load_spec_of_data,
 )
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
+from nnrun.experiment.predicting.outputs import in_own_units, members_function, outputs_function
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
 from nnrun.records import RunDirectory, look_at_test_set
@@ -65,6 +65,12 @@ class OpenRun:
         """What a network gives by each of its outputs, (N, K)."""
         inputs = samples.by_input(network.fitted.inputs)
         function = outputs_function(self.spec, network.fitted, network.weights, self.device)
+        return in_own_units(network.fitted, function(inputs))
+
+    def by_member(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
+        """The same for each member of a network that is an ensemble, (M, N, K); of any other (1, N, K)."""
+        inputs = samples.by_input(network.fitted.inputs)
+        function = members_function(self.spec, network.fitted, network.weights, self.device)
         return in_own_units(network.fitted, function(inputs))
 
     def of_output(self, port: Port) -> OpenRun:

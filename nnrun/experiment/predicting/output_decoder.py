@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array
 from nnrun.data.labels import Labels
+from nnrun.errors import UsageError
 from nnrun.sequences import greedily_decoded, lists_of
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
@@ -33,6 +34,9 @@ class Predictions:
         probabilities: (N, C) float32, of each class; None for numbers.
         true: the targets of the rows, as `predicted`, None for a row without (for several numbers a list of
             None); None where targets are not known.
+        spread: (N, C) float32, the standard deviation over several networks of each class's probability, or
+            (N, K) of each number; None where it is not asked for, or there are neither.
+        spread_of_predicted: (N,) float32, of the predicted class; None where `probability` is.
     """
 
     rows: Sequence[int]
@@ -40,6 +44,8 @@ class Predictions:
     probability: npt.NDArray[np.float32] | None
     probabilities: npt.NDArray[np.float32] | None
     true: list[Any] | None = None
+    spread: npt.NDArray[np.float32] | None = None
+    spread_of_predicted: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,12 +90,19 @@ class OutputDecoder:
         """Whether classes or labels have probabilities."""
         return self.kind in ("binary", "class", "labels") and not self.of_scores
 
-    def columns(self, *, probabilities: bool, targets: bool = False) -> list[str]:
+    @property
+    def has_spread(self) -> bool:
+        """Whether there are numbers or probabilities in which several networks can differ."""
+        return self.kind == "numbers" or self.has_probabilities
+
+    def columns(self, *, probabilities: bool, targets: bool = False, spread: bool = False) -> list[str]:
         """The names of this output's columns in a table of predictions.
 
         Args:
             probabilities: with one for each class, if they have probabilities.
             targets: with those of the true targets before them.
+            spread: with a standard deviation over networks for each number, or for each probability that has
+                a column; of labels for each.
         """
 
         def named(what: str, several: bool) -> list[str]:
@@ -97,11 +110,24 @@ class OutputDecoder:
 
         target, prediction, probability = prediction_columns(self.port)
         of_target = named(target, self.several_targets) if targets else []
-        names = [*of_target, *named(prediction, self.several_numbers)]
+        numbers = named(prediction, self.several_numbers)
         if not self.has_probabilities:
-            return names
-        single = [] if self.kind == "labels" else [probability]
-        return [*names, *single, *(self.class_columns if probabilities else ())]
+            return [*of_target, *numbers, *map(spread_column, numbers if spread and self.has_spread else ())]
+        names = [*of_target, *numbers]
+        if self.kind != "labels":
+            names += [probability, *([spread_column(probability)] if spread else ())]
+        names += self.class_columns if probabilities else []
+        return [
+            *names,
+            *map(spread_column, self.class_columns if spread and self.spread_of_all(probabilities) else ()),
+        ]
+
+    def spread_of_all(self, probabilities: bool) -> bool:
+        """Whether the spread of each class's probability is written, where these probabilities are or not.
+
+        Labels have no other probability.
+        """
+        return probabilities or self.kind == "labels"
 
     @property
     def class_columns(self) -> list[str]:
@@ -126,10 +152,23 @@ class OutputDecoder:
         return [self.classes[i] for i in index.astype(np.int64).tolist()]
 
     def predictions(
-        self, rows: Sequence[int], outputs_NK: Array, targets: Array | None = None
+        self,
+        rows: Sequence[int],
+        outputs_NK: Array,
+        targets: Array | None = None,
+        spread_NK: Array | None = None,
     ) -> Predictions:
-        """Decode the outputs of these rows; with their targets where they are known."""
+        """Decode the outputs of these rows.
+
+        Args:
+            rows: the number of each.
+            outputs_NK: what the network gives, or several on average.
+            targets: where they are known.
+            spread_NK: the standard deviation of each output over several networks, where it is asked for.
+        """
         found = self._predictions(rows, outputs_NK)
+        if spread_NK is not None and self.has_spread:
+            found = self._with_spread(found, outputs_NK, spread_NK.astype(np.float32))
         return found if targets is None else replace(found, true=self.true(targets))
 
     def _predictions(self, rows: Sequence[int], outputs_NK: Array) -> Predictions:
@@ -156,6 +195,20 @@ class OutputDecoder:
             return Predictions(rows, predicted, None, None)
         return Predictions(rows, predicted, values[np.arange(len(index)), index], values)
 
+    def _with_spread(
+        self, found: Predictions, outputs_NK: Array, spread_NK: npt.NDArray[np.float32]
+    ) -> Predictions:
+        if self.kind == "binary":
+            spread_NK = np.repeat(spread_NK, 2, axis=1)  # of p and of 1 - p it is the same
+        if found.probability is None:
+            return replace(found, spread=spread_NK)
+        chosen = (
+            (outputs_NK[:, 0] > self.threshold).astype(np.int64)
+            if self.kind == "binary"
+            else outputs_NK.argmax(1)
+        )
+        return replace(found, spread=spread_NK, spread_of_predicted=spread_NK[np.arange(len(chosen)), chosen])
+
     def _sequences(self, classes_NL: Array) -> list[Any]:
         """Lists of classes; texts, where a sequence's classes are single characters."""
         rows = lists_of(classes_NL) if self.kind == "sequence" else classes_NL.tolist()
@@ -163,6 +216,25 @@ class OutputDecoder:
         if self.kind == "sequence" and all(isinstance(c, str) and len(c) == 1 for c in self.classes[1:]):
             return ["".join(map(str, row)) for row in named]
         return named
+
+
+def spread_column(name: str) -> str:
+    """The column of the standard deviation, over several networks, of what another column holds."""
+    return f"{name}_std"
+
+
+def refuse_without_spread(run_id: str, decoders: Mapping[Port, OutputDecoder], networks: int) -> None:
+    """Raise UsageError where there are no several networks, or nothing in which they could differ."""
+    if networks < 2:
+        raise UsageError(
+            f"--spread is the standard deviation over several networks, and one of {run_id} is asked. It "
+            "needs a run of several folds or seeds, without --member, or of an `ensemble`."
+        )
+    if not any(decoder.has_spread for decoder in decoders.values()):
+        raise UsageError(
+            f"--spread: {run_id} predicts neither numbers nor probabilities, of which there is a standard "
+            "deviation."
+        )
 
 
 def output_decoders(

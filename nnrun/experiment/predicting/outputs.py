@@ -16,6 +16,7 @@ from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
+from nnrun.target_scale import TargetScale
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -55,9 +56,33 @@ def outputs_function(
     device: torch.device,
 ) -> OutputsFunction:
     """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
+    of_all = _function(spec, fitted, weights, device, of_members=False)
+    return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
+
+
+def members_function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+) -> OutputsFunction:
+    """The same for each member of a network that is an ensemble, (M, N, K); of any other (1, N, K)."""
+    return _function(spec, fitted, weights, device, of_members=True)
+
+
+def _function(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+    *,
+    of_members: bool,
+) -> OutputsFunction:
+    """(M, N, K) of each member, or (1, N, K) of all as one."""
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
     def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
@@ -72,18 +97,29 @@ def outputs_function(
                 batches: dict[Port, Batch] = {}
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
-                for port, z_RNK in network.forward(parameters, batches).items():
+                for port, z in network.forward(parameters, batches).items():
+                    one_by_one = of_members and network.number_of_members > 1
+                    z_MNK = z[0] if one_by_one else network.combined(port, z, scales[port])
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
-                    ranked = z_RNK[0].double() if wide else z_RNK[0]
+                    ranked = z_MNK.double() if wide else z_MNK
                     blocks[port].append(network.activate(port, ranked).cpu().numpy())
         empty = {
-            port: np.empty((0, *layer.output_shape), np.float32)
+            port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()
         }
-        return {port: np.concatenate(parts or [empty[port]]) for port, parts in blocks.items()}
+        return {port: np.concatenate(parts or [empty[port]], 1) for port, parts in blocks.items()}
 
     return outputs
+
+
+def number_of_members(spec: schema.ExperimentSpec) -> int:
+    """Of each network of a spec: those of an ensemble, or 1."""
+    return 1 if spec.ensemble is None else spec.ensemble.members
+
+
+def _as_scales(scale: TargetScale | None) -> tuple[TargetScale, ...] | None:
+    return None if scale is None else (scale,)
 
 
 def in_own_units(fitted: FittedPreprocessing, outputs: Mapping[Port, Array]) -> dict[Port, Array]:
@@ -101,6 +137,38 @@ def finite_rows(outputs: Array) -> Array:
     return np.asarray(np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
 
 
+@dataclass(frozen=True, eq=False)
+class Average:
+    """What M networks give for N rows, by one output.
+
+    Attributes:
+        mean: (N, K), of T steps (N, T, K), float64.
+        spread: the standard deviation over the networks and their members (ddof 1), of the same shape; None
+            where it is not asked for.
+    """
+
+    mean: Array
+    spread: Array | None = None
+
+    def rows(self, chosen: Array) -> Average:
+        """That of some rows."""
+        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+
+
+def average(each: Sequence[Array], members: Sequence[Array] | None = None) -> Average:
+    """The mean of what each of M networks gives, and how far they, or their members, are apart.
+
+    Args:
+        each: (N, K) of each network.
+        members: (N, K) of each member of each network, two or more, where their spread is asked for.
+    """
+    mean = np.asarray(np.mean(each, axis=0))
+    if members is None:
+        return Average(mean)
+    with np.errstate(invalid="ignore"):  # outputs that are not finite are refused row by row
+        return Average(mean, np.asarray(np.std(members, axis=0, ddof=1)))
+
+
 Combination = Literal["one_network", "ensemble", "out_of_fold", "mean_out_of_fold"]
 
 
@@ -111,6 +179,7 @@ class Combined:
     Attributes:
         rows: (M,) the numbers of the rows, ascending, each once.
         outputs: (M, K) float64, the mean of the outputs of the networks that were asked about the row.
+        networks: (M,) how many these are.
         how: `one_network`; `ensemble`, where every network was asked about every row; `out_of_fold`, where
             each row has the one network that did not train on it; `mean_out_of_fold`, where a row can have
             several such networks (repeats of k-fold, seeds that split again).
@@ -118,6 +187,7 @@ class Combined:
 
     rows: Array
     outputs: Array
+    networks: Array
     how: Combination
 
 
@@ -139,7 +209,21 @@ def combine(parts: Sequence[tuple[Array, Array]]) -> Combined:
         how = "ensemble"
     else:
         how = "out_of_fold" if (networks == 1).all() else "mean_out_of_fold"
-    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), how)
+    return Combined(rows, sums / networks.reshape(-1, *[1] * (sums.ndim - 1)), networks, how)
+
+
+def spread_over_networks(parts: Sequence[tuple[Array, Array]], combined: Combined) -> Array:
+    """(M, K): the standard deviation (ddof 1) over the networks that were asked about a row, two or more.
+
+    Args:
+        parts: as `combine` took them.
+        combined: what it gave.
+    """
+    squares = np.zeros_like(combined.outputs)
+    for numbers, outputs in parts:
+        place = np.searchsorted(combined.rows, numbers)
+        squares[place] += (outputs - combined.outputs[place]) ** 2
+    return np.asarray(np.sqrt(squares / (combined.networks - 1).reshape(-1, *[1] * (squares.ndim - 1))))
 
 
 def combination_text(how: Combination, networks: int, kind: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,15 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
+from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders, refuse_without_spread
 from nnrun.experiment.predicting.outputs import (
+    Average,
     OutputsFunction,
+    average,
     finite_rows,
     in_own_units,
+    members_function,
+    number_of_members,
     outputs_function,
 )
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
@@ -53,6 +57,7 @@ class Predictor:
         spec: its spec.
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
+        of_members: the outputs of the members of each, where the standard deviation over them is asked for.
         output_decoders: what each output means.
         decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
@@ -65,6 +70,12 @@ class Predictor:
     output_decoders: Mapping[Port, OutputDecoder]
     decoder: RowDecoder
     weights: UsedWeights
+    of_members: tuple[OutputsFunction, ...] = ()
+
+    @property
+    def spread(self) -> bool:
+        """Whether that is asked for."""
+        return bool(self.of_members)
 
     @property
     def output_decoder(self) -> OutputDecoder:
@@ -85,12 +96,23 @@ class Predictor:
 
     def by_output(self, inputs: RawInputs | RowsByInput) -> dict[Port, Array]:
         """(N, K) float64 of each output: the mean of the networks, numbers in the target's own units."""
+        return {port: found.mean for port, found in self.averages(inputs).items()}
+
+    def averages(self, inputs: RawInputs | RowsByInput) -> dict[Port, Average]:
+        """The same with the standard deviation over the networks, where that is asked for."""
         rows = self.by_input(inputs)
         each = [
             in_own_units(network.fitted, function(rows))
             for network, function in zip(self.networks, self.functions, strict=True)
         ]
-        return {port: np.asarray(np.mean([own[port] for own in each], axis=0)) for port in each[0]}
+        of_members = [
+            in_own_units(network.fitted, function(rows))
+            for network, function in zip(self.networks, self.of_members, strict=False)
+        ]
+        return {
+            port: average([own[port] for own in each], _side_by_side([own[port] for own in of_members]))
+            for port in each[0]
+        }
 
     def outputs(self, inputs: RawInputs | RowsByInput) -> Array:
         """Those of the only output."""
@@ -108,16 +130,22 @@ class Predictor:
         return found
 
 
-def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predictor:
+def _side_by_side(of_networks: Sequence[Array]) -> list[Array] | None:
+    """(M, N, K) of each network → (N, K) of each member of each; None of none."""
+    return [own for members in of_networks for own in members] or None
+
+
+def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread: bool = False) -> Predictor:
     """The networks that a run kept.
 
     Args:
         run: its folder.
         access: how it is opened. `data_dir` is for a word index, where the run kept no vocabulary; the
             listener hears which weights are used, whether networks are averaged, what is ignored of the rows.
+        spread: whether the standard deviation over the networks and their members is asked for.
 
     Raises:
-        UsageError: there is no such network or device.
+        UsageError: there is no such network or device; or a spread is asked for, and there is none.
         DataError: the run's files are missing or damaged.
     """
     device, listener = resolve_device(access.device), access.listener
@@ -132,6 +160,8 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
         )
     labels = load_labels(run)
     decoders = output_decoders(spec, networks[0].fitted, labels)
+    if spread:
+        refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
     for port, decoder in decoders.items():
         if spec.outputs and port not in labels.of_outputs and decoder.kind != "numbers":
             listener.message(
@@ -146,6 +176,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS) -> Predic
         decoders,
         make_row_decoder(run, spec, networks, labels, access.data_dir, listener),
         used,
+        tuple(members_function(spec, n.fitted, n.weights, device) for n in networks) if spread else (),
     )
 
 
@@ -221,7 +252,7 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
         UsageError: two columns would have one name, or the inputs lack one that the network takes.
         DataError: a row is bad: says which, and what is wrong with it.
     """
-    table = PredictionTable(predictor.output_decoders, probabilities=probabilities)
+    table = PredictionTable(predictor.output_decoders, probabilities=probabilities, spread=predictor.spread)
     table.refuse_one_name_twice()
     unknown = unknown_counts(predictor)
     blocks = []
@@ -252,19 +283,25 @@ def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, 
     """The predictions of the good rows of a batch, and all bad ones."""
     rows, outputs, bad = _outputs_of(predictor, batch)
     decoders = predictor.output_decoders
-    return {port: decoders[port].predictions(rows, values) for port, values in outputs.items()}, bad
+    made = {
+        port: decoders[port].predictions(rows, found.mean, spread_NK=found.spread)
+        for port, found in outputs.items()
+    }
+    return made, bad
 
 
-def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], dict[Port, Array], list[BadRow]]:
+def _outputs_of(
+    predictor: Predictor, batch: InputBatch
+) -> tuple[list[int], dict[Port, Average], list[BadRow]]:
     """Numbers and outputs of the good rows of a batch, and all bad ones."""
     inputs = batch.inputs
     if not batch.bad and len(inputs):
         try:
-            outputs = predictor.by_output(inputs)
+            outputs = predictor.averages(inputs)
         except DataError:
             pass  # some row cannot be taken: below it is found out which
         else:
-            if all(np.isfinite(values).all() for values in outputs.values()):
+            if all(np.isfinite(found.mean).all() for found in outputs.values()):
                 return batch.rows, outputs, []
     problems = predictor.problems(inputs)
     usable = np.ones(len(inputs), bool)
@@ -274,11 +311,11 @@ def _outputs_of(predictor: Predictor, batch: InputBatch) -> tuple[list[int], dic
     if problems:
         inputs = inputs[usable] if isinstance(inputs, np.ndarray) else inputs.take(np.flatnonzero(usable))
         rows = rows[usable]
-    outputs = predictor.by_output(inputs)
-    finite = np.logical_and.reduce([finite_rows(values) for values in outputs.values()])
+    outputs = predictor.averages(inputs)
+    finite = np.logical_and.reduce([finite_rows(found.mean) for found in outputs.values()])
     if not finite.all():
         without = np.zeros(len(usable), bool)
         without[np.flatnonzero(usable)[~finite]] = True
         reason = "gives outputs that are not finite numbers: the row is far outside the training data"
         bad += [BadRow(batch.rows[i], batch.lines[i], reason) for i in np.flatnonzero(without)]
-    return rows[finite].tolist(), {port: values[finite] for port, values in outputs.items()}, sorted(bad)
+    return rows[finite].tolist(), {port: found.rows(finite) for port, found in outputs.items()}, sorted(bad)

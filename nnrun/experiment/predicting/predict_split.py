@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -17,8 +17,20 @@ from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNe
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, output_decoders
-from nnrun.experiment.predicting.outputs import Combined, combination_text, combine, finite_rows
+from nnrun.experiment.predicting.output_decoder import (
+    OutputDecoder,
+    Predictions,
+    output_decoders,
+    refuse_without_spread,
+)
+from nnrun.experiment.predicting.outputs import (
+    Combined,
+    combination_text,
+    combine,
+    finite_rows,
+    number_of_members,
+    spread_over_networks,
+)
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
@@ -44,6 +56,8 @@ class SplitPredictions:
         of_outputs: of each output what it gives for each row.
         targets: of these rows, of each output.
         present: (M,) which of these rows have a target, of each output that some rows have none for.
+        spread: of each output the standard deviation over the networks that predict a row, where it is asked
+            for.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
@@ -55,6 +69,7 @@ class SplitPredictions:
     targets: Mapping[Port, Array]
     present: Mapping[Port, Flags]
     look: int | None
+    spread: Mapping[Port, Array] = field(default_factory=dict)
 
     @property
     def run(self) -> RunDirectory:
@@ -87,7 +102,8 @@ class SplitPredictions:
     def _predictions(self, port: Port, numbers: Sequence[int], part: slice) -> Predictions:
         """Those of an output for some rows. A target that a row lacks is None."""
         decoder, outputs = self.output_decoders[port], self.of_outputs[port].outputs[part]
-        found = decoder.predictions(numbers, outputs, self.targets[port][part])
+        spread = self.spread[port][part] if port in self.spread else None
+        found = decoder.predictions(numbers, outputs, self.targets[port][part], spread)
         if port not in self.present or found.true is None:
             return found
         none = [None] * len(decoder.classes) if decoder.several_targets else None
@@ -98,7 +114,9 @@ class SplitPredictions:
         """All of them: of each output the target (None or NaN where a row lacks it), the prediction and, for
         classes, its probability; with `probabilities` also that of each class. The index is the row.
         """
-        table = PredictionTable(self.output_decoders, probabilities=probabilities, targets=True)
+        table = PredictionTable(
+            self.output_decoders, probabilities=probabilities, targets=True, spread=bool(self.spread)
+        )
         return table.frame(self.blocks())
 
 
@@ -109,6 +127,7 @@ def predict_split(
     *,
     probabilities: bool = False,
     need_probabilities: bool = False,
+    spread: bool = False,
 ) -> SplitPredictions:
     """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
@@ -121,6 +140,8 @@ def predict_split(
         probabilities: whether the predictions are to be shown with a column for each class. What such a table
             cannot hold is refused before the test set is looked at.
         need_probabilities: refuse networks that have none, before the test set is looked at.
+        spread: whether the standard deviation over the networks that predict a row, and over their members,
+            is asked for.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -138,14 +159,20 @@ def predict_split(
         decoders = output_decoders(spec, networks[0].fitted, labels)
         if need_probabilities:
             refuse_without_probabilities(run, decoders)
-        PredictionTable(decoders, probabilities=probabilities, targets=True).refuse_one_name_twice()
+        if spread:
+            refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
+            _refuse_rows_of_one_network(split, rows * number_of_members(spec))
+        PredictionTable(
+            decoders, probabilities=probabilities, targets=True, spread=spread
+        ).refuse_one_name_twice()
         listener.message(opened.weights.sentence)
         look = None
         if split == "test":
             _, look = opened.count_look("predict")
     asked = zip(networks, rows, strict=True)
-    parts = [(own, opened.by_output(network, samples.take(own))) for network, own in asked]
-    found = {port: combine([(own, outputs[port]) for own, outputs in parts]) for port in decoders}
+    each = [(own, opened.by_output(network, samples.take(own))) for network, own in asked]
+    parts = {port: [(own, outputs[port]) for own, outputs in each] for port in decoders}
+    found = {port: combine(of_output) for port, of_output in parts.items()}
     for port, combined in found.items():
         with told_of(spec, port):
             _refuse_what_is_not_finite(split, combined)
@@ -156,7 +183,19 @@ def predict_split(
     own = {port: samples.output(port) for port in found}
     targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
     present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
-    return SplitPredictions(opened, decoders, split, found, targets, present, look)
+    spreads = _spreads(opened, samples, rows, found) if spread else {}
+    return SplitPredictions(opened, decoders, split, found, targets, present, look, spreads)
+
+
+def _spreads(
+    opened: OpenRun, samples: Samples, rows: Sequence[Array], found: Mapping[Port, Combined]
+) -> dict[Port, Array]:
+    """Of each output the standard deviation over the networks that predict a row, and their members."""
+    parts: dict[Port, list[tuple[Array, Array]]] = {port: [] for port in found}
+    for network, own in zip(opened.networks, rows, strict=True):
+        for port, members in opened.by_member(network, samples.take(own)).items():
+            parts[port] += [(own, outputs) for outputs in members]
+    return {port: spread_over_networks(of_output, combine(of_output)) for port, of_output in parts.items()}
 
 
 # What is predicted without a column of probabilities for each class; classes alone: by scores.
@@ -174,6 +213,17 @@ def refuse_without_probabilities(run: RunDirectory, decoders: Mapping[Port, Outp
     by_scores = "classes by scores, which are no probabilities"
     found = dict.fromkeys(_WITHOUT_PROBABILITIES.get(each.kind, by_scores) for each in decoders.values())
     raise UsageError(f"--probabilities: {run.id} predicts {'; '.join(found)}.")
+
+
+def _refuse_rows_of_one_network(split: Split, rows: Sequence[Array]) -> None:
+    """Raise UsageError where a single network predicts some row, as of folds the validation rows."""
+    _, networks = np.unique(np.concatenate(rows), return_counts=True)
+    if (networks < 2).any():
+        alone = int((networks < 2).sum())
+        raise UsageError(
+            f"--spread: {alone:,} of {len(networks):,} {split} rows are predicted by one network, the only "
+            "one that did not train on them, and one has no standard deviation. Leave --spread out."
+        )
 
 
 def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,7 +16,12 @@ import numpy.typing as npt
 
 from nnrun.cells import cell, json_text
 from nnrun.errors import UsageError
-from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions, plain_floats
+from nnrun.experiment.predicting.output_decoder import (
+    OutputDecoder,
+    Predictions,
+    plain_floats,
+    spread_column,
+)
 from nnrun.spec.ports import Port, prediction_columns
 from nnrun.spec.wording import quoted
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW = "row"
+_PROBABILITIES = "probabilities"  # an object of JSON lines with a number for each class
 
 PredictedRows: TypeAlias = Mapping[Port, Predictions]
 """Predictions of the same rows by each output."""
@@ -37,17 +43,19 @@ class PredictionTable:
         decoders: what the values of each output mean, and what its columns are called.
         probabilities: whether the probability of every class has a column.
         targets: whether the true targets have columns.
+        spread: whether the standard deviations over several networks have.
     """
 
     decoders: Mapping[Port, OutputDecoder]
     probabilities: bool = False
     targets: bool = False
+    spread: bool = False
 
     @cached_property
     def columns(self) -> list[str]:
         """The names of the columns."""
         each = [
-            decoder.columns(probabilities=self.probabilities, targets=self.targets)
+            decoder.columns(probabilities=self.probabilities, targets=self.targets, spread=self.spread)
             for decoder in self.decoders.values()
         ]
         return [ROW, *chain.from_iterable(each)]
@@ -81,11 +89,25 @@ class PredictionTable:
                 parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
             else:
                 parts.append([[p] for p in values])
-        if predictions.probability is not None:
-            parts.append(plain_floats(predictions.probability[:, None]))
-        if self.probabilities and predictions.probabilities is not None:
-            parts.append(plain_floats(predictions.probabilities))
+        parts += [plain_floats(values_NC) for values_NC in self.numbers(decoder, predictions)]
         return parts
+
+    def numbers(self, decoder: OutputDecoder, predictions: Predictions) -> list[npt.NDArray[np.float32]]:
+        """The columns that follow what is predicted, (N, C) each: probabilities and spreads."""
+        found: list[npt.NDArray[np.float32]] = []
+        if predictions.probability is not None:
+            found.append(predictions.probability[:, None])
+        if predictions.spread_of_predicted is not None:
+            found.append(predictions.spread_of_predicted[:, None])
+        if self.probabilities and predictions.probabilities is not None:
+            found.append(predictions.probabilities)
+        if predictions.spread is not None and self.shows_spread(decoder):
+            found.append(predictions.spread)
+        return found
+
+    def shows_spread(self, decoder: OutputDecoder) -> bool:
+        """Whether the spread of each number, or of each class's probability, is written where it is known."""
+        return decoder.kind == "numbers" or decoder.spread_of_all(self.probabilities)
 
     def documents(self, predicted: PredictedRows) -> list[dict[str, Any]]:
         """Each row as a value for JSON, as `JsonLines` writes it."""
@@ -105,16 +127,31 @@ class PredictionTable:
             yield target, predictions.true
         yield prediction, predictions.predicted
         if predictions.probability is not None:
-            yield probability, [single for (single,) in plain_floats(predictions.probability[:, None])]
-        if not self.probabilities or predictions.probabilities is None:
+            yield probability, _single(predictions.probability[:, None])
+        if predictions.spread_of_predicted is not None:
+            yield spread_column(probability), _single(predictions.spread_of_predicted[:, None])
+        if self.probabilities and predictions.probabilities is not None:
+            yield from self._of_classes(decoder, predictions.probabilities, lambda name: name)
+        if predictions.spread is None or not self.shows_spread(decoder):
             return
-        values_NC = plain_floats(predictions.probabilities)
+        if decoder.kind != "numbers":
+            yield from self._of_classes(decoder, predictions.spread, spread_column)
+        elif decoder.several_numbers:
+            yield spread_column(prediction), plain_floats(predictions.spread)
+        else:
+            yield spread_column(prediction), _single(predictions.spread)
+
+    def _of_classes(
+        self, decoder: OutputDecoder, values_NC: npt.NDArray[np.float32], named: Callable[[str], str]
+    ) -> Iterator[tuple[str, Sequence[Any]]]:
+        """A key for each class of a named output; else one for an object with all of them."""
+        rows = plain_floats(values_NC)
         if decoder.port is None:
             names = [str(name) for name in decoder.classes]
-            yield "probabilities", [dict(zip(names, of_row, strict=True)) for of_row in values_NC]
+            yield named(_PROBABILITIES), [dict(zip(names, of_row, strict=True)) for of_row in rows]
         else:
             for place, column in enumerate(decoder.class_columns):
-                yield column, [of_row[place] for of_row in values_NC]
+                yield named(column), [of_row[place] for of_row in rows]
 
     def frame(self, blocks: Iterable[PredictedRows]) -> pd.DataFrame:
         """All of them; the index is the row's number."""
@@ -124,6 +161,10 @@ class PredictionTable:
         return pd.DataFrame([row for block in blocks for row in self.rows(block)], columns=columns).set_index(
             ROW
         )
+
+
+def _single(values_N1: npt.NDArray[np.float32]) -> list[float]:
+    return [value for (value,) in plain_floats(values_N1)]
 
 
 def row_numbers(predicted: PredictedRows) -> Sequence[int]:
@@ -166,10 +207,8 @@ class CsvLines:
                 parts.append([self._field(tuple(v) if isinstance(v, list) else v) for v in values])
             else:
                 parts.append(map(self._field, values))
-        if predictions.probability is not None:
-            parts.append(shortest(predictions.probability))
-        if self._table.probabilities and predictions.probabilities is not None:
-            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
+        for values_NC in self._table.numbers(decoder, predictions):
+            parts += [shortest(column) for column in values_NC.T]
         return parts
 
     def _field(self, value: Hashable) -> str:
@@ -228,15 +267,28 @@ class JsonLines:
             pieces.append(f"{_key(name)}: {place}")
         if predictions.probability is not None:
             pieces.append(f"{_key(probability)}: {{}}")
-            parts.append(shortest(predictions.probability))
+        if predictions.spread_of_predicted is not None:
+            pieces.append(f"{_key(spread_column(probability))}: {{}}")
         if self._table.probabilities and predictions.probabilities is not None:
-            parts += [shortest(of_class) for of_class in predictions.probabilities.T]
-            if decoder.port is None:
-                each = ", ".join(f"{_key(str(name))}: {{}}" for name in decoder.classes)
-                pieces.append(f"{_key('probabilities')}: {{{{{each}}}}}")
+            pieces += self._of_classes(decoder, lambda name: name)
+        if predictions.spread is not None and self._table.shows_spread(decoder):
+            if decoder.kind == "numbers":
+                each = ", ".join(["{}"] * predictions.spread.shape[1])
+                pieces.append(
+                    f"{_key(spread_column(prediction))}: {f'[{each}]' if decoder.several_numbers else each}"
+                )
             else:
-                pieces += [f"{_key(name)}: {{}}" for name in decoder.class_columns]
+                pieces += self._of_classes(decoder, spread_column)
+        for values_NC in self._table.numbers(decoder, predictions):
+            parts += [shortest(column) for column in values_NC.T]
         return pieces, parts
+
+    def _of_classes(self, decoder: OutputDecoder, named: Callable[[str], str]) -> list[str]:
+        """The pieces of a template for a number of each class."""
+        if decoder.port is not None:
+            return [f"{_key(named(name))}: {{}}" for name in decoder.class_columns]
+        each = ", ".join(f"{_key(str(name))}: {{}}" for name in decoder.classes)
+        return [f"{_key(named(_PROBABILITIES))}: {{{{{each}}}}}"]
 
     def _value(self, value: Hashable) -> str:
         found = self._values.get(value)

@@ -18,6 +18,7 @@ from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
+from nnrun.spec.score_columns import INNER
 
 Epochs = int | Literal["best"]
 
@@ -104,8 +105,9 @@ def final_of_spec(
 ) -> RunDirectory:
     """Train a spec on all training rows and use the test set.
 
-    Early stopping is left out: nothing is validated, and the number of epochs is decided. A schedule that
-    follows from the epoch means what it means in the spec: a cosine is as long as the spec's epochs.
+    Early stopping, with its inner rows, and a time limit are left out: all rows train, nothing is validated,
+    and the number of epochs is decided. A schedule that follows from the epoch means what it means in the
+    spec: a cosine is as long as the spec's epochs.
 
     Args:
         loaded: the spec.
@@ -119,11 +121,14 @@ def final_of_spec(
     """
     refuse_without_validation(loaded.spec)
     if test is not None:
-        loaded = _with_test_file(loaded, test)
+        loaded = with_test_file(loaded, test)
     if epochs is not None and (not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < 1):
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
+    if loaded.spec.time_limit is not None and epochs is None:
+        listener.message(f"time_limit is left out: a final run trains the spec's {loaded.spec.epochs} epochs")
     changes = {
         "early_stopping": None,
+        "time_limit": None,
         "epochs": loaded.spec.epochs if epochs is None else epochs,
     }
     spec = with_validation(loaded.spec, schema.NoValidation()).model_copy(update=changes)
@@ -131,7 +136,7 @@ def final_of_spec(
     return run_experiment(replace(loaded, spec=spec), settings, listener)
 
 
-def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
+def with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
     """The spec with another test set, its path relative to the current folder."""
     dataset = loaded.spec.dataset
     if isinstance(dataset, schema.PublishedTable):
@@ -152,9 +157,9 @@ def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
 
 
 def watched_by_schedule(spec: schema.ExperimentSpec) -> str | None:
-    """The validated column that decides the learning rates; None where no validation does."""
+    """The column that decides the learning rates, of validation or inner rows; None where none does."""
     monitors = [p.monitor for p in spec.learning_rate_schedule if isinstance(p, schema.ReduceOnPlateau)]
-    return next((monitor for monitor in monitors if monitor.startswith("val_")), None)
+    return next((monitor for monitor in monitors if monitor.startswith(("val_", INNER))), None)
 
 
 def refuse_without_validation(spec: schema.ExperimentSpec) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrun.records import MemberType, RunDirectory, member_type_of
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, listing
 from nnrun.training.loop import EpochRecord
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Start:
         member_type: what tells the networks apart (`fold`, `seed`); None where there is one.
         member_ids: the folds or seeds; [0] for a run of one network.
         epochs: epochs that were asked for.
-        train_rows, validation_rows: of the first fold or seed.
+        train_rows, validation_rows, inner_rows: of the first fold or seed.
         parameters: numbers to learn in one network.
         device: where.
         rows: the rows in words, where they are not the same for all folds.
@@ -48,6 +48,7 @@ class Start:
     rows: str = ""
     monitor: str = "val_loss"
     maximize: bool = False
+    inner_rows: int = 0
     earlier: Sequence[EpochRecord] = ()
 
 
@@ -119,8 +120,8 @@ def start_line(start: Start) -> str:
     networks = (
         f"{counted(len(start.member_ids), start.member_type)} of" if start.member_type else "a network of"
     )
-    rows = f"{start.train_rows:,} training"
-    rows += f" and {start.validation_rows:,} validation rows" if start.validation_rows else " rows"
+    parts = {"training": start.train_rows, "inner": start.inner_rows, "validation": start.validation_rows}
+    rows = f"{listing([f'{n:,} {kind}' for kind, n in parts.items() if n], 'and')} rows"
     rows = start.rows or rows
     each = " each" if start.member_type and len(start.member_ids) > 1 else ""
     return f"{start.name}: {networks} {start.parameters:,} parameters{each}, {rows}, on {start.device}"

@@ -32,10 +32,11 @@ from nnrun.records import (
     history_columns,
     now,
 )
-from nnrun.records.run_record import CodeRecord, DataRecord, RowCounts
+from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import code_used, custom_parts
-from nnrun.spec.score_columns import directions, trained_columns
+from nnrun.spec.duration import canonical_duration
+from nnrun.spec.score_columns import directions, has_inner_rows, trained_columns
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
 from nnrun.validation.splits import Fold
@@ -149,10 +150,16 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         git_commit=git_commit(),
         test_uses=[],
     )
+    if settings.command == "final" and job.member_type is not None:
+        record.ensemble = EnsembleRecord(of="folds" if job.member_type == "fold" else "seeds")
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
+    if job.seconds is not None:
+        record.time_limit = canonical_duration(float(f"{job.seconds:.3g}"))
     if own := directions(spec):
         record.directions = dict(own)
+    if job.vectors:
+        record.vectors = list(job.vectors)
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
@@ -167,12 +174,15 @@ def _row_counts(job: Job) -> RowCounts:
     sizes = {
         "train": [len(fold.train_rows) for fold in folds],
         "validation": [len(fold.validation_rows) for fold in folds],
+        "inner": [len(fold.inner_rows) for fold in folds],
     }
     counts = RowCounts(
         train=sizes["train"][0],
         validation=sizes["validation"][0],
         test=0 if job.dataset.test is None else len(job.dataset.test),
     )
+    if sizes["inner"][0]:
+        counts.inner = sizes["inner"][0]
     if ranges := {part: [min(of), max(of)] for part, of in sizes.items() if max(of) > min(of)}:
         counts.ranges = ranges
     return counts
@@ -232,13 +242,21 @@ class Recorder:
         self.run.directory.write_record(record)
         return drowned_text(found)
 
-    def ended(self, group: Group, stopped: Mapping[int, int], endings: Mapping[int, Ending]) -> None:
+    def ended(
+        self,
+        group: Group,
+        stopped: Mapping[int, int],
+        timed_out: Mapping[int, int],
+        endings: Mapping[int, Ending],
+    ) -> None:
         """Keep how networks of a group ended: where they were stopped, and their weights."""
         record, directory = self.run.record, self.run.directory
         for member_id in self.own({m.id: True for m in group.members}):
-            record.network(self.run.job.member(member_id)).unset("stopped_early")
+            record.network(self.run.job.member(member_id)).unset("stopped_early", "stopped_by_time")
         for member_id, epoch in stopped.items():
             record.tell(self.run.job.member(member_id), stopped_early=epoch)
+        for member_id, epoch in timed_out.items():
+            record.tell(self.run.job.member(member_id), stopped_by_time=epoch)
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
             directory.write_weights(group.network.unstack(ending.weights, 0), member, ending.epoch)
@@ -278,7 +296,9 @@ def recording(
     started = time.perf_counter() - (0.0 if state is None else state.seconds)
     validated = not isinstance(job.spec.validation, schema.NoValidation)
     _write_preprocessing(run)
-    columns = history_columns(trained_columns(job.spec)[1:], validated, job.member_type)
+    columns = history_columns(
+        trained_columns(job.spec)[1:], validated, job.member_type, inner=has_inner_rows(job.spec)
+    )
     record.baseline = dict(job.baseline_scores)
     record.baseline_on = "validation" if validated else "training"
     try:
@@ -326,6 +346,7 @@ def _start(run: ActiveRun, *, resumed: bool) -> Start:
         epochs=job.spec.epochs,
         train_rows=rows.train,
         validation_rows=rows.validation,
+        inner_rows=rows.inner,
         parameters=job.groups[0].network.parameter_count,
         device=str(job.device),
         rows=rows_in_words(rows, " and ", "training") if rows.ranges else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +147,17 @@ def reproduce_run(
         reproduces=original.id,
         compile=compile_ or recorded,
         threads=record.threads or None,
+        stop_after=_ends_by_time(record),
     )
-    run = run_experiment(load_spec_of_data(original, overrides, data_dir), settings, listener)
+    loaded = load_spec_of_data(original, overrides, data_dir)
+    if (last := record.stopped_by_time_at) is not None:
+        listener.message(
+            f"the time limit of {record.time_limit} ended {original.id} after epoch {last}: as many epochs "
+            "are trained now, however long they take"
+        )
+        epochs = {"epochs": record.epochs_run, "time_limit": None}
+        loaded = replace(loaded, spec=loaded.spec.model_copy(update=epochs))
+    run = run_experiment(loaded, settings, listener)
     return Reproduction(
         original,
         run,
@@ -157,6 +166,14 @@ def reproduce_run(
         changed_conditions(record, run.read_record()),
         bool(record.test_uses),
     )
+
+
+def _ends_by_time(record: RunRecord) -> dict[int, int]:
+    """Fold or seed (0 for the only network) → the epoch after which the time limit ended it."""
+    if record.member_type is None:
+        return {} if record.stopped_by_time is None else {0: record.stopped_by_time}
+    named = [(member.id, member.stopped_by_time) for member in record.members]
+    return {id_: epoch for id_, epoch in named if id_ is not None and epoch is not None}
 
 
 def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -17,7 +18,13 @@ from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
+from nnrun.experiment.setup.data_location import (
+    changed_sources,
+    located,
+    refuse_lost_files,
+    with_paths_of,
+    without_first_weights,
+)
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import wanted_threads
 from nnrun.records import RunDirectory, RunRecord, now
@@ -25,6 +32,7 @@ from nnrun.records.run_record import Resumption
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.custom_objects import code_used
+from nnrun.spec.duration import seconds_of
 from nnrun.spec.reading.load import read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.wording import counted
@@ -40,6 +48,7 @@ def resume_run(
     data_dir: Path | None = None,
     device: str | None = None,
     allow_inexact: bool = False,
+    seconds: float | None = None,
     listener: Listener = SILENT,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
@@ -54,6 +63,7 @@ def resume_run(
         data_dir: where data files are looked for first.
         device: default: the run's.
         allow_inexact: go on although versions, device or the like are others, and note it in the record.
+        seconds: how long it may train now, if that is less than what is left of the spec's time limit.
         listener: is told what happens.
 
     Returns:
@@ -74,14 +84,15 @@ def resume_run(
         _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.status == "completed" and not _goes_further(record, wanted):
             return False
-        state = _state_to_resume(run, own, wanted)
+        state = _state_to_resume(run, record, own, wanted)
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
         settings = _settings(run, record, state, data_dir, device)
+        if seconds is not None:
+            settings = replace(settings, seconds=state.seconds + seconds)
         chosen_device = resolve_device(settings.device)
         with computing(chosen_device, wanted.deterministic):
-            spec = wanted.model_copy(update={"init_weights": None})
-            job, plan = prepare_job(spec, settings, chosen_device, listener)
+            job, plan = prepare_job(without_first_weights(wanted), settings, chosen_device, listener)
             _refuse_other_data(run, record, state, job)
             inexact = _other_conditions(state, job)
             if inexact and not allow_inexact:
@@ -93,13 +104,14 @@ def resume_run(
 
 
 def _state_to_resume(
-    run: RunDirectory, own: schema.ExperimentSpec, wanted: schema.ExperimentSpec
+    run: RunDirectory, record: RunRecord, own: schema.ExperimentSpec, wanted: schema.ExperimentSpec
 ) -> CheckpointState:
     """The newest whole checkpoint, which is one of the run's spec and from which it can train on."""
     state = read_checkpoint_state(run)
-    if wanted.epochs > own.epochs and state.group > 0:
+    more = f" to {wanted.epochs} epochs" if wanted.epochs > own.epochs else ""
+    if (more or (record.status == "completed" and record.stopped_by_time_at)) and state.group > 0:
         raise UsageError(
-            f"{run.id} cannot be extended to {wanted.epochs} epochs: its networks train one after the "
+            f"{run.id} cannot be extended{more}: its networks train one after the "
             "other, and the state of those that have finished is not kept. Start a new run."
         )
     trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
@@ -121,12 +133,14 @@ def _record_of_resumption(
     both know something; but it may have been damaged, or edited. What neither has follows from spec and data.
     """
     found = first_record(run, job, plan.threads)
-    rows, parameters = found.rows, found.parameters
+    rows, parameters, limit = found.rows, found.parameters, found.time_limit
     record.unset(*(name for name in record.model_fields_set if getattr(record, name) is None))
     found.take(state.record)
     found.take(record)
     found.rows, found.parameters, found.epochs_run = rows, parameters, state.record.epochs_run
-    found.unset("error", "not_trained")
+    found.unset("error", "not_trained", "time_limit")
+    if limit is not None:
+        found.time_limit = limit
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
@@ -185,6 +199,11 @@ def _refuse_what_has_ended_for_good(run: RunDirectory, record: RunRecord) -> Non
         raise UsageError(
             f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new run."
         )
+    if record.ensemble is not None and record.ensemble.taken_over and record.status != "completed":
+        raise UsageError(
+            f"{run.id} cannot be resumed: nothing is trained in it, so it has no checkpoint. Make it again: "
+            f"nnrun final {record.parent} --members {record.ensemble.of}"
+        )
     if record.trial is not None and record.status != "completed":
         raise UsageError(
             f"{run.id} is a trial of {record.sweep}, and trials keep no checkpoints. Start the sweep "
@@ -218,8 +237,8 @@ def _wanted_spec(
 def _refuse_differences(
     run: RunDirectory, then: schema.ExperimentSpec, now_: schema.ExperimentSpec, when: str
 ) -> None:
-    """Raise UsageError where specs differ in anything but more epochs, and where their files lie."""
-    more = {"epochs": max(then.epochs, now_.epochs)}
+    """Raise UsageError where specs differ in anything but more epochs, time, and where their files lie."""
+    more = {"epochs": max(then.epochs, now_.epochs), "time_limit": now_.time_limit}
     differences = spec_differences([with_paths_of(then.model_copy(update=more), now_), now_])
     if differences:
         lines = [f"  {d.path}: {d.texts[0]} in the run, {d.texts[1]} {when}" for d in differences]
@@ -244,8 +263,12 @@ def _refuse_more_epochs(
 
 
 def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
-    """Whether a run that completed would train on: epochs are left, and nothing was stopped early."""
+    """Whether a run that completed would train on: epochs and time are left, and none was stopped early."""
     stopped = any(network.stopped_early for network in record.networks)
+    if record.stopped_by_time_at:  # the folds that had not stopped early train on
+        limits = (record.time_limit, wanted.time_limit)
+        before, now_ = (math.inf if limit is None else seconds_of(limit) for limit in limits)
+        return now_ > before
     return 0 < record.epochs_run < wanted.epochs and not stopped
 
 

@@ -10,13 +10,17 @@ import numpy as np
 
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
+from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.lazy_torch import torch
 from nnrun.model.network import network_of
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, loss_weights, output_views
+from nnrun.spec.shapes import outputs_masked
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.engine import evaluate
@@ -92,6 +96,37 @@ def score(
     return Scored(found.columns(0), baseline)
 
 
+def score_average(
+    spec: schema.ExperimentSpec,
+    networks: Sequence[tuple[FittedPreprocessing, Mapping[str, np.ndarray[Any, Any]]]],
+    samples: Samples,
+    known: Sequence[KnownTargets],
+    device: torch.device,
+) -> tuple[list[Scored], dict[str, float]]:
+    """What each of several networks scores, and what they score as one, whose outputs are the mean of theirs.
+
+    Args:
+        spec: their experiment.
+        networks: the preprocessing and the weights of each.
+        samples: the rows to measure on.
+        known: of each its training rows, which its baseline may know.
+        device: where to compute.
+    """
+    each, outputs = [], []
+    for (fitted, weights), rows in zip(networks, known, strict=True):
+        each.append(score(spec, fitted, weights, samples, rows, device))
+        predicted = outputs_function(spec, fitted, weights, device)(samples.by_input(fitted.inputs))
+        outputs.append(in_own_units(fitted, predicted))
+    averaged = {port: np.asarray(np.mean([own[port] for own in outputs], axis=0)) for port in outputs[0]}
+    return each, score_ensemble(spec, networks, samples, averaged, device)
+
+
+def std_of(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Name → standard deviation (ddof 1) of each score over several networks."""
+    with np.errstate(invalid="ignore"):  # a score may be no number
+        return {name: float(np.std([own[name] for own in scores], ddof=1)) for name in scores[0]}
+
+
 def score_ensemble(
     spec: schema.ExperimentSpec,
     networks: Sequence[tuple[FittedPreprocessing, Mapping[str, np.ndarray[Any, Any]]]],
@@ -102,7 +137,7 @@ def score_ensemble(
     """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
 
     Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
-    penalty on weights or activities counts in it as the mean of theirs. Steps must not be masked. Of several
+    penalty on weights or activities counts in it as the mean of theirs. Masked steps do not count. Of several
     outputs the loss is the total, and names begin with the output's, as of one network.
 
     Args:
@@ -114,9 +149,11 @@ def score_ensemble(
     """
     totals = np.array([_penalty(spec, fitted, weights, samples, device) for fitted, weights in networks])
     counts, scores = loss_weights(spec), dict[str, float]()
+    masks = _masks(spec, *networks[0], samples, device)
     for port, view in output_views(spec).items():
         fitted = [each for each, _ in networks]
-        losses, metrics = _ensemble_output(view, port, fitted, samples.output(port), outputs[port], device)
+        own = samples.output(port)
+        losses, metrics = _ensemble_output(view, port, fitted, own, outputs[port], masks.get(port), device)
         totals += counts[port] * losses
         prefix = f"{port}_" if spec.outputs else ""
         if prefix:
@@ -131,11 +168,14 @@ def _ensemble_output(
     fitted: Sequence[FittedPreprocessing],
     samples: Samples,
     outputs_NK: Array,
+    mask_1NT: torch.Tensor | None,
     device: torch.device,
 ) -> tuple[Array, dict[str, float]]:
     """The loss of one output by the scale of each network, and its metrics, of the rows with its target."""
     kept = samples.with_target(np.arange(len(samples)))
     targets, outputs_NK = samples.targets[kept], outputs_NK[kept]
+    of_steps = _of_steps(view, fitted[0].outputs[port])
+    mask_1NT = mask_1NT[:, kept] if mask_1NT is not None and of_steps else None
     loss, losses = build_loss(view.own_loss), []
     row_weights = weights_on_device(None if samples.weights is None else samples.weights[kept], device)
     activation = network_of(view, fitted[0].inputs).output_layers[port].activation
@@ -146,14 +186,16 @@ def _ensemble_output(
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
             true = torch.from_numpy(own.transform(targets))[None].to(device)
             of_rows = loss(z, outputs, true)
-            of_rows = mean_over_steps(of_rows, None) if of_rows.dim() == 3 else of_rows
+            of_rows = mean_over_steps(of_rows, mask_1NT) if of_rows.dim() == 3 else of_rows
             losses.append(float(mean_loss(of_rows.double(), row_weights)[0]))
         first = fitted[0].outputs[port]
         unscaled = unscaled_targets(first, targets, device)
         true = torch.from_numpy(first.transform(targets))[None].to(device)
         z, outputs = (t[None].to(device) for t in _before_and_after(outputs_NK, activation))
-        if first.kind == schema.ClassSequenceTargets.kind and not isinstance(view.own_loss, schema.Ctc):
+        if of_steps:
             z, outputs, true = (values.flatten(1, 2) for values in (z, outputs, true))  # each step is a row
+        if mask_1NT is not None:
+            z, outputs, true = (values[:, mask_1NT.flatten()] for values in (z, outputs, true))
         scores: dict[str, float] = {}
         decides_as = schema.decision_activation(view.own_loss, activation)
         for metric in build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)):
@@ -163,6 +205,34 @@ def _ensemble_output(
             totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), compared))
             scores |= totals.values(0)
     return np.array(losses), scores
+
+
+def _of_steps(view: schema.ExperimentSpec, targets: FittedTargets) -> bool:
+    """Whether each row has a class for each of its steps."""
+    return targets.kind == schema.ClassSequenceTargets.kind and not isinstance(view.own_loss, schema.Ctc)
+
+
+def _masks(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    samples: Samples,
+    device: torch.device,
+) -> dict[Port, torch.Tensor]:
+    """(1, N, T) which steps of each masked output count. They follow from the rows, in all networks alike."""
+    if not any(outputs_masked(graph_of(spec))):
+        return {}
+    network = network_of(spec, fitted.inputs)
+    problem = make_problem(spec, network, [fitted], samples, device)
+    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+    blocks: dict[Port, list[torch.Tensor]] = {}
+    with torch.inference_mode():
+        for block in problem.blocks([np.arange(len(samples))], [0]):
+            masks: dict[Port, torch.Tensor] = {}
+            network.forward(parameters, block.whole, output_masks=masks)
+            for port, mask in masks.items():
+                blocks.setdefault(port, []).append(mask)
+    return {port: torch.cat(each, dim=1) for port, each in blocks.items()}
 
 
 def _penalty(

@@ -27,12 +27,13 @@ from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.folds import smoke_spec
-from nnrun.experiment.setup.groups import Group, prepare_groups, training_problem
+from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.lazy_torch import torch
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.graph import vector_files
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
 from nnrun.training.device import resolve_device, threads_for
@@ -73,9 +74,12 @@ class StackedRuns:
     plan: Plan
 
 
-def architecture_of(spec: schema.ExperimentSpec) -> str | None:
-    """A text that specs have in common which can train side by side; None for one of several networks."""
-    if spec.validation.has_folds:
+def architecture_of(spec: schema.ExperimentSpec, selection: Selection = EVERYTHING) -> str | None:
+    """A text that specs have in common which can train side by side; None for one of several networks.
+
+    `selection` may name the only fold that is trained.
+    """
+    if spec.validation.has_folds and selection.only_fold is None:
         return None
     values: dict[str, Any] = dump_value(spec)
     del values["seed"]
@@ -98,11 +102,13 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
     device = resolve_device(settings.device)
     try:
-        first = prepare_groups(specs[0], dataset)
+        first = prepare_groups(specs[0], dataset, settings.selection)
         if device.type == "cpu" and len(specs) * first[0].network.parameter_count > MOST_PARAMETERS:
             return None
+        if vector_files(specs[0]):
+            return None
         given = given_weights(specs[0], first)
-        alone = [first[0], *(prepare_groups(spec, dataset)[0] for spec in specs[1:])]
+        alone = _prepared(specs, first[0], dataset, settings.selection)
     except NnrunError:
         return None
     network = alone[0].network
@@ -115,11 +121,10 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
         own = _own_values(specs, [single.network for single in alone])
-        problem = replace(problem, per_replica={name: value.to(device) for name, value in own.items()})
+        own = {name: value.to(device) for name, value in own.items()}
+        problem = replace(problem, per_replica={**problem.per_replica, **own})
         planned = plan_group(group, problem, settings.compile)
-    memory = estimate_memory(
-        dataset, (group,), problem.bytes_per_network, problem.batch_size, problem.optimizer
-    )
+    memory = estimate_memory(dataset, (group,), problem.bytes_per_network, specs[0])
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
@@ -158,6 +163,21 @@ def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:
     ]
     with computing(jobs[0].device, jobs[0].spec.deterministic):
         return train_runs(openings, plan)
+
+
+def _prepared(
+    specs: Sequence[schema.ExperimentSpec], first: Group, dataset: Dataset, selection: Selection
+) -> list[Group]:
+    """The network of each spec with its rows; specs that differ in nothing but the optimizer share theirs."""
+
+    def without_optimizer(spec: schema.ExperimentSpec) -> str:
+        return spec.model_copy(update={"optimizer": specs[0].optimizer}).model_dump_json()
+
+    known = {without_optimizer(specs[0]): first}
+    for spec in specs[1:]:
+        key = without_optimizer(spec)
+        known[key] = known.get(key) or prepare_groups(spec, dataset, selection)[0]
+    return [known[without_optimizer(spec)] for spec in specs]
 
 
 def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from nnrun.data import Dataset
+from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
-from nnrun.experiment.running.score import known_targets, score
+from nnrun.experiment.running.score import known_targets, score, score_average, std_of
+from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.pretrained_vectors import start_from_vectors
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
+from nnrun.records.run_record import EnsembleRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
@@ -58,9 +62,10 @@ def train_runs(
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
-    ids: list[dict[int, int]] = [{position: 0} for position in range(len(runs))]
+    ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
     if len(runs) == 1:
         ids = [{member_id: member_id for member_id in first.job.member_ids}]
+    started = time.perf_counter() - (0.0 if state is None else state.seconds)
     with ExitStack() as stack:
         recorders = [
             stack.enter_context(recording(run, own, state)) for run, own in zip(runs, ids, strict=True)
@@ -82,17 +87,24 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
             if checkpointer is not None:
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
-            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer)
+            seconds = _share(first.job.seconds, started, len(plan.groups) - index)
+            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer, seconds)
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:
             run.directory.refuse_if_gone()
 
 
+def _share(limit: float | None, started: float, groups: int) -> float | None:
+    """The seconds that the next of so many groups may train, of a limit for all of them."""
+    return None if limit is None else (limit - (time.perf_counter() - started)) / groups
+
+
 def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Engine:
     job, group = runs[0].job, planned.group
     problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
+    start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
     engine = make_engine(planned.choice, problem, first_weights, job.listener.message)
     for run in runs:  # where the compiler failed, PyTorch trains
         run.record.compiled = engine.backend.compiled
@@ -105,12 +117,33 @@ def _score_test_set(run: ActiveRun) -> None:
         return
     if not record.test_uses:  # else it was stopped between the look and its score
         look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
-    fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
-    weights = run.directory.read_weights()
-    scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
-    record.test, record.baseline, record.baseline_on = scored.scores, scored.baseline, "test"
-    record.test_epoch = record.weights_epoch
+    if record.ensemble is None:
+        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
+        weights = run.directory.read_weights()
+        scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
+        record.test, record.baseline = scored.scores, scored.baseline
+        record.test_epoch = record.weights_epoch
+    else:
+        _score_average(run, record.ensemble, job.dataset.test)
+    record.baseline_on = "test"
     record.take(cautions(record, job.spec, job.dataset.train))
+
+
+def _score_average(run: ActiveRun, ensemble: EnsembleRecord, test: Samples) -> None:
+    """What the average of a run's networks scores on the test set, and what each scores alone."""
+    job, record = run.job, run.record
+    members = [member for group in job.groups for member in group.members]
+    names = [job.member(member.id) for member in members]
+    parts = [
+        (member.fitted, run.directory.read_weights(name)) for member, name in zip(members, names, strict=True)
+    ]
+    known = [known_targets(job.dataset.train, member.fold.train_rows) for member in members]
+    each, average = score_average(job.spec, parts, test, known, job.device)
+    record.test, record.baseline = average, mean_of([scored.baseline for scored in each])
+    for name, scored in zip(names, each, strict=True):
+        record.tell(name, test=scored.scores, test_epoch=record.network(name).weights_epoch)
+    ensemble.test_mean = mean_of([scored.scores for scored in each])
+    ensemble.test_std = std_of([scored.scores for scored in each])
 
 
 @dataclass(eq=False)
@@ -147,7 +180,11 @@ class _LastRows:
 
 
 def train_group(
-    group: Group, engine: Engine, recorders: Sequence[Recorder], checkpointer: Checkpointer | None = None
+    group: Group,
+    engine: Engine,
+    recorders: Sequence[Recorder],
+    checkpointer: Checkpointer | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Train one group; its weights are kept however it ends.
 
@@ -156,14 +193,16 @@ def train_group(
         engine: holds them.
         recorders: one for each run that the replicas belong to.
         checkpointer: keeps the state at the end of epochs, and may have one to resume from.
+        seconds: how long it may train; None for as long as it takes.
     """
-    trainer, last = _trainer(group, engine, recorders), _LastRows()
+    trainer, last = _trainer(group, engine, recorders, seconds), _LastRows()
     listener = recorders[0].run.job.listener
 
     def keep_ends() -> None:
         endings = last.endings(trainer)
         for recorder in recorders:
-            recorder.ended(group, recorder.own(trainer.stopped_epochs), recorder.own(endings))
+            stopped = recorder.own(trainer.stopped_epochs), recorder.own(trainer.timed_out)
+            recorder.ended(group, *stopped, recorder.own(endings))
 
     try:
         with stopping_between_batches():
@@ -197,8 +236,10 @@ def train_group(
     keep_ends()
 
 
-def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Trainer:
+def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], seconds: float | None) -> Trainer:
     job = recorders[0].run.job
+    stop_after = job.settings.stop_after
+    ends = [stop_after[member.id] for member in group.members if member.id in stop_after]
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
     rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
@@ -206,11 +247,18 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Tra
     return Trainer(
         engine=engine,
         replicas=[
-            Replica(m.id, m.fold.train_rows, m.fold.validation_rows, m.source, rates[m.id])
+            Replica(
+                m.id,
+                m.fold.train_rows,
+                m.fold.validation_rows,
+                m.source,
+                rates[m.id],
+                inner_rows=m.fold.inner_rows,
+            )
             for m in group.members
         ],
         schedule=Schedule(
-            epochs=spec.epochs,
+            epochs=min([spec.epochs, *ends]),
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -220,6 +268,7 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder]) -> Tra
             best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
             rates=spec.learning_rate_schedule,
             rates_maximize=any(monitor_mode(plateau.monitor, own) == "max" for plateau in plateaus),
+            seconds=seconds,
         ),
         kind=job.member_type or "replica",
         leave_out_diverged=len(recorders) > 1,

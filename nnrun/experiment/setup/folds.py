@@ -6,25 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from nnrun.data import Dataset
-from nnrun.data.dataset import split_columns_of, split_values
+from nnrun.data.dataset import Array, split_columns_of, split_values
 from nnrun.data.sources.generated_rows import TRAIN_ROWS
 from nnrun.data.sources.table_file import default_inputs
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
+from nnrun.spec.score_columns import has_inner_rows
+from nnrun.validation.inner_split import with_inner_rows
 from nnrun.validation.splits import Fold, make_folds
 
 EPOCHS = 2
 
 
 def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
-    """How a spec with this seed splits the training rows.
+    """How a spec with this seed splits the training rows, and sets inner rows apart where it has such.
 
     Raises:
         DataError: the data do not allow it.
     """
     values = split_values(spec.validation, dataset)
-    return make_folds(
+    folds = make_folds(
         spec.validation,
         len(dataset.train),
         values.labels,
@@ -33,6 +35,29 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
         column=values.column,
         class_names=values.class_names,
     )
+    stopping = spec.early_stopping
+    if stopping is None or not has_inner_rows(spec):
+        return folds
+    labels = values.labels if _stratifies(spec, values.labels) else None
+    return tuple(
+        with_inner_rows(
+            fold,
+            stopping.fraction,
+            spec.validation,
+            seed,
+            labels=labels,
+            groups=values.groups,
+            column=values.column,
+        )
+        for fold in folds
+    )
+
+
+def _stratifies(spec: schema.ExperimentSpec, labels: Array | None) -> bool:
+    """Whether inner rows are stratified: as the outer split is; without one, by the classes of one output."""
+    if isinstance(spec.validation, schema.NoValidation):
+        return isinstance(spec.loss, schema.ClassLoss) and labels is not None and labels.dtype.kind in "iub"
+    return isinstance(spec.validation, (schema.Holdout, schema.KFold)) and bool(spec.validation.stratify)
 
 
 def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:

@@ -53,6 +53,7 @@ from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_clip, build_optimizer
 from nnrun.training.problem import Head, TrainingProblem
+from nnrun.training.weight_averaging import EMA_DECAY, build_averaging, ema_decay
 from nnrun.validation.splits import Fold
 
 MOST_BYTES_OF_OWN_ROWS = 500_000_000
@@ -151,7 +152,8 @@ def prepare_groups(
         refuse_unsuitable_fold(outputs, fold.index, fold.train_rows, fold.validation_rows)
         class_weights = class_weights_of_rows(outputs, fold.train_rows)
         fitted = FittedPreprocessing(
-            fit_inputs(spec, dataset, fold.train_rows, plans), fit_outputs(outputs, fold.train_rows, steps)
+            fit_inputs(spec, dataset, fold.train_rows, plans, source),
+            fit_outputs(outputs, fold.train_rows, steps),
         )
         shape = tuple((each.shape, each.tokens, each.sparse) for each in fitted.inputs.values())
         group = by_shape.setdefault(shape, [])
@@ -234,6 +236,7 @@ def make_problem(
         heads={port: replace(head, loss_weight=counts[port]) for port, head in heads.items()},
         batch_size=spec.batch_size,
         clip=build_clip(spec.gradient_clip),
+        averaging=build_averaging(spec),
         spec=spec,
     )
 
@@ -274,6 +277,10 @@ def training_problem(
     inputs: Mapping[Port, Inputs] | None = None,
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
+    if inputs is None:
+        with rows_by_line(dataset.train.lines):
+            rows = dataset.train.by_input(group.fitted[0].inputs)
+            inputs = make_inputs(group.fitted, rows, device, training=True)
     problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
     heads = {}
     for port, head in problem.heads.items():
@@ -287,7 +294,14 @@ def training_problem(
         if head.weights is not None:
             weights_SN = weights_SN * head.weights
         heads[port] = replace(head, training_weights=weights_SN)
-    return replace(problem, heads=heads)
+    return replace(problem, heads=heads, per_replica=_decays(spec, group, device))
+
+
+def _decays(spec: schema.ExperimentSpec, group: Group, device: torch.device) -> dict[str, torch.Tensor]:
+    """The decay of each replica's average of weights, by its own number of training rows; {} without one."""
+    decays = [ema_decay(spec, len(fold.train_rows)) for fold in group.folds]
+    known = [decay for decay in decays if decay is not None]
+    return {EMA_DECAY: torch.tensor(known, dtype=torch.float64, device=device)} if known else {}
 
 
 def target_form(loss: schema.Component, output_shape: Sequence[int]) -> Literal["row", "steps", "sequence"]:
@@ -308,22 +322,31 @@ def present_on_device(present: Flags | None, device: torch.device) -> torch.Tens
 
 
 def make_inputs(
-    fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs], device: torch.device
+    fitted: Sequence[FittedPreprocessing],
+    inputs: Mapping[Port, RawInputs],
+    device: torch.device,
+    *,
+    training: bool = False,
 ) -> dict[Port, Inputs]:
-    """Rows of a data set as networks take them, each network by its own preprocessing."""
+    """Rows of a data set as networks take them, each network by its own preprocessing.
+
+    With `training` they are all training samples, see `FittedInputs.transform`.
+    """
     made = {}
     for port in fitted[0].inputs:
         rows = inputs[port]
         # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
         with told_of_input(port if named(fitted[0].inputs) and not isinstance(rows, Table) else None):
-            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device)
+            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device, training=training)
     return made
 
 
-def _rows_of(fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device) -> Inputs:
+def _rows_of(
+    fitted: Sequence[FittedInputs], inputs: RawInputs, device: torch.device, *, training: bool
+) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
-    shared = all(each == fitted[0] for each in fitted)
-    rows = [each.transform(inputs) for each in (fitted[:1] if shared else fitted)]
+    shared = all(each.same_rows(fitted[0]) if training else each == fitted[0] for each in fitted)
+    rows = [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)]
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

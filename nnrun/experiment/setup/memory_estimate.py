@@ -14,7 +14,8 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.setup.groups import Group
 from nnrun.lazy_torch import torch
 from nnrun.limits import ADVICE, free_memory, in_words
-from nnrun.training.optimizers import Optimizer
+from nnrun.spec import schema
+from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import BLOCK_ELEMENTS
 
 _FLOAT = 4
@@ -57,7 +58,7 @@ class Memory:
 
 
 def estimate_memory(
-    dataset: Dataset, groups: Sequence[Group], row_bytes: int, batch_size: int, optimizer: Optimizer
+    dataset: Dataset, groups: Sequence[Group], row_bytes: int, spec: schema.ExperimentSpec
 ) -> Memory:
     """What a run takes at its peak.
 
@@ -65,20 +66,21 @@ def estimate_memory(
         dataset: of the run.
         groups: its networks.
         row_bytes: bytes of all training rows, as the first network takes them.
-        batch_size: rows of a training step.
-        optimizer: keeps its state beside each parameter.
+        spec: its batch size; its optimizer, which keeps its state beside each parameter; whether weights are
+            averaged.
     """
     samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
     inputs = [each for part in samples for each in part.of_inputs.values() or [part.inputs]]
     targets = [each for part in samples for each in part.of_outputs.values() or [part.targets]]
     data = sum(map(_bytes, inputs)) + sum(each.nbytes for each in targets)
-    slots = len(optimizer.first_slots)
+    averages = int(spec.weight_averaging is not None)
+    slots = len(build_optimizer(spec.optimizer).first_slots) + averages
     of_groups = [
         len(g.members)
         * _FLOAT
         * (
             g.network.parameter_count * (_COPIES_OF_A_PARAMETER + slots + 1)
-            + g.network.state_count * (_COPIES_OF_A_PARAMETER - 1)
+            + g.network.state_count * (_COPIES_OF_A_PARAMETER - 1 + averages)
         )
         for g in groups
     ]
@@ -90,7 +92,7 @@ def estimate_memory(
         data=data,
         rows=row_bytes * copies,
         networks=max(of_groups),
-        work=max(_work(group, batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
+        work=max(_work(group, spec.batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
         least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
 
@@ -129,7 +131,7 @@ def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:
     """
     of_row = math.ceil(bytes_per_row / _FLOAT)
     most = max(1, BLOCK_ELEMENTS // max(of_row, group.network.widest_activation))
-    longest = max(max(len(f.train_rows), len(f.validation_rows)) for f in group.folds)
+    longest = max(max(len(f.train_rows), len(f.validation_rows), len(f.inner_rows)) for f in group.folds)
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation
     measured = min(max(most, batch_size), longest) * numbers
     trained = min(batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row)

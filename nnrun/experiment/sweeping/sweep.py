@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from nnrun.experiment.running.listener import Listener, Start, StopTraining, mea
 from nnrun.experiment.running.recorder import RunInterrupted, versions
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -45,6 +46,7 @@ from nnrun.records import (
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.duration import seconds_of
 from nnrun.spec.score_columns import directions
 from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
 from nnrun.spec.wording import counted
@@ -52,6 +54,7 @@ from nnrun.spec.writing.dump import dump_spec, dump_value
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.device import resolve_device
 from nnrun.training.loop import EpochRecord
+from nnrun.training.pace import Pace
 from nnrun.validation.summary import monitor_mode
 
 
@@ -70,6 +73,8 @@ def run_sweep(
     *,
     new: bool = False,
     resume: SweepDirectory | None = None,
+    datasets: Datasets | None = None,
+    only_if_longer: bool = False,
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
@@ -82,6 +87,8 @@ def run_sweep(
         listener: is told what happens.
         new: begin a new sweep in any case.
         resume: the sweep to go on with; default: the newest that tries the same.
+        datasets: what has been loaded already.
+        only_if_longer: leave a sweep that its time limit ended as it is, unless that is clearly longer now.
 
     Raises:
         UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
@@ -97,24 +104,27 @@ def run_sweep(
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()
-    datasets = _Datasets(settings, listener)
+    datasets = datasets or Datasets(settings, listener)
     datasets.check(plan)
-    spec, content = plan.base.spec, _content(plan, datasets, smoke=settings.smoke)
+    spec, content = plan.base.spec, _content(plan, datasets, settings)
 
     def first(id_: str) -> SweepRecord:
-        return _first_record(id_, plan, content, datasets, smoke=settings.smoke)
+        return _first_record(id_, plan, content, datasets, settings)
 
     texts = plan.base.source_text, dump_spec(spec)
     with open_sweep(settings.runs_dir, spec.name, content, first, *texts, new=new, resume=resume) as opened:
         for note in opened.notes:
             listener.message(note)
-        if opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
+        left_as_it_is = only_if_longer and not opened.is_new and _had_its_time(opened.record, plan)
+        if left_as_it_is:
+            listener.message(f"{opened.sweep.id} has had its time; with a longer limit it goes on")
+        elif opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
             _Sweep(plan, settings, listener, datasets, opened.sweep, opened.record).run()
     return opened.sweep
 
 
 def _first_record(
-    id_: str, plan: SweepPlan, content: str, datasets: _Datasets, *, smoke: bool
+    id_: str, plan: SweepPlan, content: str, datasets: Datasets, settings: Settings
 ) -> SweepRecord:
     """What a sweep's record says before any trial has run."""
     return SweepRecord(
@@ -127,12 +137,25 @@ def _first_record(
         maximize=monitor_mode(plan.monitor, directions(plan.base.spec)) == "max",
         seed=plan.seed,
         total=plan.total,
-        smoke=smoke,
+        smoke=settings.smoke,
+        command=None if settings.command == "sweep" else settings.command,
         started=now(),
         data=datasets.sources(),
         versions=versions(),
         trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
     )
+
+
+_CLEARLY_LONGER = 1.25
+
+
+def _had_its_time(record: SweepRecord, plan: SweepPlan) -> bool:
+    """Whether a time limit ended a sweep, and the present one is not clearly longer."""
+    then, limit = record.ended_by_time, plan.sweep.time_limit
+    ended = record.status == "completed" and then is not None and bool(record.ranked())
+    if not ended or then is None:
+        return False
+    return limit is not None and seconds_of(limit) < _CLEARLY_LONGER * seconds_of(then)
 
 
 def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: SweepListener) -> bool:
@@ -197,8 +220,13 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
     record.total = len(record.trials)
 
 
-class _Datasets:
-    """The data sets of a sweep, each loaded once."""
+class Datasets:
+    """The data sets of a sweep, each loaded once.
+
+    Args:
+        settings: where they are.
+        listener: is told what happens.
+    """
 
     def __init__(self, settings: Settings, listener: SweepListener) -> None:
         self._settings, self._listener = settings, listener
@@ -233,18 +261,23 @@ class _Datasets:
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
-def _content(plan: SweepPlan, datasets: _Datasets, *, smoke: bool) -> str:
+def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     """A hash of all that decides what the trials compute."""
     given = plan.base.spec.init_weights
     spec = plan.base.spec
     if plan.sweep.method != "grid":  # more trials go on where fewer ended
         spec = spec.model_copy(update={"sweep": plan.sweep.model_copy(update={"trials": None})})
-    parts = [
+    assert spec.sweep is not None, "it was read for its sweep"
+    # How long one start of it may take does not change what its trials compute.
+    spec = spec.model_copy(update={"sweep": spec.sweep.model_copy(update={"time_limit": None})})
+    parts: list[Any] = [
         dump_spec(spec),
         [source["sha256"] for source in datasets.sources()],
         sha256_of(Path(given)) if given else None,
-        smoke,
+        settings.smoke,
     ]
+    if settings.selection.only_fold is not None:
+        parts.append(settings.selection.only_fold)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -270,6 +303,7 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
     """What the record of a trial's run says of how it ended."""
     trial.run, trial.status = run_id, found.status or "failed"
     trial.seconds, trial.error = found.training_seconds, found.error
+    trial.stopped_by_time = found.stopped_by_time_at
     if trial.status == "completed":
         trial.score, trial.epoch = found.best.get(monitor), found.best_epoch
         if trial.score is None:
@@ -283,13 +317,15 @@ class _Sweep:
     plan: SweepPlan
     settings: Settings
     listener: SweepListener
-    datasets: _Datasets
+    datasets: Datasets
     sweep: SweepDirectory
     record: SweepRecord
     study: TpeStudy | None = None
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
-        record = self.record
+        record, limit = self.record, self.plan.sweep.time_limit
+        self.pace = Pace(None if limit is None else seconds_of(limit))
         if record.method == "tpe":
             file = self.sweep.study_file()
             self.study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize)
@@ -297,12 +333,14 @@ class _Sweep:
     def run(self) -> None:
         """Run what is left, and keep the results."""
         record = self.record
-        record.status, record.ended = "running", None
+        record.status, record.ended, record.ended_by_time = "running", None, None
         self.save()
         self.listener.began(record)
         try:
             for trials in self._coming():
                 self._run(trials)
+                if record.ended_by_time is not None:
+                    break
             if record.ranked():
                 draw_sweep(self.sweep, record, self.plan.sweep)
             record.status = "completed"
@@ -330,7 +368,7 @@ class _Sweep:
         record = self.record
         if self.study is None:
             left = [t for t in self.plan.trials if record.trials[t.number - 1].status not in FINISHED]
-            yield from _alike(left, self.plan.sweep.together)
+            yield from _alike(left, self.plan.sweep.together, self.settings.selection)
             return
         earlier: dict[str, TrialRecord] = {}
         for number in range(1, record.total + 1):
@@ -364,16 +402,24 @@ class _Sweep:
         self._trial_ended(trial)
 
     def _run(self, trials: Sequence[Trial]) -> None:
-        """Run trials of one architecture side by side; where that does not do, each half of them."""
+        """Run trials of one architecture side by side; where that does not do, each half of them.
+
+        Not those that are not expected to end in time.
+        """
+        if self.pace.is_over():
+            self.record.ended_by_time = self.plan.sweep.time_limit
+            return
         dataset = self.datasets.of(trials[0].loaded.spec)
         candidates = [self._candidate(trial) for trial in trials]
         if len(trials) == 1:
             (one,) = candidates
             with self._endings(trials):
                 run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)
+            self.pace.part_ended()
         elif stacked := stack_runs(candidates, dataset):
             with self._endings(trials):
                 train_stacked(stacked)
+            self.pace.part_ended()
         else:
             half = len(trials) // 2
             self._run(trials[:half])
@@ -387,6 +433,7 @@ class _Sweep:
             parent=self.sweep.id,
             trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
+            seconds=self.pace.left,
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
 
@@ -432,11 +479,11 @@ class _Sweep:
         return self.plan.trial(number, self.study.point(number)).loaded.spec
 
 
-def _alike(trials: Sequence[Trial], at_most: int) -> Iterator[Sequence[Trial]]:
+def _alike(trials: Sequence[Trial], at_most: int, selection: Selection) -> Iterator[Sequence[Trial]]:
     """The trials in groups of one architecture, in the order of each group's first."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        alike = architecture_of(trial.loaded.spec) or f"alone {trial.number}"
+        alike = architecture_of(trial.loaded.spec, selection) or f"alone {trial.number}"
         groups.setdefault(alike, []).append(trial)
     for group in groups.values():
         for first in range(0, len(group), at_most):

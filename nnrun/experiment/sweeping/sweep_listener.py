@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nnrun.experiment.running.listener import Lines, Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.spec.wording import counted
@@ -35,7 +37,16 @@ class SweepListener:
 
 
 class SweepLines(Lines, SweepListener):
-    """Writes messages, and one line after each trial; with details the epochs too."""
+    """Writes messages, and one line after each trial; with details the epochs too.
+
+    Args:
+        write, details: as for `Lines`.
+        each: whether the lines of trials are no details.
+    """
+
+    def __init__(self, write: Callable[[str], None], *, details: bool = False, each: bool = True) -> None:
+        super().__init__(write, details=details)
+        self._each = each
 
     _record: SweepRecord | None = None
 
@@ -57,7 +68,7 @@ class SweepLines(Lines, SweepListener):
     def trial_ended(self, trial: TrialRecord) -> None:
         """Write how it ended."""
         assert self._record is not None, "a trial ends after the sweep began"
-        self._write(trial_line(trial, self._record))
+        (self._write if self._each else self.detail)(trial_line(trial, self._record))
 
 
 def sweep_line(record: SweepRecord) -> str:

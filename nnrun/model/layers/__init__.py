@@ -33,6 +33,7 @@ from nnrun.model.layers.normalization import (
     RmsNormalizationLayer,
     UnitNormalizationLayer,
 )
+from nnrun.model.layers.periodic import PeriodicLayer
 from nnrun.model.layers.pooling import (
     AveragePoolingLayer,
     GlobalAveragePoolingLayer,
@@ -83,6 +84,7 @@ LAYERS: Mapping[type[schema.Component], type[Layer[Any]]] = {
     schema.Permute: PermuteLayer,
     schema.RepeatVector: RepeatVectorLayer,
     schema.Rescaling: RescalingLayer,
+    schema.Periodic: PeriodicLayer,
     schema.SpatialDropout: SpatialDropoutLayer,
     schema.GaussianNoise: GaussianNoiseLayer,
     schema.GaussianDropout: GaussianDropoutLayer,

@@ -56,6 +56,9 @@ class Weight:
         axes: for each axis of `shape` which one it is in Keras's array, -1 for none; None where they are the
             same.
         keras_shape: its shape in Keras, where that has an axis more; None otherwise.
+        members: of a network that is an ensemble, how many members have such an array, each its own: one
+            replica's values are then (M, *shape), here and in a weights file. None of an array that they
+            share, and of other networks.
     """
 
     shape: Shape
@@ -67,6 +70,7 @@ class Weight:
     constraint: schema.Component | None = None
     axes: tuple[int, ...] | None = None
     keras_shape: Shape | None = None
+    members: int | None = None
 
     @property
     def in_keras(self) -> Shape:
@@ -78,44 +82,66 @@ class Weight:
     @property
     def num_elements(self) -> int:
         """The number of elements of one replica's array."""
-        return math.prod(self.shape)
+        return math.prod(self.shape) * (self.members or 1)
 
     @property
     def file_shape(self) -> Shape:
         """Its shape in a weights file."""
+        own = self._file_shape
+        return own if self.members is None else (self.members, *own)
+
+    @property
+    def _file_shape(self) -> Shape:
+        """That of one member."""
         if self.layout == "depthwise":
             channels, multiplier, *window = self.shape
             return (channels * multiplier, 1, *window)
         return {"same": self.shape, "transposed": self.shape[::-1], "row": self.shape[1:]}[self.layout]
+
+    def initial(self, rng: np.random.Generator) -> np.ndarray[Any, Any]:
+        """One replica's first values; those of members are drawn one after the other."""
+        if self.members is None:
+            return self.initializer(rng, self.shape)
+        return np.stack([self.initializer(rng, self.shape) for _ in range(self.members)])
 
     def strength(self, norm: str) -> float:
         """How strongly the regularizer penalizes a norm."""
         return float(getattr(self.regularizer, norm, 0.0))
 
     def penalty(self, name: str, parameters: Parameters) -> Tensor | None:
-        """(R,): the regularizer's term of each replica; None where there is none. `name` is its own."""
+        """(R,): the regularizer's term of each replica; None where there is none. `name` is its own.
+
+        Of an array of members it is the mean of their terms, as the loss is the mean of their losses.
+        """
         l1, l2 = (parameters.get(strength_name(name, norm), self.strength(norm)) for norm in NORMS)
         if isinstance(l1, float) and isinstance(l2, float) and l1 == l2 == 0:
             return None
         kernel = parameters[name]
         axes = tuple(range(1, kernel.dim()))
-        return l1 * kernel.abs().sum(axes) + l2 * kernel.square().sum(axes)
+        term = l1 * kernel.abs().sum(axes) + l2 * kernel.square().sum(axes)
+        return term if self.members is None else term / self.members
 
     def constrained(self, value: Tensor) -> Tensor:
         """Stacked values (R, *shape) within the limits of the constraint."""
         assert self.constraint is not None, "asked where there is one"
         axes = tuple(range(len(self.shape))) if self.axes is None else self.axes
-        return constrained(self.constraint, value, (-1, *axes))
+        stacked = (-1,) if self.members is None else (-1, -1)
+        return constrained(self.constraint, value, (*stacked, *axes))
 
     def to_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """One replica's array as a weights file has it."""
-        turned = value.T if self.layout == "transposed" else value
-        return np.ascontiguousarray(turned).reshape(self.file_shape)
+        return np.ascontiguousarray(self._turned(value)).reshape(self.file_shape)
 
     def from_file(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The same backwards, in its type."""
-        turned = value.T if self.layout == "transposed" else value
-        return np.ascontiguousarray(turned, self.dtype).reshape(self.shape)
+        turned = np.ascontiguousarray(self._turned(value), self.dtype)
+        return turned.reshape(self.shape if self.members is None else (self.members, *self.shape))
+
+    def _turned(self, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Between the order of axes here and in a file."""
+        if self.layout != "transposed":
+            return value
+        return value.T if self.members is None else value.swapaxes(1, 2)
 
 
 @dataclass(frozen=True)
@@ -156,7 +182,7 @@ class Layer(ABC, Generic[S]):
 
     def initial(self, rng: np.random.Generator) -> dict[str, np.ndarray[Any, Any]]:
         """One replica's first weights, float32, drawn one after the other."""
-        return {name: weight.initializer(rng, weight.shape) for name, weight in self.weights.items()}
+        return {name: weight.initial(rng) for name, weight in self.weights.items()}
 
     @abstractmethod
     def forward(
@@ -272,11 +298,12 @@ class Layer(ABC, Generic[S]):
         """The full name of one of its arrays."""
         return f"{self.weights_path}.{name}"
 
-    def penalty(self, parameters: Parameters) -> Tensor | None:
-        """(R,): the regularization term of each replica, or None where there is none."""
-        terms = [weight.penalty(name, parameters) for name, weight in self.weights.items()]
-        present = [term for term in terms if term is not None]
-        return sum(present[1:], present[0]) if present else None
+
+def penalty_of(weights: Mapping[str, Weight], parameters: Parameters) -> Tensor | None:
+    """(R,): the regularization term of a layer's arrays of each replica, or None where there is none."""
+    terms = [weight.penalty(name, parameters) for name, weight in weights.items()]
+    present = [term for term in terms if term is not None]
+    return sum(present[1:], present[0]) if present else None
 
 
 def along_last(value: Tensor, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nnrun.lazy_torch import torch
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.inputs import Batch, SparseBatch, dense, multiply
+from nnrun.model.inputs import Batch, SparseBatch, dense, multiply, replicas_of
 from nnrun.model.layers.base import Layer, Parameters, Weight
 from nnrun.model.rng import BatchRng
 from nnrun.spec import schema
@@ -55,9 +55,16 @@ class DenseLayer(Layer[schema.Dense]):
         return math.prod(self.input_shape) * self.units
 
     def linear(self, parameters: Parameters, x: Batch) -> Tensor:
-        """x @ kernel + bias, (R, B, U); of more axes the last is multiplied."""
+        """x @ kernel + bias, (R, B, U); of more axes the last is multiplied.
+
+        There may be several kernels for each replica of `x`, those of the members of an ensemble.
+        """
         kernel_RFU = parameters[self.name("weight")]
         x = x if isinstance(x, SparseBatch) else dense(x)
+        replicas = replicas_of(x)
+        if len(kernel_RFU) > replicas:
+            bias_R1U = parameters[self.name("bias")] if self.spec.use_bias else None
+            return _by_several(x, kernel_RFU, bias_R1U, len(kernel_RFU) // replicas)
         if isinstance(x, torch.Tensor) and x.dim() > 3:
             return self.linear(parameters, x.flatten(1, -2)).view(*x.shape[:-1], self.units)
         if not self.spec.use_bias:
@@ -76,3 +83,21 @@ class DenseLayer(Layer[schema.Dense]):
     def activate(self, z: Tensor) -> Tensor:
         """The activation function alone."""
         return ACTIVATIONS[self.spec.activation](z)
+
+
+def _by_several(x: Batch, kernels: Tensor, biases: Tensor | None, members: int) -> Tensor:
+    """(R * M, B, U): the rows (R, B, F) times each of M kernels of each replica, as one product.
+
+    Args:
+        x: of R replicas.
+        kernels, biases: (R * M, F, U), and (R * M, 1, U) or None.
+        members: M.
+    """
+    if isinstance(x, torch.Tensor) and x.dim() > 3:
+        z = _by_several(x.flatten(1, -2), kernels, biases, members)
+        return z.view(len(z), *x.shape[1:-1], z.shape[2])
+    features, units = kernels.shape[1:]
+    side_by_side = kernels.view(-1, members, features, units).transpose(1, 2).flatten(2)
+    product = multiply(x, side_by_side)
+    z = product.view(*product.shape[:2], members, units).transpose(1, 2).flatten(0, 1)
+    return z if biases is None else z + biases

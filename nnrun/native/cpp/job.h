@@ -25,6 +25,8 @@ constexpr int most_slots = 3;
 struct Parameter {
     float* value;
     float* slots[most_slots];
+    float* average;            // of the values, updated after every step; or null
+    std::int32_t decays;       // whether the optimizer's weight decay is for it
 };
 
 struct Layer {
@@ -67,6 +69,7 @@ struct Job {
     const float* weights;          // (R, n) what the loss of each row counts, or null
     const double* rates;           // (R,) learning rates
     double* updates;               // (R,) made so far
+    const double* ema_decays;      // (R,) the largest decays of the averages, or null where there are none
     float* losses;                 // training: (R, n / B) the mean over a batch, and the penalty
     float* logits;                 // (R, n, K) values before the last activation
     Loss loss;

@@ -119,7 +119,9 @@ class Replica {
                 for (const Block& block : blocks_) add_gradient(block, rows, gradients_[0].data() + block.place);
         });
         const float loss = float(sum_of_losses() / batch_) + penalty();
-        const Update update(*job_.optimizer, job_.rates[number_], job_.updates[number_] += 1);
+        const double number_of_step = job_.updates[number_] += 1;
+        const double ema_decay = job_.ema_decays ? job_.ema_decays[number_] : 1;
+        const Update update(*job_.optimizer, job_.rates[number_], number_of_step, ema_decay);
         if (sparse()) learn_sparse(first_dense(), update);
         crew.run(blocks_.size(), [&](Index k, Index thread) {
             float* g = gradients_[thread].data() + (part_by_part_ ? blocks_[k].place : 0);
@@ -168,6 +170,7 @@ class Replica {
 
     void move_to_own(Parameter& parameter, Index size) const {
         if (parameter.value) parameter.value += number_ * size;
+        if (parameter.average) parameter.average += number_ * size;
         for (float*& slot : parameter.slots)
             if (slot) slot += number_ * size;
     }

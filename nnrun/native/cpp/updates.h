@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "job.h"
@@ -9,16 +10,18 @@
 // One update of one replica: what is the same for all of its numbers.
 struct Update {
     const OptimizerConfig& rule;
-    float rate, eps, momentum, rho, fresh, fresh_1, kept_2, fresh_2, corrected, decayed;
+    float rate, eps, momentum, rho, fresh, fresh_1, kept_2, fresh_2, corrected, decayed, averaged;
 
-    Update(const OptimizerConfig& rule, double learning_rate, double step)
+    // `ema_decay`: the largest decay of the averages (nnrun/training/weight_averaging.py).
+    Update(const OptimizerConfig& rule, double learning_rate, double step, double ema_decay = 1)
         : rule(rule), rate(learning_rate), eps(rule.epsilon), momentum(rule.momentum), rho(rule.rho),
           fresh(1 - rule.rho), fresh_1(1 - rule.beta_1), kept_2(rule.beta_2), fresh_2(1 - rule.beta_2),
           corrected(rule.beta_1 > 0 || rule.beta_2 > 0
                         ? learning_rate * std::sqrt(1 - std::pow(rule.beta_2, step)) /
                               (1 - std::pow(rule.beta_1, step))
                         : learning_rate),
-          decayed(1 - learning_rate * rule.weight_decay) {}
+          decayed(1 - learning_rate * rule.weight_decay),
+          averaged(1 - std::min(ema_decay, (1 + step) / (10 + step))) {}
 
     // `count` numbers of a parameter, from `first` on, follow their gradient g.
     void operator()(const Parameter& parameter, Index first, const float* __restrict g, Index count) const {
@@ -80,15 +83,17 @@ inline void Update::follow(const Parameter& parameter, Index first, const float*
             }
             break;
         case Optimizer::adam:
-        case Optimizer::adamw:
+        case Optimizer::adamw: {
+            const float kept = parameter.decays ? decayed : 1;
             for (Index j = 0; j < count; ++j) {
                 s0[j] += fresh_1 * (g[j] - s0[j]);
                 s1[j] = kept_2 * s1[j] + fresh_2 * square_of(j);
                 float square = s1[j];
                 if (rule.amsgrad) square = s2[j] = s2[j] > square ? s2[j] : square;
-                w[j] = decayed * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
+                w[j] = kept * w[j] - corrected * s0[j] / (std::sqrt(square) + eps);
             }
             break;
+        }
         case Optimizer::adagrad:
             for (Index j = 0; j < count; ++j) {
                 s0[j] += square_of(j);
@@ -96,4 +101,7 @@ inline void Update::follow(const Parameter& parameter, Index first, const float*
             }
             break;
     }
+    if (!parameter.average) return;
+    float* __restrict average = parameter.average + first;
+    for (Index j = 0; j < count; ++j) average[j] += averaged * (w[j] - average[j]);
 }

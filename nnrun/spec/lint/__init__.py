@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from nnrun.spec.lint import (
     data_rules,
+    ensemble_rules,
     layer_rules,
     network_rules,
     port_rules,
@@ -33,6 +34,7 @@ from nnrun.spec.shapes import facts_with_header
 RULES: tuple[Rule, ...] = (
     *network_rules.RULES,
     *layer_rules.RULES,
+    *ensemble_rules.RULES,
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,
@@ -42,6 +44,7 @@ RULES: tuple[Rule, ...] = (
 
 _OF_THE_WHOLE: tuple[Rule, ...] = (
     *port_rules.RULES,
+    *ensemble_rules.RULES,
     network_rules.layers_fit_each_other,
     training_rules.early_stopping_watches_a_column,
     training_rules.schedule_watches_a_column,

@@ -108,7 +108,22 @@ def _layers_of_input(spec: schema.ExperimentSpec) -> Iterator[tuple[Location, sc
         yield graph.nodes[index].location, graph.nodes[index].layer
 
 
+def options_of_units_need_units(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`periodic` has kernels and activations with `units` alone."""
+    for location, layer in all_layers(spec):
+        if not isinstance(layer, schema.Periodic) or layer.units is not None:
+            continue
+        for name in ("activation", "kernel_initializer", "kernel_regularizer"):
+            if getattr(layer, name) != type(layer).model_fields[name].default:
+                yield Finding(
+                    (*location, layer.kind, name),
+                    f"periodic has no dense layers without units, so {name} does nothing; add units, such as "
+                    f"24, or remove {name}",
+                )
+
+
 RULES: tuple[Rule, ...] = (
+    options_of_units_need_units,
     regularizers_do_something,
     constraints_fit_their_arrays,
     initializers_have_a_range,

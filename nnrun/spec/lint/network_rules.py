@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nnrun.errors import printable
 from nnrun.spec import schema
@@ -55,8 +55,8 @@ def _one_row_at_the_end(
     )
 
 
-def embedding_takes_padded_tokens(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
-    """Word indices reach an embedding as they are, in rows of one length; and nothing else takes them."""
+def embedding_takes_indices(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """Indices reach an embedding as they are, of words in rows of one length; and nothing else takes them."""
     graph, _ = read_graph(spec)
     for index in graph.takers.get(graph.inputs[0], ()):
         yield from _takes_words(spec, facts, graph, index)
@@ -68,6 +68,7 @@ def _takes_words(
     node, steps = graph.nodes[index], spec.preprocessing.inputs
     first, at = node.layer, (*node.location, node.layer.kind)
     padded = any(isinstance(step, schema.Pad) for step in steps)
+    looked_up = any(isinstance(step, schema.Lookup) for step in steps) and facts.inputs != "tokens"
     made = any(isinstance(step, schema.Tokens) for step in steps)
     is_table = facts.inputs == "table" and not made
     if isinstance(first, schema.Custom):  # it may be an embedding
@@ -78,6 +79,19 @@ def _takes_words(
             yield Finding(
                 at, "pad gives word indices, which are names, not amounts; begin the layers with embedding"
             )
+        elif looked_up:
+            yield Finding(
+                at,
+                f"lookup gives indices, which are names, not amounts, and {first.kind} takes them as "
+                "numbers; give these columns an input of their own, whose chain begins with embedding, or "
+                "use one_hot",
+            )
+        return
+    if looked_up:
+        others = [step.kind for step in steps if isinstance(step, schema.PreprocessingStep)]
+        yield from _takes_columns(
+            at, [kind for kind in others if kind not in ("lookup", "impute", "augment")]
+        )
         return
     other = next((step.kind for step in steps if not isinstance(step, schema.NoInputStep)), None)
     looks_up = "embedding looks up word indices"
@@ -86,6 +100,10 @@ def _takes_words(
         numbers = "an array without pad is rows of numbers"
         yield Finding(
             at, f"{looks_up}, and {numbers}; if it holds word indices add {pad}, else remove embedding"
+        )
+    elif is_table and isinstance(spec.dataset, schema.NamedColumns):
+        yield Finding(
+            at, f"{looks_up}, and {dataset_name(spec)} is a table; put lookup before it, or remove it"
         )
     elif is_table:
         yield Finding(at, f"{looks_up}, and {dataset_name(spec)} is a table of numbers; remove it")
@@ -98,6 +116,16 @@ def _takes_words(
             (*at, "input_dim"),
             f"input_dim {first.input_dim:,} has no vector for word indices up to num_words "
             f"{facts.num_words:,}; leave it out, or make it that large",
+        )
+
+
+def _takes_columns(at: Location, others: Sequence[str]) -> Iterator[Finding]:
+    """An embedding after `lookup` and these steps."""
+    if others:
+        yield Finding(
+            at,
+            f"embedding looks up the indices of lookup, and {others[0]} gives none; give the columns of "
+            "lookup an input of their own",
         )
 
 
@@ -370,11 +398,15 @@ def targets_suit_the_loss(spec: schema.ExperimentSpec, facts: DatasetFacts) -> I
         yield Finding(("preprocessing", "targets", targets_kind(spec)), message)
 
 
+_SCALING = ("standardize", "log1p", "quantile")
+"""Steps of targets that are numbers, which the loss then compares in other units."""
+
+
 def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | None:
     kind, loss, output = targets_kind(spec), spec.own_loss, output_of(spec)
     classes = isinstance(loss, schema.ClassLoss) or facts.task in ("binary", "multiclass")
-    if kind in ("standardize", "log1p") and classes:
-        done = "standardized" if kind == "standardize" else "scaled by log1p"
+    if kind in _SCALING and classes:
+        done = "standardized" if kind == "standardize" else f"scaled by {kind}"
         return f"classes cannot be {done}; remove the key, and the targets are what the loss needs"
     labels = kind == "class_index" or (kind == "none" and facts.task is not None)
     if schema.target_step_of(loss) == "one_hot" and labels:
@@ -398,7 +430,7 @@ def _wrong_targets(spec: schema.ExperimentSpec, facts: DatasetFacts) -> str | No
     if facts.task == "regression" and kind in ("one_hot", "class_index"):
         return (
             f"{kind} is for classes, and {dataset_name(spec)} has a number to predict; use standardize, "
-            "log1p or none"
+            "log1p, quantile or none"
         )
     return None
 
@@ -409,7 +441,7 @@ _POSITIVE = ("exponential", "softplus", "squareplus", "relu")
 def loss_suits_the_numbers(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Losses of counts, ratios and directions need outputs and targets that have them."""
     loss, output, kind = spec.own_loss, output_of(spec), targets_kind(spec)
-    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in ("standardize", "log1p"):
+    if isinstance(loss, schema.Poisson | schema.Msle | schema.Mape) and kind in _SCALING:
         said = (
             f"{loss.kind} compares sizes, and after {kind} the targets are of another size; remove the key, "
             "or use mse"
@@ -488,7 +520,7 @@ def hidden_layers_are_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFac
 
 RULES: tuple[Rule, ...] = (
     layers_fit_each_other,
-    embedding_takes_padded_tokens,
+    embedding_takes_indices,
     last_layer_is_dense,
     loss_suits_the_task,
     softmax_has_something_to_choose,

@@ -16,6 +16,8 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import quoted
 
+_SEVERAL = 2
+
 
 def _at(position: int, step: schema.Component, *key: str | int) -> Location:
     return ("preprocessing", "inputs", position, step.kind, *key)
@@ -115,7 +117,7 @@ def steps_follow_each_other(spec: schema.ExperimentSpec, facts: DatasetFacts) ->
         if not _of_columns(step):
             continue
         yield from _columns_are_there(spec, facts, position, step)
-        before = [s for s in steps[:position] if _of_columns(s) and s.gives != "tokens"]
+        before = [s for s in steps[:position] if _of_columns(s) and s.column_after != "tokens"]
         clash = next((found for earlier in before if (found := _clash(earlier, step))), None)
         if clash is not None:
             yield Finding(_at(position, step), clash)
@@ -127,7 +129,13 @@ def _clash(earlier: schema.PreprocessingStep, step: schema.PreprocessingStep) ->
     shared = [c for c in mine if c in theirs] if mine is not None and theirs is not None else []
     same_step, either = type(step) is type(earlier), mine is None or theirs is None
     everything = same_step and mine is None and theirs is None
-    replaced = earlier.gives == "features"
+    replaced = earlier.column_after == "features"
+    of_bins = replaced and isinstance(earlier, schema.PiecewiseLinear) and step.takes[0] == "number"
+    if of_bins and (shared or theirs is None) and not same_step:
+        return (
+            f"an earlier piecewise_linear has already replaced these numbers by bins; put {step.kind} "
+            "before it, or write `keep: true` there to keep the numbers beside the bins"
+        )
     if replaced and shared:
         return (
             f"an earlier {earlier.kind} has already replaced column {_name(shared[0])} by other columns; "
@@ -203,6 +211,19 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                     yield Finding(_at(position, step, "order", index), said)
 
 
+def one_target_to_encode_by(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`target_mean` averages the target of each row, of which there must be one."""
+    if len(spec.outputs) < _SEVERAL:
+        return
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if isinstance(step, schema.TargetMean):
+            yield Finding(
+                _at(position, step),
+                "target_mean encodes values by the mean of one target, and there are several outputs; use "
+                "one_hot, or lookup with embedding",
+            )
+
+
 def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """Every word index has a column."""
     if facts.inputs != "tokens" or "num_words" not in type(spec.dataset).model_fields:
@@ -223,6 +244,33 @@ def multi_hot_is_wide_enough(spec: schema.ExperimentSpec, facts: DatasetFacts) -
                 f"dimension {step.dimension:,} has no column for word indices up to num_words "
                 f"{facts.num_words:,}; leave the dimension out, or make it that large",
             )
+
+
+def word_weights_have_what_they_need(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`sublinear` counts are those of tf-idf, and `nb_ratio` compares two classes of one output."""
+    for position, step in enumerate(spec.preprocessing.inputs):
+        if not isinstance(step, (schema.Text, schema.MultiHot)):
+            continue
+        if step.sublinear and step.weighting != "tf_idf":
+            yield Finding(
+                _at(position, step, "sublinear"),
+                f"sublinear is how tf_idf counts words, and the weighting is {step.weighting}; remove it, or "
+                "use weighting: tf_idf",
+            )
+        if step.weighting != "nb_ratio":
+            continue
+        if len(spec.outputs) > 1:
+            held = f"there are {len(spec.outputs)} outputs"
+        elif facts.task == "regression":
+            held = f"{dataset_name(spec)} has numbers to predict"
+        elif facts.classes is not None and facts.classes != 2:
+            held = f"{dataset_name(spec)} has {facts.classes} classes"
+        else:
+            continue
+        yield Finding(
+            _at(position, step, "weighting"),
+            f"nb_ratio compares the words of two classes, and {held}; use tf_idf",
+        )
 
 
 def augment_takes_images(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -274,7 +322,9 @@ RULES: tuple[Rule, ...] = (
     word_indices_become_rows,
     steps_follow_each_other,
     a_constant_has_its_value,
+    one_target_to_encode_by,
     multi_hot_is_wide_enough,
+    word_weights_have_what_they_need,
     augment_takes_images,
     custom_names_are_importable,
     custom_preprocessing_is_last,

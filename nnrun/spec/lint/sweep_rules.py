@@ -9,7 +9,7 @@ from typing import Any
 from nnrun.spec import schema
 from nnrun.spec.lint.finding import Finding
 from nnrun.spec.reading.grammar import Location
-from nnrun.spec.score_columns import chooser, validated_columns
+from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
 MAX_TRIALS = 10_000
@@ -25,7 +25,7 @@ def there_is_something_to_try(spec: schema.ExperimentSpec, sweep: schema.Sweep) 
     for key, values in sweep.over.items():
         if values == []:
             yield Finding(_at(key), "an empty list: there is nothing to try; write the values, or remove it")
-        if key.partition(".")[0] == "sweep":
+        if any(path.partition(".")[0] == "sweep" for path in schema.swept_paths(key)):
             yield Finding(_at(key), "a sweep does not vary itself; remove this key")
 
 
@@ -92,7 +92,7 @@ def trials_can_be_compared(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> 
         )
         yield Finding(("sweep",), f"{said}`validation: holdout`")
         return
-    monitor = sweep.monitor or chooser(spec)
+    monitor = sweep.monitor or ranking_column(spec)
     if monitor not in columns:
         match = nearest(str(monitor), columns)
         hint = f"; did you mean {quoted(match)}?" if match else "."

@@ -11,7 +11,15 @@ from nnrun.spec.lint.network_rules import dataset_name, output_index, output_of,
 from nnrun.spec.reading.grammar import Location
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
-from nnrun.spec.score_columns import NOT_METRICS, metric_column, trained_columns, validated_columns
+from nnrun.spec.score_columns import (
+    INNER,
+    NOT_METRICS,
+    has_inner_rows,
+    inner_columns,
+    metric_column,
+    trained_columns,
+    validated_columns,
+)
 from nnrun.spec.shapes import masked_nodes, row_shapes, trace
 from nnrun.spec.wording import counted, listing, nearest, quoted
 
@@ -116,17 +124,48 @@ def metrics_have_their_quantile(spec: schema.ExperimentSpec, facts: DatasetFacts
 
 def early_stopping_watches_a_column(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`monitor` names a column that the history will have."""
-    if spec.early_stopping is not None:
-        message = not_a_column(spec, spec.early_stopping.monitor, "early stopping")
-        if message is not None:
-            yield Finding(("early_stopping", "monitor"), message)
+    stopping = spec.early_stopping
+    if stopping is None:
+        return
+    message = not_a_column(spec, stopping.monitor, "early stopping")
+    if message is None and has_inner_rows(spec) and stopping.monitor in trained_columns(spec):
+        message = (
+            f"early stopping is `on: inner`, and {stopping.monitor} is of the rows that train; watch "
+            f"{listing(inner_columns(spec))}"
+        )
+    if message is not None:
+        yield Finding(("early_stopping", "monitor"), message)
+    if not has_inner_rows(spec):
+        if "fraction" in stopping.model_fields_set:
+            said = "fraction is of the inner rows, which `on: inner` sets apart; add it, or remove fraction"
+            yield Finding(("early_stopping", "fraction"), said)
+        return
+    for name in trained_columns(spec):
+        if name.startswith(INNER):
+            said = (
+                f"the column {quoted(name)} begins with {INNER}, as those of the inner rows do; choose "
+                "another name for its output or metric, or remove `on: inner`"
+            )
+            yield Finding(("early_stopping", "on"), said)
 
 
 def not_a_column(spec: schema.ExperimentSpec, monitor: str, watcher: str) -> str | None:
     """Why `watcher` cannot watch the column `monitor`; None where the history will have it."""
     trained = trained_columns(spec)
     validated = [f"val_{column}" for column in trained]
-    columns = [*validated_columns(spec), *trained]
+    columns = [*validated_columns(spec), *inner_columns(spec), *trained]
+    if has_inner_rows(spec):
+        if monitor.startswith("val_") and monitor in columns:
+            instead = INNER + monitor.removeprefix("val_")
+            return (
+                f"{watcher} watches {monitor}, the score of the validation rows, but with on: inner these "
+                f"must have no say; watch {instead}"
+            )
+    elif monitor.startswith(INNER) and monitor.removeprefix(INNER) in trained:
+        return (
+            f"{watcher} watches {monitor}, but no inner rows are set apart; set `on: inner` in "
+            f"early_stopping, or watch {listing([c for c in columns if not c.startswith(INNER)])}"
+        )
     if monitor in columns:
         return None
     prefix = "val_" if monitor.startswith("val_") else ""
@@ -279,6 +318,52 @@ def averages_are_kept(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Itera
             )
 
 
+def weights_are_averaged_in_one_way(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`weight_averaging` or Keras's `use_ema`, and `swa` starts with an epoch that is trained."""
+    averaging, optimizer = spec.weight_averaging, spec.optimizer
+    if averaging is None:
+        return
+    if isinstance(optimizer, schema.OptimizerComponent) and optimizer.use_ema:
+        said = (
+            "weights are averaged in two ways: weight_averaging validates and keeps the average, use_ema (as "
+            "in Keras) only ends with it; remove one of them"
+        )
+        yield Finding(("optimizer", optimizer.kind, "use_ema"), said)
+    if not isinstance(averaging, schema.Swa):
+        return
+    where = ("weight_averaging", "swa", "start")
+    if averaging.start >= 1 and not float(averaging.start).is_integer():
+        said = (
+            f"start is {averaging.start:g}; it must be a share of the epochs, below 1, or an epoch's number"
+        )
+        yield Finding(where, said)
+    elif averaging.start > spec.epochs:
+        said = (
+            f"the average begins with epoch {averaging.start:g} of {spec.epochs}: there is nothing to average"
+        )
+        yield Finding(where, said, "warning")
+
+
+def what_does_not_decay_is_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """`exclude_from_weight_decay` names known arrays or places of layers, and something decays."""
+    optimizer = spec.optimizer
+    if not isinstance(optimizer, schema.OptimizerComponent):
+        return
+    entries, where = optimizer.exclude_from_weight_decay, ("optimizer", optimizer.kind)
+    if entries and optimizer.weight_decay == 0 and optimizer.decay_of_others == 0:
+        said = "weight_decay is 0, so nothing decays; set it, or remove exclude_from_weight_decay"
+        yield Finding((*where, "exclude_from_weight_decay"), said)
+    places = [node.weights_path for node in graph_of(spec).nodes]
+    for position, entry in enumerate(entries):
+        if entry in schema.EXCLUDED_ARRAYS or any(f"{known}.".startswith(f"{entry}.") for known in places):
+            continue
+        yield Finding(
+            (*where, "exclude_from_weight_decay", position),
+            f"{entry} is neither {listing(schema.EXCLUDED_ARRAYS)} nor the place of a layer; places are "
+            f"those that `nnrun show` prints, here {listing(dict.fromkeys(places), 'and')}",
+        )
+
+
 def muon_excludes_layers_that_are_there(
     spec: schema.ExperimentSpec, facts: DatasetFacts
 ) -> Iterator[Finding]:
@@ -371,5 +456,7 @@ RULES: tuple[Rule, ...] = (
     class_weights_are_for_classes,
     nesterov_has_momentum,
     averages_are_kept,
+    weights_are_averaged_in_one_way,
+    what_does_not_decay_is_there,
     muon_excludes_layers_that_are_there,
 )

@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic.fields import FieldInfo
 
 from nnrun.errors import Problem
-from nnrun.spec import schema
+from nnrun.spec import duration, schema
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, spell_path
 from nnrun.spec.wording import counted, listing
 
@@ -44,11 +44,22 @@ SCALARS = {
         "the name of one input or chain, and several are merged, as in concatenate: [A, B]", "string", "NAME"
     ),
     "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
+    "duration": ScalarWords(duration.WORDS, ["number", "string"], "10m"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
+    "auto_or_amount": ScalarWords("auto, or a number, 0 or more", ["number", "string"], "auto"),
 }
 
 
-_KINDS_OF_ANNOTATIONS = ("column", "place", "value", "source", "shared", "stratify")
+_KINDS_OF_ANNOTATIONS = (
+    "column",
+    "place",
+    "value",
+    "source",
+    "shared",
+    "stratify",
+    "duration",
+    "auto_or_amount",
+)
 
 
 class BoundWords(NamedTuple):
@@ -72,7 +83,19 @@ class Scalar:
     """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
 
     kind: Literal[
-        "int", "float", "bool", "str", "enum", "column", "place", "value", "source", "shared", "stratify"
+        "int",
+        "float",
+        "bool",
+        "str",
+        "enum",
+        "column",
+        "place",
+        "value",
+        "source",
+        "shared",
+        "stratify",
+        "duration",
+        "auto_or_amount",
     ]
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()

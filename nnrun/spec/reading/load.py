@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
+from nnrun.spec.graph import with_vector_files
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.lint.port_rules import columns_stand_with_their_ports
 from nnrun.spec.ports import columns_of, has_ports, target_of
@@ -33,14 +35,18 @@ from nnrun.spec.schema import (
     LearningRateSchedule,
     NamedColumns,
     Parquet,
+    ReduceOnPlateau,
+    Swa,
     TargetStep,
     TimeSeries,
     Warmup,
+    WeightAveraging,
     WithPath,
     component_name,
     components,
     target_step_of,
 )
+from nnrun.spec.score_columns import has_inner_rows
 from nnrun.spec.shapes import facts_with_header, facts_without_header
 from nnrun.spec.wording import listing, nearest, quoted
 
@@ -241,7 +247,7 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
 
-    def base_of(*location: str) -> Path:
+    def base_of(*location: str | int) -> Path:
         """What a relative path is relative to: the spec's folder; of an override, the current folder."""
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
@@ -303,6 +309,8 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
     changes: dict[str, object] = {
         "name": spec.name or default_name,
         "learning_rate_schedule": _with_length(spec),
+        "weight_averaging": _with_first_epoch(spec),
+        **_watching_inner_rows(spec),
     }
     if spec.loss is not None and not spec.outputs:
         targets = spec.preprocessing.targets or _targets_for(spec.loss)
@@ -315,6 +323,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         spec = spec.model_copy(update={"dataset": _with_columns_of_ports(spec, spec.dataset)})
     if isinstance(spec.dataset, WithPath):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
+    spec = with_vector_files(spec, lambda place, path: _absolute(base_of(*place), path))
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
     validation = spec.validation
@@ -359,9 +368,30 @@ def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
     return [
         part.model_copy(update=length)
         if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None
+        else part.model_copy(update={"monitor": "inner_loss"})
+        if has_inner_rows(spec)
+        and isinstance(part, ReduceOnPlateau)
+        and "monitor" not in part.model_fields_set
         else part
         for part in spec.learning_rate_schedule
     ]
+
+
+def _watching_inner_rows(spec: ExperimentSpec) -> dict[str, object]:
+    """Early stopping that watches `inner_loss` where its rows are inner ones and it names no column."""
+    stopping = spec.early_stopping
+    if stopping is None or stopping.on != "inner" or "monitor" in stopping.model_fields_set:
+        return {}
+    return {"early_stopping": stopping.model_copy(update={"monitor": "inner_loss"})}
+
+
+def _with_first_epoch(spec: ExperimentSpec) -> WeightAveraging | None:
+    """The average of the weights, its start as the number of an epoch where it is a share of all."""
+    averaging = spec.weight_averaging
+    if isinstance(averaging, Swa) and averaging.start < 1:
+        first = math.floor(averaging.start * spec.epochs) + 1
+        return averaging.model_copy(update={"start": float(first)})
+    return averaging
 
 
 def _filled_in_holdout(holdout: Holdout) -> Holdout:

@@ -5,7 +5,7 @@ from typing import Annotated, Union
 
 from pydantic import Field
 
-from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite
+from nnrun.spec.schema.component import ONE_SIZE_IS_ENOUGH, Count, Finite, Positive
 from nnrun.spec.schema.layer_shapes import (
     Activation,
     LayerInput,
@@ -34,6 +34,7 @@ class Dense(NetworkLayer):
     """
 
     kind = "dense"
+    ensemble = "own"
     mask = "keeps"
     ranks = {"kernel": 2, "bias": 1}
     bare = "units"
@@ -61,6 +62,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    ensemble = "own"
     mask = "keeps"
     bare = "activation"
     activation: Activation
@@ -82,6 +84,7 @@ class Flatten(NetworkLayer):
     """All numbers of a row one after the other, the last axis fastest."""
 
     kind = "flatten"
+    ensemble = "own"
     flattens = True
 
     def output_shape(self, taken: LayerInput) -> Shape:
@@ -93,6 +96,7 @@ class Reshape(NetworkLayer):
     """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
 
     kind = "reshape"
+    ensemble = "own"
     bare = "target_shape"
     target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
 
@@ -121,6 +125,7 @@ class Prelu(NetworkLayer):
     """
 
     kind = "prelu"
+    ensemble = "own"
     mask = "keeps"
     bare = "shared_axes"
     shared_axes: Annotated[list[Count], ONE_SIZE_IS_ENOUGH] = []
@@ -143,6 +148,7 @@ class Permute(NetworkLayer):
     """The axes of a row in another order, counted from 1: `permute: [2, 1]` exchanges two."""
 
     kind = "permute"
+    ensemble = "own"
     bare = "dims"
     dims: Annotated[list[Count], Field(min_length=1)]
 
@@ -161,6 +167,7 @@ class RepeatVector(NetworkLayer):
     """A row of numbers n times, as that many steps: (features) to (n, features)."""
 
     kind = "repeat_vector"
+    ensemble = "own"
     bare = "n"
     n: Count
 
@@ -175,10 +182,41 @@ class Rescaling(NetworkLayer):
     """x * scale + offset."""
 
     kind = "rescaling"
+    ensemble = "own"
     mask = "keeps"
     bare = "scale"
     scale: Finite
     offset: Finite = 0.0
 
 
-BasicLayer = Union[Dense, ActivationLayer, Prelu, Flatten, Reshape, Permute, RepeatVector, Rescaling]
+class Periodic(NetworkLayer):
+    """Each number x as cos(2 pi c x) and sin(2 pi c x) for several learned c (Gorishniy et al. 2022).
+
+    A row of F numbers becomes one of F * 2 * `frequencies`, column by column the cosines, then the sines, for
+    a dense layer to follow. At first c is normal with standard deviation `sigma`, which decides how fine the
+    steps of a column are that can be told apart: try 0.01 to 1 on standardized columns. With `units` each
+    column has a dense layer of its own, activation(waves @ kernel + bias), so that a row becomes one of
+    F * `units` (`periodic: {units: 24}` is the PLR embedding of that paper).
+    """
+
+    kind = "periodic"
+    ensemble = "same"
+    bare = "frequencies"
+    frequencies: Count = 48
+    sigma: Positive = 0.01
+    units: Count | None = None
+    activation: Activation = "relu"
+    kernel_initializer: Initializer = GlorotUniform()
+    kernel_regularizer: Regularizer | None = None
+
+    def output_shape(self, taken: LayerInput) -> Shape:
+        """The numbers of all columns side by side."""
+        if len(taken.shape) != 1:
+            raise needs(self, "(features)", "put flatten before it", taken)
+        (columns,) = taken.shape
+        return (None if columns is None else columns * (self.units or 2 * self.frequencies),)
+
+
+BasicLayer = Union[
+    Dense, ActivationLayer, Prelu, Flatten, Reshape, Permute, RepeatVector, Rescaling, Periodic
+]

@@ -5,7 +5,7 @@ pydantic would evaluate the texts of a base class's annotations again for each o
 """
 
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, ClassVar, Union, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+
+from nnrun.spec.duration import canonical_duration
 
 TAGS = WORD, MAP, CHAIN, CHAINS = "(word)", "(map)", "(chain)", "(chains)"
 """Of values that may have two forms; pydantic puts them into locations, and messages leave them out."""
@@ -35,8 +37,14 @@ ColumnName = Annotated[Union[NonNegativeInt, str], "column"]
 """A column by its name or, from 0, by its position among the inputs."""
 Value = Annotated[Union[bool, int, float, str], "value"]
 """A single value of a file, as YAML reads it."""
+Duration = Annotated[str, BeforeValidator(canonical_duration), "duration"]
+"""A length of time, in its canonical form (`nnrun.spec.duration`)."""
 Stratify = Annotated[Union[bool, str], "stratify"]
 """Whether each part gets its share of each class; of several outputs the one whose classes these are."""
+AutoOrAmount = Annotated[
+    Union[Literal["auto"], Annotated[float, Field(ge=0, allow_inf_nan=False)]], "auto_or_amount"
+]
+"""A number from 0 on, or `auto`, where it follows from the training rows."""
 
 
 def _as_list(value: Any) -> Any:

@@ -1,14 +1,15 @@
 """The whole spec of an experiment, and its sweep."""
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nnrun.spec.schema.component import (
     ONE_COMPONENT_IS_ENOUGH,
     Component,
     Config,
     Count,
+    Duration,
     Finite,
     Positive,
     Seed,
@@ -18,7 +19,13 @@ from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
 from nnrun.spec.schema.layers import Chain, Layers
 from nnrun.spec.schema.loss_components import ClassWeight, Loss
 from nnrun.spec.schema.metric_components import Metric
-from nnrun.spec.schema.optimizers_and_schedules import GradientClip, LearningRateSchedule, Optimizer, RmsProp
+from nnrun.spec.schema.optimizers_and_schedules import (
+    GradientClip,
+    LearningRateSchedule,
+    Optimizer,
+    RmsProp,
+    WeightAveraging,
+)
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
 from nnrun.spec.schema.sources import Dataset
 from nnrun.spec.schema.validation_methods import EarlyStopping, NoValidation, Validation
@@ -62,15 +69,26 @@ SweptValues = Annotated[
 ]
 
 
+def swept_paths(key: str) -> list[str]:
+    """The keys of a spec that a key of `Sweep.over` names."""
+    return [path.strip() for path in key.split(",")]
+
+
 class Sweep(Config):
     """What `nnrun sweep` tries, one run for each trial.
 
-    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. `grid` tries every
-    combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that many `trials`.
+    `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. Several keys with
+    commas between them (`layers[0].dense.units, layers[2].dense.units`) have the same value in each trial.
+    `grid` tries every combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that
+    many `trials`.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.
+    `time_limit` (`90s`, `10m`, `2h`) ends the sweep: no trials begin that are not expected to end in time,
+    and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """
+
+    rarely_changed = frozenset(("time_limit",))
 
     method: Literal["grid", "random", "tpe"] = "grid"
     over: Annotated[dict[str, SweptValues], Field(min_length=1)]
@@ -79,6 +97,49 @@ class Sweep(Config):
     seed: Seed | None = None
     prune: bool = True
     together: Count = 8
+    time_limit: Duration | None = None
+
+
+class Ensemble(Config):
+    """Several networks, the members, that train together as one and whose mean is the prediction.
+
+    With `kind: batch` (BatchEnsemble, Wen et al. 2020; TabM, Gorishniy et al. 2025) the members share the
+    kernel of each dense layer, and member k has vectors r, s and a bias of its own: x becomes
+    ((x * r) @ kernel) * s + bias. At first r is 1 or -1 at random in the dense layers that no other comes
+    before, else 1, and s is 1. The layers that give outputs, and what else has weights, belong to the
+    members. With `kind: independent` the members share nothing.
+
+    Each member draws its own dropout. What is minimized, and `loss` in the history, is the mean of the
+    members' losses. Predictions are the mean of the members' probabilities, or of their numbers in the
+    target's own units. Metrics are those of the mean prediction, and so is `val_loss`: the early stopping of
+    TabM's authors looks at the mean prediction too. So `val_loss` may lie below `loss` from the start.
+    """
+
+    averages: ClassVar[tuple[str, ...]] = (
+        "linear", "relu", "exponential", "softplus", "sigmoid", "softmax",
+    )  # fmt: skip
+    """The activations of outputs that it can average."""
+    bare = "members"
+    members: Annotated[int, Field(ge=2)] = 32
+    kind: Literal["batch", "independent"] = "batch"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_of_members(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"members": value} if is_number else value
+
+
+_OPTIONAL_PARTS = (
+    "init_weights",
+    "class_weight",
+    "gradient_clip",
+    "weight_averaging",
+    "early_stopping",
+    "time_limit",
+    "sweep",
+    "ensemble",
+)
 
 
 class ExperimentSpec(Config):
@@ -96,15 +157,29 @@ class ExperimentSpec(Config):
     the training loss of a row: `balanced` (rows / (classes * rows of the class), among the training rows) or
     a map from classes, by name or label, to weights; a class that is not in it has 1.
 
+    `weight_averaging` keeps an average of the weights beside those that are trained, `ema` or `swa`. The
+    average is what is validated, chosen among epochs, restored and kept, and so what predicts and is
+    exported; training goes on with its own weights. (Keras's `use_ema`, an option of the optimizers, differs:
+    it validates the weights themselves.) The running statistics of `batch_normalization` are averaged like
+    the weights, as `AveragedModel(use_buffers=True)` and timm's `ModelEma` do: that is close to the
+    statistics of the averaged network where the averaged weights are close to each other. PyTorch's
+    `update_bn`, which measures them anew over the training rows, is not done.
+
+    `time_limit` (`90s`, `10m`, `2h`; a bare number is seconds) ends training after an epoch, once the next is
+    not expected to end in time; how many epochs that are depends on the machine and on what else it does. At
+    least one epoch is trained. Loading the data and preparing the rows do not count. Folds that train one
+    after the other share the time. Trials that train side by side each have all of it.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
     switchable = {
-        **dict.fromkeys(("init_weights", "class_weight", "gradient_clip", "early_stopping", "sweep")),
+        **dict.fromkeys(_OPTIONAL_PARTS),
         "learning_rate_schedule": [],
         "metrics": [],
         "validation": "none",
     }
+    rarely_changed = frozenset(("weight_averaging", "time_limit", "ensemble"))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -115,18 +190,21 @@ class ExperimentSpec(Config):
     layers: Layers
     outputs: dict[str, NamedOutput] = {}
     total_loss: Literal["sum", "mean"] = "sum"
+    ensemble: Ensemble | None = None
     init_weights: str | None = None
     loss: Loss | None = None
     class_weight: ClassWeight | None = None
     optimizer: Optimizer = RmsProp()
     learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
     gradient_clip: GradientClip | None = None
+    weight_averaging: WeightAveraging | None = None
     metrics: list[Metric] = []
     epochs: Count = 1
     batch_size: Count = 32
     shuffle: bool = True
     deterministic: bool = False
     early_stopping: EarlyStopping | None = None
+    time_limit: Duration | None = None
     validation: Validation = NoValidation()
     sweep: Sweep | None = None
 

@@ -210,12 +210,15 @@ class NetworkLayer(Component):
             without one; or `uses` it.
         ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
             `kernel_initializer`, `kernel_regularizer` and `kernel_constraint` it is `kernel`.
+        ensemble: what it does in an `ensemble`: its weights, if it has any, are the members' `own`, or all
+            members have the `same`; or it is `refused`. A dense layer shares its kernel with `kind: batch`.
     """
 
     flattens: ClassVar[bool] = False
     of_images: ClassVar[bool] = False
     mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
     ranks: ClassVar[Mapping[str, int]] = {}
+    ensemble: ClassVar[Literal["own", "same", "refused"]] = "refused"
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -223,9 +226,9 @@ class NetworkLayer(Component):
         optional = [name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))]
         initializers = [name for name in cls.model_fields if name.endswith("_initializer")]
         cls.switchable = {**dict.fromkeys(optional), **cls.switchable}
-        cls.rarely_changed = frozenset([*optional, *initializers, "dilation_rate", "of"]) - {
-            "kernel_regularizer"
-        }
+        cls.rarely_changed = frozenset(
+            [*optional, *initializers, "dilation_rate", "of", "weights", "trainable"]
+        ) - {"kernel_regularizer"}
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The shape of a row that the layer gives.

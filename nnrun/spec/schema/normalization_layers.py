@@ -17,6 +17,7 @@ class BatchNormalization(NetworkLayer):
     """
 
     kind = "batch_normalization"
+    ensemble = "own"
     mask = "uses"
     momentum: Decay = 0.99
     epsilon: Positive = 1e-3
@@ -31,6 +32,7 @@ class LayerNormalization(NetworkLayer):
     """
 
     kind = "layer_normalization"
+    ensemble = "own"
     mask = "keeps"
     epsilon: Positive = 1e-3
     center: bool = True
@@ -44,6 +46,7 @@ class GroupNormalization(NetworkLayer):
     """
 
     kind = "group_normalization"
+    ensemble = "own"
     mask = "keeps"
     bare = "groups"
     groups: Annotated[int, Field(ge=-1)] = 32
@@ -67,6 +70,7 @@ class RmsNormalization(NetworkLayer):
     """x / sqrt(mean(x²) + epsilon) along the last axis of each row, then scaled (Zhang & Sennrich 2019)."""
 
     kind = "rms_normalization"
+    ensemble = "own"
     epsilon: Positive = 1e-6
 
 
@@ -77,6 +81,7 @@ class UnitNormalization(NetworkLayer):
     """
 
     kind = "unit_normalization"
+    ensemble = "own"
     mask = "keeps"
     bare = "axis"
     axis: int = -1

@@ -1,4 +1,4 @@
-"""The optimizers, the schedules of their learning rate, and gradient clipping."""
+"""The optimizers, the schedules of their learning rate, gradient clipping, and averages of the weights."""
 
 from typing import Annotated, Any, Literal, Union
 
@@ -23,10 +23,19 @@ Place = Annotated[Union[NonNegativeInt, str], "place"]
 """Where a layer stands: `2`, `words.2`."""
 
 
+EXCLUDED_ARRAYS = ("bias", "gamma", "embeddings")
+"""Of `exclude_from_weight_decay` the words that are no places of layers."""
+
+
 class OptimizerComponent(Component):
     """Base of the optimizers, with what all of them take, as in Keras.
 
-    `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too.
+    `weight_decay`: before each update w -= learning_rate * weight_decay * w, biases too. What
+    `exclude_from_weight_decay` lists does not decay: `bias` (of every layer), `gamma` (the scales of
+    normalization, and the vectors r and s of an ensemble), `embeddings` (tables of embeddings), or the place
+    of a layer or a chain, as `nnrun show` and weights files have them: `2`, `words.2`, `words`. So `[bias,
+    gamma]` lets kernels alone decay.
+    (Keras's method of that name takes parts of its own variables' names.)
     `gradient_accumulation_steps` n: an update after every n batches, by the mean of their gradients. What is
     left at the end of an epoch counts in the next one.
     `use_ema`: keep a moving average of the weights, average = ema_momentum * average + (1 - ema_momentum) * w
@@ -37,9 +46,12 @@ class OptimizerComponent(Component):
     """
 
     bare = "learning_rate"
-    rarely_changed = frozenset(("use_ema", "ema_momentum", "ema_overwrite_frequency"))
+    rarely_changed = frozenset(
+        ("exclude_from_weight_decay", "use_ema", "ema_momentum", "ema_overwrite_frequency")
+    )
     learning_rate: Positive = 0.001
     weight_decay: NonNegative = 0.0
+    exclude_from_weight_decay: Annotated[list[Place], ONE_IS_ENOUGH] = []
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     use_ema: bool = False
     ema_momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.99
@@ -81,7 +93,10 @@ class Adam(OptimizerComponent):
 
 
 class AdamW(OptimizerComponent):
-    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w each step, biases too."""
+    """Adam with decoupled weight decay: w -= learning_rate * weight_decay * w each step, biases too.
+
+    `exclude_from_weight_decay: [bias]` leaves the biases out.
+    """
 
     kind = "adamw"
     weight_decay: NonNegative = 0.004
@@ -253,6 +268,7 @@ class Cosine(Component):
 class ReduceOnPlateau(Component):
     """Keras's `ReduceLROnPlateau`, for each fold or seed separately.
 
+    `monitor` is `inner_loss` by default where `early_stopping` is `on: inner`.
     rate * `factor`, not below `min_learning_rate`, once `monitor` has not improved by more than `min_delta`
     for `patience` epochs; then `cooldown` epochs of grace.
     """
@@ -378,6 +394,36 @@ LearningRateSchedule = Annotated[
     ],
     COMPONENT,
 ]
+
+
+class Ema(Component):
+    """Exponential moving average of the weights, updated after every optimizer step.
+
+    ema += (1 - d_t) * (w - ema), with d_t = min(decay, (1 + t) / (10 + t)) after t steps, as TensorFlow's
+    `ExponentialMovingAverage` with `num_updates`: the average begins as the first weights and soon forgets
+    them. `decay` is by default 1 - 1 / max(50, 2 * steps per epoch), which averages over about two epochs;
+    it follows from the training rows of each fold. Of accumulated gradients, t counts the updates.
+    """
+
+    kind = "ema"
+    bare = "decay"
+    decay: Fraction | None = None
+
+
+class Swa(Component):
+    """Stochastic weight averaging (Izmailov et al. 2018): the mean of the weights at the ends of epochs.
+
+    As `torch.optim.swa_utils.AveragedModel` with one update an epoch. The mean begins with the epoch `start`;
+    below 1 it is a share of the epochs: 0.75 of 20 epochs averages the last five, epochs 16 to 20. Before
+    that, the weights themselves are used. The learning rate is what the optimizer and its schedule say.
+    """
+
+    kind = "swa"
+    bare = "start"
+    start: Positive = 0.75
+
+
+WeightAveraging = Annotated[Union[Ema, Swa], COMPONENT]
 
 
 class GradientClip(Config):

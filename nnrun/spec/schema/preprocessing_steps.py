@@ -8,6 +8,7 @@ from nnrun.spec.schema.component import (
     COMPONENT,
     ONE_COMPONENT_IS_ENOUGH,
     ONE_IS_ENOUGH,
+    AutoOrAmount,
     ColumnName,
     Columns,
     Component,
@@ -39,10 +40,17 @@ class PreprocessingStep(Component):
             `tokens` are rows of word indices: a token data set's, or those that the step `tokens` makes.
         gives: what a column is afterwards: a `number`; the `same` kind as before; `features`, several columns
             that no step follows; `tokens`; or `rows` of numbers, made of tokens.
+        gives_indices: whether the numbers that it gives are names, for `embedding`, and no amounts.
     """
 
     takes: ClassVar[tuple[ColumnType | Literal["tokens"], ...]] = ()
     gives: ClassVar[Literal["number", "same", "features", "tokens", "rows"]] = "features"
+    gives_indices: ClassVar[bool] = False
+
+    @property
+    def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
+        """What a column is after the step with these parameters: `gives`, but where a parameter decides."""
+        return self.gives
 
     @property
     def named_columns(self) -> list[int | str] | None:
@@ -61,7 +69,7 @@ class PreprocessingStep(Component):
             width: of a row before the step.
             num_words: the word indices of the data set are below this number.
         """
-        return width if self.gives in ("number", "same") else None
+        return width if self.column_after in ("number", "same") else None
 
 
 class ColumnStep(PreprocessingStep):
@@ -78,21 +86,40 @@ class NumberStep(ColumnStep):
     gives = "number"
 
 
-class MultiHot(PreprocessingStep):
-    """Token lists to rows of 0 and 1, `dimension` wide.
+Weighting = Literal["binary", "count", "tf_idf", "nb_ratio"]
+"""What a word of a row counts."""
 
-    Default: the data set's num_words, else what the training rows need.
+
+class MultiHot(PreprocessingStep):
+    """Token lists to rows of 0 and 1, `dimension` wide: every word index is below it.
+
+    Default: the data set's num_words, else what the training rows need. `ngrams` also takes runs of up to
+    that many neighbouring words, with a column for each that `min_count` training rows or more contain; then,
+    and with `num_words`, the number of the most frequent that are taken, words have columns by the same rule.
+    Every index is a word there, the start of a row and the unknown word as well; one that `dimension` leaves
+    out is part of no run. `weighting` and `sublinear` are those of `text`.
     """
 
     kind = "multi_hot"
     takes = ("tokens",)
     gives = "rows"
     bare = "dimension"
+    rarely_changed = frozenset(("ngrams", "min_count", "num_words", "weighting", "sublinear"))
     dimension: Count | None = None
+    ngrams: Count = 1
+    min_count: Count = 1
+    num_words: Count | None = None
+    weighting: Weighting = "binary"
+    sublinear: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the training rows decide what has a column; else each index below the dimension has."""
+        return self.ngrams > 1 or self.min_count > 1 or self.num_words is not None
 
     def width_after(self, width: int | None, num_words: int | None) -> int | None:
-        """The dimension."""
-        return self.dimension or num_words
+        """The dimension; where words are chosen only the data can tell how many."""
+        return None if self.chooses else self.dimension or num_words
 
 
 class Standardize(NumberStep):
@@ -129,6 +156,63 @@ class Log1p(NumberStep):
     """log(1 + x), for amounts from 0 with a long tail."""
 
     kind = "log1p"
+
+
+class Robust(NumberStep):
+    """(x - median) * s, where outliers neither set the scale nor leave a small range.
+
+    s is 1 / (q75 - q25), of the quartiles of the training rows (scikit-learn's `RobustScaler`); where these
+    are equal 2 / (max - min), where scikit-learn only centres; 0 for a constant column. With `clip: smooth`
+    the result z becomes z / sqrt(1 + (z / 3)²), which is nearly z around 0 and always between -3 and 3 (as
+    RealMLP does, Holzmüller et al. 2024). Missing values stay missing.
+    """
+
+    kind = "robust"
+    clip: Literal["smooth", "none"] = "smooth"
+
+
+class QuantileTransform(NumberStep):
+    """Map values to a normal or a uniform distribution by their rank (scikit-learn's `QuantileTransformer`).
+
+    The rank of a value, from 0 to 1, is interpolated between `n_quantiles` quantiles of the training rows, by
+    default one for 30 rows, at least 10 and at most 1,000. Values beyond the outer quantiles have their rank.
+    `uniform` gives the rank; `normal` the standard normal distribution's value of that rank, clipped to
+    [-3, 3] (scikit-learn: ±5.2). A value that several quantiles share has the middle of their ranks, also at
+    both ends, where scikit-learn gives it the end. All rows count (scikit-learn: a sample of 10,000). A
+    constant column becomes 0. Missing values stay missing.
+    """
+
+    kind = "quantile"
+    bare = "output_distribution"
+    output_distribution: Literal["normal", "uniform"] = "normal"
+    n_quantiles: Annotated[int, Field(ge=2)] | None = None
+
+
+class PiecewiseLinear(ColumnStep):
+    """Piecewise linear encoding: `bins` columns for one number, each the place of x within one bin.
+
+    The bins lie between quantiles of the training rows; equal quantiles are one edge, so that a column may
+    have fewer bins, and a constant column has none. In its bin a value goes from 0 to 1; above it is 1 and
+    below 0. The first bin goes on below 0 and the last above 1, as far as -3 and 4. (Gorishniy et al. 2022,
+    "On embeddings for numerical features in tabular deep learning".) With `keep` the number itself stays,
+    for later steps, and the bins stand beside it. Missing values must be imputed first.
+    """
+
+    kind = "piecewise_linear"
+    takes = ("number",)
+    bare = "bins"
+    gives = "features"
+    bins: Count = 16
+    keep: bool = False
+
+    @property
+    def column_after(self) -> Literal["number", "features"]:
+        """With `keep` still a number."""
+        return "number" if self.keep else "features"
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """Only the data can tell how many different quantiles a column has."""
+        return None
 
 
 class Impute(PreprocessingStep):
@@ -169,13 +253,16 @@ class OneHot(ColumnStep):
     """One column of 0 and 1 for each value that occurs `min_count` times or more in the training rows.
 
     Rarer values are all 0, and with `unknown: ignore` so are values that the training rows do not contain;
-    with `unknown: error` the latter stop the run. Missing values have their own column where training rows
-    have some. Default columns: all categories.
+    with `unknown: error` the latter stop the run. `rare` adds one more column, which is 1 for all of these
+    (`OneHotEncoder(handle_unknown="infrequent_if_exist")`; here the column is there even if no training row
+    is rare). Missing values have their own column where `min_count` training rows or more have none; else
+    they count as rare. Default columns: all categories.
     """
 
     kind = "one_hot"
     takes = ("category", "number", "text", "date")
     min_count: Count = 1
+    rare: bool = False
     unknown: Literal["ignore", "error"] = "ignore"
 
 
@@ -191,6 +278,44 @@ class Ordinal(ColumnStep):
     gives = "number"
     order: list[str] | None = None
     unknown: Literal["ignore", "error"] = "error"
+
+
+class Lookup(ColumnStep):
+    """Each value's index, for `embedding`, as of Keras's `StringLookup(num_oov_indices=1)`.
+
+    Values that `min_count` training rows or more have count from 1, in their sorted order; 0 stands for
+    rarer, unseen and missing values. The column then is one whole number. Of several columns of one input
+    each has indices of its own, which begin where those of the column before it end, so that one embedding
+    learns vectors for all of them. Default columns: all categories.
+    """
+
+    kind = "lookup"
+    takes = ("category", "number", "text", "date")
+    gives_indices = True
+    min_count: Count = 1
+
+    def width_after(self, width: int | None, num_words: int | None) -> int | None:
+        """One number each."""
+        return width
+
+
+class TargetMean(ColumnStep):
+    """The mean target of the training rows with the same value (scikit-learn's `TargetEncoder`).
+
+    Of numbers the mean, in standard deviations from the mean of all (the targets are standardized first); of
+    two classes the share of the second; of more classes a column with the share of each. Means of few rows
+    are drawn towards the mean of all: `smooth` counts that for so many rows; `auto` follows from the
+    variances (empirical Bayes). Missing values are a value of their own; unseen ones have the mean of all.
+
+    A training row never sees its own target: the training rows are split into `folds`, and those of one fold
+    have the means of the others. Validation rows and new rows have those of all training rows. Default
+    columns: all categories.
+    """
+
+    kind = "target_mean"
+    takes = ("category", "number", "text", "date")
+    smooth: AutoOrAmount = "auto"
+    folds: Annotated[int, Field(ge=2)] = 5
 
 
 class Hashing(ColumnStep):
@@ -229,18 +354,22 @@ class Text(PreprocessingStep):
     """Words of a text to columns: 1 where a word occurs, its count, or tf-idf (scikit-learn's vectorizers).
 
     Words are the `num_words` most frequent of those that at least `min_count` training rows contain.
-    `ngrams` also takes sequences of up to that many words. Default column: all texts.
+    `ngrams` also takes sequences of up to that many words. `weighting: nb_ratio`, for two classes: where a
+    word occurs, ln(p / q), p its share of the words of class 1, q of class 0, each with one row more for each
+    word (Wang and Manning 2012). With `sublinear` a count c is 1 + ln c in tf-idf. Default column: all texts.
     """
 
     kind = "text"
     takes = ("text", "category", "date")
     bare = "num_words"
+    rarely_changed = frozenset(("sublinear",))
     num_words: Count = 10_000
     column: ColumnName | None = None
     lower: bool = True
     ngrams: Count = 1
     min_count: Count = 1
-    weighting: Literal["binary", "count", "tf_idf"] = "binary"
+    weighting: Weighting = "binary"
+    sublinear: bool = False
 
 
 class Tokens(PreprocessingStep):
@@ -271,6 +400,7 @@ class Pad(PreprocessingStep):
     kind = "pad"
     takes = ("tokens",)
     gives = "rows"
+    gives_indices = True
     bare = "length"
     length: Count | None = None
     side: Literal["pre", "post"] = "pre"
@@ -317,9 +447,14 @@ InputStep = Annotated[
         MinMax,
         Rescale,
         Log1p,
+        Robust,
+        QuantileTransform,
+        PiecewiseLinear,
         Impute,
         OneHot,
         Ordinal,
+        Lookup,
+        TargetMean,
         Hashing,
         Datetime,
         Text,
@@ -383,6 +518,22 @@ class Log1pTargets(Component):
     standardize: bool = False
 
 
+class QuantileTargets(Component):
+    """The target's rank as a value of the standard normal distribution, column by column.
+
+    As `quantile` of the inputs: `n_quantiles` quantiles of the training rows, by default one for 30 rows, at
+    least 10 and at most 1,000, have the normal distribution's values of their ranks, between -3 and 3;
+    between them the target is interpolated linearly (scikit-learn's `QuantileTransformer` does so by ranks).
+    Equal quantiles have the middle of their ranks. The loss is computed on these values. Metrics, baselines
+    and predictions, of training and validation, are in the target's own units; a prediction is never outside
+    of the training rows' targets.
+    """
+
+    kind = "quantile"
+    bare = "n_quantiles"
+    n_quantiles: Annotated[int, Field(ge=2)] | None = None
+
+
 class NoTargetStep(Component):
     """Take the targets as they are."""
 
@@ -396,6 +547,7 @@ TargetStep = Annotated[
         CharactersTargets,
         StandardizeTargets,
         Log1pTargets,
+        QuantileTargets,
         NoTargetStep,
     ],
     COMPONENT,

@@ -12,6 +12,7 @@ class Dropout(NetworkLayer):
     """While training, zero a share `rate` of the inputs and scale the rest by 1 / (1 - rate)."""
 
     kind = "dropout"
+    ensemble = "own"
     mask = "keeps"
     bare = "rate"
     rate: Annotated[float, Field(ge=0, lt=1)]
@@ -21,6 +22,7 @@ class SpatialDropout(NetworkLayer):
     """Dropout of whole channels: of a row a channel is zero at all steps or places, or at none."""
 
     kind = "spatial_dropout"
+    ensemble = "own"
     mask = "keeps"
     bare = "rate"
     rate: Decay
@@ -36,6 +38,7 @@ class GaussianNoise(NetworkLayer):
     """While training, add normal numbers of mean 0."""
 
     kind = "gaussian_noise"
+    ensemble = "own"
     mask = "keeps"
     bare = "stddev"
     stddev: NonNegative
@@ -45,6 +48,7 @@ class GaussianDropout(NetworkLayer):
     """While training, multiply by normal numbers of mean 1 and standard deviation sqrt(rate / (1 - rate))."""
 
     kind = "gaussian_dropout"
+    ensemble = "own"
     mask = "keeps"
     bare = "rate"
     rate: Decay
@@ -54,6 +58,7 @@ class AlphaDropout(NetworkLayer):
     """Dropout that keeps mean and variance of what selu gives (Klambauer et al. 2017)."""
 
     kind = "alpha_dropout"
+    ensemble = "own"
     mask = "keeps"
     bare = "rate"
     rate: Decay

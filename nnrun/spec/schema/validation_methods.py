@@ -1,6 +1,6 @@
 """How training rows are set apart for validation, and early stopping."""
 
-from typing import Annotated, Union
+from typing import Annotated, Literal, Union
 
 from pydantic import Field
 
@@ -24,9 +24,21 @@ class EarlyStopping(Config):
     `restore_best` puts back the weights of the best epoch at the end. With a `baseline` only an improvement
     that is better than it starts the patience anew. The first `start_from_epoch` epochs do not count, neither
     as the best nor as waiting. Keras's `EarlyStopping`.
+
+    `on: inner` sets a `fraction` of each fold's training rows apart, on which preprocessing and network are
+    not fitted. These inner rows alone decide when to stop and which epoch is the best, by the columns
+    `inner_loss`, `inner_<metric>` of the history (`monitor` is then `inner_loss` by default), so that the
+    scores of the validation rows are not those that chose the epoch. Inner rows are drawn by the seed, as the
+    validation rows are: stratified where these are, whole groups where rows have groups, the last rows of a
+    `time_series` and of a holdout with `shuffle: false`. It also works with `validation: none` (there
+    stratified by the classes, where there are any): a run then stops by itself and has a best epoch, and no
+    score. `nnrun final` trains on all rows, the inner ones too, for the number of epochs that was chosen.
     """
 
+    rarely_changed = frozenset(("on", "fraction"))
     monitor: str = "val_loss"
+    on: Literal["validation", "inner"] = "validation"
+    fraction: Fraction = 0.2
     patience: NonNegativeInt = 0
     min_delta: NonNegative = 0.0
     restore_best: bool = False

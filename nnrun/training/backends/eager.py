@@ -13,6 +13,7 @@ from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.objective import TOTAL, forward, objective
 from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
 from nnrun.training.train_state import ParameterGroup, TrainState
+from nnrun.training.weight_averaging import EMA_DECAY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,6 +95,9 @@ class EagerBackend:
                 self._update(group, group.joined(gradients), state, squares)
             problem.network.constrain(state.parameters)
             state.update_buffers(new_buffers)
+            if problem.averaging is not None and problem.averaging.each_step:
+                decays_R = state.per_replica[EMA_DECAY]
+                state.average(problem.averaging.share_after_step(state.steps_R, decays_R))
         return _detached(losses), _detached(logits), masks
 
     def _update(

@@ -31,7 +31,8 @@ from nnrun.training.backends.native_job import address
 from nnrun.training.losses import smoothed_targets
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
-from nnrun.training.train_state import TrainState
+from nnrun.training.train_state import TrainState, optimizers_of
+from nnrun.training.weight_averaging import EMA_DECAY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,30 +51,41 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.L1L2: {"l1", "l2"},
     schema.BinaryCrossentropy: {"label_smoothing"},
     schema.CategoricalCrossentropy: {"label_smoothing"},
-    schema.SparseCategoricalCrossentropy: set(),
+    schema.SparseCategoricalCrossentropy: {"label_smoothing"},
     schema.Mse: set(),
     schema.Mae: set(),
     schema.Huber: {"delta"},
     schema.RmsProp: {"learning_rate", "rho", "momentum", "epsilon", "centered"},
     schema.Sgd: {"learning_rate", "momentum", "nesterov"},
     schema.Adam: {"learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"},
-    schema.AdamW: {"learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad"},
+    schema.AdamW: {
+        "learning_rate", "weight_decay", "exclude_from_weight_decay", "beta_1", "beta_2", "epsilon",
+        "amsgrad",
+    },
     schema.Adagrad: {"learning_rate", "initial_accumulator_value", "epsilon"},
+    schema.Ema: {"decay"},
+    schema.Swa: {"start"},  # the engine averages, at the ends of epochs
     # Of the whole spec: what others deal with, before, between or after the steps.
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
         "optimizer", "metrics", "class_weight", "learning_rate_schedule",
-        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "validation", "sweep",
+        "weight_averaging",
+        "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "time_limit", "validation",
+        "sweep",
     },
 }  # fmt: skip
 # The same of a problem and its head.
 _KNOWN_FIELDS: Mapping[type[Any], set[str]] = {
-    TrainingProblem: {"network", "optimizer", "inputs", "heads", "batch_size", "per_replica", "spec"},
+    TrainingProblem: {
+        "network", "optimizer", "inputs", "heads", "batch_size", "per_replica", "averaging", "spec",
+    },
     Head: {
         "num_outputs", "activation", "loss", "targets", "metrics", "scales", "unscaled_targets", "weights",
         "training_weights",
     },
 }  # fmt: skip
+
+_NONE: Mapping[str, Any] = {}
 
 # Products of a call that are worth starting threads, which takes some 0.05 ms.
 _WORTH_THREADS = 10_000_000
@@ -94,7 +106,8 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
         return "`flatten` after another layer"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
     loss = [] if spec.loss is None else [spec.loss]  # with `outputs`, which are not known, it has none
-    for part in (spec, *graph.layers, *filter(None, regularizers), *loss, spec.optimizer):
+    averaging = [] if spec.weight_averaging is None else [spec.weight_averaging]
+    for part in (spec, *graph.layers, *filter(None, regularizers), *loss, spec.optimizer, *averaging):
         name = getattr(part, "kind", None)
         if type(part) not in _KNOWN:
             return f"`{name}`"
@@ -135,7 +148,8 @@ class NativeBackend:
             idle_decay=1.0 if idle_decay is None else idle_decay,
         )
         native_job.fill(self._optimizer, optimizer)
-        job = ctypes.POINTER(native_job.Job)
+        rules = optimizers_of(problem)
+        self._undecayed = {name for name, rule in rules.items() if rule is problem.optimizer.undecayed}
         job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
         self._train, self._evaluate = library.train, library.measure
         self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
@@ -177,7 +191,15 @@ class NativeBackend:
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment."""
         segment = data.segment
-        job, logits, layers = self._job(data, state.forward_parameters, state.slots, segment.batch_size)
+        averaging = self._problem.averaging
+        each_step = averaging is not None and averaging.each_step
+        job, logits, layers = self._job(
+            data,
+            state.forward_parameters,
+            segment.batch_size,
+            state.slots,
+            state.averages if each_step else {},
+        )
         for layer, node in zip(layers, self._nodes, strict=True):
             if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
                 layer.keys = address(rng.key(node.path))
@@ -187,6 +209,7 @@ class NativeBackend:
         losses = torch.empty(len(segment.replicas), segment.steps)
         job.rates, job.updates, job.losses = address(rates_R), address(state.steps_R), address(losses)
         job.first_row = segment.first_row
+        job.ema_decays = address(state.per_replica.get(EMA_DECAY))
         made = torch.zeros(len(segment.replicas), dtype=torch.int64)
         threads = self._threads(segment.rows_GN.size)
         while int(made.min()) < segment.steps:
@@ -196,7 +219,7 @@ class NativeBackend:
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""
-        job, logits, _ = self._job(data, parameters, {}, _EVALUATED_AT_ONCE)
+        job, logits, _ = self._job(data, parameters, _EVALUATED_AT_ONCE)
         numbers = torch.tensor(data.segment.replicas)
         losses = torch.empty(len(numbers), 1, dtype=torch.float64)
         stop_if_asked()
@@ -214,17 +237,18 @@ class NativeBackend:
         self,
         data: SegmentData,
         parameters: Mapping[str, Tensor],
-        slots: Mapping[str, Sequence[Tensor]],
         batch_size: int,
+        slots: Mapping[str, Sequence[Tensor]] = _NONE,
+        averages: Mapping[str, Tensor] = _NONE,
     ) -> tuple[native_job.Job, Tensor, ctypes.Array[native_job.Layer]]:
         """What both calls read, the logits that they write, and the layers."""
         rows, spec = data.targets[self._port], self._spec
         replicas, count = data.segment.rows_GN.shape
         logits = torch.empty(replicas, count, self._head.num_outputs)
-        targets = smoothed_targets(rows.targets, spec.own_loss)
+        loss, targets = _compared(spec.own_loss, rows.targets, self._head.num_outputs)
         classes = targets.dtype == torch.int64
         held: list[Any] = [targets]  # C++ knows addresses alone, and these tensors have no other owner
-        layers = self._layers(parameters, slots, held)
+        layers = self._layers(parameters, slots, averages, held)
         job = native_job.Job(
             count=count,
             batch=batch_size,
@@ -235,7 +259,7 @@ class NativeBackend:
             classes=address(targets) if classes else None,
             weights=address(rows.weights),
             logits=address(logits),
-            loss=native_job.LOSSES.index(spec.own_loss.kind),
+            loss=native_job.LOSSES.index(loss.kind),
         )
         rows_GN = self._rows.rows_in_matrix(data.data_index, data.segment.rows_GN)
         held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
@@ -249,7 +273,7 @@ class NativeBackend:
             held.append(values_VC256)
             job.bytes, job.byte_values = address(self._numbers), address(values_VC256)
             job.byte_columns, job.own_byte_values = values_VC256.shape[1], len(values_VC256) > 1
-        native_job.fill(job, spec.own_loss)
+        native_job.fill(job, loss)
         job.held = held
         return job, logits, layers
 
@@ -272,7 +296,11 @@ class NativeBackend:
         return torch.from_numpy(matrix.indptr.astype(np.int64)), columns, values
 
     def _layers(
-        self, parameters: Mapping[str, Tensor], slots: Mapping[str, Sequence[Tensor]], held: list[Any]
+        self,
+        parameters: Mapping[str, Tensor],
+        slots: Mapping[str, Sequence[Tensor]],
+        averages: Mapping[str, Tensor],
+        held: list[Any],
     ) -> ctypes.Array[native_job.Layer]:
         """The layers of all replicas. What is made for them is added to `held`."""
         layers = (native_job.Layer * len(self._nodes))()
@@ -289,7 +317,13 @@ class NativeBackend:
                 for name, array in (("weight", "kernel"), ("bias", "bias")):
                     full = f"{path}.{name}"
                     if full in parameters:
-                        setattr(layer, array, native_job.parameter(parameters[full], slots.get(full, ())))
+                        own = native_job.parameter(
+                            parameters[full],
+                            slots.get(full, ()),
+                            averages.get(full),
+                            decays=full not in self._undecayed,
+                        )
+                        setattr(layer, array, own)
                 for name in ("l1", "l2"):
                     strength_R = parameters.get(f"{path}.weight.{name}")
                     strength = getattr(spec.kernel_regularizer, name, 0.0)
@@ -299,6 +333,17 @@ class NativeBackend:
                     setattr(layer, name, address(strength_R))
             layer.units = width
         return layers
+
+
+def _compared(loss: schema.Component, targets: Tensor, num_outputs: int) -> tuple[schema.Component, Tensor]:
+    """The loss that C++ computes, and the targets that it compares with: smoothed where the spec says so.
+
+    Smoothed class indices are shares of the classes, so that the loss is the one of these.
+    """
+    if isinstance(loss, schema.SparseCategoricalCrossentropy) and loss.label_smoothing:
+        targets = torch.nn.functional.one_hot(targets, num_outputs).to(torch.float32)
+        loss = schema.CategoricalCrossentropy(label_smoothing=loss.label_smoothing)
+    return loss, smoothed_targets(targets, loss)
 
 
 def _unknown_field(part: TrainingProblem | Head) -> str | None:

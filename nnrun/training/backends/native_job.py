@@ -39,9 +39,14 @@ _MOST_SLOTS = 3
 
 
 class Parameter(ctypes.Structure):
-    """A parameter of all replicas, and the optimizer's state of it."""
+    """A parameter of all replicas, the optimizer's state of it, its average if any, whether it decays."""
 
-    _fields_ = (("value", ctypes.c_void_p), ("slots", ctypes.c_void_p * _MOST_SLOTS))
+    _fields_ = (
+        ("value", ctypes.c_void_p),
+        ("slots", ctypes.c_void_p * _MOST_SLOTS),
+        ("average", ctypes.c_void_p),
+        ("decays", ctypes.c_int32),
+    )
 
 
 class Layer(ctypes.Structure):
@@ -105,6 +110,7 @@ class Job(ctypes.Structure):
         ("weights", ctypes.c_void_p),
         ("rates", ctypes.c_void_p),
         ("updates", ctypes.c_void_p),
+        ("ema_decays", ctypes.c_void_p),
         ("losses", ctypes.c_void_p),
         ("logits", ctypes.c_void_p),
         ("loss", ctypes.c_int32),
@@ -125,7 +131,14 @@ def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def parameter(value: Tensor, slots: Sequence[Tensor]) -> Parameter:
-    """A parameter of all replicas with the optimizer's state."""
-    assert all(tensor.dtype == torch.float32 for tensor in (value, *slots))
-    return Parameter(address(value), (ctypes.c_void_p * _MOST_SLOTS)(*map(address, slots)))
+def parameter(
+    value: Tensor, slots: Sequence[Tensor], average: Tensor | None = None, *, decays: bool = False
+) -> Parameter:
+    """A parameter of all replicas with the optimizer's state and its average, which a step updates.
+
+    `decays`: whether the optimizer's weight decay is for it.
+    """
+    held = (value, *slots) if average is None else (value, *slots, average)
+    assert all(tensor.dtype == torch.float32 for tensor in held)
+    slot_addresses = (ctypes.c_void_p * _MOST_SLOTS)(*map(address, slots))
+    return Parameter(address(value), slot_addresses, address(average), decays)

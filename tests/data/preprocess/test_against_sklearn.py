@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, RobustScaler, StandardScaler
 
 from nnrun.data import SparseRows
 from tests.support.column_tables import categories, fit, numbers, rows_of, table, texts
@@ -25,11 +25,28 @@ COLUMN = X[:, None]
 GAP_COLUMN = np.array([np.nan if v is None else v for v in GAPS])[:, None]
 
 
-@pytest.mark.parametrize(("step", "theirs"), [("standardize", StandardScaler()), ("min_max", MinMaxScaler())])
-def test_scalers(step: str, theirs: Any) -> None:
+@pytest.mark.parametrize(
+    ("step", "theirs"),
+    [
+        ("standardize", StandardScaler()),
+        ("min_max", MinMaxScaler()),
+        ({"robust": {"clip": "none"}}, RobustScaler()),
+    ],
+)
+def test_scalers(step: Any, theirs: Any) -> None:
     inputs = table(numbers("x", X.tolist()))
     found = rows_of(fit(inputs, step, TRAIN), inputs)
     assert np.allclose(found, theirs.fit(COLUMN[TRAIN]).transform(COLUMN), rtol=1e-6, atol=1e-7)
+
+
+def test_robust_clips_smoothly_and_has_a_scale_where_the_quartiles_are_equal() -> None:
+    inputs = table(numbers("x", X.tolist()), numbers("y", [7.0] * 50 + [9.0] * 10), numbers("z", [5.0] * 60))
+    found = rows_of(fit(inputs, "robust"), inputs)
+    scaled = RobustScaler().fit_transform(COLUMN)[:, 0]
+    assert np.allclose(found[:, 0], scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-6)
+    assert np.abs(found).max() < 3
+    assert np.allclose(found[:, 1], [0] * 50 + [2 / np.sqrt(1 + 4 / 9)] * 10)
+    assert not found[:, 2].any()
 
 
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
@@ -65,6 +82,24 @@ def test_one_hot(min_count: int) -> None:
     assert list(fitted.input.feature_names or ()) == [
         "c is missing" if name == "x0_missing" else name.replace("x0_", "c=") for name in names
     ]
+
+
+@pytest.mark.parametrize("min_count", [2, 4])
+def test_one_hot_with_a_column_for_what_is_rare(min_count: int) -> None:
+    values: list[str | None] = [*LEVELS, "never", None]
+    inputs = table(categories("c", values))
+    fitted = fit(inputs, {"one_hot": {"min_count": min_count, "rare": True}}, TRAIN)
+    held = [["missing" if v is None else v] for v in values]
+    theirs = OneHotEncoder(
+        min_frequency=min_count, handle_unknown="infrequent_if_exist", sparse_output=False
+    ).fit([held[i] for i in TRAIN])
+    assert theirs.infrequent_categories_[0] is not None
+    # Our columns are in the same order, but that missing values are no ordinary level.
+    names = [str(name).replace("x0_", "c=") for name in theirs.get_feature_names_out()]
+    ours = {"c is missing": "c=missing", "c is rare": "c=infrequent_sklearn"}
+    order = [names.index(ours.get(name, name)) for name in fitted.input.feature_names or ()]
+    assert sorted(order) == list(range(len(names)))
+    assert np.array_equal(rows_of(fitted, inputs), theirs.transform(held)[:, order])
 
 
 def test_ordinal() -> None:

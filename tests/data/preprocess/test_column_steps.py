@@ -205,14 +205,14 @@ def test_every_step_has_its_place(kind: str) -> None:
     if kind == "datetime":
         levels = ("2024-01-31", "2024-02-01 12:00")
         inputs = table(CategoryColumn("d", np.array([0, 1], np.int32), levels, dates=True))
-    elif kind in ("one_hot", "ordinal", "hashing"):
+    elif kind in ("one_hot", "ordinal", "lookup", "target_mean", "hashing"):
         inputs = table(categories("c", ["a", "b"]))
     else:
         inputs = data.get(kind, table(numbers("x", [1, 2])))
     after_tokens = {"multi_hot": "multi_hot", "tokens": "multi_hot", "pad": {"pad": 3}}
     own: Any = {"rescale": {"rescale": 0.5}}.get(kind, kind)
     steps: list[Any] = ["tokens", after_tokens[kind]] if kind in after_tokens else [own]
-    fitted = fit(inputs, steps)
+    fitted = fit(inputs, steps, y=[0.5, 1.25])
     rows = rows_of(fitted, inputs)
     assert rows.shape == (2, fitted.input.width)
     assert np.isfinite(rows).all()
@@ -220,3 +220,37 @@ def test_every_step_has_its_place(kind: str) -> None:
     again = type(fitted).from_json(fitted.to_json())
     assert again == fitted
     assert len(dataset(inputs).train) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "step", "kind"),
+    [
+        (numbers("x", [1, 1]), "piecewise_linear", "piecewise_linear"),
+        (categories("c", ["a", "b"]), {"one_hot": {"min_count": 2}}, "one_hot"),
+    ],
+)
+def test_a_network_that_would_see_nothing_is_refused(column: Any, step: Any, kind: str) -> None:
+    with pytest.raises(DataError, match=f"The inputs of mine have no feature left after {kind}: in these tr"):
+        fit(table(column), step)
+
+
+def test_what_has_no_column_of_its_own_has_the_column_for_rare_values() -> None:
+    inputs = table(categories("c", ["a", "a", "b"]))
+    fitted = fit(inputs, {"one_hot": {"min_count": 2, "rare": True}})
+    assert fitted.input.feature_names == ("c=a", "c is rare")
+    rows = rows_of(fitted, table(categories("c", ["a", "b", "z", None])))
+    np.testing.assert_array_equal(rows, [[1, 0], [0, 1], [0, 1], [0, 1]])
+    strict = fit(inputs, {"one_hot": {"min_count": 2, "rare": True, "unknown": "error"}})
+    assert list(strict.input.problems(table(categories("c", ["a", "b", "z", None])))) == [2, 3]
+    # A file that was written without the column is read on.
+    assert fit(inputs, "one_hot").to_json()["table"]["columns"][0]["steps"] == [
+        {
+            "one_hot": {
+                "levels": ["a", "b"],
+                "missing": False,
+                "rare": [],
+                "strict": False,
+                "rare_missing": False,
+            }
+        }
+    ]

@@ -22,6 +22,10 @@ INPUTS = table(
     categories("d", ["a", "e", "b"]),
     categories("e", ["a", "e", None]),
     categories("h", ["a", "e", "b"]),
+    categories("l", ["a", "e", "b"]),
+    categories("m", ["a", None, "b"]),
+    numbers("q", [1, 2, 3]),
+    numbers("r", [1, 2, 3]),
     texts("t", ["a b", None, "c"]),
 )
 STEPS = [
@@ -29,14 +33,20 @@ STEPS = [
     {"impute": {"columns": "x", "indicator": True}},
     {"min_max": "x"},
     {"standardize": "x"},
+    {"piecewise_linear": {"columns": "q", "bins": 2, "keep": True}},
+    {"quantile": {"columns": "q"}},
+    {"robust": "r"},
+    {"piecewise_linear": {"columns": "r", "bins": 2}},
     {"one_hot": {"columns": "c", "unknown": "error"}},
     {"ordinal": "d"},
     {"impute": {"columns": "e", "strategy": "most_frequent"}},
     {"one_hot": "e"},
     {"hashing": "h"},
+    {"lookup": "l"},
+    {"target_mean": "m"},
     {"text": {"weighting": "tf_idf"}},
 ]
-STATE: dict[str, Any] = json.loads(json.dumps(fit(INPUTS, STEPS).to_json()))
+STATE: dict[str, Any] = json.loads(json.dumps(fit(INPUTS, STEPS, y=[0.5, 1.5, 1.0]).to_json()))
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -282,7 +282,7 @@ def predictions(run: RunDirectory, rows: np.ndarray, member: str | None = None) 
     )  # the mean of the networks' outputs
 
 
-@pytest.mark.parametrize("targets", ["none", "standardize", "log1p"])
+@pytest.mark.parametrize("targets", ["none", "standardize", "log1p", "quantile"])
 def test_the_ensemble_of_numbers_is_scored_by_its_mean_prediction(targets: str, tmp_path: Path) -> None:
     arrays = {n: abs(a) + 1 if n.startswith("y") else a for n, a in numbers().items()}
     preprocessing = {"inputs": "standardize", "targets": targets}

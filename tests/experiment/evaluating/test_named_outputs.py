@@ -69,6 +69,16 @@ def test_each_output_is_analysed_on_the_rows_that_have_its_target(run: nnrun.Run
     assert "; places: " in size.worst[0].text
 
 
+def test_seeds_made_one_model_have_the_scores_of_the_average(run: nnrun.Run) -> None:
+    made = nnrun.final(run, members="seeds", runs_dir=run.path.parent)
+    found, of_parent = nnrun.evaluate(made), nnrun.evaluate(run)
+    assert found.scores == of_parent.ensemble
+    assert made.test == pytest.approx(found.scores)
+    validated = made.record["ensemble"]
+    assert validated["combination"] == "mean_out_of_fold"  # each seed draws its own holdout
+    assert set(validated["validation"]) == set(found.scores)
+
+
 def test_the_ensemble_has_scores_of_each_output(run: nnrun.Run) -> None:
     found, predicted = nnrun.evaluate(run.path), nnrun.predict(run.path, split="test")
     ensemble = found.ensemble

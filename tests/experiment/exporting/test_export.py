@@ -80,6 +80,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         format="pt2",
         run=run,
         member=None,
+        averaged=(),
         weights=exported.weights,
         inputs={"rows": ExportedInput(3, (3,), "float32", "features", ())},
         outputs={"predictions": ExportedOutput(1, OutputDecoder("numbers", (0,)))},
@@ -104,9 +105,11 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
             }
         },
         {"preprocessing": {"inputs": "none"}},
+        {"preprocessing": {"inputs": [{"piecewise_linear": {"bins": 4, "keep": True}}, "quantile"]}},
+        {"preprocessing": {"inputs": ["robust", "piecewise_linear"]}},
         {"layers": [*HIDDEN, {"dense": {"units": 1, "use_bias": False}}]},
     ],
-    ids=["scales", "no scale", "activations"],
+    ids=["scales", "no scale", "bins and quantiles", "bins", "activations"],
 )
 def test_what_is_inside_a_program(changes: dict[str, Any], tmp_path: Path) -> None:
     run = train(tmp_path, **changes)
@@ -280,9 +283,10 @@ def onnxruntime() -> Any:
     [
         {},
         {"preprocessing": {"inputs": [{"standardize": [2, 0]}], "targets": "standardize"}},
+        {"preprocessing": {"inputs": ["robust", {"piecewise_linear": {"keep": True}}, "quantile"]}},
         {"layers": [*HIDDEN, {"dense": 1}]},
     ],
-    ids=["plain", "scales", "activations"],
+    ids=["plain", "scales", "bins and quantiles", "activations"],
 )
 @pytest.mark.parametrize("float64", [False, True])
 def test_onnx(changes: dict[str, Any], float64: bool, tmp_path: Path, onnxruntime: Any) -> None:

@@ -180,9 +180,10 @@ def test_what_the_columns_decide(columns: dict[str, Sequence[object]], line: str
     assert not marks & set(loaded.spec.dataset.inputs or ())
 
 
-def test_a_rare_class_has_weights_and_metrics(tmp_path: Path) -> None:
+def test_a_rare_class_has_metrics_and_a_proposal_of_weights(tmp_path: Path) -> None:
     text = spec_of(tmp_path, {"a": MANY, "y": ["no"] * 55 + ["yes"] * 5}, "y", task="classification")
-    assert "\nclass_weight: balanced\n" in text
+    assert "\nclass_weight" not in text
+    assert "`class_weight: balanced` would" in text
     assert "\nmetrics: [accuracy, f1, average_precision]\n" in text
 
 
@@ -292,3 +293,49 @@ def test_one_text_among_others_leaves_the_network_of_a_table(tmp_path: Path) -> 
     assert text.count("  - dense: {units: 16, activation: relu}") == 2
     assert "num_words: 1000" in text
     assert "optimizer: adam\n" in text
+
+
+def long_table(rows: int) -> dict[str, Sequence[object]]:
+    """A number, a category and a target that follows from both."""
+    rng = np.random.RandomState(0)
+    a = rng.normal(size=rows).round(3)
+    kind = rng.choice(["oak", "elm", "ash"], rows)
+    return {"a": a.tolist(), "kind": kind.tolist(), "y": (a + (kind == "oak")).round(3).tolist()}
+
+
+def test_a_table_of_300_rows_has_the_measured_network_and_training(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(spec_of(tmp_path, long_table(300), "y", task="regression"))
+    loaded = load_spec(tmp_path / "s.yaml")
+    assert (loaded.warnings, problems_of_data(loaded)) == ((), ())
+    spec = loaded.spec
+    assert flow_text(spec.preprocessing) == (
+        "{inputs: [{impute: {strategy: median, indicator: true}}, {piecewise_linear: {keep: true}}, "
+        "quantile, {one_hot: {min_count: 5, rare: true}}], targets: standardize}"
+    )
+    assert isinstance(spec.layers, list)
+    assert [flow_text(layer) for layer in spec.layers] == [
+        "{dense: {units: 128, activation: relu}}",
+        "{dense: {units: 128, activation: relu}}",
+        "{dense: 1}",
+    ]
+    assert isinstance(spec.optimizer, schema.AdamW)
+    assert spec.optimizer.exclude_from_weight_decay == ["bias"]
+    assert isinstance(spec.weight_averaging, schema.Ema)
+    assert spec.early_stopping is not None
+    assert (spec.early_stopping.on, spec.early_stopping.fraction) == ("inner", 0.15)
+    assert isinstance(spec.validation, schema.KFold)
+    assert spec.validation.k == 10
+
+
+def test_below_300_rows_it_has_a_small_network(tmp_path: Path) -> None:
+    text = spec_of(tmp_path, long_table(299), "y", task="regression")
+    assert "    - standardize  # numbers" in text
+    assert "units: 16" in text
+    assert "optimizer: adam\n" in text
+
+
+@pytest.mark.parametrize(("zeros", "step"), [(0, "[log1p, standardize]"), (5, "standardize")])
+def test_counts_of_events_are_not_on_a_logarithmic_scale(zeros: int, step: str, tmp_path: Path) -> None:
+    amounts = [0.0] * zeros + [round(2.0**v + 1, 3) for v in MANY[zeros:]]
+    text = spec_of(tmp_path, {"a": MANY, "b": FINE, "y": amounts}, "y", task="regression")
+    assert f"\n  targets: {step}  #" in text

@@ -140,6 +140,16 @@ SPECS: dict[str, dict[str, Any]] = {
         "optimizer": {"adam": 0.1},
     },
     "clipped": {"gradient_clip": 0.1},
+    "no decay of biases": {"optimizer": {"adam": {"weight_decay": 0.5, "exclude_from_weight_decay": "bias"}}},
+    "quantiles of the target": {"preprocessing": {"targets": "quantile"}, "validation": {"kfold": {"k": 3}}},
+    "inner rows": {
+        "validation": {"kfold": {"k": 3}},
+        "early_stopping": {"on": "inner", "patience": 1, "restore_best": True},
+        "learning_rate_schedule": {"reduce_on_plateau": {"patience": 0}},
+        "optimizer": {"adam": 0.1},
+    },
+    "ema": {"weight_averaging": "ema", "validation": {"kfold": {"k": 3}}, "optimizer": "adamw"},
+    "swa": {"weight_averaging": {"swa": 2}, "early_stopping": {"patience": 1, "restore_best": True}},
 }
 
 

@@ -299,6 +299,8 @@ UNLIKE: Changes = [
     {"shuffle": False},
     {"learning_rate_schedule": {"step": 2}},
     {"gradient_clip": 1.0},
+    {"weight_averaging": "ema"},
+    {"weight_averaging": {"ema": 0.9}},
 ]
 
 

@@ -127,8 +127,8 @@ def test_of_folds_apart_the_rows_of_one_alone_are_in_memory(
     monkeypatch.setattr(groups, "MOST_BYTES_OF_OWN_ROWS", 2000)
     make, made, alive = groups.make_inputs, [], []
 
-    def watched(*args: Any) -> Any:
-        inputs = make(*args)
+    def watched(*args: Any, **options: Any) -> Any:
+        inputs = make(*args, **options)
         alive.append(sum(ref() is not None for ref in made))
         made.extend(map(weakref.ref, inputs.values()))
         return inputs

@@ -45,6 +45,13 @@ def test_each_slot_of_the_optimizer_counts(optimizer: Any, slots: int, tmp_path:
     assert memory(tmp_path, optimizer=optimizer).networks == PARAMETERS * 4 * (6 + slots)
 
 
+@pytest.mark.parametrize("averaging", ["ema", "swa"])
+def test_an_average_of_the_weights_counts(averaging: str, tmp_path: Path) -> None:
+    found = memory(tmp_path, optimizer="sgd", weight_averaging=averaging)
+    assert found.networks == PARAMETERS * 4 * 7
+    assert found.least == PARAMETERS * 4 * 2
+
+
 @pytest.mark.parametrize("standardized", [True, False])
 def test_folds_have_networks_of_their_own_and_rows_where_they_differ(
     standardized: bool, tmp_path: Path

@@ -21,12 +21,14 @@ from nnrun.training.backends.native import NativeBackend
 from nnrun.training.problem import TrainingProblem
 from tests.support.native_problems import (
     ACTIVATIONS,
+    AVERAGING,
     CLASSES,
     LAST,
     OPTIMIZERS,
     SIGMOID,
     SOFTMAX,
     assert_alike,
+    averaged,
     engines,
     epoch,
     needs_compiler,
@@ -50,6 +52,21 @@ from tests.support.streams import sources_of
 def test_every_optimizer(optimizer: Any) -> None:
     """Two folds of unequal length, dropout, a penalty, and a short batch at the end."""
     assert_alike(make_problem(optimizer=optimizer, batch_size=7))
+
+
+@needs_compiler
+@pytest.mark.parametrize("averaging", AVERAGING, ids=str)
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+def test_every_average_of_weights(optimizer: str, averaging: Any) -> None:
+    """What is kept and evaluated is the average, and what is trained goes on without it."""
+    problem = make_problem(optimizer=optimizer, batch_size=7)
+    assert_alike(averaged(problem, averaging, 2), epochs=4)
+    plain, fast = engines(averaged(problem, averaging, 2), 2)
+    for number in (1, 2, 3):
+        for engine in (plain, fast):
+            epoch(engine, (58, 53), number)
+    assert_same(dict(fast.state.parameters), dict(plain.state.parameters))
+    assert any((value != fast.state.parameters[name]).any() for name, value in fast.weights().items())
 
 
 @needs_compiler

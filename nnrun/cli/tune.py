@@ -1,0 +1,167 @@
+"""`nnrun tune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nnrun.cli import options
+from nnrun.cli.init import Targets, Task
+from nnrun.cli.output import message, print_result, table, terminal_width, wrapped
+from nnrun.errors import EXIT_INTERRUPTED, UsageError, printable
+
+if TYPE_CHECKING:
+    from nnrun.experiment.tuning.tune import Tuned, TuneListener
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        parser=options.path,
+        help="A .csv, .tsv, .jsonl, .parquet (.gz too) or .npz file, or a folder of texts or images.",
+        show_default=False,
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option("--time", metavar="TIME", help="How long the whole may take: 90s, 2h; default: 10m."),
+]
+Output = Annotated[
+    Path | None,
+    options.output_file("SPEC", "The first spec; the other files lie beside it. Default: FILE's stem."),
+]
+
+
+def tune(
+    file: File,
+    time: Time = None,
+    target: Targets = None,
+    task: Annotated[Task | None, typer.Option("--task", help="Predict classes, or a number.")] = None,
+    test: Annotated[Path | None, options.test_file("A file with the same columns: the test set.")] = None,
+    output: Output = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Start over: write the specs again, begin a new sweep.")
+    ] = False,
+    seed: options.Seed = None,
+    *,
+    training: options.Training,
+) -> int:
+    """Go from a file of data to a model: init, a sweep, folds averaged, a report; each step is a command.
+
+    The first spec is that of `nnrun init`. Swept are its learning rate, units, dropout and weight decay, as
+    far as it has them; the best trial's folds, averaged, are the model. All specs lie beside each other, to
+    be read and changed. Typed again, the command goes on where it was interrupted, with the specs as they
+    are.
+    """
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.spec.duration import canonical_duration
+
+    path = Path(f"{file.resolve().name.split('.')[0] or 'spec'}.yaml") if output is None else output
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        raise UsageError(f"-o must name a .yaml file, but got {path}.")
+    try:
+        limit = {} if time is None else {"time_limit": canonical_duration(time)}
+    except ValueError as error:
+        raise UsageError(f"--time is {time!r}; it must be {error}.") from None
+
+    from nnrun.api import report_writer, where_words
+    from nnrun.experiment.running.recorder import RunInterrupted
+    from nnrun.experiment.sweeping.sweep import SweepInterrupted
+    from nnrun.experiment.tuning.tune import Request
+    from nnrun.experiment.tuning.tune import tune as tune_file
+
+    settings, wanted = training.settings("tune"), Wanted(tuple(target or ()), task, test)
+    request = Request(file, path, wanted=wanted, seed=seed, new=new, where=where_words(settings), **limit)
+    try:
+        found = tune_file(request, settings, report_writer(training.data_dir), _listener(training))
+    except (RunInterrupted, SweepInterrupted) as interruption:
+        message(f"{interruption}. Type the same command again: it goes on.")
+        return EXIT_INTERRUPTED
+    print_result(training.as_json, lambda: _document(found), lambda: _text(found))
+    return 0
+
+
+def _listener(training: options.Training) -> TuneListener:
+    from nnrun.cli.running import listener_for, sweep_listener
+    from nnrun.experiment.running.listener import Listener
+    from nnrun.experiment.sweeping.sweep_listener import SweepListener
+    from nnrun.experiment.tuning.tune import TuneLines, TuneListener
+
+    class OnScreen(TuneLines):
+        def of_sweep(self) -> SweepListener:
+            return sweep_listener(training)
+
+        def of_run(self) -> Listener:
+            return listener_for(quiet=False, verbose=training.verbose)
+
+    return TuneListener() if training.quiet else OnScreen(message, details=training.verbose)
+
+
+def _document(found: Tuned) -> dict[str, Any]:
+    record, sweep = found.model.read_record(), found.sweep.read_record()
+    best = sweep.ranked()[0]
+    return {
+        "model": str(found.model.path),
+        "folds": None if found.folds is None else str(found.folds.path),
+        "sweep": str(found.sweep.path),
+        "spec": str(found.request.spec),
+        "sweep_spec": str(found.request.beside("tune")),
+        "best_spec": str(found.best),
+        "report": str(found.report),
+        "commands": list(found.commands),
+        "seconds": found.seconds,
+        "trials": {"scored": len(sweep.ranked()), "of": sweep.total, "ended_by_time": sweep.ended_by_time},
+        "chosen": {"trial": best.number, "values": best.values, sweep.monitor: best.score},
+        "score": _honesty(found)[0],
+        "run": record.to_json(),
+    }
+
+
+def _honesty(found: Tuned) -> tuple[str, str]:
+    """Whether the model has an `honest` score or only an `optimistic` one, and the sentence that says so."""
+    record, trials = found.model.read_record(), len(found.sweep.read_record().ranked())
+    own_folds = found.folds is not None and found.folds.read_record().sweep is not None
+    rows = "these very rows" if own_folds else "some of these rows"
+    why = f"{trials} trials were compared on {rows}" if trials > 1 else f"its epochs were chosen on {rows}"
+    if record.test_uses:
+        validated = "" if found.folds is None else f" The out-of-fold score is optimistic: {why}."
+        return "honest", f"The test score is honest: no test row was used to choose.{validated}"
+    if found.folds is None:
+        return (
+            "none",
+            "The model has no score of its own: it was trained on all rows, and there is no test set.",
+        )
+    return "optimistic", (
+        f"The out-of-fold score is optimistic: {why}. No rows are held back that chose nothing; for an "
+        "honest score give some (--test FILE)."
+    )
+
+
+def _text(found: Tuned) -> str:
+    from nnrun.cli.closing import closing_text
+    from nnrun.spec.wording import counted
+    from nnrun.spec.writing.value_labels import values_label
+
+    width, sweep = terminal_width(), found.sweep.read_record()
+    best, trials = sweep.ranked()[0], counted(len(sweep.ranked()), "trial")
+    lines = [f"Chosen: {values_label(best.values)}; of {trials}, by {sweep.monitor}."]
+    if sweep.ended_by_time is not None:
+        left = sweep.total - len(sweep.trials) + len(sweep.unfinished())
+        lines[0] += f" Time ended the sweep: {left} of {counted(sweep.total, 'trial')} left out."
+    lines.append(_honesty(found)[1])
+    files = [
+        ["Spec", str(found.request.spec), "as nnrun init writes it"],
+        ["Sweep", str(found.request.beside("tune")), "with the sizes that were tried"],
+        ["Best", str(found.best), "the model's spec"],
+        ["Report", str(found.report), ""],
+    ]
+    steps = "\n".join(f"  {command}" for command in found.commands)
+    blocks = [
+        closing_text(found.model, found.model.read_record()),
+        wrapped("\n".join(lines), width),
+        table(files),
+        f"The same by hand:\n{steps}",
+    ]
+    return printable("\n\n".join(blocks))
