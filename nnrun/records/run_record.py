@@ -192,6 +192,24 @@ class DataRecord(_Record):
     note: str = ""
 
 
+class VectorsRecord(_Record):
+    """A file of word vectors that an embedding started from.
+
+    Attributes:
+        name: of the file.
+        sha256: of its bytes.
+        weight: the name of the table in the weights file.
+        words: how many words the network knows; of several networks the one that lacks the most vectors.
+        found: how many of them have a vector in the file.
+    """
+
+    name: str
+    sha256: str
+    weight: str
+    words: int
+    found: int
+
+
 class CodeRecord(_Record):
     """A module of the user's own code that the spec names."""
 
@@ -400,6 +418,7 @@ class RunRecord(_Record):
     versions: Mapping[str, str | None] = {}
     git_commit: str | None = None
     directions: dict[str, bool] = {}
+    vectors: Records[VectorsRecord] = []
     custom: Records[CodeRecord] = []
     test_uses: Records[TestUse] = []
     unknown: list[dict[str, Any]] = []
@@ -514,8 +533,9 @@ class RunRecord(_Record):
 
     @property
     def data_hashes(self) -> dict[str, str]:
-        """Name → SHA-256 of the data."""
-        return {data.name: data.sha256 for data in self.data}
+        """Name → SHA-256 of the data, and of the files of word vectors."""
+        hashes = {data.name: data.sha256 for data in self.data}
+        return hashes | {vectors.name: vectors.sha256 for vectors in self.vectors}
 
     @property
     def code_hashes(self) -> dict[str, str | None]:

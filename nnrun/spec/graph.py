@@ -7,9 +7,10 @@ contain are nodes like any other, so that everything else knows layers and merge
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port, input_names
@@ -162,6 +163,69 @@ def _within(
                 yield from _within(branch, (*here, item.kind, "branches", place))
         elif not isinstance(item, (schema.From, schema.Merge, schema.Use)):
             yield here, item
+
+
+def with_layers(
+    spec: schema.ExperimentSpec, change: Callable[[Location, schema.Component], schema.Component]
+) -> schema.ExperimentSpec:
+    """The spec with each layer of `all_layers` in the form that `change` gives it."""
+
+    def changed(chain: Sequence[schema.Component], location: Location) -> list[schema.Component]:
+        found: list[schema.Component] = []
+        for position, item in enumerate(chain):
+            here = (*location, position)
+            if isinstance(item, schema.Residual):
+                layers = changed(item.layers, (*here, item.kind, "layers"))
+                found.append(item.model_copy(update={"layers": layers}))
+            elif isinstance(item, schema.Parallel):
+                branches = [
+                    changed(branch, (*here, item.kind, "branches", place))
+                    for place, branch in enumerate(item.branches)
+                ]
+                found.append(item.model_copy(update={"branches": branches}))
+            elif isinstance(item, (schema.From, schema.Merge, schema.Use)):
+                found.append(item)
+            else:
+                found.append(change(here, item))
+        return found
+
+    shared = {name: changed(chain, ("shared", name)) for name, chain in spec.shared.items()}
+    layers: Any
+    if isinstance(spec.layers, Mapping):
+        layers = {name: changed(chain, ("layers", name)) for name, chain in spec.layers.items()}
+    else:
+        layers = changed(spec.layers, ("layers",))
+    return spec.model_copy(update={"shared": shared, "layers": layers})
+
+
+def vector_files(spec: schema.ExperimentSpec) -> dict[Location, str]:
+    """The files of word vectors that embeddings start from, by the place of the key."""
+    return {
+        (*location, layer.kind, "weights"): layer.weights
+        for location, layer in all_layers(spec)
+        if isinstance(layer, schema.Embedding) and layer.weights is not None
+    }
+
+
+def with_vector_files(
+    spec: schema.ExperimentSpec, path_of: Callable[[Location, str], str | None]
+) -> schema.ExperimentSpec:
+    """The spec with other paths of its files of word vectors; the very same spec where there are none.
+
+    Args:
+        spec: the experiment.
+        path_of: from the place of the key and the path to the new path, or None for no file.
+    """
+    if not vector_files(spec):
+        return spec
+
+    def change(location: Location, layer: schema.Component) -> schema.Component:
+        if not isinstance(layer, schema.Embedding) or layer.weights is None:
+            return layer
+        path = path_of((*location, layer.kind, "weights"), layer.weights)
+        return layer.model_copy(update={"weights": path})
+
+    return with_layers(spec, change)
 
 
 _MOST_NODES = 2_000

@@ -16,7 +16,7 @@ _FLOOR: Final = 1e-3  # of a log loss: two learners that both err in the fourth 
 def report(
     fits: Iterable[Mapping[str, Any]], tables: Sequence[str], systems: Sequence[str], *, markdown: bool
 ) -> str:
-    """A line a table, then a line a system over the tables that all of the systems have fitted.
+    """A line a table, then a line a system over these tables: the folds that all of the systems have fitted.
 
     Args:
         fits: table, fold, system, task, rows, seconds, error.
@@ -24,30 +24,26 @@ def report(
         systems: in the order of the columns; one without any fit is left out.
         markdown: as a table for the README.
     """
-    errors: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    counted = [fit for fit in fits if fit["table"] in tables]
+    systems = [system for system in systems if any(fit["system"] == system for fit in counted)]
+    errors: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     seconds: dict[str, list[float]] = defaultdict(list)
-    rows: dict[str, int] = {}
-    for fit in sorted(fits, key=lambda fit: (str(fit["table"]), int(fit["fold"]))):
-        if fit["table"] in tables:
-            floor = _FLOOR if fit["task"] == "classes" else 0.0
-            errors[fit["table"]][fit["system"]].append(max(fit["error"], floor))
-            seconds[fit["system"]].append(fit["seconds"])
-            rows[fit["table"]] = fit["rows"]
-    systems = [system for system in systems if seconds[system]]
-    whole = [name for name in tables if _complete(errors[name], systems)]
-    means = np.array([[np.mean(errors[name][s]) for s in systems] for name in whole]).reshape(
-        -1, len(systems)
-    )
+    for fit in counted:
+        floor = _FLOOR if fit["task"] == "classes" else 0.0
+        errors[fit["table"], fit["fold"]][fit["system"]] = max(fit["error"], floor)
+        seconds[fit["system"]].append(fit["seconds"])
+    by_table: dict[str, list[list[float]]] = defaultdict(list)
+    for (table, _), found in sorted(errors.items()):
+        if found.keys() >= set(systems):
+            by_table[table].append([found[system] for system in systems])
+    whole = [name for name in tables if name in by_table]
+    means = np.array([np.mean(by_table[name], axis=0) for name in whole]).reshape(-1, len(systems))
+    rows = {fit["table"]: fit["rows"] for fit in counted}
     lines = [["table", "rows", *systems]]
     for name, row in zip(whole, means, strict=True):
         lines.append([name, f"{rows[name]:,}", *(f"{value:.4g}" for value in row)])
     text = "" if markdown else _aligned(lines) + "\n\n"
     return text + overall(means, systems, seconds, markdown=markdown)
-
-
-def _complete(errors: Mapping[str, Sequence[float]], systems: Sequence[str]) -> bool:
-    counts = {len(errors.get(system, ())) for system in systems}
-    return len(counts) == 1 and counts != {0}
 
 
 def overall(

@@ -40,6 +40,7 @@ def test_errors_are_averaged_over_folds_and_compared() -> None:
     fits = [
         fit("a", "nnrun", 1.0, 0), fit("a", "nnrun", 3.0, 1), fit("a", BASE, 4.0, 0), fit("a", BASE, 4.0, 1),
         fit("b", "nnrun", 5.0), fit("b", BASE, 2.5),
+        fit("b", "nnrun", 9.0, 1),  # a fold that the other lacks does not count
         fit("c", "nnrun", 1.0),
         fit("d", "nnrun", 1e-9, task="classes"), fit("d", BASE, 1e-12, task="classes"),
     ]  # fmt: skip

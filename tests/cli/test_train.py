@@ -48,6 +48,16 @@ SCREENS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "train_without_validation": (BINARY, {"validation": "none"}),
     "train_classes": (BINARY, {}),
     "train_stopped_early": (REGRESSION, JUMPY | {"early_stopping": STOPPING, "epochs": 50}),
+    "train_inner_rows": (
+        REGRESSION,
+        JUMPY
+        | {
+            "early_stopping": {"on": "inner", "patience": 1, "restore_best": True},
+            "validation": {"kfold": {"k": 3}},
+            "weight_averaging": {"ema": 0.5},
+            "epochs": 50,
+        },
+    ),
     "train_one_epoch": (REGRESSION, {"epochs": 1, "name": "Ein Name: mit Ünicode"}),
 }
 

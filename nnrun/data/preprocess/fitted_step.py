@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -202,12 +202,21 @@ class FittedStep(ABC):
         return self.rows == "sparse" or (self.rows == "wide" and self.width > MOST_DENSE)
 
     @property
+    def word_indices(self) -> Mapping[str, int] | None:
+        """The index of each word that it knows, where it makes word indices of texts; else None."""
+        return None
+
+    @property
     def tokens_below(self) -> int | None:
         """Of rows of indices that a network sees, the number that all are below; None for other rows."""
         return None
 
     def with_indices_from(self, start: int) -> Self:
         """The step, but its indices, if it gives any, count from `start`."""
+        return self
+
+    def for_float32(self) -> Self:
+        """The step as it takes numbers that float32 has rounded."""
         return self
 
     @property

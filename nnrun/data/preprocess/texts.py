@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -137,13 +137,14 @@ class FittedTokens(FittedStep, spec=schema.Tokens, form="text", program="outside
         return len(self.words) + FIRST_WORD
 
     @cached_property
-    def _place(self) -> dict[str, int]:
+    def word_indices(self) -> Mapping[str, int]:
+        """The index of each word."""
         return {word: place for place, word in enumerate(self.words, start=FIRST_WORD)}
 
     def transform(self, values: TextColumn, problems: Problems) -> TokenRows:
         """A row of indices for each text, in the order of its words; none for a missing text."""
         texts, _ = cut_once(values.values, self.lower)
-        places = np.array([self._place.get(word, UNKNOWN) for word in texts.words], np.int32)
+        places = np.array([self.word_indices.get(word, UNKNOWN) for word in texts.words], np.int32)
         return TokenRows(texts.indptr, places[texts.numbers])
 
     def unseen(self, column: TextColumn) -> Mask:

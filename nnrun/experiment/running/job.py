@@ -15,17 +15,19 @@ from nnrun.data.load_data import load_data
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set, unknown_in_validation
 from nnrun.data.table import Table
 from nnrun.data.targets import rare_class_warnings
+from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline, mean_of
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
+from nnrun.experiment.setup.pretrained_vectors import PretrainedVectors, read_pretrained
 from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
 from nnrun.records import Member, MemberType, read_weights_file
-from nnrun.records.run_record import ChosenFrom, TrialOfSweep
+from nnrun.records.run_record import ChosenFrom, TrialOfSweep, VectorsRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.duration import seconds_of
@@ -115,6 +117,7 @@ class Job:
     memory: Memory
     networks_at_once: int
     unknown: Sequence[Unknown] = ()
+    vectors: Sequence[VectorsRecord] = ()
 
     @property
     def member_type(self) -> MemberType | None:
@@ -166,12 +169,14 @@ class Plan:
     Attributes:
         groups: in this order.
         given: weights to start from, as a file has them; None for new ones.
+        vectors: what embeddings start from, where the spec names files of word vectors.
         threads: how many CPU threads compute.
     """
 
     groups: Sequence[PlannedGroup]
     given: Weights | None
     threads: int
+    vectors: tuple[PretrainedVectors, ...] = ()
 
 
 @contextmanager
@@ -208,6 +213,7 @@ def prepare_job(
     groups = prepare_groups(spec, dataset, settings.selection)
     unknown = _tell_of_rows(spec, settings, dataset, groups, listener)
     given = given_weights(spec, groups)
+    vectors = _vectors(spec, settings, groups, listener)
     if len(groups) > 1:
         why = _why_in_turn(groups, settings.selection.member_type(spec) or "replica")
         listener.message(f"{why}, with the same results")
@@ -237,8 +243,31 @@ def prepare_job(
         memory=memory,
         networks_at_once=max(len(group.members) for group in groups),
         unknown=unknown,
+        vectors=tuple(each.record for each in vectors),
     )
-    return job, Plan(planned, given, settings.threads or threads_for(max(work)))
+    return job, Plan(planned, given, settings.threads or threads_for(max(work)), vectors)
+
+
+def _vectors(
+    spec: schema.ExperimentSpec, settings: Settings, groups: Sequence[Group], listener: Listener
+) -> tuple[PretrainedVectors, ...]:
+    """The word vectors that embeddings start from; a smoke run, whose rows have no words, goes without.
+
+    Raises:
+        DataError: they cannot be read, do not fit, or are not those of the parent, if they must be.
+    """
+    if settings.smoke:
+        return ()
+    found = read_pretrained(spec, groups, settings.data_dir)
+    for each in found:
+        then = (settings.parent_data or {}).get(each.path.name, each.sha256)
+        if then != each.sha256:
+            raise DataError(
+                f"{each.path} is not the file that {settings.parent or 'the run'} started from: its SHA-256 "
+                f"is {each.sha256}, the run's was {then}. Restore that file, or train again."
+            )
+        listener.message(str(each))
+    return found
 
 
 def _check_sources(dataset: Dataset, settings: Settings, listener: Listener) -> None:

@@ -158,6 +158,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         record.time_limit = canonical_duration(max(float(f"{job.seconds:.3g}"), _SHORTEST_LIMIT))
     if own := directions(spec):
         record.directions = dict(own)
+    if job.vectors:
+        record.vectors = list(job.vectors)
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]

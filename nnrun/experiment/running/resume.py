@@ -18,7 +18,13 @@ from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
 from nnrun.experiment.running.train import train_runs
-from nnrun.experiment.setup.data_location import changed_sources, located, refuse_lost_files, with_paths_of
+from nnrun.experiment.setup.data_location import (
+    changed_sources,
+    located,
+    refuse_lost_files,
+    with_paths_of,
+    without_first_weights,
+)
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import wanted_threads
 from nnrun.records import RunDirectory, RunRecord, now
@@ -86,8 +92,7 @@ def resume_run(
             settings = replace(settings, seconds=state.seconds + seconds)
         chosen_device = resolve_device(settings.device)
         with computing(chosen_device, wanted.deterministic):
-            spec = wanted.model_copy(update={"init_weights": None})
-            job, plan = prepare_job(spec, settings, chosen_device, listener)
+            job, plan = prepare_job(without_first_weights(wanted), settings, chosen_device, listener)
             _refuse_other_data(run, record, state, job)
             inexact = _other_conditions(state, job)
             if inexact and not allow_inexact:

@@ -33,6 +33,7 @@ from nnrun.lazy_torch import torch
 from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.graph import vector_files
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.writing.dump import dump_value
 from nnrun.training.device import resolve_device, threads_for
@@ -103,6 +104,8 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     try:
         first = prepare_groups(specs[0], dataset, settings.selection)
         if device.type == "cpu" and len(specs) * first[0].network.parameter_count > MOST_PARAMETERS:
+            return None
+        if vector_files(specs[0]):
             return None
         given = given_weights(specs[0], first)
         alone = _prepared(specs, first[0], dataset, settings.selection)

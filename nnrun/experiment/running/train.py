@@ -19,6 +19,7 @@ from nnrun.experiment.running.score import known_targets, score, score_average, 
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.pretrained_vectors import start_from_vectors
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
 from nnrun.records.run_record import EnsembleRecord
@@ -103,6 +104,7 @@ def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Eng
     job, group = runs[0].job, planned.group
     problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
+    start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
     engine = make_engine(planned.choice, problem, first_weights, job.listener.message)
     for run in runs:  # where the compiler failed, PyTorch trains
         run.record.compiled = engine.backend.compiled

@@ -7,7 +7,7 @@ the loss, the rows split, the preprocessing of the first fold fitted. torch is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from nnrun.data import Dataset
 from nnrun.data.dataset import output_data
+from nnrun.data.files.word_vectors import dimension_of, wrong_dimension
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import fit_input
 from nnrun.data.targets import (
@@ -27,7 +28,7 @@ from nnrun.data.targets import (
 from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
+from nnrun.spec.graph import all_layers, graph_of
 from nnrun.spec.ports import Port, input_views, told_of_input
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.schema.layer_shapes import Shape
@@ -38,11 +39,29 @@ _BYTES_TO_FIT: Final = 8 * 2**20
 
 
 def problems_of_data(loaded: LoadedSpec) -> tuple[Problem, ...]:
-    """What training would refuse of the data, and what is doubtful about them.
+    """What training would refuse of the data and of files of word vectors, and what is doubtful about them.
 
     Data that `why_not_read` names are not looked at.
     """
-    spec, file = loaded.spec, None if loaded.path is None else str(loaded.path)
+    file = None if loaded.path is None else str(loaded.path)
+    of_vectors = (Problem(said, file=file) for said in _problems_of_vectors(loaded.spec))
+    return (*of_vectors, *_problems_of_rows(loaded, file))
+
+
+def _problems_of_vectors(spec: schema.ExperimentSpec) -> Iterator[str]:
+    """What the first lines of its files of word vectors tell."""
+    for _, layer in all_layers(spec):
+        if isinstance(layer, schema.Embedding) and layer.weights is not None:
+            path = Path(layer.weights)
+            try:
+                if said := wrong_dimension(path, dimension_of(path), layer.output_dim):
+                    yield said
+            except DataError as error:
+                yield str(error)
+
+
+def _problems_of_rows(loaded: LoadedSpec, file: str | None) -> tuple[Problem, ...]:
+    spec = loaded.spec
     if not isinstance(spec.dataset, schema.WithPath) or why_not_read(spec.dataset) is not None:
         return ()
     try:

@@ -19,6 +19,8 @@ from nnrun.errors import DataError, UsageError
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
+from nnrun.spec.graph import vector_files, with_vector_files
+from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.wording import listing
 from nnrun.spec.writing.dump import dump_spec
 
@@ -64,6 +66,8 @@ def paths_of(spec: schema.ExperimentSpec) -> Iterator[tuple[str, str]]:
             yield f"dataset.{dataset.kind}.test.path", test.path
     if spec.init_weights is not None:
         yield "init_weights", spec.init_weights
+    for place, path in vector_files(spec).items():
+        yield spell_path(place), path
 
 
 def with_paths_of(spec: schema.ExperimentSpec, other: schema.ExperimentSpec) -> schema.ExperimentSpec:
@@ -72,9 +76,14 @@ def with_paths_of(spec: schema.ExperimentSpec, other: schema.ExperimentSpec) -> 
     alike = [
         (path, others[key])
         for key, path in paths_of(spec)
-        if key in others and (key != "init_weights" or _name(path) == _name(others[key]))
+        if key in others and (_is_of_data(key) or _name(path) == _name(others[key]))
     ]
     return _with_paths(spec, dict(alike))
+
+
+def without_first_weights(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
+    """The spec of a run that has begun: what its networks started from may be gone, and is not needed."""
+    return with_vector_files(spec, lambda place, path: None).model_copy(update={"init_weights": None})
 
 
 def refuse_more_than_paths(own: schema.ExperimentSpec, wanted: schema.ExperimentSpec, run: str) -> None:
@@ -97,7 +106,7 @@ def refuse_more_than_paths(own: schema.ExperimentSpec, wanted: schema.Experiment
 def refuse_lost_files(spec: schema.ExperimentSpec, run: str) -> None:
     """Raise DataError where a file of a run's data is neither where it was nor anywhere near."""
     for key, path in paths_of(spec):
-        if key != "init_weights" and not os.path.exists(path):
+        if _is_of_data(key) and not os.path.exists(path):
             raise DataError(
                 f"The data of {run} were not found: {path} does not exist, and there is no "
                 f"{os.path.basename(path)} next to the run or in the current folder. "
@@ -155,6 +164,11 @@ def _places(path: str, folders: Sequence[Path]) -> Iterator[str]:
             yield place
 
 
+def _is_of_data(key: str) -> bool:
+    """Whether a key of `paths_of` names rows; else it names what networks start from."""
+    return key.startswith("dataset.")
+
+
 def _name(path: str) -> str:
     return os.path.basename(path)
 
@@ -170,4 +184,5 @@ def _with_paths(spec: schema.ExperimentSpec, there: Mapping[str, str]) -> schema
         changes["dataset"] = dataset.model_copy(update=within)
     if spec.init_weights is not None:
         changes["init_weights"] = there.get(spec.init_weights, spec.init_weights)
+    spec = with_vector_files(spec, lambda _, path: there.get(path, path))
     return spec.model_copy(update=changes) if changes else spec

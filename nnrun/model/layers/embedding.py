@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +31,15 @@ class EmbeddingLayer(Layer[schema.Embedding]):
     def weights(self) -> Mapping[str, Weight]:
         """The table."""
         assert self.spec.input_dim is not None, "the network fills it in"
-        return {self.name("weight"): self.weight("embeddings", (self.spec.input_dim, self.spec.output_dim))}
+        table = self.weight("embeddings", (self.spec.input_dim, self.spec.output_dim))
+        return {self.name("weight"): replace(table, trainable=self.spec.trainable)}
 
     @property
     def place_squares(self) -> Mapping[str, str]:
         """The table's, but where a regularizer's gradient is added to that of its places."""
         name = self.name("weight")
+        if not self.spec.trainable:
+            return {}
         return {} if self.weights[name].regularizer is not None else {name: self._place_squares_name}
 
     @property

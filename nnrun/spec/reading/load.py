@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
 from nnrun.paths import user_path
+from nnrun.spec.graph import with_vector_files
 from nnrun.spec.lint import Finding, lint
 from nnrun.spec.lint.port_rules import columns_stand_with_their_ports
 from nnrun.spec.ports import columns_of, has_ports, target_of
@@ -246,7 +247,7 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
 
-    def base_of(*location: str) -> Path:
+    def base_of(*location: str | int) -> Path:
         """What a relative path is relative to: the spec's folder; of an override, the current folder."""
         return tree.base if locate(root, location).place.source.numbered else Path.cwd()
 
@@ -322,6 +323,7 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
         spec = spec.model_copy(update={"dataset": _with_columns_of_ports(spec, spec.dataset)})
     if isinstance(spec.dataset, WithPath):
         changes["dataset"] = _with_absolute_paths(spec.dataset, base_of)
+    spec = with_vector_files(spec, lambda place, path: _absolute(base_of(*place), path))
     if spec.init_weights is not None:
         changes["init_weights"] = _absolute(base_of("init_weights"), spec.init_weights)
     validation = spec.validation

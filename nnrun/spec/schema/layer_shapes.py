@@ -226,9 +226,9 @@ class NetworkLayer(Component):
         optional = [name for name in cls.model_fields if name.endswith(("_regularizer", "_constraint"))]
         initializers = [name for name in cls.model_fields if name.endswith("_initializer")]
         cls.switchable = {**dict.fromkeys(optional), **cls.switchable}
-        cls.rarely_changed = frozenset([*optional, *initializers, "dilation_rate", "of"]) - {
-            "kernel_regularizer"
-        }
+        cls.rarely_changed = frozenset(
+            [*optional, *initializers, "dilation_rate", "of", "weights", "trainable"]
+        ) - {"kernel_regularizer"}
 
     def output_shape(self, taken: LayerInput) -> Shape:
         """The shape of a row that the layer gives.

@@ -21,7 +21,9 @@ class Embedding(NetworkLayer):
     `lookup`, for each value of a column.
 
     Indices are below `input_dim`; default: the data set's num_words, else what the training rows need.
-    Uniform from -0.05 to 0.05 at first. Padding is a word like any other; with `mask_zero` index 0, which
+    Uniform from -0.05 to 0.05 at first; `weights` is a file of word vectors (GloVe's, or word2vec's as text)
+    to start from, for the words of a token data set, or of `tokens`, that it has. With `trainable: false` the
+    table stays as it is at first. Padding is a word like any other; with `mask_zero` index 0, which
     `pad` fills with, is masked: recurrent layers skip it, `global_average_pooling` leaves it out. Optimizers
     that keep squares of gradients add those of the places where a word stands, as Keras does on TensorFlow,
     but under `embeddings_regularizer`, `gradient_clip` or `gradient_accumulation_steps` square their sum.
@@ -33,6 +35,8 @@ class Embedding(NetworkLayer):
     output_dim: Count
     input_dim: Count | None = None
     mask_zero: bool = False
+    weights: str | None = None
+    trainable: bool = True
     embeddings_initializer: Initializer = RandomUniform()
     embeddings_regularizer: Regularizer | None = None
     embeddings_constraint: Constraint | None = None

@@ -49,7 +49,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     schema.L1L2: {"l1", "l2"},
     schema.BinaryCrossentropy: {"label_smoothing"},
     schema.CategoricalCrossentropy: {"label_smoothing"},
-    schema.SparseCategoricalCrossentropy: set(),
+    schema.SparseCategoricalCrossentropy: {"label_smoothing"},
     schema.Mse: set(),
     schema.Mae: set(),
     schema.Huber: {"delta"},
@@ -238,7 +238,7 @@ class NativeBackend:
         rows, spec = data.targets[self._port], self._spec
         replicas, count = data.segment.rows_GN.shape
         logits = torch.empty(replicas, count, self._head.num_outputs)
-        targets = smoothed_targets(rows.targets, spec.own_loss)
+        loss, targets = _compared(spec.own_loss, rows.targets, self._head.num_outputs)
         classes = targets.dtype == torch.int64
         held: list[Any] = [targets]  # C++ knows addresses alone, and these tensors have no other owner
         layers = self._layers(parameters, slots, averages, held)
@@ -252,7 +252,7 @@ class NativeBackend:
             classes=address(targets) if classes else None,
             weights=address(rows.weights),
             logits=address(logits),
-            loss=native_job.LOSSES.index(spec.own_loss.kind),
+            loss=native_job.LOSSES.index(loss.kind),
         )
         if self._matrix is None:
             held.append(data.whole[self._input].contiguous())
@@ -262,7 +262,7 @@ class NativeBackend:
             held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
             job.rows = address(held[-1])
             job.row_starts, job.columns, job.values = map(address, self._matrix)
-        native_job.fill(job, spec.own_loss)
+        native_job.fill(job, loss)
         job.held = held
         return job, logits, layers
 
@@ -317,6 +317,17 @@ class NativeBackend:
                     setattr(layer, name, address(strength_R))
             layer.units = width
         return layers
+
+
+def _compared(loss: schema.Component, targets: Tensor, num_outputs: int) -> tuple[schema.Component, Tensor]:
+    """The loss that C++ computes, and the targets that it compares with: smoothed where the spec says so.
+
+    Smoothed class indices are shares of the classes, so that the loss is the one of these.
+    """
+    if isinstance(loss, schema.SparseCategoricalCrossentropy) and loss.label_smoothing:
+        targets = torch.nn.functional.one_hot(targets, num_outputs).to(torch.float32)
+        loss = schema.CategoricalCrossentropy(label_smoothing=loss.label_smoothing)
+    return loss, smoothed_targets(targets, loss)
 
 
 def _unknown_field(part: TrainingProblem | Head) -> str | None:

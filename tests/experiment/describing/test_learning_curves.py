@@ -100,6 +100,25 @@ def test_the_best_epoch_of_a_mean_is_one_that_all_folds_reached(tmp_path: Path) 
     assert [curve.best_epoch for curve in make_panels([run], skip=3).curves["loss"]] == [None]
 
 
+def test_inner_rows_have_a_curve_and_mark_the_epoch_that_they_chose(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "inner", chosen_by="inner_loss", best_epoch=2)
+    with run.history_writer(history_columns(["mae"], validated=True, inner=True)) as history:
+        for epoch, loss in enumerate([3.0, 1.0, 2.0], start=1):
+            row = {"loss": loss, "mae": loss, "inner_loss": loss, "inner_mae": loss}
+            row |= {"val_loss": 4 - loss, "val_mae": 4 - loss, "learning_rate": 0.001}
+            history.append({"epoch": epoch, **row, "seconds": 0.1})
+    panels = make_panels([run])
+    assert list(panels.curves) == ["loss", "mae"]
+    (of_loss,), (of_mae,) = panels.curves.values()
+    assert of_loss.inner is not None
+    assert of_loss.inner.tolist() == [3.0, 1.0, 2.0]
+    assert (of_loss.best_epoch, of_mae.best_epoch) == (2, None)
+    write_figure(panels, tmp_path / "curves.svg")
+    assert (tmp_path / "curves.svg").is_file()
+    (training,) = make_panels([run], only="training").curves["loss"]
+    assert training.inner is None
+
+
 def test_figures_are_written_where_they_are_said_to_be(runs: list[RunDirectory], tmp_path: Path) -> None:
     panels = make_panels(runs[:2])
     assert write_figure(panels, tmp_path / "x.svg") == tmp_path / "x.svg"

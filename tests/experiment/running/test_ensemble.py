@@ -21,6 +21,7 @@ from nnrun.experiment.running import ensemble
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.listener import Listener, StopTraining
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
@@ -244,8 +245,6 @@ def test_it_is_reproduced_by_training_its_members_again(kind: str, tmp_path: Pat
 
 
 def test_seeds_that_were_interrupted_are_resumed_and_scored(tmp_path: Path) -> None:
-    from nnrun.experiment.running.listener import Listener, StopTraining
-
     class Stops(Listener):
         def epoch(self, record: Any) -> None:
             if record.epoch == 2:
@@ -383,3 +382,17 @@ def test_python_makes_the_same(tmp_path: Path) -> None:
         nnrun.final(parent, weights="best")
     with pytest.raises(UsageError, match=r"takes the networks of a run, and .*small.yaml is a spec"):
         nnrun.final(path, members="folds")
+
+
+def test_folds_of_a_time_series_are_told_apart(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Hears(Listener):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    parent = train(tmp_path, validation={"time_series": {"k": 3}})
+    made = final_of_members(parent, settings(tmp_path), "folds", listener=Hears())
+    assert any(text.startswith("these are folds of a time series: each network") for text in heard)
+    found = record_of(made.path)["ensemble"]
+    assert (found["combination"], found["rows"]) == ("out_of_fold", 36)  # the first part is never validated

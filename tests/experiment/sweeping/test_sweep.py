@@ -19,7 +19,15 @@ from nnrun.experiment.running.listener import Listener, Start
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
-from nnrun.records import SweepDirectory, SweepRecord, TrialRecord, find_sweep, list_runs, list_sweeps
+from nnrun.records import (
+    RunDirectory,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    find_sweep,
+    list_runs,
+    list_sweeps,
+)
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.sweep_plan import load_sweep
 from nnrun.training.loop import EpochRecord
@@ -104,6 +112,19 @@ def test_every_trial_is_a_run_linked_to_the_sweep(tmp_path: Path) -> None:
             run["best_epoch"],
         )
         assert trial.seconds == run["training_seconds"]
+
+
+def test_inner_rows_choose_the_epochs_of_trials_that_validation_rows_rank(tmp_path: Path) -> None:
+    stopping = {"on": "inner", "patience": 2}
+    made = sweep(tmp_path, {RATE: [0.1, 0.01]}, early_stopping=stopping, epochs=12)
+    record = made.read_record()
+    assert record.monitor == "val_loss"
+    runs = runs_of(tmp_path)
+    for trial in record.trials:
+        run = RunDirectory(runs[trial.number])
+        table = run.read_history()
+        assert trial.epoch == run.read_record().best_epoch == int(table["inner_loss"].argmin()) + 1
+        assert trial.score == table["val_loss"].iloc[trial.epoch - 1]
 
 
 def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
