@@ -91,8 +91,9 @@ inline void tile(Strip<T, C>, float* y, Index y_step, Start start, const float* 
 
 // All rows of y, for the columns of a strip. Not inlined: compiled once for all who multiply.
 template <class T, int C>
-__attribute__((noinline)) void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, Start start, const float* a, Index a_row,
-                  Index a_step, const float* b, Index b_step, Index count) {
+__attribute__((noinline)) void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, Start start,
+                                     const float* a, Index a_row, Index a_step, const float* b, Index b_step,
+                                     Index count) {
     row_tiles(strip, rows, [=](auto R, Index i) {
         tile<R>(strip, y + i * y_step, y_step, start.from(i, 0), a + i * a_row, a_row, a_step, b, b_step, count);
     });
@@ -100,8 +101,9 @@ __attribute__((noinline)) void tiles(Strip<T, C> strip, float* y, Index y_step, 
 
 // The same for the first `columns` numbers of a strip; b has only these, and zeros in the others.
 template <class T, int C>
-__attribute__((noinline)) void edge_tiles(Strip<T, C> strip, Index columns, float* y, Index y_step, Index rows, Start start,
-                       const float* a, Index a_row, Index a_step, const float* b, Index count) {
+__attribute__((noinline)) void edge_tiles(Strip<T, C> strip, Index columns, float* y, Index y_step, Index rows,
+                                          Start start, const float* a, Index a_row, Index a_step, const float* b,
+                                          Index count) {
     constexpr Index wide = columns_of(Strip<T, C>{});
     row_tiles(strip, rows, [=](auto R, Index i) {
         alignas(64) float edge[R * wide] = {};
@@ -143,8 +145,8 @@ inline void vector_strips(Strip<T, C> strip, Index j, Index units, Run run, Edge
 
 // y[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k, j]: y is (rows, units) and b (count, units).
 // Each number of y is summed in the order of k, wherever rows and columns are cut: its bits are always the same.
-__attribute__((noinline)) inline void product(float* y, Index rows, Index units, Start start, const float* a, Index a_row, Index a_step,
-                    const float* b, Index count) {
+__attribute__((noinline)) inline void product(float* y, Index rows, Index units, Start start, const float* a,
+                                              Index a_row, Index a_step, const float* b, Index count) {
     const bool fits = count * units <= packed_rows * columns_of(WidestStrip{});  // all of b, into the first cache
     if (rows < worth_packing || (fits && units % width<Widest> == 0)) {
         strips(units, [=](auto strip, Index j) {
@@ -160,7 +162,8 @@ __attribute__((noinline)) inline void product(float* y, Index rows, Index units,
             WidestStrip{}, 0, units,
             [=, &packed](auto strip, Index j) {
                 pack(strip, packed, of_b + j, units, part);
-                tiles(strip, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, columns_of(strip), part);
+                tiles(strip, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, columns_of(strip),
+                      part);
             },
             [=, &packed](auto strip, Index j, Index columns) {
                 pack_edge(strip, columns, packed, of_b + j, units, part);
