@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 RowIndices = npt.NDArray[np.int64]
 
 
+def rows_among_all(data_index: Sequence[int], rows_GN: RowIndices, shared: int, rows: int) -> RowIndices:
+    """Where rows of G replicas stand in a matrix of all rows, S blocks of N rows one below the other.
+
+    Args:
+        data_index: the block of each replica; ignored where all share one.
+        rows_GN: (G, n) rows, one line for each of `data_index`.
+        shared: S.
+        rows: N.
+    """
+    if shared == 1:
+        return rows_GN
+    offset: RowIndices = rows_GN + np.asarray(data_index, dtype=np.int64)[:, None] * rows
+    return offset
+
+
 def take_rows(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices) -> Tensor:
     """(G, n, ...) rows of values that all replicas share (S = 1) or that each has for itself (S = R).
 
@@ -25,7 +40,7 @@ def take_rows(values_SN: Tensor, data_index: Sequence[int], rows_GN: RowIndices)
         rows_GN: (G, n) row indices, one line for each of `data_index`.
     """
     shared, rows = values_SN.shape[:2]
-    flat = rows_GN if shared == 1 else rows_GN + np.asarray(data_index, dtype=np.int64)[:, None] * rows
+    flat = rows_among_all(data_index, rows_GN, shared, rows)
     index = torch.from_numpy(flat.reshape(-1)).to(values_SN.device, non_blocking=True)
     picked = values_SN.reshape(shared * rows, *values_SN.shape[2:]).index_select(0, index)
     return picked.view(*rows_GN.shape, *values_SN.shape[2:])

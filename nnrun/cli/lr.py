@@ -175,9 +175,10 @@ def _advice(test: RateTest) -> str:
             "No learning rate kept the loss finite. Try lower ones (--from, --to), or standardize the inputs."
         )
     low, high = trials[choice.low].rate, trials[choice.high].rate
+    how = " (losses smoothed over neighbours)" if choice.smoothed else ""
     why = (
         f"the middle of the rates from {low:g} to {high:g}, whose val_loss is above the best by at most "
-        f"{MARGIN * 100:g} % of the fall from the lowest rates' to the best (losses smoothed over neighbours)"
+        f"{MARGIN * 100:g} % of the fall from the lowest rates' to the best{how}"
         if low < high
         else "the rate with the lowest val_loss; its neighbours' are clearly higher"
     )

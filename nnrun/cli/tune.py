@@ -120,23 +120,31 @@ def _document(found: Tuned) -> dict[str, Any]:
 
 
 def _honesty(found: Tuned) -> tuple[str, str]:
-    """Whether the model has an `honest` score or only an `optimistic` one, and the sentence that says so."""
+    """Whether the model's score is `honest`, `optimistic` or there is `none`, and a sentence about it."""
+    from nnrun.spec.reading.load import load_spec
+
     record, trials = found.model.read_record(), len(found.sweep.read_record().ranked())
     own_folds = found.folds is not None and found.folds.read_record().sweep is not None
     rows = "these very rows" if own_folds else "some of these rows"
-    why = f"{trials} trials were compared on {rows}" if trials > 1 else f"its epochs were chosen on {rows}"
+    stopping = load_spec(found.best).spec.early_stopping
+    why = f"{trials} trials were compared on {rows}" if trials > 1 else ""
+    if not why and stopping is not None and stopping.on == "validation":
+        why = "each network's epoch was chosen on the rows that score it"
+    of_folds = (
+        f"The out-of-fold score is {'optimistic: ' + why if why else 'honest: its rows chose nothing'}."
+    )
     if record.test_uses:
-        validated = "" if found.folds is None else f" The out-of-fold score is optimistic: {why}."
+        validated = "" if found.folds is None else f" {of_folds}"
         return "honest", f"The test score is honest: no test row was used to choose.{validated}"
     if found.folds is None:
         return (
             "none",
             "The model has no score of its own: it was trained on all rows, and there is no test set.",
         )
-    return "optimistic", (
-        f"The out-of-fold score is optimistic: {why}. No rows are held back that chose nothing; for an "
-        "honest score give some (--test FILE)."
-    )
+    if not why:
+        return "honest", of_folds
+    held_back = "No rows are held back that chose nothing; for an honest score give some (--test FILE)."
+    return "optimistic", f"{of_folds} {held_back}"
 
 
 def _text(found: Tuned) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from nnrun.lazy_torch import AutogradFunction, F, torch
 from nnrun.model.kernels.embedding import EmbeddedWords
-from nnrun.replica_rows import RowIndices, take_rows
+from nnrun.replica_rows import RowIndices, rows_among_all, take_rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -183,15 +183,23 @@ class DenseInputs:
         """What the rows take in memory, of one network where each has its own."""
         return self.x_SNF[0].nbytes
 
+    def rows_in_matrix(self, data_index: Sequence[int], rows_GN: RowIndices) -> RowIndices:
+        """Where the rows `rows_GN[g]` of the replica at `data_index[g]` stand among all rows, (S*N, F)."""
+        return rows_among_all(data_index, rows_GN, *self.x_SNF.shape[:2])
+
+    def values_of(self, data_index: Sequence[int]) -> Tensor:
+        """`values` of the replicas at `data_index`: (1, C, 256) where they share them, else (G, C, 256)."""
+        assert self.values is not None
+        return self.values if len(self.values) == 1 else self.values[list(data_index)]
+
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, ...) tensors: all rows are gathered at once, and the batches are views of them."""
         for batch in torch.split(take_rows(self.x_SNF, data_index, rows_GN), batch_size, dim=1):
-            yield batch if self.values is None else _looked_up(batch, self.values, data_index)
+            yield batch if self.values is None else _looked_up(batch, self.values_of(data_index))
 
 
-def _looked_up(bytes_GBF: Tensor, values: Tensor, data_index: Sequence[int]) -> Tensor:
-    """(G, B, ..., C) float32 of bytes: byte b of column c is values[g, c, b]."""
-    own = values if len(values) == 1 else values[list(data_index)]
+def _looked_up(bytes_GBF: Tensor, own: Tensor) -> Tensor:
+    """(G, B, ..., C) float32 of bytes: byte b of column c is own[g, c, b]."""
     replicas, columns, _ = own.shape
     place = bytes_GBF.to(torch.int32)
     if replicas * columns > 1:
@@ -242,11 +250,7 @@ class SparseInputs:
 
     def rows_in_matrix(self, data_index: Sequence[int], rows_GN: RowIndices) -> RowIndices:
         """Where the rows `rows_GN[g]` of the replica at `data_index[g]` stand in the matrix."""
-        if self.matrices == 1:
-            return rows_GN
-        rows = self.matrix.shape[0] // self.matrices
-        offset: RowIndices = rows_GN + np.asarray(data_index, np.int64)[:, None] * rows
-        return offset
+        return rows_among_all(data_index, rows_GN, self.matrices, self.matrix.shape[0] // self.matrices)
 
     def batches(
         self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int

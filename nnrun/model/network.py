@@ -162,6 +162,13 @@ class Network:
         """The most numbers that a layer makes of one row."""
         return self.number_of_members * max(layer.activations_per_row for layer in self.layers)
 
+    @cached_property
+    def made_of_shared(self) -> int:
+        """The numbers of the kernels that each member of an ensemble gets of those that all share."""
+        shared = [layer for layer in self._distinct if self._shares_kernel(layer)]
+        kernels = [layer.weights[layer.name("weight")] for layer in shared]
+        return self.number_of_members * sum(kernel.num_elements for kernel in kernels)
+
     @property
     def activations_per_row(self) -> int:
         """The numbers that all layers make of one row; of one that is changed at random also its places."""

@@ -39,7 +39,7 @@ _FLAGS = (
     "-fPIC",
     "-pthread",
 )
-_SECONDS = 60.0
+_SECONDS = 120.0
 """How long the compiler may take; it needs 2 to 10 s, and on a busy machine some times that."""
 
 _SECONDS_IN_SILENCE = 5.0

@@ -37,6 +37,7 @@ class RateChoice:
             between.
         start: the loss of the lowest rates.
         learns: whether any rate's loss is below that.
+        smoothed: whether losses were smoothed over neighbours before they were compared.
     """
 
     place: int
@@ -44,6 +45,7 @@ class RateChoice:
     high: int
     start: float
     learns: bool
+    smoothed: bool
 
 
 def choose_rate(rates: Sequence[float], losses: Sequence[float | None]) -> RateChoice | None:
@@ -57,21 +59,22 @@ def choose_rate(rates: Sequence[float], losses: Sequence[float | None]) -> RateC
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
-    smooth = _medians(values) if rates[1] <= _ALIKE * rates[0] else values
-    if not np.isfinite(smooth).any():
-        smooth = values
-    best = int(np.argmin(smooth))
+    medians = _medians(values)
+    smoothed = bool(rates[1] <= _ALIKE * rates[0] and np.isfinite(medians).any())
+    compared = medians if smoothed else values
+    best = int(np.argmin(compared))
     start = float(finite[:_LOWEST].max())
-    limit = smooth[best] + MARGIN * max(start - smooth[best], 0.0)
+    limit = compared[best] + MARGIN * max(start - compared[best], 0.0)
     low = high = best
-    while low > 0 and smooth[low - 1] <= limit:
+    while low > 0 and compared[low - 1] <= limit:
         low -= 1
-    while high + 1 < len(smooth) and smooth[high + 1] <= limit:
+    while high + 1 < len(compared) and compared[high + 1] <= limit:
         high += 1
     place = (low + high + 1) // 2
     if not np.isfinite(values[place]):  # it diverged between two that did not
         place = min(np.flatnonzero(np.isfinite(values)).tolist(), key=lambda other: abs(other - place))
-    return RateChoice(place, min(low, place), max(high, place), start, bool(smooth[best] < start))
+    learns = bool(compared[best] < start)
+    return RateChoice(place, min(low, place), max(high, place), start, learns, smoothed)
 
 
 def _medians(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -238,6 +238,20 @@ def test_rows_that_are_chosen_are_not_split_into_folds(folder: Path, capsys: Cap
     assert re.fullmatch(r"nnrun final runs/cars_tune-\S+", found["commands"][-2])
 
 
+@pytest.mark.parametrize(
+    ("stopping", "score"), [("null", "honest"), ("{on: inner}", "honest"), ("{patience: 1}", "optimistic")]
+)
+def test_a_single_trial_chooses_no_more_than_its_epoch(
+    folder: Path, capsys: Capture, stopping: str, score: str
+) -> None:
+    write_spec(folder)
+    with (folder / "cars.yaml").open("a") as file:
+        file.write(f"early_stopping: {stopping}\n")
+    assert main(["tune", "cars.csv", "--time", "2s", "-q", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["trials"]["scored"], found["score"]) == (1, score)
+
+
 def test_from_python(folder: Path, capsys: Capture) -> None:
     write_spec(folder)
     found = nnrun.tune("cars.csv", time_limit=40)

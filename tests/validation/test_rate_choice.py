@@ -15,7 +15,9 @@ FALL = [10.0, 9.9, 9.5, 8.0, 5.0, 2.0, 1.1, 1.0, 1.05, 1.3, 1.4, 6.0, 9.0]
 
 
 def test_the_middle_of_the_plateau() -> None:
-    assert choose_rate(RATES[:13], FALL) == RateChoice(place=8, low=6, high=10, start=10.0, learns=True)
+    assert choose_rate(RATES[:13], FALL) == RateChoice(
+        8, low=6, high=10, start=10.0, learns=True, smoothed=True
+    )
 
 
 def test_a_single_good_loss_between_bad_ones_is_luck() -> None:
@@ -28,7 +30,7 @@ def test_a_single_good_loss_between_bad_ones_is_luck() -> None:
 def test_rates_that_are_far_apart_are_not_smoothed_over() -> None:
     found = choose_rate([1e-4, 1e-3, 1e-2, 1e-1, 1.0], [25.0, 24.0, 15.0, 0.2, 9.0])
     assert found is not None
-    assert (found.low, found.place, found.high) == (3, 3, 3)
+    assert (found.low, found.place, found.high, found.smoothed) == (3, 3, 3, False)
 
 
 def test_rates_that_diverged_are_not_taken() -> None:

@@ -305,6 +305,11 @@ class FittedTable:
         only = computed and all(column.kind == "number" for column in self.columns)
         return ComputedColumns.of([column.steps for column in self.columns]) if only else None
 
+    def for_float32(self) -> FittedTable:
+        """The same for columns of numbers that float32 has rounded."""
+        columns = (replace(c, steps=tuple(step.for_float32() for step in c.steps)) for c in self.columns)
+        return replace(self, columns=tuple(columns))
+
     def as_table(self, x_NC: Array) -> Table:
         """An array as a table of its columns."""
         return array_as_table(x_NC, [column.name for column in self.columns])

@@ -215,6 +215,10 @@ class FittedStep(ABC):
         """The step, but its indices, if it gives any, count from `start`."""
         return self
 
+    def for_float32(self) -> Self:
+        """The step as it takes numbers that float32 has rounded."""
+        return self
+
     @property
     def column_after(self) -> Literal["number", "same", "features", "tokens", "rows"]:
         """What a column is after the step."""

@@ -6,7 +6,7 @@ Letters in names: N rows, C columns, W bins, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -183,6 +183,12 @@ class FittedQuantile(FittedStep, spec=schema.QuantileTransform, form="number", p
         found = normal_quantile(rank, xp) if self.normal else rank
         constant = quantiles[..., 0] == quantiles[..., -1]
         return xp.where(xp.isnan(x), x, xp.where(constant, 0.0, found))
+
+    def for_float32(self) -> Self:
+        """With rounded quantiles, so that a value which equals several still does."""
+        with np.errstate(over="ignore"):
+            rounded = np.array(self.quantiles, np.float32).astype(np.float64)
+        return replace(self, quantiles=tuple(rounded.tolist()))
 
     def generate(self, values: Array, rng: np.random.Generator) -> Array:
         """Numbers whose ranks are about those of `values` in a normal distribution."""

@@ -73,9 +73,11 @@ class ProgramInput:
 
     def preprocess(self) -> Preprocess | None:
         """What the program computes of the rows first; None where they are prepared outside."""
-        numbers = None if self.fitted.table is None else self.fitted.table.numbers
-        if numbers is None:
+        table = self.fitted.table
+        if table is None or table.numbers is None:
             return None
+        numbers = table.numbers if self.float64 else table.for_float32().numbers
+        assert numbers is not None, "the steps are of the same classes"
         compute = partial(numbers.map(torch.from_numpy).compute, xp=torch)
         return compute if len(self.row_shape) == 1 else partial(_at_each_position, compute)
 

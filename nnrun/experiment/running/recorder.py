@@ -155,7 +155,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
     if job.seconds is not None:
-        record.time_limit = canonical_duration(float(f"{job.seconds:.3g}"))
+        record.time_limit = canonical_duration(max(float(f"{job.seconds:.3g}"), _SHORTEST_LIMIT))
     if own := directions(spec):
         record.directions = dict(own)
     if job.vectors:
@@ -372,6 +372,8 @@ def _settle(run: ActiveRun, seconds: float) -> None:
     if job.member_type is not None:
         run.directory.write_history_mean(history_mean(table))
 
+
+_SHORTEST_LIMIT = 0.001  # seconds; what is left of a sweep's time may be less, or nothing
 
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "safetensors")
 

@@ -25,6 +25,8 @@ _COPIES_OF_A_PARAMETER = 5
 _COPIES_OF_AN_OUTPUT = 3
 # Of all layers' outputs of a training batch, until the gradients are there: before and after the activation.
 _COPIES_FOR_GRADIENTS = 2
+# Of a shared kernel for each member of an ensemble: times r, times s, all side by side, and their gradients.
+_COPIES_OF_A_MEMBERS_KERNEL = 6
 
 
 # Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
@@ -135,7 +137,8 @@ def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:
     numbers = of_row + _COPIES_OF_AN_OUTPUT * group.network.widest_activation
     measured = min(max(most, batch_size), longest) * numbers
     trained = min(batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row)
-    return len(group.members) * max(measured, trained) * _FLOAT
+    made = _COPIES_OF_A_MEMBERS_KERNEL * group.network.made_of_shared
+    return len(group.members) * (max(measured, trained) + made) * _FLOAT
 
 
 def _bytes(inputs: RawInputs) -> int:

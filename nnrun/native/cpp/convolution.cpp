@@ -69,23 +69,6 @@ inline void scattered_tile(Strip<T, C>, float* x, const Index* rows, const float
     }
 }
 
-// run(number of rows, first of them): as many at a time as stay in registers, then half of them, and so on. The
-// numbers are known to the compiler.
-template <int R, class Run>
-inline void row_tiles_from(Index i, Index count, Run run) {
-    for (; i + R <= count; i += R) run(std::integral_constant<int, R>{}, i);
-    if constexpr (R > 1) row_tiles_from<R / 2>(i, count, run);
-}
-
-template <class T, int C>
-constexpr int widest_of(Strip<T, C>) { return C; }
-
-template <class T, int C, class Run>
-inline void row_tiles(Strip<T, C>, Index count, Run run) {
-    constexpr int registers = tile_rows * widest_of(WidestStrip{});
-    row_tiles_from<std::min(registers / C, 12)>(0, count, run);
-}
-
 // y[i, j] += sum over k of x[rows[i] + steps[k]] * b[k, j]: y is (n, units), b (count, units).
 inline void add_gathered(float* y, const float* x, const Index* rows, Index n, const Index* steps, Index count,
                          const float* b, Index units) {

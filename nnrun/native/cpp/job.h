@@ -55,9 +55,13 @@ struct Job {
     Index first_row;               // where in the epoch's order the rows start
     const Layer* layer;
     const OptimizerConfig* optimizer;
-    const float* inputs;           // dense rows: (R, n, F), or null
-    const std::int64_t* rows;      // sparse rows: (R, n) row numbers,
-    const std::int64_t* row_starts;//   where each row of the matrix starts,
+    const std::int64_t* rows;      // (R, n) which rows of the data:
+    const float* inputs;           // dense: (., F); or null
+    const std::uint8_t* bytes;     // dense, in bytes: (., F); or null
+    const float* byte_values;      //   (C, 256) what each byte of a column becomes, F being a multiple of C columns,
+    Index byte_columns;            //   C,
+    Index own_byte_values;         //   and whether each replica has its own, (R, C, 256)
+    const std::int64_t* row_starts;// sparse: where each row of the matrix starts; null where rows are dense
     const std::int32_t* columns;   //   the columns of its numbers,
     const float* values;           //   and the numbers, or null where all are 1
     const float* targets;          // (R, n, K), or null

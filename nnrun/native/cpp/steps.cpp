@@ -35,7 +35,8 @@ inline float uniform(std::uint64_t key, std::uint64_t counter) {
     return float(z >> 40) * 0x1p-24f;
 }
 
-constexpr Index gradient_block = 12288;  // numbers of a gradient that are computed before they are used: 48 KB
+constexpr Index gradient_block = 65536;  // numbers of a gradient that are computed before they are used: 256 KB
+constexpr Index small_kernels = 2 * gradient_block;  // numbers of all kernels whose gradients stay in the caches
 constexpr Index most_kept = 4096;       // powers of the idle decay that are computed once
 constexpr Index worth_a_thread = 16384;  // numbers of a sparse batch that are worth filling it on another CPU
 constexpr Index steps_between_looks = 8;  // at the clock: a small step takes not much longer than a look
@@ -44,19 +45,26 @@ constexpr Index worth_a_crew = 20000000;  // products of a step that are worth w
 constexpr Index batches_of_a_task = 8;    // of rows to measure: worth more than what a network's buffers cost
 constexpr Index columns_at_once = 64;     // whose sums over a batch fit the first cache
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
+constexpr Index part_rows = 22 * tile_rows;  // of a batch that go through all layers together, and stay in the caches
+constexpr Index ahead_rows = 2;         // a row of the data is asked for so many rows before it is copied
 
 // Rows of a kernel of so many units whose gradient is computed at a time: whole tiles of them.
 inline Index gradient_rows(Index units) { return std::max<Index>(1, gradient_block / units / tile_rows) * tile_rows; }
+
+// About half of an even share, so that no thread waits long for the last: whole tiles.
+inline Index rows_to_share(Index rows, Index threads) {
+    return std::max<Index>(4, rows / (2 * threads) / tile_rows + 1) * tile_rows;
+}
 
 // Some rows of a batch.
 struct Rows {
     Index first, count;
 };
 
-// Some rows of a dense layer's kernel.
+// Some rows of a dense layer's kernel, and where their numbers begin in the gradients of all blocks.
 struct Block {
     std::size_t layer;
-    Index first, last;
+    Index first, last, place;
 };
 
 class Replica {
@@ -64,30 +72,30 @@ class Replica {
     // Number `number` of all replicas, and the one at `place` among those of the job's rows.
     Replica(const Job& job, Index number, Index place, bool training, Index threads = 1)
         : job_(job), number_(number), place_(place), training_(training), layers_(job.layer, job.layer + job.layers),
-          before_(job.layers), after_(job.layers), deltas_(job.layers), turned_(job.layers),
+          rows_at_once_(std::min(part_rows, threads == 1 ? job.batch : rows_to_share(job.batch, threads))),
+          after_(job.layers), deltas_(job.layers), turned_(job.layers), bias_sums_(job.layers),
           row_losses_(job.batch) {
         while (layers_[first_dense_].kind != Kind::dense) ++first_dense_;
-        Index widest = 0;
-        for (Index l = 0; l < job.layers; ++l) {
-            Layer& layer = layers_[l];
+        Index kernels = 0, widest = 0;
+        for (Layer& layer : layers_) {
             if (layer.seen) layer.seen += number * layer.inputs;
             move_to_own(layer.kernel, layer.inputs * layer.units);
             move_to_own(layer.bias, layer.units);
-            if (sparse() && l < Index(first_dense_)) continue;
-            before_[l].resize(job.batch * layer.units);
-            after_[l].resize(job.batch * layer.units);
-            if (training || l + 1 == job.layers) deltas_[l].resize(job.batch * layer.units);
+            if (layer.kind == Kind::dense) kernels += layer.inputs * layer.units;
             widest = std::max(widest, layer.units);
         }
-        if (!training) return;
-        gradients_.assign(threads, std::vector<float>(std::max(gradient_block, tile_rows * widest)));
-        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
-            const Layer& layer = layers_[l];
-            if (layer.kind != Kind::dense || (sparse() && l == first_dense_)) continue;
-            const Index rows_at_once = gradient_rows(layer.units);
-            for (Index first = 0; first < layer.inputs; first += rows_at_once)
-                blocks_.push_back({l, first, std::min(layer.inputs, first + rows_at_once)});
+        part_by_part_ = threads == 1 && !sparse() && (!training || kernels <= small_kernels);
+        const Index kept_rows = part_by_part_ ? rows_at_once_ : job.batch;
+        for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
+            after_[l] = Buffer(kept_rows * layers_[l].units);
+            if (training || l + 1 == layers_.size()) deltas_[l] = Buffer(kept_rows * layers_[l].units);
         }
+        if (!sparse()) x_ = Buffer(kept_rows * layers_.front().inputs);
+        for (Index k = 0; k < threads; ++k) before_.push_back(buffers_before());
+        if (!training) return;
+        cut_into_blocks(threads);
+        const Index numbers = part_by_part_ ? kernels : std::max(gradient_block, tile_rows * widest);
+        for (Index k = 0; k < threads; ++k) gradients_.emplace_back(std::max(numbers, widest));
         if (!sparse()) return;
         sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
         if (first_dense().seen) finder_.emplace(first_dense().inputs);
@@ -95,24 +103,31 @@ class Replica {
 
     // The batch starts at row `first` of the job's rows. Returns its loss. First every row goes forward and back
     // through all layers, then every block of a kernel follows its gradient: so two meetings of the threads do.
+    // Where they are small, gradients grow part by part instead, of numbers that are in the caches still. That does
+    // not change the order in which a gradient is summed.
     float step(Index first, Crew& crew) {
         batch_ = job_.batch;
         const Index place = place_ * job_.count + first, row = job_.first_row + first;
-        take_inputs(place, row);
+        if (sparse()) take_batch(place, row);
         turn_kernels();
-        const Index at_once = rows_of_a_task(crew.size());
-        crew.run((batch_ + at_once - 1) / at_once, [&](Index k, Index) {
-            const Rows part{k * at_once, std::min(at_once, batch_ - k * at_once)};
-            forward(part, row);
-            losses(part, place);
-            backward(part);
+        crew.run(parts(), [&](Index k, Index thread) {
+            const Rows rows = part(k);
+            forward(rows, place, row, before_[thread]);
+            losses(rows, place, before_[thread]);
+            backward(rows, before_[thread]);
+            if (part_by_part_)
+                for (const Block& block : blocks_) add_gradient(block, rows, gradients_[0].data() + block.place);
         });
         const float loss = float(sum_of_losses() / batch_) + penalty();
         const double number_of_step = job_.updates[number_] += 1;
         const double ema_decay = job_.ema_decays ? job_.ema_decays[number_] : 1;
         const Update update(*job_.optimizer, job_.rates[number_], number_of_step, ema_decay);
         if (sparse()) learn_sparse(first_dense(), update);
-        crew.run(blocks_.size(), [&](Index k, Index thread) { learn(blocks_[k], update, gradients_[thread]); });
+        crew.run(blocks_.size(), [&](Index k, Index thread) {
+            float* g = gradients_[thread].data() + (part_by_part_ ? blocks_[k].place : 0);
+            if (!part_by_part_) add_gradient(blocks_[k], {0, batch_}, g);
+            learn(blocks_[k], update, g);
+        });
         return loss;
     }
 
@@ -120,9 +135,11 @@ class Replica {
     double measure(Index first, Index count) {
         batch_ = count;
         const Index place = place_ * job_.count + first;
-        take_inputs(place, 0);
-        forward({0, count}, 0);
-        losses({0, count}, place);
+        if (sparse()) take_batch(place, 0);
+        for (Index k = 0; k < parts(); ++k) {
+            forward(part(k), place, 0, before_[0]);
+            losses(part(k), place, before_[0]);
+        }
         return sum_of_losses();
     }
 
@@ -143,7 +160,11 @@ class Replica {
     }
 
   private:
-    bool sparse() const { return job_.rows; }
+    // Of each layer what is needed within a part of the batch alone: the values before the activation, or dropout's
+    // factors.
+    using Before = std::vector<Buffer>;
+
+    bool sparse() const { return job_.row_starts; }
 
     const Layer& first_dense() const { return layers_[first_dense_]; }
 
@@ -154,35 +175,85 @@ class Replica {
             if (slot) slot += number_ * size;
     }
 
-    // Of few rows a task would be little work, of many some threads would have none.
-    Index rows_of_a_task(Index threads) const {
-        if (threads == 1) return batch_;
-        const Index even = batch_ / (2 * threads) / tile_rows * tile_rows;
-        return std::max<Index>(4 * tile_rows, even + tile_rows);
+    Before buffers_before() const {
+        Before before;
+        for (std::size_t l = 0; l < layers_.size(); ++l)
+            before.emplace_back(sparse() && l < first_dense_ ? 0 : rows_at_once_ * layers_[l].units);
+        return before;
     }
+
+    void cut_into_blocks(Index threads) {
+        Index place = 0;
+        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+            const Layer& layer = layers_[l];
+            if (layer.kind != Kind::dense) continue;
+            bias_sums_[l].resize(layer.units);
+            if (sparse() && l == first_dense_) continue;
+            if (l > first_dense_ && layer.units > 1) turned_[l] = Buffer(layer.inputs * layer.units);
+            Index rows_at_once = gradient_rows(layer.units);
+            if (threads > 1) rows_at_once = std::min(rows_at_once, rows_to_share(layer.inputs, threads));
+            for (Index first = 0; first < layer.inputs; first += rows_at_once) {
+                const Index last = std::min(layer.inputs, first + rows_at_once);
+                blocks_.push_back({l, first, last, place});
+                place += (last - first) * layer.units;
+            }
+        }
+    }
+
+    Index parts() const { return (batch_ + rows_at_once_ - 1) / rows_at_once_; }
+
+    Rows part(Index k) const { return {k * rows_at_once_, std::min(rows_at_once_, batch_ - k * rows_at_once_)}; }
+
+    // Where the part begins in the buffers.
+    Index kept(Rows part) const { return part_by_part_ ? 0 : part.first; }
 
     // --- forward: `place` is the batch's first row among those of the job, `row` among those of the epoch ---
 
-    void take_inputs(Index place, Index row) {
-        if (sparse()) take_batch(place, row);
-        else x_ = job_.inputs + place * layers_.front().inputs;
-    }
-
-    void forward(Rows part, Index row) {
+    void forward(Rows part, Index place, Index row, Before& before) {
+        if (!sparse()) take_rows(part, place);
         for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
-            const float* x = l == 0 ? x_ : after_[l - 1].data();
-            const Index skipped = part.first * layer.units;
-            float *z = &before_[l][skipped], *y = &after_[l][skipped];
+            const float* x = below(l) + kept(part) * layer.inputs;
+            float *z = before[l].data(), *y = after_[l].data() + kept(part) * layer.units;
             if (layer.kind == Kind::dropout) {
-                drop(layer, x + skipped, row + part.first, z, y, part.count);
+                drop(layer, x, row + part.first, z, y, part.count);
                 continue;
             }
-            start_with_bias(layer, z, part.count);
-            if (sparse() && l == first_dense_) add_sparse_product(layer, part, z);
-            else add_dense_product(layer, x + part.first * layer.inputs, z, part.count);
+            if (sparse() && l == first_dense_) sparse_product(layer, part, z);
+            else dense_product(layer, x, z, part.count);
             activate(layer.activation, z, y, part.count, layer.units);
         }
+    }
+
+    // What layer l gets, of all rows that are kept; null for sparse rows.
+    const float* below(std::size_t l) const { return l == 0 ? x_.data() : after_[l - 1].data(); }
+
+    // Copy dense rows of the data, which lie anywhere in memory, side by side.
+    void take_rows(Rows part, Index place) {
+        const Index F = layers_.front().inputs;
+        const std::int64_t* numbers = job_.rows + place + part.first;
+        float* x = x_.data() + kept(part) * F;
+        for (Index b = 0; b < part.count; ++b, x += F) {
+            const Index coming = numbers[std::min(b + ahead_rows, part.count - 1)];
+            if (job_.inputs) {
+                for (Index j = 0; j < F; j += 16) __builtin_prefetch(job_.inputs + coming * F + j);
+                std::copy_n(job_.inputs + numbers[b] * F, F, x);
+            } else {
+                for (Index j = 0; j < F; j += 64) __builtin_prefetch(job_.bytes + coming * F + j);
+                look_up(job_.bytes + numbers[b] * F, x, F);
+            }
+        }
+    }
+
+    // What the bytes of a row become.
+    void look_up(const std::uint8_t* row, float* x, Index F) const {
+        const Index columns = job_.byte_columns;
+        const float* values = job_.byte_values + (job_.own_byte_values ? place_ * columns * 256 : 0);
+        if (columns == 1)
+            for (Index j = 0; j < F; ++j) x[j] = values[row[j]];
+        else
+            for (Index j = 0; j < F; j += columns)
+                for (Index c = 0; c < columns; ++c) x[j + c] = values[c * 256 + row[j + c]];
     }
 
     float factor(const Layer& layer, Index counter) const {
@@ -247,16 +318,10 @@ class Replica {
         if (finder_) finder_->find(batch);
     }
 
-    void start_with_bias(const Layer& layer, float* z, Index rows) const {
-        const Index U = layer.units;
-        if (!layer.bias.value) std::fill(z, z + rows * U, 0);
-        else
-            for (Index b = 0; b < rows; ++b) std::copy(layer.bias.value, layer.bias.value + U, z + b * U);
-    }
-
-    void add_sparse_product(const Layer& layer, Rows part, float* z) const {
+    void sparse_product(const Layer& layer, Rows part, float* z) const {
         const Index U = layer.units;
         const float* kernel = layer.kernel.value;
+        start_with_bias(layer, z, part.count);
         for (Index b = part.first; b < part.first + part.count; ++b, z += U) {
             const SparseRow& row = sparse_batch_.rows[b];
             strips(U, [&, z](auto strip, Index j) { add_picked(strip, z + j, row, kernel + j, U); });
@@ -264,28 +329,36 @@ class Replica {
     }
 
     // How it is summed follows from the batch, never from how many of its rows are here.
-    void add_dense_product(const Layer& layer, const float* x, float* z, Index rows) const {
+    void dense_product(const Layer& layer, const float* x, float* z, Index rows) const {
         const Index F = layer.inputs, U = layer.units;
-        const float* kernel = layer.kernel.value;
+        const float *kernel = layer.kernel.value, *bias = layer.bias.value;
         if (U == 1) {
-            for (Index b = 0; b < rows; ++b) z[b] += dot(x + b * F, kernel, F);
+            for (Index b = 0; b < rows; ++b) z[b] = (bias ? *bias : 0) + dot(x + b * F, kernel, F);
         } else if (batch_ < few_rows) {
+            start_with_bias(layer, z, rows);
             for (Index b = 0; b < rows; ++b) add_rows(z + b * U, U, x + b * F, 1, kernel, U, F);
         } else {
-            add_product(z, rows, U, x, F, 1, kernel, F);
+            product(z, rows, U, same_row(bias), x, F, 1, kernel, F);
         }
+    }
+
+    void start_with_bias(const Layer& layer, float* z, Index rows) const {
+        const Index U = layer.units;
+        if (!layer.bias.value) std::fill(z, z + rows * U, 0);
+        else
+            for (Index b = 0; b < rows; ++b) std::copy(layer.bias.value, layer.bias.value + U, z + b * U);
     }
 
     // --- losses -------------------------------------------------------------------------------------------
 
     // The loss of each row, and its part in the gradient of the batch's mean, of the values before the last
     // activation.
-    void losses(Rows part, Index place) {
+    void losses(Rows part, Index place, const Before& before) {
         const Layer& last = layers_.back();
-        const Index K = last.units, skipped = part.first * K, size = part.count * K;
-        const float *z = &before_.back()[skipped], *y = &after_.back()[skipped];
-        float* d = &deltas_.back()[skipped];
-        std::copy(z, z + size, job_.logits + place * K + skipped);
+        const Index K = last.units, size = part.count * K;
+        const float *z = before.back().data(), *y = after_.back().data() + kept(part) * K;
+        float* d = deltas_.back().data() + kept(part) * K;
+        std::copy(z, z + size, job_.logits + (place + part.first) * K);
         for (Index b = 0; b < part.count; ++b) {
             const Index row = place + part.first + b;
             const float* t = job_.targets ? job_.targets + row * K : nullptr;
@@ -316,53 +389,75 @@ class Replica {
     // --- backward -----------------------------------------------------------------------------------------
 
     // deltas_ become the gradients of the values before each activation.
-    void backward(Rows part) {
+    void backward(Rows part, const Before& before) {
         for (std::size_t l = layers_.size(); l-- > first_dense_;) {
             const Layer& layer = layers_[l];
-            const Index skipped = part.first * layer.units, size = part.count * layer.units;
-            float* d = &deltas_[l][skipped];
-            const float* z = &before_[l][skipped];  // of dropout its factors
+            const Index skipped = kept(part) * layer.units, size = part.count * layer.units;
+            float* d = deltas_[l].data() + skipped;
+            const float *z = before[l].data(), *y = after_[l].data() + skipped;  // of dropout z are its factors
+            float* d_below = l > first_dense_ ? deltas_[l - 1].data() + kept(part) * layer.inputs : nullptr;
             if (layer.kind == Kind::dropout) {
-                float* below = &deltas_[l - 1][skipped];
-                for (Index k = 0; k < size; ++k) below[k] = d[k] * z[k];
+                for (Index k = 0; k < size; ++k) d_below[k] = d[k] * z[k];
                 continue;
             }
-            if (l + 1 < layers_.size()) activate_back(layer.activation, z, &after_[l][skipped], d, part.count, layer.units);
-            if (l > first_dense_) gradient_of_inputs(l, d, &deltas_[l - 1][part.first * layer.inputs], part.count);
+            if (l + 1 < layers_.size()) activate_back(layer.activation, z, y, d, part.count, layer.units);
+            if (d_below) gradient_of_inputs(l, d, d_below, part.count);
         }
     }
 
-    // Update some rows of a dense layer's kernel, and with the first of them its bias.
-    void learn(const Block& block, const Update& update, std::vector<float>& gradient) const {
+    // Add to g what some rows of the batch contribute to the gradient of a block, with the first of all rows set it.
+    // With the first block of a kernel the bias gets its share.
+    void add_gradient(const Block& block, Rows part, float* g) {
         const Layer& layer = layers_[block.layer];
-        const Index F = layer.inputs, U = layer.units, B = batch_, rows = block.last - block.first;
-        const float *x = (block.layer > 0 ? after_[block.layer - 1].data() : x_) + block.first;
-        const float* d = deltas_[block.layer].data();
-        float* g = gradient.data();
-        std::fill(g, g + rows * U, 0);
-        if (U == 1) add_rows(g, rows, d, 1, x, F, B);
-        else if (B < few_rows)
-            for (Index i = 0; i < rows; ++i) add_rows(g + i * U, U, x + i, F, d, U, B);
-        else add_product(g, rows, U, x, 1, F, d, B);
-        regularize(layer, block.first * U, g, rows * U);
-        update(layer.kernel, block.first * U, g, rows * U);
-        if (block.first == 0) learn_bias(layer, d, update, g);
+        const Index F = layer.inputs, U = layer.units, rows = block.last - block.first;
+        const float* x = below(block.layer) + kept(part) * F + block.first;
+        const float* d = deltas_[block.layer].data() + kept(part) * U;
+        if (block.first == 0) add_to_bias(block.layer, part);
+        if (U > 1 && batch_ >= few_rows) {
+            product(g, rows, U, part.first == 0 ? same_row(nullptr) : Start{g, U, 1}, x, 1, F, d, part.count);
+            return;
+        }
+        if (part.first == 0) std::fill(g, g + rows * U, 0);
+        if (U == 1) add_rows(g, rows, d, 1, x, F, part.count);
+        else
+            for (Index i = 0; i < rows; ++i) add_rows(g + i * U, U, x + i, F, d, U, part.count);
     }
 
-    // sum[j] = the sum over the batch of d[b, j], of which a row has `step` numbers. In double, as that of the losses:
-    // many float32 numbers of one sign lose more and more to a growing sum.
-    void sum_columns(float* sum, const float* d, Index columns, Index step) const {
-        double exact[columns_at_once] = {};
-        for (Index b = 0; b < batch_; ++b)
-            for (Index j = 0; j < columns; ++j) exact[j] += d[b * step + j];
-        std::copy(exact, exact + columns, sum);
+    // Update a block of a dense layer's kernel, and with the first of them its bias.
+    void learn(const Block& block, const Update& update, float* g) const {
+        const Layer& layer = layers_[block.layer];
+        const Index first = block.first * layer.units, size = (block.last - block.first) * layer.units;
+        regularize(layer, first, g, size);
+        update(layer.kernel, first, g, size);
+        if (block.first == 0) learn_bias(block.layer, update, g);
     }
 
-    void learn_bias(const Layer& layer, const float* d, const Update& update, float* g) const {
+    // The gradient of a bias is summed in double, as the losses are: many float32 numbers of one sign lose more and
+    // more to a growing sum.
+    void add_to_bias(std::size_t l, Rows part) {
+        const Index U = layers_[l].units;
+        std::vector<double>& sums = bias_sums_[l];
+        if (part.first == 0) std::fill(sums.begin(), sums.end(), 0);
+        const float* d = deltas_[l].data() + kept(part) * U;
+        for (Index j = 0; j < U; j += columns_at_once)
+            add_columns(&sums[j], d + j, std::min(columns_at_once, U - j), part.count, U);
+    }
+
+    // sum[j] += the sum of d[b, j] over some rows, of which each has `step` numbers.
+    static void add_columns(double* sum, const float* d, Index columns, Index rows, Index step) {
+        double own[columns_at_once] = {};
+        std::copy(sum, sum + columns, own);
+        for (Index b = 0; b < rows; ++b)
+            for (Index j = 0; j < columns; ++j) own[j] += d[b * step + j];
+        std::copy(own, own + columns, sum);
+    }
+
+    // `g` is room for its gradient.
+    void learn_bias(std::size_t l, const Update& update, float* g) const {
+        const Layer& layer = layers_[l];
         if (!layer.bias.value) return;
-        const Index U = layer.units;
-        for (Index j = 0; j < U; j += columns_at_once) sum_columns(g + j, d + j, std::min(columns_at_once, U - j), U);
-        update(layer.bias, 0, g, U);
+        std::copy(bias_sums_[l].begin(), bias_sums_[l].end(), g);
+        update(layer.bias, 0, g, layer.units);
     }
 
     // g is the gradient of `size` numbers of the kernel, from `first` on: add that of the penalty.
@@ -377,7 +472,6 @@ class Replica {
         for (std::size_t l = first_dense_ + 1; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
             if (layer.kind != Kind::dense || layer.units == 1 || batch_ < few_rows) continue;
-            turned_[l].resize(layer.inputs * layer.units);
             transpose(turned_[l].data(), layer.kernel.value, layer.inputs, layer.units);
         }
     }
@@ -390,8 +484,7 @@ class Replica {
             for (Index b = 0; b < rows; ++b) dot_rows(below + b * F, w, F, d + b * U, U);
             return;
         }
-        std::fill(below, below + rows * F, 0);
-        add_product(below, rows, F, d, U, 1, U > 1 ? turned_[l].data() : w, U);
+        product(below, rows, F, same_row(nullptr), d, U, 1, U > 1 ? turned_[l].data() : w, U);
     }
 
     void learn_sparse(const Layer& layer, const Update& update) {
@@ -412,7 +505,8 @@ class Replica {
                 std::fill(g, g + size, 0);
             }
         }
-        learn_bias(layer, deltas_[first_dense_].data(), update, gradients_[0].data());
+        add_to_bias(first_dense_, {0, batch_});
+        learn_bias(first_dense_, update, gradients_[0].data());
     }
 
     static void ask_for_row(const Layer& layer, Index row) {
@@ -450,15 +544,19 @@ class Replica {
     const Index number_, place_;
     const bool training_;
     Index batch_ = 0;  // rows of the present batch
-    const float* x_ = nullptr;
     std::size_t first_dense_ = 0;
     std::vector<Layer> layers_;
-    // Of each layer: values before the activation, or dropout's factors; what the layer gives; the gradient of the
-    // first; the kernel, turned.
-    std::vector<std::vector<float>> before_, after_, deltas_, turned_;
+    Index rows_at_once_;  // of a batch, forward and back
+    bool part_by_part_;   // whether only so many rows are kept, and gradients grow with them
+    Buffer x_;            // dense rows that are kept: all of the batch, or those of a part
+    // Of each layer: what it gives for these rows; the gradient of their values before its activation; the kernel,
+    // turned.
+    std::vector<Buffer> after_, deltas_, turned_;
+    std::vector<std::vector<double>> bias_sums_;  // of each dense layer: the gradient of its bias
+    std::vector<Before> before_;                  // of each thread
     std::vector<float> row_losses_;
-    std::vector<Block> blocks_;                  // of the kernels of dense rows
-    std::vector<std::vector<float>> gradients_;  // of each thread: the gradient of a block
+    std::vector<Block> blocks_;      // of the kernels of dense rows
+    std::vector<Buffer> gradients_;  // of each thread: the gradient of a block; part by part: those of all blocks
     std::vector<float> kept_;  // what is left of a slot after so many updates without a gradient
     SparseBatch sparse_batch_, next_batch_;
     std::optional<Finder> finder_;  // where rows of the kernel wait for their updates
@@ -485,7 +583,7 @@ extern "C" void train(const Job* job, Index replicas, Index* made, double second
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     const Index steps = job->count / job->batch;
     const Index between = products(*job) < worth_a_look ? steps_between_looks : 1;
-    const bool shared = replicas == 1 && !job->rows && products(*job) >= worth_a_crew;
+    const bool shared = replicas == 1 && !job->row_starts && products(*job) >= worth_a_crew;
     std::vector<Index> order(replicas);  // who is behind goes first
     for (Index r = 0; r < replicas; ++r) order[r] = r;
     std::stable_sort(order.begin(), order.end(), [=](Index a, Index b) { return made[a] < made[b]; });

@@ -52,18 +52,66 @@ inline void dot_rows(float* __restrict y, const float* __restrict rows, Index co
 
 // --- products of matrices ----------------------------------------------------------------------------------
 
-// y[i, j] += sum over k of a[i * a_row + k * a_step] * b[k * b_step + j], for R rows and the columns of a strip.
+// What a product is added to: the numbers of y, or the same row for all rows of y, such as a bias.
+struct Start {
+    const float* values;
+    Index row_step, column_step;
+
+    Start from(Index i, Index j) const { return {values + i * row_step + j * column_step, row_step, column_step}; }
+};
+
+constexpr float zeros[columns_of(WidestStrip{})] = {};
+
+// `row` may be null: zeros.
+inline Start same_row(const float* row) { return row ? Start{row, 0, 1} : Start{zeros, 0, 0}; }
+
+// y[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k * b_step + j], for R rows and the columns of a
+// strip.
 template <int R, class T, int C>
-inline void tile(Strip<T, C>, float* y, Index y_step, const float* a, Index a_row, Index a_step, const float* b,
-                 Index b_step, Index count) {
+inline void tile(Strip<T, C>, float* y, Index y_step, Start start, const float* a, Index a_row, Index a_step,
+                 const float* b, Index b_step, Index count) {
     T sum[R][C];
-    for (int i = 0; i < R; ++i)
-        for (int c = 0; c < C; ++c) sum[i][c] = load<T>(y + i * y_step + c * width<T>);
-    for (Index k = 0; k < count; ++k, a += a_step, b += b_step)
+    const float* rows[R];
+#pragma GCC unroll 12
+    for (int i = 0; i < R; ++i) {
+        rows[i] = a + i * a_row;
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) sum[i][c] = load<T>(start.values + i * start.row_step + c * width<T>);
+    }
+    for (Index k = 0, place = 0; k < count; ++k, place += a_step, b += b_step)
+#pragma GCC unroll 12
         for (int i = 0; i < R; ++i)
-            for (int c = 0; c < C; ++c) sum[i][c] += a[i * a_row] * load<T>(b + c * width<T>);
+#pragma GCC unroll 4
+            for (int c = 0; c < C; ++c) sum[i][c] += rows[i][place] * load<T>(b + c * width<T>);
+#pragma GCC unroll 12
     for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
         for (int c = 0; c < C; ++c) store<T>(y + i * y_step + c * width<T>, sum[i][c]);
+}
+
+// All rows of y, for the columns of a strip. Not inlined: compiled once for all who multiply.
+template <class T, int C>
+__attribute__((noinline)) void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, Start start,
+                                     const float* a, Index a_row, Index a_step, const float* b, Index b_step,
+                                     Index count) {
+    row_tiles(strip, rows, [=](auto R, Index i) {
+        tile<R>(strip, y + i * y_step, y_step, start.from(i, 0), a + i * a_row, a_row, a_step, b, b_step, count);
+    });
+}
+
+// The same for the first `columns` numbers of a strip; b has only these, and zeros in the others.
+template <class T, int C>
+__attribute__((noinline)) void edge_tiles(Strip<T, C> strip, Index columns, float* y, Index y_step, Index rows,
+                                          Start start, const float* a, Index a_row, Index a_step, const float* b,
+                                          Index count) {
+    constexpr Index wide = columns_of(Strip<T, C>{});
+    row_tiles(strip, rows, [=](auto R, Index i) {
+        alignas(64) float edge[R * wide] = {};
+        for (int r = 0; r < R; ++r)
+            for (Index j = 0; j < columns; ++j) edge[r * wide + j] = *start.from(i + r, j).values;
+        tile<R>(strip, edge, wide, {edge, wide, 1}, a + i * a_row, a_row, a_step, b, wide, count);
+        for (int r = 0; r < R; ++r) std::copy_n(edge + r * wide, columns, y + (i + r) * y_step);
+    });
 }
 
 // Rows of b that a product copies side by side before it goes through them: a strip of them fits the first cache.
@@ -78,41 +126,67 @@ inline void pack(Strip<T, C>, float* __restrict packed, const float* __restrict 
         for (int c = 0; c < C; ++c) store<T>(packed + c * width<T>, load<T>(b + c * width<T>));
 }
 
-// All rows of y, for the columns of a strip.
+// The same of only `columns` of a strip's columns; the others become zero.
 template <class T, int C>
-inline void tiles(Strip<T, C> strip, float* y, Index y_step, Index rows, const float* a, Index a_row, Index a_step,
-                  const float* b, Index b_step, Index count) {
-    Index i = 0;
-    for (; i + tile_rows <= rows; i += tile_rows)
-        tile<tile_rows>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
-    for (; i + 4 <= rows; i += 4)
-        tile<4>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
-    for (; i < rows; ++i)
-        tile<1>(strip, y + i * y_step, y_step, a + i * a_row, a_row, a_step, b, b_step, count);
+inline void pack_edge(Strip<T, C> strip, Index columns, float* __restrict packed, const float* __restrict b,
+                      Index b_step, Index count) {
+    std::fill_n(packed, count * columns_of(strip), 0.0f);
+    for (Index k = 0; k < count; ++k, packed += columns_of(strip), b += b_step) std::copy_n(b, columns, packed);
 }
 
-// The same for any numbers of rows and columns: y is (rows, units), with `units` numbers in a row, as b has.
+// Cut columns into strips of whole vectors, from j on: run(strip, first column of it), and then
+// edge(strip, first column, columns) for those that are too few for a vector.
+template <class T, int C, class Run, class Edge>
+inline void vector_strips(Strip<T, C> strip, Index j, Index units, Run run, Edge edge) {
+    for (; j + columns_of(strip) <= units; j += columns_of(strip)) run(strip, j);
+    if constexpr (C > 1) vector_strips(Strip<T, C / 2>{}, j, units, run, edge);
+    else if (j < units) edge(strip, j, units - j);
+}
+
+// y[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k, j]: y is (rows, units) and b (count, units).
 // Each number of y is summed in the order of k, wherever rows and columns are cut: its bits are always the same.
-inline void add_product(float* y, Index rows, Index units, const float* a, Index a_row, Index a_step,
-                        const float* b, Index count) {
-    if (rows < worth_packing || count * units <= packed_rows * columns_of(WidestStrip{})) {  // or all of b fits it
+__attribute__((noinline)) inline void product(float* y, Index rows, Index units, Start start, const float* a,
+                                              Index a_row, Index a_step, const float* b, Index count) {
+    const bool fits = count * units <= packed_rows * columns_of(WidestStrip{});  // all of b, into the first cache
+    if (rows < worth_packing || (fits && units % width<Widest> == 0)) {
         strips(units, [=](auto strip, Index j) {
-            tiles(strip, y + j, units, rows, a, a_row, a_step, b + j, units, count);
+            tiles(strip, y + j, units, rows, start.from(0, j), a, a_row, a_step, b + j, units, count);
         });
         return;
     }
     alignas(64) float packed[packed_rows * columns_of(WidestStrip{})];
-    for (Index k = 0; k < count; k += packed_rows) {
+    for (Index k = 0; k < count; k += packed_rows, start = {y, units, 1}) {
         const Index part = std::min(packed_rows, count - k);
-        strips(units, [=, &packed](auto strip, Index j) {
-            pack(strip, packed, b + k * units + j, units, part);
-            tiles(strip, y + j, units, rows, a + k * a_step, a_row, a_step, packed, columns_of(strip), part);
-        });
+        const float *of_a = a + k * a_step, *of_b = b + k * units;
+        vector_strips(
+            WidestStrip{}, 0, units,
+            [=, &packed](auto strip, Index j) {
+                pack(strip, packed, of_b + j, units, part);
+                tiles(strip, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, columns_of(strip),
+                      part);
+            },
+            [=, &packed](auto strip, Index j, Index columns) {
+                pack_edge(strip, columns, packed, of_b + j, units, part);
+                edge_tiles(strip, columns, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, part);
+            });
     }
 }
 
-// y = x turned: (rows, columns) to (columns, rows).
+// The same, added to y.
+inline void add_product(float* y, Index rows, Index units, const float* a, Index a_row, Index a_step,
+                        const float* b, Index count) {
+    product(y, rows, units, {y, units, 1}, a, a_row, a_step, b, count);
+}
+
+// y = x turned: (rows, columns) to (columns, rows). A square at a time, whose lines stay in the first cache.
 inline void transpose(float* __restrict y, const float* __restrict x, Index rows, Index columns) {
-    for (Index i = 0; i < rows; ++i)
-        for (Index j = 0; j < columns; ++j) y[j * rows + i] = x[i * columns + j];
+    constexpr Index side = 16;
+    const auto turn = [=](Index i, Index j, Index height, Index wide) {
+        for (Index l = 0; l < wide; ++l)
+            for (Index k = 0; k < height; ++k) y[(j + l) * rows + i + k] = x[(i + k) * columns + j + l];
+    };
+    for (Index i = 0; i < rows; i += side)
+        for (Index j = 0; j < columns; j += side)
+            if (i + side <= rows && j + side <= columns) turn(i, j, side, side);  // numbers that the compiler knows
+            else turn(i, j, std::min(side, rows - i), std::min(side, columns - j));
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstring>
+#include <memory>
 #include <type_traits>
 
 #include "job.h"
@@ -37,13 +38,17 @@ constexpr Index columns_of(Strip<T, C>) { return C * width<T>; }
 // The widest strip of which a tile of `tile_rows` rows stays in registers while it is summed: 32 registers of
 // 64 bytes with AVX-512, 16 of 32 bytes with AVX, 16 of 16 bytes with SSE, 32 of 16 bytes on 64-bit ARM.
 #if defined(__AVX512F__)
-typedef Strip<Float16, 4> WidestStrip;
+typedef Float16 Widest;
+typedef Strip<Widest, 4> WidestStrip;
 #elif defined(__AVX__)
-typedef Strip<Float8, 2> WidestStrip;
+typedef Float8 Widest;
+typedef Strip<Widest, 2> WidestStrip;
 #elif defined(__aarch64__)
-typedef Strip<Float4, 4> WidestStrip;
+typedef Float4 Widest;
+typedef Strip<Widest, 4> WidestStrip;
 #else
-typedef Strip<Float4, 2> WidestStrip;
+typedef Float4 Widest;
+typedef Strip<Widest, 2> WidestStrip;
 #endif
 constexpr int tile_rows = 6;
 
@@ -64,3 +69,41 @@ template <class Run>
 inline void strips(Index units, Run run) {
     strips_from(WidestStrip{}, 0, units, run);
 }
+
+// run(number of rows, first of them) for `count` rows: R at a time, what is left in fewer and fewer. The numbers are
+// known to the compiler.
+template <int R, class Run>
+inline void row_tiles_from(Index i, Index count, Run run) {
+    for (; i + R <= count; i += R) run(std::integral_constant<int, R>{}, i);
+    if constexpr (R == tile_rows) row_tiles_from<4>(i, count, run);
+    else if constexpr (R > 1) row_tiles_from<R / 2>(i, count, run);
+}
+
+template <class T, int C>
+constexpr int widest_of(Strip<T, C>) { return C; }
+
+// The same with as many rows at a time as stay in registers beside the columns of a strip. Strips of shorter vectors
+// are what is left of wide rows: for them twice as many rows would only be more to compile.
+template <class T, int C, class Run>
+inline void row_tiles(Strip<T, C>, Index count, Run run) {
+    constexpr bool narrow = std::is_same_v<T, Widest> && 2 * C <= widest_of(WidestStrip{});
+    row_tiles_from<narrow ? 2 * tile_rows : tile_rows>(0, count, run);
+}
+
+// Floats whose first one begins a line of the cache: a vector of 64 bytes that lies across two lines is read twice.
+// They hold anything before they are written.
+class Buffer {
+    struct alignas(64) Line {
+        float numbers[16];
+    };
+
+  public:
+    Buffer() = default;
+    explicit Buffer(Index size) : lines_(new Line[(size + 15) / 16]) {}
+
+    float* data() { return lines_ ? lines_[0].numbers : nullptr; }
+    const float* data() const { return lines_ ? lines_[0].numbers : nullptr; }
+
+  private:
+    std::unique_ptr<Line[]> lines_;
+};

@@ -122,7 +122,26 @@ def options_of_units_need_units(spec: schema.ExperimentSpec, facts: DatasetFacts
                 )
 
 
+def embeddings_use_what_they_are_given(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A table that stays as it is has no penalty or limit, and `init_weights` gives all first weights."""
+    for location, layer in all_layers(spec):
+        if not isinstance(layer, schema.Embedding):
+            continue
+        for name in ("embeddings_regularizer", "embeddings_constraint"):
+            if not layer.trainable and getattr(layer, name) is not None:
+                yield Finding(
+                    (*location, layer.kind, name),
+                    f"the embedding is not trainable, so {name} changes nothing; remove one of the two",
+                )
+        if layer.weights is not None and spec.init_weights is not None:
+            yield Finding(
+                (*location, layer.kind, "weights"),
+                "init_weights gives all first weights, so these vectors are never used; remove one of them",
+            )
+
+
 RULES: tuple[Rule, ...] = (
+    embeddings_use_what_they_are_given,
     options_of_units_need_units,
     regularizers_do_something,
     constraints_fit_their_arrays,

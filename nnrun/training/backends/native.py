@@ -3,7 +3,8 @@
 A small step's time in PyTorch is nearly all the cost of launching its operations one by one. In a large one
 C++ multiplies matrices as fast as MKL, and saves what autograd and the optimizer's operations cost. It makes
 all steps of a segment in one call for each replica, so that no replica's numbers depend on the others.
-It is compiled once for all specs, in two seconds. It reads sparse rows from the matrix of all rows.
+It is compiled once for all specs, in a few seconds. It takes the rows of a batch from where all rows lie:
+dense ones, those of images in bytes, which a first layer flattens, and sparse ones.
 It knows the layers, losses and optimizers named here; a spec with anything else is not supported.
 """
 
@@ -44,6 +45,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
         "kernel_initializer", "bias_initializer",  # what training starts from is given
     },
     schema.Dropout: {"rate"},
+    schema.Flatten: set(),
     schema.L1: {"l1"},
     schema.L2: {"l2"},
     schema.L1L2: {"l1", "l2"},
@@ -100,6 +102,8 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     graph = graph_of(spec)
     if not graph.is_chain:
         return "branches, merges and shared layers"
+    if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
+        return "`flatten` after another layer"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
     loss = [] if spec.loss is None else [spec.loss]  # with `outputs`, which are not known, it has none
     averaging = [] if spec.weight_averaging is None else [spec.weight_averaging]
@@ -136,8 +140,8 @@ class NativeBackend:
         assert problem.spec is not None, "not supported otherwise"
         self._problem, self._spec = problem, problem.spec
         ((self._port, self._head),) = problem.heads.items()
-        ((self._input, rows),) = problem.inputs.items()
-        self._sparse: Any = None if rows.dense else rows
+        (rows,) = problem.inputs.values()
+        self._rows: Any = rows
         optimizer, idle_decay = self._spec.optimizer, problem.optimizer.idle_decay
         self._optimizer = native_job.OptimizerConfig(
             kind=native_job.OPTIMIZERS.index(optimizer.kind),
@@ -151,7 +155,10 @@ class NativeBackend:
         self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
         self._evaluate.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
         self._train.restype = self._evaluate.restype = None
-        units = [layer.units for layer in graph_of(self._spec).layers if isinstance(layer, schema.Dense)]
+        graph = graph_of(self._spec)
+        # C++ takes the numbers of a row one behind the other, as they lie in memory: nothing is to be done.
+        self._nodes = [node for node in graph.nodes if not isinstance(node.layer, schema.Flatten)]
+        units = [layer.units for layer in graph.layers if isinstance(layer, schema.Dense)]
         widths = [problem.elements_per_row, *units]
         self._products = sum(a * b for a, b in pairwise(widths))
 
@@ -193,7 +200,7 @@ class NativeBackend:
             state.slots,
             state.averages if each_step else {},
         )
-        for layer, node in zip(layers, graph_of(self._spec).nodes, strict=True):
+        for layer, node in zip(layers, self._nodes, strict=True):
             if rng is not None and layer.kind == native_job.KINDS.index("dropout"):
                 layer.keys = address(rng.key(node.path))
             if not (layer.l1 or layer.l2):  # a penalty changes every row of a kernel at every step
@@ -254,26 +261,36 @@ class NativeBackend:
             logits=address(logits),
             loss=native_job.LOSSES.index(loss.kind),
         )
-        if self._matrix is None:
-            held.append(data.whole[self._input].contiguous())
-            job.inputs = address(held[-1])
-        else:
-            rows_GN = self._sparse.rows_in_matrix(data.data_index, data.segment.rows_GN)
-            held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
-            job.rows = address(held[-1])
+        rows_GN = self._rows.rows_in_matrix(data.data_index, data.segment.rows_GN)
+        held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
+        job.rows = address(held[-1])
+        if self._matrix is not None:
             job.row_starts, job.columns, job.values = map(address, self._matrix)
+        elif self._rows.values is None:
+            job.inputs = address(self._numbers)
+        else:
+            values_VC256 = self._rows.values_of(data.data_index).contiguous()
+            held.append(values_VC256)
+            job.bytes, job.byte_values = address(self._numbers), address(values_VC256)
+            job.byte_columns, job.own_byte_values = values_VC256.shape[1], len(values_VC256) > 1
         native_job.fill(job, loss)
         job.held = held
         return job, logits, layers
 
     @cached_property
+    def _numbers(self) -> Tensor:
+        """Dense rows as C++ reads them, float32 or bytes: nothing is copied that is contiguous."""
+        numbers: Tensor = self._rows.x_SNF.contiguous()
+        return numbers
+
+    @cached_property
     def _matrix(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """Sparse rows as C++ reads them: row starts, columns, and values; None where all values are 1."""
-        if self._sparse is None:
+        if self._rows.dense:
             return None
-        matrix = self._sparse.matrix  # nothing is copied that has the right type
+        matrix = self._rows.matrix  # nothing is copied that has the right type
         values = None
-        if not self._sparse.all_ones:
+        if not self._rows.all_ones:
             values = torch.from_numpy(np.ascontiguousarray(matrix.data, dtype=np.float32))
         columns = torch.from_numpy(np.ascontiguousarray(matrix.indices, dtype=np.int32))
         return torch.from_numpy(matrix.indptr.astype(np.int64)), columns, values
@@ -286,10 +303,9 @@ class NativeBackend:
         held: list[Any],
     ) -> ctypes.Array[native_job.Layer]:
         """The layers of all replicas. What is made for them is added to `held`."""
-        nodes = graph_of(self._spec).nodes
-        layers = (native_job.Layer * len(nodes))()
+        layers = (native_job.Layer * len(self._nodes))()
         width = next(iter(parameters.values())).shape[1]
-        for layer, node in zip(layers, nodes, strict=True):
+        for layer, node in zip(layers, self._nodes, strict=True):
             spec, path = node.layer, node.weights_path
             layer.inputs, layer.kind = width, native_job.KINDS.index(spec.kind)
             if isinstance(spec, schema.Dropout):

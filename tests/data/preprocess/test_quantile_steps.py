@@ -140,6 +140,18 @@ def test_a_value_that_several_quantiles_share_has_the_middle_of_their_ranks() ->
     np.testing.assert_allclose(normal, np.clip(ndtri(found), -3, 3), rtol=1e-5, atol=1e-6)
 
 
+def test_a_shared_value_that_float32_rounds_keeps_its_rank() -> None:
+    """In an exported program, which takes float32."""
+    fitted = of_array(RNG.integers(1, 10, (200, 2)) / 10, {"quantile": "uniform"})
+    assert fitted.table is not None
+    numbers_of = fitted.table.for_float32().numbers
+    assert numbers_of is not None
+    x_NC = np.repeat(np.arange(1, 10)[:, None] / 10, 2, axis=1)
+    rounded = torch.from_numpy(x_NC.astype(np.float32)).double()
+    found = numbers_of.map(torch.from_numpy).compute(rounded, torch).numpy()
+    np.testing.assert_allclose(found, fitted.transform(x_NC).to_dense(), atol=1e-6)
+
+
 @pytest.mark.parametrize("output", ["normal", "uniform"])
 def test_a_constant_becomes_0(output: str) -> None:
     fitted = fit(table(numbers("x", [5, 5, 5]), numbers("y", [1, 2, 3])), {"quantile": output})

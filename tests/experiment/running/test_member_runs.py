@@ -171,6 +171,15 @@ def test_memory_grows_with_the_members(tmp_path: Path) -> None:
     assert large.memory.least > 20 * small.memory.least
 
 
+def test_memory_counts_the_kernels_that_are_made_for_members(tmp_path: Path) -> None:
+    """Shared kernels are few parameters, and a step holds one for each member."""
+    layers = [{"dense": 600}, {"dense": 600}, {"dense": 1}]
+    spec = load_small(tmp_path, REGRESSION, layers=layers, ensemble={"members": 16}).spec
+    memory = describe_spec(spec, None).memory
+    assert memory is not None
+    assert memory.work > 6 * 16 * 4 * 600 * 600
+
+
 @pytest.mark.parametrize("folds", [False, True])
 def test_spread_is_that_of_the_members(folds: bool, tmp_path: Path) -> None:
     """Of folds that of all their members; the mean beside it is what is said without it."""

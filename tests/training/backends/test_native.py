@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
+from nnrun.model.inputs import DenseInputs
 from nnrun.native.library import SOURCES
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
+from nnrun.spec.ports import INPUT
 from nnrun.training.backends import native, native_job
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.problem import TrainingProblem
@@ -31,6 +34,7 @@ from tests.support.native_problems import (
     needs_compiler,
 )
 from tests.support.native_problems import native as native_engine
+from tests.support.networks import stack
 from tests.support.small_problems import (
     N,
     assert_same,
@@ -38,6 +42,7 @@ from tests.support.small_problems import (
     make_problem,
     rows,
     several_rows,
+    zeros_and_ones,
 )
 from tests.support.streams import sources_of
 
@@ -256,6 +261,64 @@ def test_the_number_of_threads_changes_no_bit(
         assert_same(weights, found[0][1], exactly=True)
 
 
+@needs_compiler
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rows_of_bytes(channels: int, own: bool) -> None:
+    """Images of bytes, flattened: what a byte becomes is looked up, for all columns alike or by channel."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (2 if own else 1, N, 4, 2, 3), np.uint8)
+    values = rng.normal(size=(len(images), channels, 256)).astype(np.float32)
+    flat = make_problem([{"dense": 5}, SIGMOID], x_SNF=rows(1, N, 24))
+    inputs = {INPUT: DenseInputs(torch.from_numpy(images), torch.from_numpy(values))}
+    assert_alike(dataclasses.replace(flattened(flat, (4, 2, 3)), inputs=inputs))
+
+
+@needs_compiler
+def test_flattened_rows() -> None:
+    """`flatten` as the first layer, then dropout: the same numbers in the same order."""
+    problem = make_problem([{"dropout": 0.2}, {"dense": 5}, SIGMOID], x_SNF=rows(1, N, 24))
+    x = DenseInputs(torch.from_numpy(rows(1, N, 24).reshape(1, N, 4, 2, 3)))
+    assert_alike(dataclasses.replace(flattened(problem, (4, 2, 3)), inputs={INPUT: x}))
+
+
+def flattened(problem: TrainingProblem, shape: tuple[int, ...]) -> TrainingProblem:
+    """The same for rows of this shape, which a first layer flattens."""
+    assert problem.spec is not None
+    spec = problem.spec.model_copy(update={"layers": [schema.Flatten(), *graph_of(problem.spec).layers]})
+    return dataclasses.replace(problem, spec=spec, network=stack(spec.layers, shape))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("batch_size", "units"), [(320, 205), (133, 520)], ids=["small kernels", "large"])
+def test_batches_in_parts(batch_size: int, units: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of small kernels grow part by part; on several threads, or of large ones, after all parts.
+
+    The bits are the same.
+    """
+    n = 700
+    layers = [
+        {"dense": {"units": units, "activation": "gelu"}},
+        {"dropout": 0.2},
+        {"dense": {"units": 300, "activation": "tanh", "kernel_regularizer": "l2"}},
+        SIGMOID,
+    ]
+    targets = zeros_and_ones(1, n, 1)
+    problem = make_problem(layers, x_SNF=rows(1, n, 17), targets=targets, batch_size=batch_size)
+    order = [np.random.default_rng(2).permutation(n)[: n - 41]]
+    monkeypatch.setattr(native, "_WORTH_THREADS", 0)
+    plain, one = engines(problem, 1)
+    several = native_engine(problem, first_weights(problem, [0]))
+    made = []
+    for engine, threads in ((plain, 1), (one, 1), (several, 3)):
+        monkeypatch.setattr(native, "wanted_threads", lambda threads=threads: threads)
+        made.append(engine.train_epoch(order, sources_of(0, [0]), 1).losses)
+    np.testing.assert_allclose(made[1], made[0], rtol=1e-5)
+    assert_same(one.weights(), plain.weights())
+    assert made[2] == made[1]
+    assert_same(several.weights(), one.weights(), exactly=True)
+
+
 # --- what it does not know ---------------------------------------------------------------------------------
 
 
@@ -264,6 +327,8 @@ def test_what_is_not_supported() -> None:
     assert NativeBackend.unsupported(make_problem(x_SNF=rows(1, N, 6), sparse=True)) is None
     clipped = dataclasses.replace(make_problem(), clip=lambda gradients: gradients)
     assert NativeBackend.unsupported(clipped) == "C++ does not support `clip`"
+    late = make_problem([{"dense": 4}, "flatten", SIGMOID])
+    assert NativeBackend.unsupported(late) == "C++ does not support `flatten` after another layer"
     unsaid = dataclasses.replace(make_problem(), spec=None)
     assert NativeBackend.unsupported(unsaid) == "the problem does not say what spec it comes from"
 
