@@ -223,7 +223,7 @@ def evaluate_opened(
         port: combine([(each.rows, each.outputs[port]) for each in measured]) for port in output_names(spec)
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
-    ensemble = _ensemble(opened, samples, split, combined, one_model=one_model)
+    ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
     std = {name: of_std for name, _, of_std in _mean_and_std(members)} if len(members) > 1 else {}
     members_mean = None
     if one_model and ensemble is not None:
@@ -305,6 +305,7 @@ def _ensemble(
     opened: OpenRun,
     samples: Samples,
     split: Split,
+    measured: Sequence[_Measured],
     combined: Mapping[Port, Combined],
     *,
     one_model: bool,
@@ -319,7 +320,8 @@ def _ensemble(
     parts = [(network.fitted, network.weights) for network in opened.networks]
     asked = samples.take(first.rows) if split == "validation" else samples
     outputs = {port: found.outputs for port, found in combined.items()}
-    return score_ensemble(opened.spec, parts, asked, outputs, opened.device)
+    by = None if first.how == "ensemble" else np.stack([np.isin(first.rows, each.rows) for each in measured])
+    return score_ensemble(opened.spec, parts, asked, outputs, opened.device, by)
 
 
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:
