@@ -87,7 +87,7 @@ def test_texts_of_a_file_reach_an_embedding(tmp_path: Path) -> None:
     )
     assert len(nnrun.predict(run, ["a red thing of few words", "many"])) == 2
     without = write(tmp_path, "without", **spec)
-    with pytest.raises(SpecError, match=r"\w\.csv is a table of numbers"):
+    with pytest.raises(SpecError, match=r"\w\.csv is a table; put before it tokens and pad"):
         nnrun.train(without, runs_dir=tmp_path / "runs")
 
 

@@ -360,12 +360,12 @@ def test_onnx_computes_every_layer_and_merge() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_cpp_knows_dense_layers_and_dropout_and_refuses_others(case: str) -> None:
+def test_cpp_knows_dense_layers_dropout_and_a_first_flatten_and_refuses_others(case: str) -> None:
     value = VARIANTS.get(case, {case: SAYS.get(case)})
     layers = [value, {"dense": 1}]
     spec = schema.ExperimentSpec.model_validate({"dataset": "imdb", "layers": layers, "loss": "mse"})
     (kind,) = value
-    assert (unknown_in(spec) is None) is (kind in ("dense", "dropout"))
+    assert (unknown_in(spec) is None) is (kind in ("dense", "dropout", "flatten"))
 
 
 # --- dense -------------------------------------------------------------------------------------------------

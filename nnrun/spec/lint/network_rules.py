@@ -103,7 +103,9 @@ def _takes_words(
         )
     elif is_table and isinstance(spec.dataset, schema.NamedColumns):
         yield Finding(
-            at, f"{looks_up}, and {dataset_name(spec)} is a table; put lookup before it, or remove it"
+            at,
+            f"{looks_up}, and {dataset_name(spec)} is a table; put before it tokens and pad (words of a "
+            "text) or lookup (values of categories), or remove it",
         )
     elif is_table:
         yield Finding(at, f"{looks_up}, and {dataset_name(spec)} is a table of numbers; remove it")
