@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.data.preprocess.target_encoding import fit_targets
+from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 
@@ -100,3 +100,13 @@ def test_a_constant_column_is_zero_and_comes_back() -> None:
     assert scale.apply(np.array([[7.0], [9.0]])).tolist() == [[0.0], [0.0]]
     assert scale.invert(torch.tensor([[0.3]])).tolist() == [[7.0]]
     assert scale.invert(torch.tensor([[float("nan")]])).isnan().all()
+
+
+def test_many_quantiles_lead_back_to_their_targets_and_are_read_again() -> None:
+    """Of 1,000 quantiles two at each end are where the normal distribution is clipped."""
+    y = np.random.default_rng(0).normal(size=(30_000, 1))
+    fitted = fit_targets(schema.QuantileTargets(), y, None, 1)
+    assert fitted.scale is not None
+    assert (np.diff(fitted.scale.curves[0].normal) > 0).all()
+    assert fitted.scale.invert(fitted.scale.apply(y)) == pytest.approx(y, rel=1e-6, abs=1e-6)
+    assert FittedTargets.from_json(fitted.to_json(), 1) == fitted

@@ -270,13 +270,20 @@ def _of_curves(curves: tuple[QuantileCurve, ...]) -> TargetScale:
 
 
 def _curve(y_N: Array, step: schema.QuantileTargets, column: int) -> QuantileCurve:
-    """The quantiles of one column; equal ones are one point, at the middle of their ranks."""
+    """The quantiles of one column; equal ones are one point, at the middle of their ranks.
+
+    Of many quantiles the outer ones all have the value at which the normal distribution is clipped. Only the
+    outermost stays, so that each value leads back to one target.
+    """
     known = y_N.astype(np.float64)
     count = number_of_quantiles(step.n_quantiles, len(known))
     found = quantiles_of(known, count, f"targets: {step.kind}", f"target column {column}")
     values, first, times = np.unique(found, return_index=True, return_counts=True)
     ranks = (first + (times - 1) / 2) / (count - 1)
-    return QuantileCurve(tuple(values.tolist()), tuple(normal_quantile(ranks, np).tolist()))
+    normal = normal_quantile(ranks, np)
+    kept = (normal > normal[0]) & (normal < normal[-1])
+    kept[[0, -1]] = True
+    return QuantileCurve(tuple(values[kept].tolist()), tuple(normal[kept].tolist()))
 
 
 def _read_curves(state: Mapping[str, Any], n_outputs: int) -> TargetScale:
