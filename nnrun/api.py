@@ -388,55 +388,28 @@ def final(
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
-    settings = Settings(
-        "final",
-        _runs_dir(runs_dir),
-        _data_dir(data_dir),
-        device,
-        smoke,
-        Selection(seeds=_several(seeds)),
-        allow_unknown=allow_unknown,
-    )
-    test_file = None if test is None else Path(test)
-    listener = _listener(verbose)
+    selection = Selection(seeds=_several(seeds))
+    places = (_runs_dir(runs_dir), _data_dir(data_dir), device)
+    settings = Settings("final", *places, smoke, selection, allow_unknown=allow_unknown)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
     if members is None and weights != "last":
         raise UsageError("weights is for members, whose networks are trained; leave it out.")
     if members is not None:
-        given = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
-        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), given)
-        with allowing(allow_custom):
-            made = final_of_members(
-                _run(source, runs_dir)._directory,
-                settings,
-                members,
-                overrides=_changes(overrides),
-                test=test_file,
-                weights=weights,
-                listener=listener,
-            )
-    elif spec is None:
-        wanted = "best" if epochs is None else epochs
-        with allowing(allow_custom):
-            made = final_of_run(
-                _run(source, runs_dir)._directory,
-                settings,
-                epochs=wanted,
-                overrides=_changes(overrides),
-                test=test_file,
-                listener=listener,
-            )
-    else:
-        if epochs == "best":
-            raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
-        with allowing(allow_custom):
-            made = final_of_spec(
-                load_spec(spec, _changes(overrides)),
-                settings,
-                epochs=epochs,
-                test=test_file,
-                listener=listener,
-            )
+        not_with = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
+        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), not_with)
+    changes = _changes(overrides)
+    how: dict[str, Any] = {"test": None if test is None else Path(test), "listener": _listener(verbose)}
+    with allowing(allow_custom):
+        if spec is not None:
+            if epochs == "best":
+                raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
+            made = final_of_spec(load_spec(spec, changes), settings, epochs=epochs, **how)
+        else:
+            run, how = _run(source, runs_dir)._directory, {**how, "overrides": changes}
+            if members is None:
+                made = final_of_run(run, settings, epochs="best" if epochs is None else epochs, **how)
+            else:
+                made = final_of_members(run, settings, members, weights=weights, **how)
     return Run(made.path)
 
 

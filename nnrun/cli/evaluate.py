@@ -158,7 +158,8 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
         evaluation.weights.sentence,
     ]
     lines = ["\n".join(paragraph(text, width) for text in head)]
-    several, averaged = evaluation.networks > 1, evaluation.members_mean is not None
+    several = evaluation.networks > 1
+    averaged = evaluation.members_mean is not None and evaluation.combination == "ensemble"
     caution = no_better_text(evaluation.not_better_than_baseline, several=several, averaged=averaged)
     if caution:
         lines.append(paragraph(caution, width))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,8 +12,7 @@ from nnrun.cli import options
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnrun.experiment.running.listener import Listener
-    from nnrun.records import RunDirectory
+    from nnrun.spec.reading.overrides import Overrides
 
 _BEST = "best"
 
@@ -99,24 +99,32 @@ def final(
         )
     if source is None:
         raise UsageError("A spec or a run is missing. Name one, or a run to resume: --resume RUN.")
-    of_spec = options.is_spec(source)
-    if of_spec and epochs == _BEST:
+    if options.is_spec(source) and epochs == _BEST:
         raise UsageError("--epochs best needs a run with validation; name the run, or give a number.")
+    if members is None:
+        if weights is not None:
+            raise UsageError("--weights is for --members, whose networks are trained; leave it out.")
+        return _train(source, training, changes, number, test, smoke, allow_unknown, seeds)
+    not_with = {"--epochs": epochs, "--seeds": seeds, "--seed": seed, "--smoke": smoke}
+    return _average(source, training, changes, members, weights, test, allow_unknown, not_with)
 
-    if weights is not None and members is None:
-        raise UsageError("--weights is for --members, whose networks are trained; leave it out.")
-    if members is not None:
-        from nnrun.experiment.running.ensemble import refuse_what_trains
 
-        given = {"--epochs": epochs, "--seeds": seeds, "--seed": seed, "--smoke": smoke}
-        refuse_what_trains(f"--members {members}", source if of_spec else None, given)
-
+def _train(
+    source: str,
+    training: options.Training,
+    changes: Overrides,
+    epochs: int | None,
+    test: Path | None,
+    smoke: bool,
+    allow_unknown: bool,
+    seeds: int | None,
+) -> int:
+    """Train a spec, or that of a run, on all training rows."""
     from nnrun.spec.reading.load import load_spec
 
-    loaded = load_spec(source, changes) if of_spec else None
+    loaded = load_spec(source, changes) if options.is_spec(source) else None
 
     from nnrun.cli.running import train_and_report
-    from nnrun.experiment.running.ensemble import final_of_members
     from nnrun.experiment.running.final import final_of_run, final_of_spec
     from nnrun.experiment.setup.groups import Selection
     from nnrun.records import find_run
@@ -124,27 +132,51 @@ def final(
     settings = training.settings(
         "final", smoke=smoke, allow_unknown=allow_unknown, selection=Selection(seeds=seeds)
     )
-    parent = None if of_spec else find_run(source, training.runs_dir)
-
-    def start(listener: Listener) -> RunDirectory:
-        if loaded is not None:
-            return final_of_spec(loaded, settings, epochs=number, test=test, listener=listener)
-        assert parent is not None, "the source is a spec or a run"
-        if members is not None:
-            return final_of_members(
-                parent,
-                settings,
-                members,
-                overrides=changes,
-                test=test,
-                weights=weights or "last",
-                listener=listener,
-            )
-        return final_of_run(
-            parent, settings, epochs=number or "best", overrides=changes, test=test, listener=listener
+    if loaded is not None:
+        return train_and_report(
+            lambda listener: final_of_spec(loaded, settings, epochs=epochs, test=test, listener=listener),
+            training,
+            loaded.warnings,
         )
+    parent = find_run(source, training.runs_dir)
+    return train_and_report(
+        lambda listener: final_of_run(
+            parent, settings, epochs=epochs or "best", overrides=changes, test=test, listener=listener
+        ),
+        training,
+    )
 
-    return train_and_report(start, training, () if loaded is None else loaded.warnings)
+
+def _average(
+    source: str,
+    training: options.Training,
+    changes: Overrides,
+    members: MembersName,
+    weights: options.WeightsName | None,
+    test: Path | None,
+    allow_unknown: bool,
+    not_with: Mapping[str, object],
+) -> int:
+    """Make the average of a run's networks the model."""
+    from nnrun.cli.running import train_and_report
+    from nnrun.experiment.running.ensemble import final_of_members, refuse_what_trains
+    from nnrun.records import find_run
+
+    refuse_what_trains(f"--members {members}", source if options.is_spec(source) else None, not_with)
+    settings = training.settings("final", allow_unknown=allow_unknown)
+    parent = find_run(source, training.runs_dir)
+    return train_and_report(
+        lambda listener: final_of_members(
+            parent,
+            settings,
+            members,
+            overrides=changes,
+            test=test,
+            weights=weights or "last",
+            listener=listener,
+        ),
+        training,
+    )
 
 
 def _number_of_epochs(text: str | None) -> int | None:

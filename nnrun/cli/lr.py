@@ -68,37 +68,28 @@ def lr(
     measured on the spec's validation rows, of folds the first. Take the middle of those rates whose lowest
     validation loss, smoothed over its neighbours, is as good as the best but for 5 % of the fall.
     """
-    if terminal and (training.as_json or output is not None):
-        raise UsageError("--terminal prints the plot as text: it cannot be combined with --json or -o.")
-    if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs both say how long to train; leave out one.")
+    _refuse_together(terminal and (training.as_json or output is not None), steps, epochs)
     options.check_figure(output)
 
     from nnrun.cli.running import show_warnings, sweep_listener
-    from nnrun.experiment.sweeping.rate_test import (
-        Length,
-        RateRange,
-        left_out_sentence,
-        plan_rate_test,
-        run_rate_test,
-    )
+    from nnrun.experiment.sweeping import rate_test
     from nnrun.experiment.sweeping.rate_test_result import draw_rate_test, read_rate_test
     from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     listener = sweep_listener(training, each=False)
-    planned = plan_rate_test(
+    planned = rate_test.plan_rate_test(
         spec,
         training.settings("lr", smoke=smoke),
         overrides=options.changes_of(set_, seed=seed, epochs=None),
-        rates=RateRange(**_given(low=low, high=high, count=count)),
-        length=Length(**_given(steps=steps, epochs=epochs)),
+        rates=rate_test.RateRange(**_given(low=low, high=high, count=count)),
+        length=rate_test.Length(**_given(steps=steps, epochs=epochs)),
         listener=listener,
     )
     show_warnings(planned.plan.warnings, training)
-    if (sentence := left_out_sentence(planned.left_out)) and not training.quiet:
+    if (sentence := rate_test.left_out_sentence(planned.left_out)) and not training.quiet:
         message(sentence)
     try:
-        sweep = run_rate_test(planned, listener, new=new)
+        sweep = rate_test.run_rate_test(planned, listener, new=new)
     except SweepInterrupted as interruption:
         message(f"interrupted; the same command goes on with {interruption.sweep.path}")
         return EXIT_INTERRUPTED
@@ -114,6 +105,14 @@ def lr(
         lambda: _text(test, record, spec, output),
     )
     return 0 if test.choice is not None else 1
+
+
+def _refuse_together(as_text: bool, steps: int | None, epochs: int | None) -> None:
+    """Refuse options that exclude each other. `as_text`: a plot as text where none can be printed."""
+    if as_text:
+        raise UsageError("--terminal prints the plot as text: it cannot be combined with --json or -o.")
+    if steps is not None and epochs is not None:
+        raise UsageError("--steps and --epochs both say how long to train; leave out one.")
 
 
 def _given(**values: Any) -> dict[str, Any]:

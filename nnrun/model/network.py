@@ -597,27 +597,7 @@ def build_network(
     if problems:
         where = spell_path(problems[0].layer or problems[0].location)
         raise DataError(f"{where} does not fit the data: {problems[0].message}.")
-    built: list[NetworkNode] = []
-    given: dict[Any, Any] = dict(input_shapes)  # by `Source`
-    for index, (node, shape) in enumerate(zip(known.nodes, shapes, strict=True)):
-        given[index] = shape
-        layer = node.layer
-        sources = tuple(source for source in node.sources if source is not None)
-        made: Layer[Any] | MergeLayer
-        if isinstance(layer, schema.Merging):
-            made = MergeLayer(layer, node.path, given[index])
-        else:
-            takes: Any = taken_shape(layer, sources[0], given[sources[0]])
-            place = (node.path, node.weights_path, takes, given[index])
-            if isinstance(layer, schema.Custom):
-                made = CustomLayer(layer, *place, patterns[node.path])
-            elif len(sources) > 1:
-                kind = LAYERS[type(layer)]
-                assert issubclass(kind, OfSeveral), "the graph lets no other layer take several"
-                made = kind(layer, *place, tuple(given[source] for source in sources[1:]))
-            else:
-                made = LAYERS[type(layer)](layer, *place)
-        built.append(NetworkNode(made, sources))
+    built = _built_nodes(known.nodes, {**input_shapes, **dict(enumerate(shapes))}, patterns)
     augmentations = {port: row.augment for port, row in inputs.items() if row.augment is not None}
     for port in augmentations:
         if not takes_augmentation(input_shapes[port]):
@@ -633,6 +613,38 @@ def build_network(
     for output in network.output_layers.values():
         _refuse_images(output)
     return network
+
+
+def _built_nodes(
+    nodes: Sequence[GraphNode], shapes: Mapping[Any, Any], patterns: Mapping[str, Pattern]
+) -> list[NetworkNode]:
+    """The layers of the nodes.
+
+    Args:
+        nodes: of the graph, in the order in which they are computed.
+        shapes: by `Source`, what each input and node gives.
+        patterns: of the custom layers, by their paths.
+    """
+    built: list[NetworkNode] = []
+    for index, node in enumerate(nodes):
+        layer = node.layer
+        sources = tuple(source for source in node.sources if source is not None)
+        made: Layer[Any] | MergeLayer
+        if isinstance(layer, schema.Merging):
+            made = MergeLayer(layer, node.path, shapes[index])
+        else:
+            takes: Any = taken_shape(layer, sources[0], shapes[sources[0]])
+            place = (node.path, node.weights_path, takes, shapes[index])
+            if isinstance(layer, schema.Custom):
+                made = CustomLayer(layer, *place, patterns[node.path])
+            elif len(sources) > 1:
+                kind = LAYERS[type(layer)]
+                assert issubclass(kind, OfSeveral), "the graph lets no other layer take several"
+                made = kind(layer, *place, tuple(shapes[source] for source in sources[1:]))
+            else:
+                made = LAYERS[type(layer)](layer, *place)
+        built.append(NetworkNode(made, sources))
+    return built
 
 
 def _refuse_images(output: DenseLayer) -> None:

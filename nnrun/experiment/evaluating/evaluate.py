@@ -201,35 +201,23 @@ def evaluate_opened(
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
-    members = [
-        MemberScores(
-            None if network.member is None else network.member.folder,
-            None if epoch is None else epoch.epoch,
-            len(of_network.rows),
-            of_network.scored.scores,
-        )
-        for network, epoch, of_network in zip(opened.networks, weights.epochs, measured, strict=True)
-    ]
+    members = _scores_of_members(opened, measured)
     one_model = record.ensemble is not None and len(measured) > 1
     kept = None
     if split == "validation" and weights.chosen_apart and not one_model:
-        common = _at_common_epoch(run, record, members)
-        if common is not None:
-            kept = {n: (mean, of_std) for n, mean, of_std in _mean_and_std(members)}
-            members = common
+        members, kept = _at_one_epoch(run, record, members)
     if split == "validation":
         unknown = _unknown_in_validation(opened, measured)
     combined = {
         port: combine([(each.rows, each.outputs[port]) for each in measured]) for port in output_names(spec)
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
-    ensemble = _ensemble(opened, samples, split, combined, one_model=one_model)
+    ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
     std = {name: of_std for name, _, of_std in _mean_and_std(members)} if len(members) > 1 else {}
     members_mean = None
     if one_model and ensemble is not None:
         members_mean = {name: (scores[name], of_std) for name, of_std in std.items()}
         scores, std, ensemble = ensemble, {}, None
-    kind = None if opened.networks[0].member is None else opened.networks[0].member.type
     evaluation = Evaluation(
         run=run,
         name=spec.name,
@@ -238,7 +226,7 @@ def evaluate_opened(
         rows=len(measured[0].rows),
         weights=weights,
         networks=len(opened.networks),
-        kind=kind,
+        kind=opened.member_type,
         members=members,
         members_mean=members_mean,
         scores=scores,
@@ -249,10 +237,7 @@ def evaluate_opened(
         baseline=baseline,
         test_uses=len(record.test_uses),
         look=look,
-        analyses={
-            port: _analysis(opened.of_output(port), samples.output(port), found, mistakes)
-            for port, found in combined.items()
-        },
+        analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
@@ -260,6 +245,32 @@ def evaluate_opened(
     if split == "test":
         _record_test_scores(evaluation, record)
     return evaluation
+
+
+def _at_one_epoch(
+    run: RunDirectory, record: RunRecord, members: list[MemberScores]
+) -> tuple[list[MemberScores], dict[str, tuple[float, float]] | None]:
+    """The scores of the epoch that is best for all, and the mean and deviation of those of the kept weights.
+
+    The same scores and None where there is no such epoch.
+    """
+    common = _at_common_epoch(run, record, members)
+    if common is None:
+        return members, None
+    return common, {name: (mean, of_std) for name, mean, of_std in _mean_and_std(members)}
+
+
+def _scores_of_members(opened: OpenRun, measured: Sequence[_Measured]) -> list[MemberScores]:
+    """What each network scored, with the weights of which epoch."""
+    return [
+        MemberScores(
+            None if network.member is None else network.member.folder,
+            None if epoch is None else epoch.epoch,
+            len(of_network.rows),
+            of_network.scored.scores,
+        )
+        for network, epoch, of_network in zip(opened.networks, opened.weights.epochs, measured, strict=True)
+    ]
 
 
 def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> list[Unknown]:
@@ -305,6 +316,7 @@ def _ensemble(
     opened: OpenRun,
     samples: Samples,
     split: Split,
+    measured: Sequence[_Measured],
     combined: Mapping[Port, Combined],
     *,
     one_model: bool,
@@ -319,7 +331,18 @@ def _ensemble(
     parts = [(network.fitted, network.weights) for network in opened.networks]
     asked = samples.take(first.rows) if split == "validation" else samples
     outputs = {port: found.outputs for port, found in combined.items()}
-    return score_ensemble(opened.spec, parts, asked, outputs, opened.device)
+    by = None if first.how == "ensemble" else np.stack([np.isin(first.rows, each.rows) for each in measured])
+    return score_ensemble(opened.spec, parts, asked, outputs, opened.device, by)
+
+
+def _analyses(
+    opened: OpenRun, samples: Samples, combined: Mapping[Port, Combined], mistakes: int
+) -> dict[Port, Analysis | None]:
+    """What lies behind the scores of each output."""
+    return {
+        port: _analysis(opened.of_output(port), samples.output(port), found, mistakes)
+        for port, found in combined.items()
+    }
 
 
 def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: int) -> Analysis | None:

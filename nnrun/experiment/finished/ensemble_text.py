@@ -41,6 +41,15 @@ def ensemble_heading(record: RunRecord) -> str:
     return f"the average of {len(record.member_ids)} {record.member_type}s' networks"
 
 
+def scores_are_of_average(record: RunRecord) -> bool:
+    """Whether all networks of an ensemble predicted each of the rows that its baseline is of.
+
+    On the test set they did. Out of fold the scores are those of single networks, or of fewer.
+    """
+    ensemble = record.ensemble
+    return ensemble is not None and (record.baseline_on != "validation" or ensemble.combination == "ensemble")
+
+
 def _validation_heading(ensemble: EnsembleRecord) -> str:
     return "validation" if ensemble.combination == "ensemble" else "out of fold"
 

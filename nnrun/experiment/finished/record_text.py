@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nnrun.experiment.finished.ensemble_text import ensemble_columns, ensemble_heading, ensemble_members
+from nnrun.experiment.finished.ensemble_text import (
+    ensemble_columns,
+    ensemble_heading,
+    ensemble_members,
+    scores_are_of_average,
+)
 from nnrun.records import SHUFFLED, RunRecord, measures
 from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
@@ -232,7 +237,7 @@ def caution_text(record: RunRecord) -> str:
         no_better_text(
             record.not_better_than_baseline,
             several=len(record.member_ids) > 1,
-            averaged=record.ensemble is not None,
+            averaged=scores_are_of_average(record),
         ),
         near_perfect_text(record.near_perfect),
         drowned_text(record.drowned),
@@ -246,7 +251,7 @@ def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool, avera
     Args:
         worse: measure → its value, and the constant's.
         several: whether values are means over networks.
-        averaged: whether they are of one model, the average of several networks.
+        averaged: whether they are of one model, the average of several networks; out of fold they are not.
     """
     if not worse:
         return ""

@@ -18,7 +18,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, members_function, outputs_function
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
-from nnrun.records import RunDirectory, look_at_test_set
+from nnrun.records import MemberType, RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import Port, output_views
@@ -48,6 +48,12 @@ class OpenRun:
     dataset: Dataset
     device: torch.device
     access: Access
+
+    @property
+    def member_type(self) -> MemberType | None:
+        """What its networks are of, folds or seeds; None of a run of one network."""
+        member = self.networks[0].member
+        return None if member is None else member.type
 
     def fold_of(self, network: TrainedNetwork) -> Fold:
         """The rows that a network was trained and validated on."""

@@ -160,17 +160,12 @@ def predict_split(
         if need_probabilities:
             refuse_without_probabilities(run, decoders)
         if spread:
-            refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
-            _refuse_rows_of_one_network(split, rows * number_of_members(spec))
-        PredictionTable(
-            decoders, probabilities=probabilities, targets=True, spread=spread
-        ).refuse_one_name_twice()
+            _refuse_without_spread(run, decoders, split, rows, number_of_members(spec))
+        table = PredictionTable(decoders, probabilities=probabilities, targets=True, spread=spread)
+        table.refuse_one_name_twice()
         listener.message(opened.weights.sentence)
-        look = None
-        if split == "test":
-            _, look = opened.count_look("predict")
-    asked = zip(networks, rows, strict=True)
-    each = [(own, opened.by_output(network, samples.take(own))) for network, own in asked]
+        _, look = opened.count_look("predict") if split == "test" else ([], None)
+    each = [(own, opened.by_output(n, samples.take(own))) for n, own in zip(networks, rows, strict=True)]
     parts = {port: [(own, outputs[port]) for own, outputs in each] for port in decoders}
     found = {port: combine(of_output) for port, of_output in parts.items()}
     for port, combined in found.items():
@@ -178,13 +173,25 @@ def predict_split(
             _refuse_what_is_not_finite(split, combined)
     first = next(iter(found.values()))
     if len(networks) > 1:
-        kind = None if networks[0].member is None else networks[0].member.type
-        listener.message(f"each row is predicted {combination_text(first.how, len(networks), kind)}")
+        how = combination_text(first.how, len(networks), opened.member_type)
+        listener.message(f"each row is predicted {how}")
     own = {port: samples.output(port) for port in found}
     targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
     present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
     spreads = _spreads(opened, samples, rows, found) if spread else {}
     return SplitPredictions(opened, decoders, split, found, targets, present, look, spreads)
+
+
+def _refuse_without_spread(
+    run: RunDirectory,
+    decoders: Mapping[Port, OutputDecoder],
+    split: Split,
+    rows: Sequence[Array],
+    members: int,
+) -> None:
+    """Refuse a spread that nothing has: `rows` are those of each network, which has so many members."""
+    refuse_without_spread(run.id, decoders, len(rows) * members)
+    _refuse_rows_of_one_network(split, list(rows) * members)
 
 
 def _spreads(

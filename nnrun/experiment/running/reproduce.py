@@ -18,7 +18,7 @@ from nnrun.experiment.running.listener import SILENT, Listener, Start, StopTrain
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
-from nnrun.spec.reading.load import load_spec_text
+from nnrun.spec.reading.load import LoadedSpec, load_spec_text
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.training.backends.choice import Policy
 from nnrun.training.loop import EpochRecord
@@ -150,14 +150,7 @@ def reproduce_run(
         stop_after=_ends_by_time(record),
     )
     loaded = load_spec_of_data(original, overrides, data_dir)
-    if (last := record.stopped_by_time_at) is not None:
-        listener.message(
-            f"the time limit of {record.time_limit} ended {original.id} after epoch {last}: as many epochs "
-            "are trained now, however long they take"
-        )
-        epochs = {"epochs": record.epochs_run, "time_limit": None}
-        loaded = replace(loaded, spec=loaded.spec.model_copy(update=epochs))
-    run = run_experiment(loaded, settings, listener)
+    run = run_experiment(_as_long(loaded, original, record, listener), settings, listener)
     return Reproduction(
         original,
         run,
@@ -166,6 +159,19 @@ def reproduce_run(
         changed_conditions(record, run.read_record()),
         bool(record.test_uses),
     )
+
+
+def _as_long(loaded: LoadedSpec, original: RunDirectory, record: RunRecord, listener: Listener) -> LoadedSpec:
+    """The spec; where a time limit ended the original, with as many epochs as it had and no limit."""
+    last = record.stopped_by_time_at
+    if last is None:
+        return loaded
+    listener.message(
+        f"the time limit of {record.time_limit} ended {original.id} after epoch {last}: as many epochs "
+        "are trained now, however long they take"
+    )
+    epochs = {"epochs": record.epochs_run, "time_limit": None}
+    return replace(loaded, spec=loaded.spec.model_copy(update=epochs))
 
 
 def _ends_by_time(record: RunRecord) -> dict[int, int]:

@@ -87,9 +87,7 @@ def resume_run(
         state = _state_to_resume(run, record, own, wanted)
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
-        settings = _settings(run, record, state, data_dir, device)
-        if seconds is not None:
-            settings = replace(settings, seconds=state.seconds + seconds)
+        settings = _settings(run, record, state, data_dir, device, seconds)
         chosen_device = resolve_device(settings.device)
         with computing(chosen_device, wanted.deterministic):
             job, plan = prepare_job(without_first_weights(wanted), settings, chosen_device, listener)
@@ -273,7 +271,12 @@ def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
 
 
 def _settings(
-    run: RunDirectory, record: RunRecord, state: CheckpointState, data_dir: Path | None, device: str | None
+    run: RunDirectory,
+    record: RunRecord,
+    state: CheckpointState,
+    data_dir: Path | None,
+    device: str | None,
+    seconds: float | None,
 ) -> Settings:
     return Settings(
         command=record.command or "train",
@@ -285,6 +288,7 @@ def _settings(
         use_test_set=state.use_test_set,
         compile="recorded" if state.conditions.compiled else "off",
         allow_unknown=True,  # it was told, and decided, when the run began
+        seconds=None if seconds is None else state.seconds + seconds,
     )
 
 

@@ -133,12 +133,14 @@ def score_ensemble(
     samples: Samples,
     outputs: Mapping[Port, Array],
     device: torch.device,
+    asked: Array | None = None,
 ) -> dict[str, float]:
     """Loss and metrics of several networks as one, whose outputs are the mean of theirs.
 
-    Where each network scales the targets by its own training rows, the loss is the mean over their scales; a
-    penalty on weights or activities counts in it as the mean of theirs. Masked steps do not count. Of several
-    outputs the loss is the total, and names begin with the output's, as of one network.
+    Where each network scales the targets by its own training rows, the loss of a row is the mean over the
+    scales of the networks that predicted it: out of fold it is that of the row's own network, as in the fold.
+    A penalty on weights or activities counts in it as the mean of theirs. Masked steps do not count. Of
+    several outputs the loss is the total, and names begin with the output's, as of one network.
 
     Args:
         spec: their experiment.
@@ -146,6 +148,7 @@ def score_ensemble(
         samples: the rows that were predicted.
         outputs: the mean (N, K) of each output, numbers in the targets' own units.
         device: where to compute.
+        asked: (networks, N) which networks predicted which row; None: all of them every row.
     """
     totals = np.array([_penalty(spec, fitted, weights, samples, device) for fitted, weights in networks])
     counts, scores = loss_weights(spec), dict[str, float]()
@@ -153,7 +156,9 @@ def score_ensemble(
     for port, view in output_views(spec).items():
         fitted = [each for each, _ in networks]
         own = samples.output(port)
-        losses, metrics = _ensemble_output(view, port, fitted, own, outputs[port], masks.get(port), device)
+        losses, metrics = _ensemble_output(
+            view, port, fitted, own, outputs[port], masks.get(port), device, asked
+        )
         totals += counts[port] * losses
         prefix = f"{port}_" if spec.outputs else ""
         if prefix:
@@ -170,24 +175,33 @@ def _ensemble_output(
     outputs_NK: Array,
     mask_1NT: torch.Tensor | None,
     device: torch.device,
+    asked: Array | None,
 ) -> tuple[Array, dict[str, float]]:
-    """The loss of one output by the scale of each network, and its metrics, of the rows with its target."""
+    """The loss of one output by the scale of each network, and its metrics, of the rows with its target.
+
+    The mean of these losses is the output's. Where not all networks were asked about a row, it counts in the
+    loss of each as much as the network's share of its prediction.
+    """
     kept = samples.with_target(np.arange(len(samples)))
     targets, outputs_NK = samples.targets[kept], outputs_NK[kept]
     of_steps = _of_steps(view, fitted[0].outputs[port])
     mask_1NT = mask_1NT[:, kept] if mask_1NT is not None and of_steps else None
     loss, losses = build_loss(view.own_loss), []
+    counted = None if asked is None else asked[:, kept] * (len(fitted) / asked[:, kept].sum(axis=0))
     row_weights = weights_on_device(None if samples.weights is None else samples.weights[kept], device)
     activation = network_of(view, fitted[0].inputs).output_layers[port].activation
     with torch.inference_mode():
-        for each in fitted:
+        for number, each in enumerate(fitted):
             own = each.outputs[port]
             scaled = outputs_NK if own.scale is None else own.scale.apply(outputs_NK)
             z, outputs = (t.float()[None].to(device) for t in _before_and_after(scaled, activation))
             true = torch.from_numpy(own.transform(targets))[None].to(device)
             of_rows = loss(z, outputs, true)
             of_rows = mean_over_steps(of_rows, mask_1NT) if of_rows.dim() == 3 else of_rows
-            losses.append(float(mean_loss(of_rows.double(), row_weights)[0]))
+            of_rows = of_rows.double()
+            if counted is not None:
+                of_rows = of_rows * torch.from_numpy(counted[number]).to(device)
+            losses.append(float(mean_loss(of_rows, row_weights)[0]))
         first = fitted[0].outputs[port]
         unscaled = unscaled_targets(first, targets, device)
         true = torch.from_numpy(first.transform(targets))[None].to(device)

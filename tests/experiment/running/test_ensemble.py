@@ -14,6 +14,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
 from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.finished.record_text import caution_text
 from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.predict import load_predictor
@@ -34,6 +35,7 @@ from tests.support.small_experiments import (
     REGRESSION,
     files_of,
     load_small,
+    numbers,
     of_members,
     record_of,
     without_seconds,
@@ -123,12 +125,30 @@ def test_its_validation_score_is_that_of_all_rows_each_out_of_its_fold(
     assert len(values) == 48
     found = record_of(made.path)["ensemble"]["validation"]
     assert found["mae"] == pytest.approx(np.mean(abs(values - true)), rel=1e-5)
-    error = np.mean((values - true) ** 2)
-    if spec is SCALED:  # by the scale of each fold's training rows
+    errors = (values - true) ** 2
+    if spec is SCALED:  # each row by the scale of the training rows of its own fold
         folds = np.array_split(true, 3)
         own = [np.concatenate([of for j, of in enumerate(folds) if j != i]).var() for i in range(3)]
-        error *= np.mean(1 / np.array(own))
-    assert found["loss"] == pytest.approx(error, rel=1e-5)
+        errors /= np.repeat(own, [len(fold) for fold in folds])
+    assert found["loss"] == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+@pytest.mark.parametrize("targets", ["standardize", "quantile"])
+def test_out_of_fold_the_loss_is_the_mean_of_the_folds_losses(targets: str, tmp_path: Path) -> None:
+    spec = {**SCALED, "preprocessing": {"inputs": "standardize", "targets": targets}}
+    _, made = of_folds(tmp_path, spec)  # folds of as many rows
+    found = evaluate_run(made, split="validation")
+    assert len({member.rows for member in found.members}) == 1
+    each = [member.scores["loss"] for member in found.members]
+    assert found.scores["loss"] == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_a_caution_about_scores_out_of_fold_is_not_about_the_average(tmp_path: Path) -> None:
+    spec = {**REGRESSION, "optimizer": {"sgd": {"learning_rate": 1e-9}}}  # which learns nothing
+    tested = of_folds(tmp_path, spec)[1].read_record()
+    assert caution_text(tested).startswith("The average of the networks does not beat the best constant: ")
+    untested = of_folds(tmp_path, spec, arrays=numbers(test_rows=0))[1].read_record()
+    assert caution_text(untested).startswith("On average the networks do not beat the best constant: ")
 
 
 def test_the_test_set_is_used_once_and_its_score_is_that_of_the_average(tmp_path: Path) -> None:
