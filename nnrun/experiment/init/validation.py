@@ -177,6 +177,8 @@ def usual_split(sizes: Sizes) -> Split:
     if sizes.folds is not None:
         validation = {"kfold": {"k": sizes.folds, "shuffle": True, **stratify}}
         why, said = "each row is validated once", f"{sizes.folds} folds"
+        if sizes.folds < sizes.wanted_folds:
+            why += f" (in {sizes.wanted_folds} folds, the rarest class could not be in each of them)"
         if sizes.measured:
             why += (
                 f"; `nnrun final @last --members folds`: the mean of the {sizes.folds} networks is the model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnrun.experiment.init.sizes import Sizes
+from nnrun.experiment.init.validation import usual_split
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,9 @@ def test_arrays_and_texts_have_one_validation_set_from_2_000_rows_on(sizes: Size
 
 def test_no_more_folds_than_the_rarest_class_has_rows() -> None:
     assert Sizes(400, {"a": 394, "b": 6}, columns=True).folds == 6
+
+
+@pytest.mark.parametrize(("rarest", "said"), [(6, True), (60, False)])
+def test_a_spec_says_why_there_are_fewer_folds(rarest: int, said: bool) -> None:
+    why = usual_split(Sizes(400, {"a": 400 - rarest, "b": rarest}, columns=True)).why
+    assert ("(in 10 folds, the rarest class could not be in each of them)" in why) is said
