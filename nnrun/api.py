@@ -206,7 +206,7 @@ class Sweep:
     def best(self) -> Run | None:
         """The run of the best trial; None where no trial has a score."""
         ranked = self.record.ranked()
-        return Run(self.path.parent / str(ranked[0].run)) if ranked else None
+        return Run(self._directory.run_of(ranked[0]).path) if ranked else None
 
     @property
     def best_spec(self) -> Path:

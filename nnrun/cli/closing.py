@@ -16,14 +16,16 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
-from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text, headline_of
+from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
 from nnrun.experiment.finished.record_text import (
+    SMOKE_TEXT,
     baseline_text,
     caution_text,
     interval_text,
     member_rows,
     rows_in_words,
     score_table,
+    taken_over_headline,
     time_limit_text,
     unfinished_text,
 )
@@ -74,14 +76,10 @@ def closing_text(
     return printable("\n\n".join(blocks))
 
 
-SMOKE = "This was a smoke run: its numbers are meaningless."
-
-
 def _headline(record: RunRecord) -> str:
     if record.ensemble is not None and record.ensemble.taken_over:
-        rows = f"; {rows_in_words(record.rows, ', ')} each" if record.rows.train else ""
-        text = f"{record.name}: {headline_of(record)}{rows}"
-        return f"{text}\n{SMOKE}" if record.smoke else text
+        text = f"{record.name}: {taken_over_headline(record)}"
+        return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
     status = str(record.status)
     done = {"completed": "trained", "running": "still training"}.get(status, status)
     text = f"{record.name}: {done}, {counted(record.epochs_run, 'epoch')} on {record.device}"
@@ -100,7 +98,7 @@ def _headline(record: RunRecord) -> str:
     unfinished = unfinished_text(record)
     text += f"\n{unfinished}" if unfinished else ""
     text += f"\nThe model is {ensemble_heading(record)}." if record.ensemble is not None else ""
-    return f"{text}\n{SMOKE}" if record.smoke else text
+    return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
 
 
 def _of_members(record: RunRecord) -> str:
@@ -241,13 +239,13 @@ def _sweep_headline(record: SweepRecord) -> str:
     others = ", ".join(f"{number} {status}" for status, number in counts if number)
     text += f" ({others})" if others else ""
     if record.ended_by_time is not None:
-        left = counted(record.total - len(record.trials) + len(record.unfinished()), "trial")
+        left = counted(record.left, "trial")
         text += f"\nThe time limit of {record.ended_by_time} ended it: {left} left out."
     if cut := sum(trial.stopped_by_time is not None for trial in record.trials):
         text += (
             f"\nTime ended {counted(cut, 'trial')} before the last epoch: their scores are of fewer epochs."
         )
-    return f"{text}\nThis was a smoke run: its numbers are meaningless." if record.smoke else text
+    return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
 
 
 def _failures(record: SweepRecord) -> str:
@@ -281,7 +279,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.ranked():
         lines.append(f"Best   {sweep.best_spec}")
-        run = sweep.path.parent / str(record.ranked()[0].run)
+        run = sweep.run_of(record.ranked()[0]).path
         steps += [
             f"nnrun {verb} {shlex.quote(str(path))}"
             for verb, path in (("train", sweep.best_spec), ("final", run))

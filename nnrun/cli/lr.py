@@ -140,6 +140,8 @@ def _document(test: RateTest, record: SweepRecord) -> dict[str, Any]:
 
 
 def _text(test: RateTest, record: SweepRecord, spec: Path, figure: Path | None) -> str:
+    from nnrun.experiment.finished.record_text import SMOKE_TEXT
+
     width, rows = terminal_width(), [["learning rate", "loss", "val_loss", "epoch", ""]]
     for place, trial in enumerate(test.trials):
         mark = "take" if test.choice is not None and place == test.choice.place else ""
@@ -154,7 +156,7 @@ def _text(test: RateTest, record: SweepRecord, spec: Path, figure: Path | None) 
         f"epoch{'s' if test.epochs > 1 else ''}{of_fold}; losses at the epoch with the lowest val_loss"
     )
     if record.smoke:
-        headline += "\nThis was a smoke run: its numbers are meaningless."
+        headline += f"\n{SMOKE_TEXT}"
     blocks = [
         wrapped(headline, width),
         aligned(rows),

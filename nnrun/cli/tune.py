@@ -156,8 +156,7 @@ def _text(found: Tuned) -> str:
     best, trials = sweep.ranked()[0], counted(len(sweep.ranked()), "trial")
     lines = [f"Chosen: {values_label(best.values)}; of {trials}, by {sweep.monitor}."]
     if sweep.ended_by_time is not None:
-        left = sweep.total - len(sweep.trials) + len(sweep.unfinished())
-        lines[0] += f" Time ended the sweep: {left} of {counted(sweep.total, 'trial')} left out."
+        lines[0] += f" Time ended the sweep: {sweep.left} of {counted(sweep.total, 'trial')} left out."
     lines.append(_honesty(found)[1])
     files = [
         ["Spec", str(found.request.spec), "as nnrun init writes it"],

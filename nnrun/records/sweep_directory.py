@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from nnrun.atomic_files import locked, make_folder, plain, read_json_object, refuse_newer, write_text, writing
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.run_directory import new_id
+from nnrun.records.run_directory import RunDirectory, new_id
 from nnrun.spec.wording import listing
 
 SWEEP_RECORD = "sweep.json"
@@ -148,6 +148,11 @@ class SweepRecord(BaseModel):
         """The trials that have yet to run."""
         return [trial for trial in self.trials if trial.status not in FINISHED]
 
+    @property
+    def left(self) -> int:
+        """How many trials are still to be run, or to be run to their end."""
+        return self.total - len(self.trials) + len(self.unfinished())
+
 
 _WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time")
 """Fields that stand in the file only where they are set."""
@@ -232,6 +237,10 @@ class SweepDirectory:
     def figure(self) -> Path:
         """The file of the figure; there once the sweep has completed."""
         return self.path / _PLOTS / _FIGURE
+
+    def run_of(self, trial: TrialRecord) -> RunDirectory:
+        """The run of a trial that has one: its folder lies beside the sweep's."""
+        return RunDirectory(self.path.parent / str(trial.run))
 
     def is_sweep(self) -> bool:
         """Whether the folder holds the record of a sweep."""

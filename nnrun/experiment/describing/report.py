@@ -19,9 +19,10 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
-from nnrun.experiment.finished.ensemble_text import ensemble_text, headline_of
+from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
+    SMOKE_TEXT,
     baseline_text,
     best_epoch_text,
     caution_text,
@@ -30,6 +31,7 @@ from nnrun.experiment.finished.record_text import (
     member_rows,
     rows_in_words,
     score_table,
+    taken_over_headline,
     unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
@@ -116,7 +118,7 @@ def report_page(
 def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Block:
     paragraphs = [Paragraph(_headline(record))]
     if record.smoke:
-        paragraphs.append(Paragraph("This was a smoke run: its numbers are meaningless.", "warning"))
+        paragraphs.append(Paragraph(SMOKE_TEXT, "warning"))
     if record.error:
         paragraphs.append(Paragraph(record.error, "warning"))
     paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
@@ -173,9 +175,8 @@ def _weights(
 
 def _headline(record: RunRecord) -> str:
     if record.ensemble is not None and record.ensemble.taken_over:
-        text = headline_of(record)
-        rows = f"; {rows_in_words(record.rows, ', ')} each" if record.rows.train else ""
-        return f"{text[:1].upper()}{text[1:]}{rows}."
+        text = taken_over_headline(record)
+        return f"{text[:1].upper()}{text[1:]}."
     status = _DONE.get(str(record.status), str(record.status))
     text = f"{status[:1].upper()}{status[1:]}, {counted(record.epochs_run, 'epoch')}"
     seconds = record.training_seconds

@@ -6,7 +6,6 @@ networks, averaged, are one model, its scores are those of that one prediction.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.finished.verdict import not_better
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
-from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble
+from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
@@ -213,10 +212,10 @@ def evaluate_opened(
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
-    std = {name: of_std for name, _, of_std in _mean_and_std(members)} if len(members) > 1 else {}
+    std = std_of([m.scores for m in members]) if len(members) > 1 else {}
     members_mean = None
     if one_model and ensemble is not None:
-        members_mean = {name: (scores[name], of_std) for name, of_std in std.items()}
+        members_mean = _mean_and_std(members)
         scores, std, ensemble = ensemble, {}, None
     evaluation = Evaluation(
         run=run,
@@ -257,7 +256,7 @@ def _at_one_epoch(
     common = _at_common_epoch(run, record, members)
     if common is None:
         return members, None
-    return common, {name: (mean, of_std) for name, mean, of_std in _mean_and_std(members)}
+    return common, _mean_and_std(members)
 
 
 def _scores_of_members(opened: OpenRun, measured: Sequence[_Measured]) -> list[MemberScores]:
@@ -445,14 +444,11 @@ def _text_of(opened: OpenRun, samples: Samples) -> Callable[[int], str]:
     return text
 
 
-def _mean_and_std(members: Sequence[MemberScores]) -> list[tuple[str, float, float]]:
-    """(name, mean, standard deviation) of each score over several networks."""
-    values = {name: [m.scores[name] for m in members] for name in members[0].scores}
-    with np.errstate(invalid="ignore"):  # a score may be no number
-        return [
-            (name, float(np.mean(each)), float(np.std(each, ddof=1)) if len(each) > 1 else math.nan)
-            for name, each in values.items()
-        ]
+def _mean_and_std(members: Sequence[MemberScores]) -> dict[str, tuple[float, float]]:
+    """Name → (mean, standard deviation) of each score over several networks."""
+    each = [m.scores for m in members]
+    mean, std = mean_of(each), std_of(each)
+    return {name: (mean[name], std[name]) for name in mean}
 
 
 def _at_common_epoch(

@@ -107,9 +107,3 @@ def validation_text(combination: str, kind: str | None, rows: str, *, optimistic
         )
         caution = f"Each {kind}'s epoch was chosen on the rows that score it, so these scores are optimistic."
     return f"{text} {caution}" if optimistic else text
-
-
-def headline_of(record: RunRecord) -> str:
-    """`one model, the average of 5 folds' networks`, for the first line of a screen."""
-    done = "" if record.status == "completed" else f"{record.status}; "
-    return f"{done}one model, {ensemble_heading(record)}"

@@ -20,6 +20,8 @@ from nnrun.spec.ports import loss_weights
 from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import listing, quoted, with_std
 
+SMOKE_TEXT: Final = "This was a smoke run: its numbers are meaningless."
+
 
 def rows_in_words(rows: RowCounts, between: str, training: str = "training rows") -> str:
     """`75 to 225 training rows, 74 or 75 validation rows`: the range where folds differ.
@@ -44,6 +46,13 @@ def range_in_words(numbers: Sequence[int]) -> str:
     """`712 or 713` of two neighbours, `75 to 225` of others, `75` of one."""
     joint = " or " if len(numbers) == 2 and numbers[1] - numbers[0] == 1 else " to "
     return joint.join(f"{number:,}" for number in numbers)
+
+
+def taken_over_headline(record: RunRecord) -> str:
+    """`one model, the average of 5 folds' networks; 404 training rows each`: no epochs, for none trained."""
+    done = "" if record.status == "completed" else f"{record.status}; "
+    rows = f"; {rows_in_words(record.rows, ', ')} each" if record.rows.train else ""
+    return f"{done}one model, {ensemble_heading(record)}{rows}"
 
 
 @dataclass(frozen=True)

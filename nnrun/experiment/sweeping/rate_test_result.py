@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnrun.errors import DataError
-from nnrun.records import RunDirectory, SweepDirectory, TrialStatus
+from nnrun.records import SweepDirectory, TrialStatus
 from nnrun.spec.wording import counted
 from nnrun.validation.rate_choice import RateChoice, choose_rate
 
@@ -94,7 +94,7 @@ def read_rate_test(sweep: SweepDirectory) -> RateTest:
     for trial in record.trials:
         loss = None
         if trial.run is not None:
-            run = RunDirectory(sweep.path.parent / trial.run).read_record()
+            run = sweep.run_of(trial).read_record()
             loss = run.best.get("loss") if trial.score is not None else None
             epochs, folds = run.epochs or epochs, run.folds
         ((key, rate),) = trial.values.items()

@@ -152,8 +152,7 @@ _CLEARLY_LONGER = 1.25
 def _had_its_time(record: SweepRecord, plan: SweepPlan) -> bool:
     """Whether a time limit ended a sweep, and the present one is not clearly longer."""
     then, limit = record.ended_by_time, plan.sweep.time_limit
-    ended = record.status == "completed" and then is not None and bool(record.ranked())
-    if not ended or then is None:
+    if record.status != "completed" or then is None or not record.ranked():
         return False
     return limit is not None and seconds_of(limit) < _CLEARLY_LONGER * seconds_of(then)
 
@@ -164,7 +163,7 @@ def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: Sweep
     before = record.total
     _align(record, plan)
     _take_in_runs(record, runs_dir)
-    finished = len(record.trials) - len(record.unfinished())
+    finished = record.total - record.left
     if finished == record.total:
         _repair(sweep, record, opened, plan)
         listener.message(_nothing_to_do(sweep, record, plan))

@@ -287,7 +287,7 @@ class _Steps:
         loaded = load_spec(best)
         if not loaded.spec.validation.has_folds:
             return None
-        trial = RunDirectory(sweep.path.parent / str(record.ranked()[0].run))
+        trial = sweep.run_of(record.ranked()[0])
         if trial.read_record().folds:
             return trial
         words = ["kfold", str(best)]
@@ -307,7 +307,7 @@ class _Steps:
     def model(self, folds: RunDirectory | None, sweep: SweepDirectory, record: SweepRecord) -> RunDirectory:
         """The folds' networks as one model, or one network trained on all rows."""
         runs_dir = self.settings.runs_dir
-        parent = folds or RunDirectory(sweep.path.parent / str(record.ranked()[0].run))
+        parent = folds or sweep.run_of(record.ranked()[0])
         words = ["final", str(parent.path), *(["--members", "folds"] if folds is not None else [])]
         known = _final_of(parent, runs_dir, ensemble=folds is not None)
         if known is not None:
