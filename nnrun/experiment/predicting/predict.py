@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,11 @@ class Predictor:
         spec: its spec.
         networks: those that are asked; what they say is averaged.
         functions: the outputs of each.
-        of_members: the outputs of the members of each, where the standard deviation over them is asked for.
         output_decoders: what each output means.
         decoder: makes their inputs of rows as they are written.
         weights: of which epochs they are.
+        spread: whether the standard deviation over the networks and their members is asked for.
+        of_members: then, where each network is an ensemble, the outputs of its members; else none.
     """
 
     run: RunDirectory
@@ -70,12 +71,8 @@ class Predictor:
     output_decoders: Mapping[Port, OutputDecoder]
     decoder: RowDecoder
     weights: UsedWeights
+    spread: bool = False
     of_members: tuple[OutputsFunction, ...] = ()
-
-    @property
-    def spread(self) -> bool:
-        """Whether that is asked for."""
-        return bool(self.of_members)
 
     @property
     def output_decoder(self) -> OutputDecoder:
@@ -109,10 +106,12 @@ class Predictor:
             in_own_units(network.fitted, function(rows))
             for network, function in zip(self.networks, self.of_members, strict=False)
         ]
-        return {
-            port: average([own[port] for own in each], _side_by_side([own[port] for own in of_members]))
-            for port in each[0]
-        }
+        found = {}
+        for port in each[0]:
+            networks = [own[port] for own in each]
+            members = [outputs for own in of_members for outputs in own[port]] or networks
+            found[port] = average(networks, members if self.spread else None)
+        return found
 
     def outputs(self, inputs: RawInputs | RowsByInput) -> Array:
         """Those of the only output."""
@@ -128,11 +127,6 @@ class Predictor:
                 for row, reason in network.fitted.inputs[port].problems(rows).items():
                     found.setdefault(row, f"{of_input}{reason}")
         return found
-
-
-def _side_by_side(of_networks: Sequence[Array]) -> list[Array] | None:
-    """(M, N, K) of each network → (N, K) of each member of each; None of none."""
-    return [own for members in of_networks for own in members] or None
 
 
 def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread: bool = False) -> Predictor:
@@ -158,10 +152,10 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         listener.message(
             f"the mean of the outputs of {len(networks)} {kind}s (--member {kind}-N for a single one)"
         )
-    labels = load_labels(run)
+    labels, members = load_labels(run), number_of_members(spec)
     decoders = output_decoders(spec, networks[0].fitted, labels)
     if spread:
-        refuse_without_spread(run.id, decoders, len(networks) * number_of_members(spec))
+        refuse_without_spread(run.id, decoders, len(networks) * members)
     for port, decoder in decoders.items():
         if spec.outputs and port not in labels.of_outputs and decoder.kind != "numbers":
             listener.message(
@@ -176,7 +170,10 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         decoders,
         make_row_decoder(run, spec, networks, labels, access.data_dir, listener),
         used,
-        tuple(members_function(spec, n.fitted, n.weights, device) for n in networks) if spread else (),
+        spread,
+        tuple(
+            members_function(spec, n.fitted, n.weights, device) for n in networks if spread and members > 1
+        ),
     )
 
 

@@ -178,7 +178,7 @@ def predict_split(
     own = {port: samples.output(port) for port in found}
     targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
     present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
-    spreads = _spreads(opened, samples, rows, found) if spread else {}
+    spreads = _spreads(opened, samples, rows, parts) if spread else {}
     return SplitPredictions(opened, decoders, split, found, targets, present, look, spreads)
 
 
@@ -195,13 +195,20 @@ def _refuse_without_spread(
 
 
 def _spreads(
-    opened: OpenRun, samples: Samples, rows: Sequence[Array], found: Mapping[Port, Combined]
+    opened: OpenRun,
+    samples: Samples,
+    rows: Sequence[Array],
+    parts: Mapping[Port, list[tuple[Array, Array]]],
 ) -> dict[Port, Array]:
-    """Of each output the standard deviation over the networks that predict a row, and their members."""
-    parts: dict[Port, list[tuple[Array, Array]]] = {port: [] for port in found}
-    for network, own in zip(opened.networks, rows, strict=True):
-        for port, members in opened.by_member(network, samples.take(own)).items():
-            parts[port] += [(own, outputs) for outputs in members]
+    """Of each output the standard deviation over the networks that predict a row, and their members.
+
+    `parts` are what the networks give; where each is an ensemble, its members are asked as well.
+    """
+    if number_of_members(opened.spec) > 1:
+        parts = {port: [] for port in parts}
+        for network, own in zip(opened.networks, rows, strict=True):
+            for port, members in opened.by_member(network, samples.take(own)).items():
+                parts[port] += [(own, outputs) for outputs in members]
     return {port: spread_over_networks(of_output, combine(of_output)) for port, of_output in parts.items()}
 
 
