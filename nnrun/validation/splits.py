@@ -20,7 +20,7 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.values import is_value
 from nnrun.spec.wording import quoted
-from nnrun.stratified import stratified_parts, stratified_sample
+from nnrun.stratified import frozen_random, stratified_parts, stratified_sample
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[Any]
@@ -231,9 +231,7 @@ def _classes_of(
 
 
 def _random_state(seed: int, repeat: int) -> np.random.RandomState:
-    """NumPy's legacy generator, on purpose: its stream is frozen, so a split outlives NumPy's versions."""
-    derived = derive_seed(seed, replica=repeat, purpose="splits")
-    return np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])
+    return frozen_random(derive_seed(seed, replica=repeat, purpose="splits"))
 
 
 def _rows_with_value(
