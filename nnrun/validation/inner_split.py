@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.stratified import frozen_random, stratified_sample

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.errors import DataError, printable
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.values import is_value

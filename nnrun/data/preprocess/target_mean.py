@@ -26,6 +26,7 @@ from nnrun.data.preprocess.fitted_step import (
 )
 from nnrun.data.table import CategoryColumn
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 from nnrun.stratified import frozen_random, stratified_parts

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.stratified import frozen_random, stratified_sample
