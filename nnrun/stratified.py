@@ -16,15 +16,6 @@ Rows = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
 
 
-def frozen_random(seed: int) -> np.random.RandomState:
-    """NumPy's legacy generator, on purpose: its stream is frozen, so rows drawn outlive NumPy's versions.
-
-    Args:
-        seed: of up to 64 bits, as `derive_seed` gives it.
-    """
-    return np.random.RandomState([seed >> 32, seed & 0xFFFFFFFF])
-
-
 def stratified_parts(k: int, labels: Labels, random: np.random.RandomState | None) -> list[Rows]:
     """k parts of all rows, each row in one of them (`StratifiedKFold`).
 

@@ -16,7 +16,7 @@ from nnrun.errors import DataError
 from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
-from nnrun.stratified import frozen_random, stratified_sample
+from nnrun.stratified import stratified_sample
 from nnrun.validation.splits import FieldValues, Fold, Groups, Labels, Rows, rows_in_order_of_time
 
 

@@ -21,7 +21,7 @@ from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.values import is_value
 from nnrun.spec.wording import quoted
-from nnrun.stratified import frozen_random, stratified_parts, stratified_sample
+from nnrun.stratified import stratified_parts, stratified_sample
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[Any]

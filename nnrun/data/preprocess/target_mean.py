@@ -29,7 +29,7 @@ from nnrun.errors import DataError
 from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
-from nnrun.stratified import frozen_random, stratified_parts
+from nnrun.stratified import stratified_parts
 
 _TWO_CLASSES = 2
 
