@@ -95,6 +95,11 @@ class TargetScale:
         return torch.stack(columns, -1)
 
 
+def one_for_each(scales: Sequence[TargetScale], count: int) -> Sequence[TargetScale]:
+    """The scales of `count` replicas, where there is one for all or one for each."""
+    return [*scales] * count if len(scales) == 1 else scales
+
+
 def _along(
     points: Sequence[tuple[Sequence[float], Sequence[float]]], values_NK: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:

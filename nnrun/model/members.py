@@ -24,7 +24,7 @@ from nnrun.model.layers import DenseLayer, Layer, Parameters, Weight
 from nnrun.model.layers.initializers import Shape, Values, ones
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
-from nnrun.target_scale import TargetScale
+from nnrun.target_scale import TargetScale, one_for_each
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +156,7 @@ def mean_logits(activation: str, z_RMBK: Tensor, scales: Sequence[TargetScale] |
     if scales is None:
         mean = outputs.mean(1)
     else:
-        own = list(scales) * len(outputs) if len(scales) == 1 else scales
+        own = one_for_each(scales, len(outputs))
         mean = torch.stack(
             [scale.mean_in_own_units(of_one, 0) for scale, of_one in zip(own, outputs, strict=True)]
         )

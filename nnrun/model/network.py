@@ -197,12 +197,11 @@ class Network:
         }
 
     @cached_property
-    def matrices(self) -> Mapping[str, tuple[str, Shape]]:
-        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+    def matrices(self) -> Mapping[str, Shape]:
+        """The shape in Keras of each parameter that is a matrix there."""
         return {
-            name: (layer.spec.kind, weight.in_keras)
-            for layer in self._distinct
-            for name, weight in self.weights_of(layer).items()
+            name: weight.in_keras
+            for name, weight in self.weights.items()
             if weight.trainable and len(weight.in_keras) == 2
         }
 

@@ -15,7 +15,7 @@ from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
-from nnrun.spec.score_columns import BestEpoch
+from nnrun.spec.score_columns import INNER, BestEpoch
 from nnrun.spec.wording import listing, quoted
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
@@ -132,7 +132,7 @@ class TrainerState:
     tensors: Mapping[str, Tensor]
 
 
-_PREFIX = {"inner": "inner_", "validation": "val_"}
+_PREFIX = {"inner": INNER, "validation": "val_"}
 _ENGINE, _RESTORABLE, _STOPPED, _BEST = "engine/", "best/", "stopped/", "validated/"
 
 
@@ -215,15 +215,10 @@ class Trainer:
                 self.engine.set_learning_rates(list(current_rates.values()))
             training = self.engine.train_epoch(orders, [r.source for r in active], epoch)
             measured = self._measured(active)
-            rows = {
-                n: training.columns(r)
-                | {
-                    name: v
-                    for kind, of in measured.items()
-                    for name, v in of.columns(r, _PREFIX[kind]).items()
-                }
-                for r, n in enumerate(numbers)
-            }
+            rows = {n: training.columns(r) for r, n in enumerate(numbers)}
+            for kind, metrics in measured.items():
+                for r, n in enumerate(numbers):
+                    rows[n] |= metrics.columns(r, _PREFIX[kind])
             seconds = time.perf_counter() - started
             parameters = self.engine.weights()
             named = len(self.replicas) > 1 and not self.leave_out_diverged

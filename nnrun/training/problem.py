@@ -20,7 +20,7 @@ from nnrun.replica_rows import RowIndices, take_rows
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
-from nnrun.target_scale import TargetScale
+from nnrun.target_scale import TargetScale, one_for_each
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer
@@ -68,8 +68,8 @@ class Network(Protocol):
         """The kind of the layer that each parameter is of, by the parameter's name."""
 
     @property
-    def matrices(self) -> Mapping[str, tuple[str, tuple[int, ...]]]:
-        """The parameters that are matrices in Keras: the kind of their layer, and their shape in Keras."""
+    def matrices(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape in Keras of each parameter that is a matrix there."""
 
     @property
     def sparse_kernels(self) -> Mapping[str, Port]:
@@ -234,10 +234,10 @@ class Head:
 
     def unscale(self, outputs_GNK: Tensor, data_index: Sequence[int]) -> Tensor:
         """Outputs in the targets' own units."""
-        if self.scales is None:
+        scales = self._own_scales(data_index)
+        if scales is None:
             return outputs_GNK
-        scales = self._own_scales(data_index) or ()
-        own = scales * len(outputs_GNK) if len(scales) == 1 else scales
+        own = one_for_each(scales, len(outputs_GNK))
         return torch.stack([scale.invert(outputs) for scale, outputs in zip(own, outputs_GNK, strict=True)])
 
 

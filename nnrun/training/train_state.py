@@ -246,7 +246,7 @@ def optimizers_of(problem: TrainingProblem) -> dict[str, Optimizer]:
     for name, kind in problem.network.kinds.items():
         rule = problem.optimizer
         if of_matrix is not None and name in problem.network.matrices:
-            rule = of_matrix(name, *problem.network.matrices[name]) or rule
+            rule = of_matrix(name, kind, problem.network.matrices[name]) or rule
         if rule.undecayed is not None and rule.excludes(name, kind):
             rule = rule.undecayed
         found[name] = rule

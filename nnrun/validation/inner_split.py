@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.stratified import stratified_sample
@@ -46,8 +47,7 @@ def with_inner_rows(
         DataError: there are too few rows or groups.
     """
     rows = fold.train_rows
-    derived = derive_seed(seed, replica=fold.index, purpose="inner split")
-    random = np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])
+    random = frozen_random(derive_seed(seed, replica=fold.index, purpose="inner split"))
     size = math.ceil(fraction * len(rows))
     if size >= len(rows):
         raise DataError(

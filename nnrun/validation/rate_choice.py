@@ -24,7 +24,7 @@ MARGIN = 0.05
 
 _NEIGHBOURS = 1  # on each side, over which a loss is smoothed
 _ALIKE = 2.0  # rates further apart than this factor are too different to smooth over
-_LOWEST = 3  # rates that hardly train: their loss is that of a network before training
+_LOWEST = 3  # rates that hardly train, if they lie below the best: their loss is that before training
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def choose_rate(rates: Sequence[float], losses: Sequence[float | None]) -> RateC
     smoothed = bool(rates[1] <= _ALIKE * rates[0] and np.isfinite(medians).any())
     compared = medians if smoothed else values
     best = int(np.argmin(compared))
-    start = float(finite[:_LOWEST].max())
+    below = values[:best][np.isfinite(values[:best])]
+    start = float((below if len(below) else finite)[:_LOWEST].max())
     limit = compared[best] + MARGIN * max(start - compared[best], 0.0)
     low = high = best
     while low > 0 and compared[low - 1] <= limit:

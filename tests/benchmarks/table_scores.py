@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from scipy.stats import rankdata
 
 BASE: Final = "HistGradientBoosting"
 _FLOOR: Final = 1e-3  # of a log loss: two learners that both err in the fourth decimal are level
@@ -57,10 +58,7 @@ def overall(
     if not len(means):
         return "no table that all systems have fitted"
     first = systems[0]
-    ranks = (means[:, :, None] > means[:, None, :]).sum(2) + (means[:, :, None] == means[:, None, :]).sum(
-        2
-    ) / 2
-    ranks = ranks + 0.5
+    ranks = rankdata(means, axis=1)
     lines = [
         ["system", "mean rank", f"ratio to {BASE}", f"{first} is ahead on", "CPU s a fit, median", "max"]
     ]

@@ -72,6 +72,12 @@ def test_without_options_32_rates_take_200_steps(folder: Path, capsys: Capture) 
     assert main(["train", "small.yaml", "--set", found["set"], "-q"]) == 0
 
 
+def test_rows_that_would_be_inner_rows_train(folder: Path, capsys: Capture) -> None:
+    inner = ["--set", "early_stopping={on: inner, fraction: 0.5}"]
+    assert main(["lr", "small.yaml", "-q", "--json", *inner, "--count", "3", "--steps", "8"]) == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == 2  # of 32 training rows in batches of 8
+
+
 def test_the_same_test_again_trains_nothing(folder: Path, capsys: Capture) -> None:
     assert main(["lr", "small.yaml", *FEW, "-q"]) == 0
     first = capsys.readouterr().out

@@ -42,6 +42,12 @@ def test_rates_that_diverged_are_not_taken() -> None:
     assert between.place != 3
 
 
+def test_a_rate_above_the_best_is_not_among_the_lowest_that_hardly_train() -> None:
+    found = choose_rate([1e-5, 3e-3, 1.0], [0.682, 0.078, 144.7])
+    assert found is not None
+    assert (found.low, found.place, found.high, found.start) == (1, 1, 1, 0.682)
+
+
 def test_nothing_to_take_where_all_diverged() -> None:
     assert choose_rate(RATES[:3], [None, math.nan, math.inf]) is None
 

@@ -44,8 +44,8 @@ def read_word_vectors(path: Path, wanted: Set[str]) -> WordVectors:
     for number, line in _lines(path):
         fields = line.split(b" ")
         if not dimension:
-            if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
-                continue  # the head of word2vec's format
+            if _is_head(number, fields):
+                continue
             dimension = len(fields) - 1
         if len(fields) <= max(dimension, 1):
             held = f"{max(len(fields) - 1, 0)} numbers, and others {dimension}" if dimension else "no numbers"
@@ -63,7 +63,7 @@ def dimension_of(path: Path) -> int:
     """D, from the first lines of a file; errors as of `read_word_vectors`."""
     for number, line in _lines(path):
         fields = line.split(b" ")
-        if number > 1 or len(fields) != 2 or not all(field.isdigit() for field in fields):
+        if not _is_head(number, fields):
             if len(fields) > 1:
                 return len(fields) - 1
             break
@@ -88,6 +88,11 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(block.split(b"\n"), start=first):
                 if stripped := line.replace(b"\t", b" ").rstrip(b" \r"):
                     yield number, stripped
+
+
+def _is_head(number: int, fields: list[bytes]) -> bool:
+    """Whether a line is the first one of word2vec's format, which holds no vector."""
+    return number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields)
 
 
 def _numbers(fields: list[bytes], word: str, where: str) -> npt.NDArray[np.float32]:

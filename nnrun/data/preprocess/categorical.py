@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,13 @@ def _counts(column: CategoryColumn) -> Codes:
 def held_levels(column: CategoryColumn) -> list[str]:
     """The levels that some row has, in their order."""
     return [level for level, rows in zip(column.levels, _counts(column), strict=True) if rows]
+
+
+def _by_rows(column: CategoryColumn, least: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The levels that so many rows or more have, and those that fewer have, but some."""
+    counts = list(zip(column.levels, _counts(column).tolist(), strict=True))
+    frequent = tuple(level for level, rows in counts if rows >= least)
+    return frequent, tuple(level for level, rows in counts if 0 < rows < least)
 
 
 def positions_of(column: CategoryColumn, levels: Sequence[str], missing: int) -> Codes:
@@ -123,10 +130,8 @@ class FittedOneHot(
     def fit(cls, step: schema.OneHot, column: CategoryColumn, context: FitContext) -> Self:
         """Levels with `min_count` rows or more have a column."""
         gaps, least = int(column.missing.sum()), step.min_count
-        kept = [lev for lev, n in zip(column.levels, _counts(column), strict=True) if n >= least]
-        with_column = set(kept)
-        rare = tuple(level for level in held_levels(column) if level not in with_column)
-        return cls(tuple(kept), gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
+        levels, rare = _by_rows(column, least)
+        return cls(levels, gaps >= least, rare, step.unknown == "error", 0 < gaps < least, step.rare)
 
     @property
     def width(self) -> int:
@@ -147,11 +152,6 @@ class FittedOneHot(
         if self.others:
             places = np.where(places < 0, self.width - 1, places)
         return ones_at(places, self.width, sparse=self.sparse)
-
-    def to_json(self) -> dict[str, Any]:
-        """`others` only where they have a column."""
-        state = super().to_json()
-        return state if self.others else {name: value for name, value in state.items() if name != "others"}
 
     def unseen(self, column: CategoryColumn) -> Mask:
         """Values that are neither a level nor rare."""
@@ -220,11 +220,8 @@ class FittedLookup(FittedStep, spec=schema.Lookup, form="category", program="out
     @classmethod
     def fit(cls, step: schema.Lookup, column: CategoryColumn, context: FitContext) -> Self:
         """Levels with `min_count` rows or more."""
-        counts = zip(column.levels, _counts(column), strict=True)
-        kept = [level for level, rows in counts if rows >= step.min_count]
-        known = set(kept)
-        rare = tuple(level for level in held_levels(column) if level not in known)
-        return cls(tuple(kept), rare, bool(column.missing.any()), 0)
+        levels, rare = _by_rows(column, step.min_count)
+        return cls(levels, rare, bool(column.missing.any()), 0)
 
     def transform(self, values: CategoryColumn, problems: Problems) -> Floats:
         """(N, 1) indices."""
@@ -297,10 +294,6 @@ class FittedHashing(FittedStep, spec=schema.Hashing, form="category", program="o
     def known_levels(self) -> Sequence[str]:
         """True and False, where the values are these."""
         return TRUTH if self.truth else ()
-
-    def to_json(self) -> dict[str, Any]:
-        """`truth` only where it is."""
-        return {"buckets": self.buckets, **({"truth": True} if self.truth else {})}
 
 
 def ones_at(places: Codes, width: int, *, sparse: bool) -> Encoded:

@@ -258,8 +258,12 @@ class FittedStep(ABC):
         return rng.choice(np.array(self.known_levels or ("0", "1"), object), len(values))
 
     def to_json(self) -> dict[str, Any]:
-        """The state as plain values. Floats keep every bit through the json module."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        """The state as plain values. Floats keep every bit through the json module.
+
+        A field that has its default is left out: what came later has one, and older versions know only the
+        others.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     @classmethod

@@ -22,8 +22,6 @@ from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
 _LOWEST, _HIGHEST = -3.0, 4.0  # where the outer bins end, so that an outlier stays an ordinary input
-
-
 _ROWS_FOR_A_QUANTILE, _FEWEST_QUANTILES, _MOST_QUANTILES = 30, 10, 1000
 _MOST_DEVIATIONS = 3.0  # where `quantile` clips a normal distribution
 _RANK_THERE = 0.9986501019683699  # of the standard normal distribution
@@ -35,19 +33,14 @@ def _never_descending(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-def _all_different(values: tuple[float, ...]) -> tuple[float, ...]:
-    if len(set(values)) < len(values):
-        raise ValueError("edges must differ")
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(low >= high for low, high in pairwise(values)):
+        raise ValueError("edges must ascend")
     return values
 
 
 Quantiles = Annotated[tuple[Finite, ...], Field(min_length=2), AfterValidator(_never_descending)]
-Edges = Annotated[
-    tuple[Finite, ...],
-    Field(min_length=1),
-    AfterValidator(_never_descending),
-    AfterValidator(_all_different),
-]
+Edges = Annotated[tuple[Finite, ...], Field(min_length=1), AfterValidator(_ascending)]
 
 
 def quantiles_of(known: Floats, count: int, kind: str, name: str) -> Floats:

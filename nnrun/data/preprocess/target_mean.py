@@ -26,6 +26,7 @@ from nnrun.data.preprocess.fitted_step import (
 )
 from nnrun.data.table import CategoryColumn
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 from nnrun.stratified import stratified_parts
@@ -156,8 +157,7 @@ def _labelled(targets: TrainingTargets) -> bool:
 def _parts(k: int, rows: Array, y_NK: Floats, targets: TrainingTargets | None) -> list[npt.NDArray[np.int64]]:
     """k random parts of these rows, of classes stratified: `KFold` and `StratifiedKFold` of scikit-learn."""
     assert targets is not None, "it has been asked before"
-    # NumPy's legacy generator, whose stream is frozen, as of the split into folds.
-    random = np.random.RandomState([targets.seed >> 32, targets.seed & 0xFFFFFFFF])
+    random = frozen_random(targets.seed)
     if _labelled(targets):
         return stratified_parts(k, targets.values[rows].reshape(len(rows)), random)
     return np.array_split(random.permutation(len(rows)), k)

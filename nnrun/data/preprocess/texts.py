@@ -26,7 +26,6 @@ from nnrun.data.preprocess.split_words import CutTexts, cut_once
 from nnrun.data.preprocess.word_weights import (
     learned_weights,
     refuse_wrong_lengths,
-    used_fields,
     weighted_rows,
 )
 from nnrun.data.rows import SparseRows, kept_bounds
@@ -85,10 +84,6 @@ class FittedText(FittedStep, spec=schema.Text, form="text", program="outside", k
     def feature_names(self, column: str) -> list[str]:
         """`column:word`."""
         return [f"{column}:{word}" for word in self.words]
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values, without those of what is not used, which older versions do not know."""
-        return used_fields(self, super().to_json())
 
     @cached_property
     def _place(self) -> dict[str, int]:

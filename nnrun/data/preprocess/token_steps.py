@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from nnrun.data.preprocess.ngrams import FrequentNgrams, NgramTree, frequent_ngr
 from nnrun.data.preprocess.word_weights import (
     learned_weights,
     refuse_wrong_lengths,
-    used_fields,
     weighted_rows,
 )
 from nnrun.data.rows import DenseRows, SparseRows, kept_bounds
@@ -111,10 +110,6 @@ class FittedMultiHot(FittedStep, spec=schema.MultiHot, form="tokens", program="o
     def tokens_below(self) -> int:
         """All tokens that a network sees are below this number."""
         return self.dimension
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as plain values, without those of what is not used, which older versions do not know."""
-        return used_fields(self, super().to_json())
 
 
 def _chosen(step: schema.MultiHot, rows: TokenRows, dimension: int) -> FrequentNgrams:

@@ -6,7 +6,6 @@ Letters in names: N rows, K words or n-grams.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,15 +104,6 @@ def _two_classes(kind: str, targets: TrainingTargets | None) -> Array:
         )
     present = targets.present
     return targets.values if present is None else np.where(present, targets.values, -1)
-
-
-def used_fields(step: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """The state of a fitted step without the fields that have their default: older versions know only the
-    others.
-    """
-    defaults = {f.name: f.default for f in fields(step)}
-    values = {name: getattr(step, name) for name in state}
-    return {name: value for name, value in state.items() if values[name] != defaults[name]}
 
 
 def weighted_rows(state: Weighted, counts_NK: Any) -> SparseRows:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError
+from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.stratified import stratified_sample
@@ -40,8 +41,7 @@ def rows_of_fraction(
         DataError: the rows cannot be split like that.
     """
     assert test.fraction is not None, "asked for a fraction only"
-    derived = derive_seed(test.seed, purpose="test rows")
-    random = np.random.RandomState([derived >> 32, derived & 0xFFFFFFFF])  # as the folds' (validation/splits)
+    random = frozen_random(derive_seed(test.seed, purpose="test rows"))
     n_test = math.ceil(test.fraction * n_rows)
     if n_test >= n_rows:
         raise DataError(

@@ -215,15 +215,17 @@ def make_problem(
     samples: Samples,
     device: torch.device,
     inputs: Mapping[Port, Inputs] | None = None,
+    *,
+    training: bool = False,
 ) -> TrainingProblem:
     """What replicas are measured on, or learn but for class weights, each by its own preprocessing.
 
-    `inputs` stand in for the rows of `samples`.
+    `inputs` stand in for the rows of `samples`; without them, with `training` these are all training samples.
     """
     counts = loss_weights(spec)
     if inputs is None:
         with rows_by_line(samples.lines):
-            inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device)
+            inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device, training=training)
     heads = {}
     for port, view in output_views(spec).items():
         targets, layer = [f.outputs[port] for f in fitted], network.output_layers[port]
@@ -277,11 +279,7 @@ def training_problem(
     inputs: Mapping[Port, Inputs] | None = None,
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
-    if inputs is None:
-        with rows_by_line(dataset.train.lines):
-            rows = dataset.train.by_input(group.fitted[0].inputs)
-            inputs = make_inputs(group.fitted, rows, device, training=True)
-    problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs)
+    problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs, training=True)
     heads = {}
     for port, head in problem.heads.items():
         heads[port] = head

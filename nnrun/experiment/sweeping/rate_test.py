@@ -128,7 +128,8 @@ def plan_rate_test(
     fold = 0 if spec.validation.has_folds else None
     settings = replace(settings, command=COMMAND, selection=Selection(only_fold=fold))
     datasets = Datasets(settings, listener or SweepListener())
-    epochs = length.epochs or _epochs_of(spec, datasets, length.steps)
+    without = spec.model_copy(update=_LEFT_OUT)  # without early stopping inner rows train, too
+    epochs = length.epochs or _epochs_of(without, datasets, length.steps)
     key = f"optimizer.{spec.optimizer.kind}.learning_rate"
     section = {"over": {key: tried}, "monitor": _COLUMN, "together": len(tried)}
     changes = {**_LEFT_OUT, "name": f"{spec.name}-lr", "epochs": epochs, "sweep": section}

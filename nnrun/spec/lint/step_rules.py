@@ -16,8 +16,6 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.wording import quoted
 
-_SEVERAL = 2
-
 
 def _at(position: int, step: schema.Component, *key: str | int) -> Location:
     return ("preprocessing", "inputs", position, step.kind, *key)
@@ -213,10 +211,8 @@ def a_constant_has_its_value(spec: schema.ExperimentSpec, facts: DatasetFacts) -
 
 def one_target_to_encode_by(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """`target_mean` averages the target of each row, of which there must be one."""
-    if len(spec.outputs) < _SEVERAL:
-        return
     for position, step in enumerate(spec.preprocessing.inputs):
-        if isinstance(step, schema.TargetMean):
+        if isinstance(step, schema.TargetMean) and len(spec.outputs) > 1:
             yield Finding(
                 _at(position, step),
                 "target_mean encodes values by the mean of one target, and there are several outputs; use "

@@ -48,18 +48,7 @@ SCALARS = {
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
     "auto_or_amount": ScalarWords("auto, or a number, 0 or more", ["number", "string"], "auto"),
 }
-
-
-_KINDS_OF_ANNOTATIONS = (
-    "column",
-    "place",
-    "value",
-    "source",
-    "shared",
-    "stratify",
-    "duration",
-    "auto_or_amount",
-)
+"""Kind of a single value, by its type's name or by the mark of an annotation in the schema → its words."""
 
 
 class BoundWords(NamedTuple):
@@ -80,23 +69,12 @@ BOUNDS: dict[type, BoundWords] = {
 
 @dataclass(frozen=True)
 class Scalar:
-    """A single value. `bounds` are annotated-types constraints; `choices` the words of an enumeration."""
+    """A single value: `kind` is a key of `SCALARS`, or `enum`, which is one of the words `choices`.
 
-    kind: Literal[
-        "int",
-        "float",
-        "bool",
-        "str",
-        "enum",
-        "column",
-        "place",
-        "value",
-        "source",
-        "shared",
-        "stratify",
-        "duration",
-        "auto_or_amount",
-    ]
+    `bounds` are annotated-types constraints.
+    """
+
+    kind: str
     bounds: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     optional: bool = False
@@ -266,7 +244,7 @@ def _form(annotation: Any, metadata: tuple[Any, ...] = (), optional: bool = Fals
         for entry in more:
             metadata += tuple(entry.metadata) if isinstance(entry, FieldInfo) else (entry,)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    kind = next((entry for entry in metadata if entry in _KINDS_OF_ANNOTATIONS), None)
+    kind = next((entry for entry in metadata if isinstance(entry, str) and entry in SCALARS), None)
     if kind is not None:
         return Scalar(kind, optional=optional)
     if origin is Literal:

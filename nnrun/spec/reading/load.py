@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from nnrun.spec.schema import (
     DEFAULT_HOLDOUT_FRACTION,
     Component,
     Csv,
+    EarlyStopping,
     ExperimentSpec,
     Holdout,
     Jsonl,
@@ -46,9 +47,11 @@ from nnrun.spec.schema import (
     components,
     target_step_of,
 )
-from nnrun.spec.score_columns import has_inner_rows
+from nnrun.spec.score_columns import INNER, has_inner_rows
 from nnrun.spec.shapes import facts_with_header, facts_without_header
 from nnrun.spec.wording import listing, nearest, quoted
+
+Watcher = TypeVar("Watcher", EarlyStopping, ReduceOnPlateau)
 
 
 @dataclass(frozen=True)
@@ -308,10 +311,11 @@ def _fill_in(spec: ExperimentSpec, *, base_of: Callable[..., Path], default_name
     """
     changes: dict[str, object] = {
         "name": spec.name or default_name,
-        "learning_rate_schedule": _with_length(spec),
+        "learning_rate_schedule": _filled_in_schedule(spec),
         "weight_averaging": _with_first_epoch(spec),
-        **_watching_inner_rows(spec),
     }
+    if spec.early_stopping is not None:
+        changes["early_stopping"] = _watching_inner_rows(spec, spec.early_stopping)
     if spec.loss is not None and not spec.outputs:
         targets = spec.preprocessing.targets or _targets_for(spec.loss)
         changes["preprocessing"] = spec.preprocessing.model_copy(update={"targets": targets})
@@ -361,28 +365,25 @@ def _with_columns_of_ports(spec: ExperimentSpec, dataset: NamedColumns) -> Named
     return dataset.model_copy(update=changes)
 
 
-def _with_length(spec: ExperimentSpec) -> list[LearningRateSchedule]:
-    """The schedule, as long as the training that follows the warm-up where it says no length."""
+def _filled_in_schedule(spec: ExperimentSpec) -> list[LearningRateSchedule]:
+    """The schedule: as long as the training that follows the warm-up where it says no length."""
     warmup = sum(part.epochs for part in spec.learning_rate_schedule if isinstance(part, Warmup))
-    length = {"epochs": max(1, spec.epochs - warmup)}
-    return [
-        part.model_copy(update=length)
-        if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None
-        else part.model_copy(update={"monitor": "inner_loss"})
-        if has_inner_rows(spec)
-        and isinstance(part, ReduceOnPlateau)
-        and "monitor" not in part.model_fields_set
-        else part
-        for part in spec.learning_rate_schedule
-    ]
+    parts: list[LearningRateSchedule] = []
+    for part in spec.learning_rate_schedule:
+        if isinstance(part, AS_LONG_AS_THE_TRAINING) and part.epochs is None:
+            parts.append(part.model_copy(update={"epochs": max(1, spec.epochs - warmup)}))
+        elif isinstance(part, ReduceOnPlateau):
+            parts.append(_watching_inner_rows(spec, part))
+        else:
+            parts.append(part)
+    return parts
 
 
-def _watching_inner_rows(spec: ExperimentSpec) -> dict[str, object]:
-    """Early stopping that watches `inner_loss` where its rows are inner ones and it names no column."""
-    stopping = spec.early_stopping
-    if stopping is None or stopping.on != "inner" or "monitor" in stopping.model_fields_set:
-        return {}
-    return {"early_stopping": stopping.model_copy(update={"monitor": "inner_loss"})}
+def _watching_inner_rows(spec: ExperimentSpec, watcher: Watcher) -> Watcher:
+    """The same with `inner_loss` as its monitor, where there are inner rows and it names no column."""
+    if not has_inner_rows(spec) or "monitor" in watcher.model_fields_set:
+        return watcher
+    return watcher.model_copy(update={"monitor": f"{INNER}loss"})
 
 
 def _with_first_epoch(spec: ExperimentSpec) -> WeightAveraging | None:

@@ -105,9 +105,9 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
         return "`flatten` after another layer"
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
-    loss = [] if spec.loss is None else [spec.loss]  # with `outputs`, which are not known, it has none
-    averaging = [] if spec.weight_averaging is None else [spec.weight_averaging]
-    for part in (spec, *graph.layers, *filter(None, regularizers), *loss, spec.optimizer, *averaging):
+    # Some may be None; there is no loss with `outputs`, which are not known.
+    parts = (spec, *graph.layers, *regularizers, spec.loss, spec.optimizer, spec.weight_averaging)
+    for part in filter(None, parts):
         name = getattr(part, "kind", None)
         if type(part) not in _KNOWN:
             return f"`{name}`"
