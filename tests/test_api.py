@@ -309,6 +309,7 @@ def test_what_is_exported() -> None:
         "Sweep",
         "Tuned",
         "__version__",
+        "curve",
         "evaluate",
         "final",
         "kfold",

@@ -102,6 +102,8 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         "chosen_on_these_rows": evaluation.chosen_on_these_rows,
         "unknown": [found.as_document() for found in evaluation.unknown],
     }
+    linear = evaluation.linear_baseline
+    document["linear_baseline"] = None if linear is None else linear.model_dump(exclude_unset=True)
     if evaluation.members_mean is None:
         del document["members_mean"]
     else:
@@ -143,7 +145,11 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
-    from nnrun.experiment.finished.record_text import no_better_text, range_in_words
+    from nnrun.experiment.finished.record_text import (
+        no_better_text,
+        no_better_than_linear_text,
+        range_in_words,
+    )
 
     networks = ""
     if evaluation.members_mean is not None:
@@ -161,8 +167,14 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
     several = evaluation.networks > 1
     averaged = evaluation.members_mean is not None and evaluation.combination == "ensemble"
     caution = no_better_text(evaluation.not_better_than_baseline, several=several, averaged=averaged)
-    if caution:
-        lines.append(paragraph(caution, width))
+    than_linear = no_better_than_linear_text(
+        evaluation.linear_baseline,
+        evaluation.not_better_than_linear,
+        evaluation.not_better_than_baseline,
+        several=several,
+        averaged=averaged,
+    )
+    lines += [paragraph(text, width) for text in (caution, than_linear) if text]
     lines.append(aligned(_score_rows(evaluation)))
     if members and len(evaluation.members) > 1:
         lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
@@ -191,6 +203,8 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     if evaluation.ensemble is not None:
         columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
+    if evaluation.linear_baseline is not None and (linear := evaluation.linear_baseline.scores):
+        columns["linear"] = {name: with_std(linear.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
 

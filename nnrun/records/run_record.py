@@ -316,6 +316,22 @@ class EnsembleRecord(_Record):
     test_std: Scores = {}
 
 
+class LinearBaselineRecord(_Record):
+    """A linear model on the rows that the network trains on, after preprocessing.
+
+    Attributes:
+        model: which, in words; None where there is none.
+        scores: measure → its score, on the rows that `baseline_on` of the run names.
+        left_out: why there is none.
+        unscaled: whether a column of the inputs is far larger than 1 after preprocessing.
+    """
+
+    model: str | None = None
+    scores: Scores = {}
+    left_out: str | None = None
+    unscaled: bool = False
+
+
 class NearPerfect(_Record):
     """A score that is close to perfect, and the column of a table that may explain it.
 
@@ -383,6 +399,9 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        linear_baseline: what a linear model scores; None where none was asked for.
+        not_better_than_linear: as `not_better_than_baseline`.
+        advice: what to try where a baseline is not beaten.
         error: why the run did not complete, as a sentence.
     """
 
@@ -442,6 +461,9 @@ class RunRecord(_Record):
     best_interval: Pairs = {}
     not_trained: list[Count] = []
     not_better_than_baseline: Pairs = {}
+    linear_baseline: LinearBaselineRecord | None = None
+    not_better_than_linear: Pairs = {}
+    advice: str | None = None
     near_perfect: NearPerfect | None = None
     drowned: DrownedLoss | None = None
     test: Scores = {}

@@ -14,9 +14,11 @@ from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
+from nnrun.experiment.setup.linear_baseline import LinearTask, RowsOfProblem, linear_baseline, why_left_out
 from nnrun.interrupts import stopping_between_batches
 from nnrun.lazy_torch import torch
 from nnrun.model.network import network_of
+from nnrun.records.run_record import LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, loss_weights, output_views
@@ -94,6 +96,38 @@ def score(
     scored = {port: head.gather([0], rows[None]) for port, head in problem.heads.items()}
     baseline = constant_scores(problem, _known_rows(fitted, known, device), scored)
     return Scored(found.columns(0), baseline)
+
+
+def linear_score(
+    spec: schema.ExperimentSpec,
+    networks: Sequence[tuple[FittedPreprocessing, Array]],
+    train: Samples,
+    scored: Sequence[Samples],
+    device: torch.device,
+) -> LinearBaselineRecord | None:
+    """What linear models score that are fitted as each of several networks was; None where none is wanted.
+
+    Args:
+        spec: their experiment.
+        networks: the preprocessing of each, and the training rows that it was fitted on.
+        train: the samples that these rows are of.
+        scored: for each the rows to measure on.
+        device: where rows are prepared.
+    """
+    if spec.linear_baseline is False:
+        return None
+    first = networks[0][0]
+    counts = [len(rows) for _, rows in networks]
+    if why := why_left_out(spec, network_of(spec, first.inputs), first, counts):
+        return LinearBaselineRecord(left_out=why)
+    tasks = []
+    for (fitted, rows), samples in zip(networks, scored, strict=True):
+        network = network_of(spec, fitted.inputs)
+        known = make_problem(spec, network, [fitted], train, device, training=True)
+        measured = make_problem(spec, network, [fitted], samples, device)
+        positions = np.arange(len(samples))
+        tasks.append(LinearTask(RowsOfProblem(known, 0, rows), RowsOfProblem(measured, 0, positions)))
+    return linear_baseline(spec, tasks)
 
 
 def score_average(

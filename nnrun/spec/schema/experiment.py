@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from nnrun.spec.schema.component import (
     ONE_COMPONENT_IS_ENOUGH,
+    AutoOrSwitch,
     Component,
     Config,
     Count,
@@ -13,6 +14,7 @@ from nnrun.spec.schema.component import (
     Finite,
     Positive,
     Seed,
+    Share,
     component_tag,
 )
 from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
@@ -170,6 +172,14 @@ class ExperimentSpec(Config):
     least one epoch is trained. Loading the data and preparing the rows do not count. Folds that train one
     after the other share the time. Trials that train side by side each have all of it.
 
+    `train_fraction` trains on a part of each fold's training rows, as `nnrun curve` does: drawn by class
+    where there are classes, by whole groups where there are groups, the latest where the split goes by time.
+    Those of a smaller part are among those of a larger one. Validation rows stay.
+
+    `linear_baseline` fits a linear model to the same rows, ridge (alpha = 1) or logistic regression (C = 1)
+    as scikit-learn defines them, whose scores stand beside the network's: `auto` where that takes about half
+    a second at most by the sizes of the data, `true` in any case, `false` never. It changes nothing else.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
@@ -179,7 +189,9 @@ class ExperimentSpec(Config):
         "metrics": [],
         "validation": "none",
     }
-    rarely_changed = frozenset(("weight_averaging", "time_limit", "ensemble"))
+    rarely_changed = frozenset(
+        ("weight_averaging", "time_limit", "ensemble", "linear_baseline", "train_fraction")
+    )
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -206,6 +218,8 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     time_limit: Duration | None = None
     validation: Validation = NoValidation()
+    train_fraction: Share = 1.0
+    linear_baseline: AutoOrSwitch = "auto"
     sweep: Sweep | None = None
 
     @property
