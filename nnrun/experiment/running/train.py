@@ -12,6 +12,7 @@ from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
+from nnrun.experiment.running.fit_decisions import fit_decisions
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
@@ -56,6 +57,7 @@ def train_runs(
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
         for run in runs:
+            fit_decisions(run)
             _score_test_set(run)
     return [run.directory for run in runs]
 
