@@ -217,32 +217,8 @@ def _members(evaluation: Evaluation) -> list[list[str]]:
 
 def _remarks(evaluation: Evaluation) -> list[str]:
     """What must be known of the scores: that something was chosen or fitted by them."""
-    return [*_remarks_on_epochs(evaluation), *_remarks_on_decisions(evaluation)]
-
-
-def _remarks_on_decisions(evaluation: Evaluation) -> list[str]:
-    """What the scores are with and without a calibration or a threshold."""
-    undecided = evaluation.undecided
-    if undecided is None:
-        return []
-    text = "As trained: without calibration, at a threshold of 0.5."
-    for port, error in undecided.calibration_errors.items():
-        of = f" of {quoted(port)}" if evaluation.outputs_have_names else ""
-        text += f" The expected calibration error{of} was then {error:.4f}."
-    for port, threshold in undecided.thresholds.items():
-        of = f"Of {quoted(port)} the" if evaluation.outputs_have_names else "The"
-        text += (
-            f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the more "
-            "probable class, as at 0.5."
-        )
-    if evaluation.kept is not None:
-        text += f" So is the column of epoch {evaluation.scores_epoch}, which is from the history."
-    if undecided.fitted_on_these_rows:
-        text += (
-            " The calibration or threshold was fitted on these very rows, so the scores with it are "
-            f"optimistic; nnrun show {evaluation.run.id} has those that are cross-fitted."
-        )
-    return [text]
+    on_decisions = evaluation.undecided_text
+    return [*_remarks_on_epochs(evaluation), *([on_decisions] if on_decisions else [])]
 
 
 def _remarks_on_epochs(evaluation: Evaluation) -> list[str]:

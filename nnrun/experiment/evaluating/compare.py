@@ -104,7 +104,13 @@ class Comparison:
 
     def notes(self) -> list[str]:
         """What a reader must know to read the numbers right, a sentence or two each."""
-        return [*_signs(self), *_of_pairs(self), *_of_tests(self), *_of_ensembles(self)]
+        return [
+            *_signs(self),
+            *_of_pairs(self),
+            *_of_tests(self),
+            *_of_ensembles(self),
+            *_of_decisions(self),
+        ]
 
 
 def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
@@ -247,6 +253,18 @@ def _of_ensembles(comparison: Comparison) -> list[str]:
             text += f" Its validation scores are those of its single networks, {kind} by {kind}"
             text += "; its test scores are those of the average." if run.scores.test else "."
         notes.append(text)
+    return notes
+
+
+def _of_decisions(comparison: Comparison) -> list[str]:
+    """Which scores of a run have its calibration and its threshold in them."""
+    notes = []
+    for run in comparison.runs:
+        scores = run.scores
+        if any(told.reason is None for told in scores.record.decisions):
+            parts = ["its test scores are with its calibration or threshold"] if scores.test else []
+            parts += ["its validation scores are without"] if scores.validation else []
+            notes.append(f"{run.label} is calibrated or has a threshold of its own: {', '.join(parts)}.")
     return notes
 
 

@@ -46,6 +46,7 @@ from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
+from nnrun.spec.wording import quoted
 from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
@@ -166,6 +167,31 @@ class Evaluation:
     def outputs_have_names(self) -> bool:
         """Whether there are several outputs, or the only one has a name."""
         return named(self.analyses)
+
+    @property
+    def undecided_text(self) -> str:
+        """What the scores are with and without a calibration or a threshold; empty where there is neither."""
+        undecided = self.undecided
+        if undecided is None:
+            return ""
+        text = "As trained: without calibration, at a threshold of 0.5."
+        for port, error in undecided.calibration_errors.items():
+            of = f" of {quoted(port)}" if self.outputs_have_names else ""
+            text += f" The expected calibration error{of} was then {error:.4f}."
+        if self.kept is not None:
+            text += f" So is the column of epoch {self.scores_epoch}, which is from the history."
+        for port, threshold in undecided.thresholds.items():
+            of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
+            text += (
+                f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "
+                "more probable class, as at 0.5."
+            )
+        if undecided.fitted_on_these_rows:
+            text += (
+                " The calibration or threshold was fitted on these very rows, so the scores with it are "
+                f"optimistic; nnrun show {self.run.id} has those that are cross-fitted."
+            )
+        return text
 
     @property
     def chosen_on_these_rows(self) -> bool:
