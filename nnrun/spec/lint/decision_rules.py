@@ -67,8 +67,9 @@ def decisions_have_rows_to_be_fitted_on(
         "calibrate": spec.calibrate is not None and not spec.calibrate.is_fitted,
         "threshold": spec.threshold is not None and spec.threshold.maximize is not None,
     }
+    unsuited = {finding.location[0] for finding in decisions_are_for_classes(spec, facts)}
     for key, is_open in open_.items():
-        if is_open:
+        if is_open and key not in unsuited:
             example = "temperature: 1.5" if key == "calibrate" else "at: 0.4"
             yield Finding(
                 (key,),
