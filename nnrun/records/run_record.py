@@ -421,6 +421,7 @@ class RunRecord(_Record):
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
         decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
+        without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
     """
 
@@ -488,6 +489,7 @@ class RunRecord(_Record):
     test_ensemble: Scores | None = None
     test_std: Scores = {}
     resumed: Records[Resumption] = []
+    without_out_of_fold: str | None = None
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 

@@ -12,6 +12,7 @@ _KNOWN = {
     *(
         "vocabulary.json",
         "calibration.json",
+        "oof.csv",
         "weights.safetensors",
         "weights-best.safetensors",
         "preprocessing.json",

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nnrun.errors import DataError
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.records import Member, RunDirectory
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port, output_views
 from nnrun.spec.wording import listing, quoted
@@ -58,14 +58,13 @@ class FittedDecisions:
 
     def are_of(self, used: UsedWeights) -> bool:
         """Whether they were fitted for the weights that are used."""
-        epochs = [None if of is None else of.epoch for of in used.epochs]
-        named = zip(map(folder_of, used.members), epochs, strict=True)
-        return all(self.epochs.get(folder) == epoch for folder, epoch in named)
+        return all(self.epochs.get(folder) == epoch for folder, epoch in epochs_of(used).items())
 
 
-def folder_of(member: Member | None) -> str:
-    """The key of a network in `FittedDecisions.epochs`."""
-    return "" if member is None else member.folder
+def epochs_of(used: UsedWeights) -> dict[str, int]:
+    """The epoch of each network's weights, as `FittedDecisions` has them; 0 where it is not known."""
+    folders = ["" if member is None else member.folder for member in used.members]
+    return {folder: 0 if of is None else of.epoch for folder, of in zip(folders, used.epochs, strict=True)}
 
 
 class _OutputDocument(schema.Config):
@@ -177,14 +176,13 @@ def decided_spec(
     wanted = open_outputs(spec)
     if wanted:
         found = next((each for each in kept_decisions(run) if each.are_of(used)), None)
-        if found is None:
+        spec = spec if found is None else with_decisions(spec, found.outputs)
+        if open_outputs(spec):
             on_message(
                 f"warning: {run.id} fitted no calibration and no threshold for these weights: training did "
                 "not end, or they could not be fitted. Probabilities are the network's own, and the "
                 "threshold is 0.5"
             )
-        else:
-            spec = with_decisions(spec, found.outputs)
     for port, view in decided_outputs(spec).items():
         of = f"{quoted(port)}: " if spec.outputs else ""
         on_message(f"{of}{decision_in_words(view)}")

@@ -56,20 +56,14 @@ def outputs_function(
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
+    *,
+    logits: bool = False,
 ) -> OutputsFunction:
-    """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
-    of_all = _function(spec, fitted, weights, device)
-    return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
+    """`network_outputs` of each output, for rows that come in several blocks: the network is built once.
 
-
-def logits_function(
-    spec: schema.ExperimentSpec,
-    fitted: FittedPreprocessing,
-    weights: Mapping[str, np.ndarray[Any, Any]],
-    device: torch.device,
-) -> OutputsFunction:
-    """What comes before the last activation, (N, K), float64 before a sigmoid or softmax; not calibrated."""
-    of_all = _function(spec, fitted, weights, device, logits=True)
+    With `logits` what a sigmoid or softmax takes (float64) in place of what it gives, not calibrated.
+    """
+    of_all = _function(spec, fitted, weights, device, logits=logits)
     return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
 
 
@@ -92,7 +86,7 @@ def _function(
     of_members: bool = False,
     logits: bool = False,
 ) -> OutputsFunction:
-    """(M, N, K) of each member, or (1, N, K) of all as one; `logits`: before calibration and activation."""
+    """(M, N, K) of each member, or (1, N, K) of all as one."""
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
@@ -118,7 +112,7 @@ def _function(
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_MNK.double() if wide else z_MNK
-                    if not logits:
+                    if not (logits and wide):
                         if (calibrator := calibrators.get(port)) is not None:
                             ranked = calibrator.logits(ranked)
                         ranked = network.activate(port, ranked)

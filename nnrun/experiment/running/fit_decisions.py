@@ -8,23 +8,26 @@ taken, since single networks are what it was fitted on; the threshold applies to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 
 from nnrun.data.dataset import Array, split_values
+from nnrun.errors import DataError
 from nnrun.experiment.evaluating.error_analysis import CALIBRATION_BINS, calibrate, class_labels
 from nnrun.experiment.finished.decision_text import given_decision
 from nnrun.experiment.finished.decisions import (
     FittedDecisions,
     decided_outputs,
-    folder_of,
+    epochs_of,
     method_in_words,
     open_outputs,
 )
-from nnrun.experiment.predicting.outputs import logits_function
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
+from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.out_of_fold import OutOfFold, predict_out_of_fold
 from nnrun.experiment.running.recorder import ActiveRun
 from nnrun.interrupts import stopping_between_batches
 from nnrun.records import WeightsChoice
@@ -32,6 +35,7 @@ from nnrun.records.run_record import DecisionRecord
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import derive_seed
+from nnrun.spec.wording import listing
 from nnrun.validation.calibration import (
     HALF,
     Decision,
@@ -63,21 +67,46 @@ def fit_decisions(run: ActiveRun) -> None:
     if not open_ or record.status == "diverged":
         return
     fitted: list[FittedDecisions] = []
-    choices: tuple[WeightsChoice, ...] = get_args(WeightsChoice)
-    for which in choices:
-        epochs, held_out = _held_out(run, which)
+    for opened in _opened(run):
+        epochs = epochs_of(opened.weights)
         if any(each.epochs == epochs for each in fitted):
             continue
-        of_outputs = {port: _fit(run, port, of) for port, of in held_out.items()}
-        decisions = {port: found for port, (found, _) in of_outputs.items() if found is not None}
+        found = _fit_outputs(opened, open_)
+        decisions = {port: decision for port, (decision, _) in found.items() if decision is not None}
         if not fitted:  # the weights that training ended with
             others = [told for told in record.decisions if told.output in given]
-            record.decisions = [*others, *(told for _, told in of_outputs.values())]
+            record.decisions = [*others, *(told for _, told in found.values())]
         fitted.append(FittedDecisions(epochs, decisions))
     run.directory.write_calibration({"fitted": [each.to_json() for each in fitted]})
     for told in record.decisions:
         if told.reason is not None:
             job.listener.message(f"warning: {told.reason}")
+
+
+def _opened(run: ActiveRun) -> Iterator[OpenRun]:
+    """The run with the weights that training ended with; then with those of best epochs, if all have such."""
+    job, directory = run.job, run.directory
+    for which in get_args(WeightsChoice):
+        if which == "best":
+            kept = [directory.read_kept_weights(job.member(n), which) for n in job.member_ids]
+            if not all(each.epoch is not None and each.epoch.best for each in kept):
+                return
+        networks, used = load_networks(directory, which)
+        yield OpenRun(directory, job.spec, networks, used, job.dataset, job.device, DEFAULT_ACCESS)
+
+
+def _fit_outputs(
+    opened: OpenRun, open_: Mapping[Port, schema.ExperimentSpec]
+) -> dict[Port, tuple[Decision | None, DecisionRecord]]:
+    """What is fitted for each output that leaves something open, and what is told of it."""
+    named = bool(opened.spec.outputs)
+    try:
+        with stopping_between_batches():
+            held_out = predict_out_of_fold(opened, logits=True)
+    except DataError as error:  # some outputs are not finite
+        told = {port: _unfitted(view, str(error)) for port, view in open_.items()}
+        return {p: (None, DecisionRecord(output=p if named else None, reason=of)) for p, of in told.items()}
+    return {port: _fit(opened, port, view, _held_out(held_out, port)) for port, view in open_.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,63 +115,40 @@ class _HeldOut:
 
     Attributes:
         rows: (M,) their numbers; several networks may say something about one row.
-        networks: (M,) the place of the network.
+        members: (M,) the fold or seed of the network.
         logits: (M, K).
         labels: (M,) the true classes; None where targets are no classes.
     """
 
     rows: Array
-    networks: Array
+    members: Array
     logits: Floats
     labels: Labels | None
 
 
-def _held_out(run: ActiveRun, which: WeightsChoice) -> tuple[dict[str, int], dict[Port, _HeldOut]]:
-    """The epoch of each network's weights, and of each output that is open what the networks say."""
-    job = run.job
-    members = sorted((m for group in job.groups for m in group.members), key=lambda member: member.id)
-    ports = open_outputs(job.spec)
-    epochs: dict[str, int] = {}
-    logits: dict[Port, list[Floats]] = {port: [] for port in ports}
-    rows: dict[Port, list[Array]] = {port: [] for port in ports}
-    for member in members:
-        name = job.member(member.id)
-        kept = run.directory.read_kept_weights(name, which)
-        assert kept.epoch is not None, "weights of this nnrun tell it"
-        epochs[folder_of(name)] = kept.epoch.epoch
-        validated = member.fold.validation_rows
-        function = logits_function(job.spec, member.fitted, kept.arrays, job.device)
-        with stopping_between_batches():
-            found = function(job.dataset.train.take(validated).by_input(member.fitted.inputs))
-        for port in ports:
-            with_target = job.dataset.train.output(port).with_target(validated)
-            logits[port].append(found[port][np.isin(validated, with_target)].astype(np.float64))
-            rows[port].append(with_target)
-    return epochs, {port: _together(run, port, rows[port], logits[port]) for port in ports}
+def _held_out(found: OutOfFold, port: Port) -> _HeldOut:
+    """What is said of the rows that have the output's target."""
+    there = found.present.get(port, np.ones(len(found.rows), bool))
+    logits, targets = found.outputs[port][there].astype(np.float64), found.targets[port][there]
+    labels = None
+    if logits.ndim == 2:  # else a class for each step
+        targets = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
+        labels = class_labels(targets, max(2, logits.shape[1]))
+    return _HeldOut(found.rows[there], found.members[there], logits, labels)
 
 
-def _together(run: ActiveRun, port: Port, rows: Sequence[Array], logits: Sequence[Floats]) -> _HeldOut:
-    all_rows, all_logits = np.concatenate(rows), np.concatenate(logits)
-    networks = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
-    if all_logits.ndim > 2:  # a class for each step
-        return _HeldOut(all_rows, networks, all_logits, None)
-    targets = run.job.dataset.train.output(port).targets[all_rows]
-    targets = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
-    labels = class_labels(targets, max(2, all_logits.shape[1]))
-    return _HeldOut(all_rows, networks, all_logits, labels)
-
-
-def _fit(run: ActiveRun, port: Port, held_out: _HeldOut) -> tuple[Decision | None, DecisionRecord]:
-    """What an output's spec leaves open, fitted on all rows, and what is told of it."""
-    spec, view = run.job.spec, open_outputs(run.job.spec)[port]
-    output = port if spec.outputs else None
+def _fit(
+    opened: OpenRun, port: Port, view: schema.ExperimentSpec, held_out: _HeldOut
+) -> tuple[Decision | None, DecisionRecord]:
+    """What an output leaves open, fitted on all rows, and what is told of it."""
+    output = port if opened.spec.outputs else None
     reason = _why_not(view, held_out)
     if reason is not None or held_out.labels is None:
         return None, DecisionRecord(output=output, reason=reason)
     logits, labels = held_out.logits, held_out.labels
     found = fit_decision(logits, labels, view.calibrate, view.threshold)
     assert found is not None, "there are two classes"
-    parts = _parts(run, held_out)
+    parts = _parts(opened, held_out)
     crossed = cross_fit(logits, labels, parts, view.calibrate, view.threshold)
     told = DecisionRecord(output=output, rows=len(labels), out_of_fold=_are_of_folds(held_out))
     if crossed is not None:
@@ -180,30 +186,34 @@ def calibration_error(logits_NK: Floats, labels_N: Labels) -> float:
 
 def _why_not(view: schema.ExperimentSpec, held_out: _HeldOut) -> str | None:
     """Why nothing can be fitted; None where it can."""
-    keys = " and ".join(key for key in ("calibrate", "threshold") if getattr(view, key) is not None)
-    is_left = f"{keys}: probabilities and classes stay those of the network as trained."
     if held_out.labels is None:
-        return f"The targets are not one class for each row, so nothing was fitted for {is_left}"
-    if not np.isfinite(held_out.logits).all():
-        return f"Outputs for some validation rows are not finite, so nothing was fitted for {is_left}"
+        return _unfitted(view, "The targets are not one class for each row.")
     if len(np.unique(held_out.labels)) < 2:
-        return f"The validation rows are all of one class, so nothing was fitted for {is_left}"
+        return _unfitted(view, "The validation rows are all of one class.")
     return None
+
+
+def _unfitted(view: schema.ExperimentSpec, why: str) -> str:
+    keys = listing([key for key in ("calibrate", "threshold") if getattr(view, key) is not None], "and")
+    return (
+        f"{why} So nothing was fitted for {keys}, and probabilities and classes stay those of the network as "
+        "trained."
+    )
 
 
 def _are_of_folds(held_out: _HeldOut) -> bool:
     """Whether each row is of one of several folds."""
-    several = len(np.unique(held_out.networks)) > 1
+    several = len(np.unique(held_out.members)) > 1
     return several and len(np.unique(held_out.rows)) == len(held_out.rows)
 
 
-def _parts(run: ActiveRun, held_out: _HeldOut) -> Labels:
+def _parts(opened: OpenRun, held_out: _HeldOut) -> Labels:
     """(M,) the part of each row: its fold; else one of five at random, the same for the rows of a group."""
     if _are_of_folds(held_out):
-        return held_out.networks.astype(np.int64)
-    groups = split_values(run.job.spec.validation, run.job.dataset).groups
+        return held_out.members.astype(np.int64)
+    groups = split_values(opened.spec.validation, opened.dataset).groups
     keys = held_out.rows if groups is None else groups[held_out.rows]
     _, place = np.unique(keys, return_inverse=True)
     count = int(place.max()) + 1
-    rng = np.random.default_rng(derive_seed(run.job.spec.seed, purpose="calibration"))
+    rng = np.random.default_rng(derive_seed(opened.spec.seed, purpose="calibration"))
     return np.asarray(rng.permutation(count)[place] % PARTS, np.int64)
