@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nnrun.data.load_data import load_data
 from nnrun.errors import UsageError
@@ -92,45 +89,49 @@ def test_a_holdout_chooses_as_a_run_on_the_same_rows_would(tmp_path: Path) -> No
         assert choice.smoothed_over is None
 
 
-@given(outer=st.integers(0, K - 1), validation=st.sampled_from(sorted(INNER)), scale=st.floats(-50, 50))
+Parts = tuple[RunDirectory, RunDirectory]
+SHORT: dict[str, Any] = {"epochs": 4, "preprocessing": {"inputs": ["standardize"]}}
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Parts]:
+    """Validation → the inner and the outer run on the rows as they are."""
+    found = {}
+    for validation in INNER:
+        folder = tmp_path_factory.mktemp(validation)
+        found[validation] = nested(load(folder, validation, **SHORT), folder)
+    return found
+
+
+@pytest.mark.parametrize("validation", INNER)
+@pytest.mark.parametrize("outer", range(K))
 def test_rows_of_an_outer_fold_change_nothing_that_is_chosen_within_it(
-    outer: int, validation: str, scale: float, tmp_path_factory: pytest.TempPathFactory
+    outer: int, validation: str, before: dict[str, Parts], tmp_path: Path
 ) -> None:
     """Whatever stands in them: the epoch, the weights that it is chosen by, and those that are scored."""
-    folder, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
-    loaded = load(folder, validation, epochs=4, preprocessing={"inputs": ["standardize"]})
+    loaded = load(tmp_path, validation, **SHORT)
     rows = outer_folds_of(loaded.spec, load_data(loaded.spec), 0)[outer].validation_rows
-    arrays, rng = numbers(), np.random.default_rng(0)
+    arrays, rng = numbers(), np.random.default_rng(outer)
     for name in ("x_train", "y_train"):
         arrays[name] = arrays[name].copy()
-        arrays[name][rows] = scale + 9 * rng.normal(size=arrays[name][rows].shape)
-    before = nested(loaded, folder)
-    after = nested(
-        load_small(
-            other,
-            json.loads(json.dumps(REGRESSION)),
-            arrays=arrays,
-            validation=INNER[validation],
-            optimizer={"adam": 0.1},
-            epochs=4,
-            nested=K,
-            preprocessing={"inputs": ["standardize"]},
-        ),
-        other,
-    )
+        arrays[name][rows] = 100 + 9 * rng.normal(size=arrays[name][rows].shape)
+    np.savez(tmp_path / "small.npz", **arrays)  # type: ignore[arg-type]
+    then, now = before[validation], nested(loaded, tmp_path)
     n = loaded.spec.validation.number_of_folds
-    within = [Member("fold", n * outer + i) for i in range(n)]
-    columns = ["epoch", "loss", "mae", "val_loss", "val_mae"]
-    histories = [run.read_history() for run, _ in (before, after)]
-    own = [table[table["fold"] // n == outer][columns] for table in histories]
+    histories = [run.read_history().drop(columns="seconds") for run, _ in (then, now)]
+    own = [table[table["fold"] // n == outer] for table in histories]
+    others = [table[table["fold"] // n != outer] for table in histories]
     assert own[0].equals(own[1])
-    for members, runs in ((within, (before[0], after[0])), ([Member("fold", outer)], (before[1], after[1]))):
-        for member in members:
-            one, two = (run.read_weights(member) for run in runs)
-            assert all(one[name].tobytes() == two[name].tobytes() for name in one)
-            assert runs[0].read_preprocessing(member) == runs[1].read_preprocessing(member)
+    assert not others[0].equals(others[1])
     choices = [choose_within(table, loaded.spec)[outer] for table in histories]
     assert choices[0] == choices[1]
+    inner = [Member("fold", n * outer + place) for place in range(n)]
+    for place, members in ((0, inner), (1, [Member("fold", outer)])):
+        for member in members:
+            one, two = then[place].read_weights(member), now[place].read_weights(member)
+            assert all(one[name].tobytes() == two[name].tobytes() for name in one)
+            states = [parts[place].read_preprocessing(member) for parts in (then, now)]
+            assert states[0] == states[1]
 
 
 def test_one_outer_fold_alone_is_that_fold_of_the_whole(tmp_path: Path) -> None:
