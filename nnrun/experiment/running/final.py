@@ -116,6 +116,8 @@ def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
     if record.status == "running":
         return "it has not ended"
+    if record.is_nested:
+        return "each of its folds has the epoch that was chosen within it"
     if record.command == "final":
         return "it has no validation (it is a final run itself)"
     if record.baseline_on == "validation":
@@ -157,6 +159,7 @@ def final_of_spec(
     if open_ := open_outputs(loaded.spec):
         _refuse_to_fit(open_)
     changes = {
+        "nested": None,
         "early_stopping": None,
         "time_limit": None,
         "epochs": loaded.spec.epochs if epochs is None else epochs,

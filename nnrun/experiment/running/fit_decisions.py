@@ -56,7 +56,8 @@ PARTS = 5
 def fit_decisions(run: ActiveRun) -> None:
     """Fit what the spec leaves open, write it into the run's folder, and tell its record what it is worth.
 
-    Where other weights are kept beside those that training ended with, it is fitted for these as well.
+    Where other weights are kept beside those that training ended with, it is fitted for these as well. The
+    networks within the outer folds of nested cross-validation only choose, and decide nothing.
     """
     job, record = run.job, run.record
     open_ = open_outputs(job.spec)
@@ -64,7 +65,7 @@ def fit_decisions(run: ActiveRun) -> None:
     if given and not record.decisions:
         named = bool(job.spec.outputs)
         record.decisions = [given_decision(p if named else None, view) for p, view in given.items()]
-    if not open_ or record.status == "diverged":
+    if not open_ or record.status == "diverged" or record.is_inner:
         return
     fitted: list[FittedDecisions] = []
     for opened in _opened(run):

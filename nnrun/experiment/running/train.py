@@ -224,7 +224,7 @@ def train_group(
     def keep_ends() -> None:
         endings = last.endings(trainer)
         for recorder in recorders:
-            stopped = recorder.own(trainer.stopped_epochs), recorder.own(trainer.timed_out)
+            stopped = recorder.own(trainer.stopped_early), recorder.own(trainer.timed_out)
             recorder.ended(group, *stopped, recorder.own(endings))
 
     try:
@@ -261,8 +261,6 @@ def train_group(
 
 def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], seconds: float | None) -> Trainer:
     job = recorders[0].run.job
-    stop_after = job.settings.stop_after
-    ends = [stop_after[member.id] for member in group.members if member.id in stop_after]
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
     rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
@@ -276,12 +274,13 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
                 m.fold.validation_rows,
                 m.source,
                 rates[m.id],
+                job.settings.stop_after.get(m.id),
                 inner_rows=m.fold.inner_rows,
             )
             for m in group.members
         ],
         schedule=Schedule(
-            epochs=min([spec.epochs, *ends]),
+            epochs=spec.epochs,
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -339,7 +338,7 @@ def run_experiment(
     *,
     dataset: Dataset | None = None,
 ) -> RunDirectory:
-    """Train what a spec declares and keep the record of it. Its sweep, if it has one, is left out.
+    """Train what a spec declares and keep the record of it. Its sweep and what is nested are left out.
 
     The run's folder is made once the spec, the data and the device are known to fit, and not before.
 
@@ -360,6 +359,9 @@ def run_experiment(
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
+    if spec.nested is not None and not settings.inner_folds:
+        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
+        spec = spec.model_copy(update={"nested": None})
     refuse_unwritable(settings.runs_dir)
     device = resolve_device(settings.device)
     with computing(device, spec.deterministic):
