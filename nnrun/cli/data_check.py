@@ -10,7 +10,6 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import hanging, message, paragraph, print_result, text_width
 from nnrun.errors import UsageError
-from nnrun.spec.wording import counted
 
 if TYPE_CHECKING:
     from nnrun.experiment.checking.check import CheckedData
@@ -77,10 +76,11 @@ def _check(
 ) -> CheckedData:
     from nnrun.data.catalog import path_of
     from nnrun.experiment.checking.check import check_file, check_run, check_spec
+    from nnrun.records import RunDirectory, find_run
 
     is_spec = Path(what).suffix.lower() in _SPEC_ENDINGS
     path = Path(path_of(what, data_dir)).expanduser()
-    is_file = not is_spec and (path.is_file() or (path.is_dir() and not (path / "run.json").is_file()))
+    is_file = not is_spec and (path.is_file() or (path.is_dir() and not RunDirectory(path).is_run()))
     if not is_file and (target or task or test):
         raise UsageError(
             "--target, --task and --test are for a FILE; a spec or a run says what is predicted."
@@ -97,7 +97,6 @@ def _check(
         return check_file(path, Wanted(tuple(target or ()), task, test), message)
     from nnrun.cli.running import listener_for
     from nnrun.experiment.finished.load_run import Access
-    from nnrun.records import find_run
 
     listener = listener_for(quiet=False, verbose=False)
     access = Access(overrides=set_ or (), data_dir=data_dir, listener=listener)
@@ -108,7 +107,7 @@ def _text(checked: CheckedData) -> str:
     from nnrun.experiment.checking.finding import counts_text
 
     test = f"{checked.test_rows:,} test rows" if checked.test_rows else "no test set"
-    validated = f", {counted(checked.splits, 'split')} for validation"
+    validated = f", {checked.splits} folds" if checked.splits > 1 else ""
     head = f"{checked.name}: {checked.train_rows:,} training rows, {test}{validated}"
     parts = [f"{head}\n{counts_text(checked.findings)}", *map(_finding_text, checked.findings)]
     if checked.remarks:

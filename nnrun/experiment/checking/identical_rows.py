@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.table import Column
+from nnrun.data.table import Column, TextColumn
 from nnrun.experiment.checking.finding import Finding, Severity
 from nnrun.experiment.checking.rows import CheckedRows, Keys, column_keys
 from nnrun.spec.wording import counted
@@ -82,9 +82,14 @@ def _allowed(expected: float) -> float:
 
 
 def expected_pairs(columns: Iterable[Column], n_rows: int) -> float:
-    """How many pairs of rows would be identical if the columns were independent of each other."""
+    """How many pairs of rows would be identical if the columns were independent of each other.
+
+    Two texts of many words are never the same by chance.
+    """
     share = 1.0
     for column in columns:
+        if isinstance(column, TextColumn):
+            return 0.0
         counts = np.unique(column_keys(column), return_counts=True)[1].astype(np.float64)
         share *= float(((counts / n_rows) ** 2).sum() - 1 / n_rows) / (1 - 1 / max(2, n_rows))
     return max(0.0, share) * n_rows * (n_rows - 1) / 2

@@ -77,8 +77,8 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
         "group_on_both_sides",
         "serious",
         text,
-        "The scores are those of known ones, and will be worse for new ones. In the spec: `dataset: ... "
-        f"group: {name}`, which keeps rows of one value on one side.",
+        "Such scores say how well further rows of known ones are predicted; new ones will fare worse. "
+        f"In the spec, under the data set: `group: {name}`, which keeps rows of one value on one side.",
         tuple(examples),
         {
             "column": name,
