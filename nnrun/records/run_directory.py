@@ -2,7 +2,7 @@
 
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
-        labels.json  vocabulary.json
+        labels.json  vocabulary.json  oof.csv
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
         plots/  report.html
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RECORD = "run.json"
+OUT_OF_FOLD = "oof.csv"
 KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
@@ -356,6 +357,16 @@ class RunDirectory:
     def read_vocabulary(self) -> dict[str, Any] | None:
         """The tokens of the words; None where the data set has no words, or they were not at hand."""
         return self._read_json(_VOCABULARY)
+
+    # --- out-of-fold predictions ---
+
+    def write_out_of_fold(self, write: Callable[[Path], object]) -> None:
+        """Keep predictions of the rows that folds or seeds were validated on; `write` is given a path."""
+        replace_file(self.path / OUT_OF_FOLD, write)
+
+    def remove_out_of_fold(self) -> None:
+        """Keep them no longer: the run has other weights than those that made them."""
+        (self.path / OUT_OF_FOLD).unlink(missing_ok=True)
 
     def members(self) -> list[Member]:
         """The folds or seeds that have a folder here, ascending. Empty for a run of one network."""

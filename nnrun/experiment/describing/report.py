@@ -29,6 +29,7 @@ from nnrun.experiment.finished.record_text import (
     chosen_on,
     interval_text,
     member_rows,
+    procedure_text,
     rows_in_words,
     score_table,
     taken_over_headline,
@@ -200,7 +201,8 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
     notes = (
         f"{chosen}.",
         ensemble_text(record),
-        "" if at_last else interval_text(record),
+        procedure_text(record),
+        "" if at_last and not record.is_nested else interval_text(record),
         baseline_text(record),
     )
     outputs = outputs_among(scores.names)

@@ -54,9 +54,14 @@ def outputs_function(
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
+    *,
+    logits: bool = False,
 ) -> OutputsFunction:
-    """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
-    of_all = _function(spec, fitted, weights, device, of_members=False)
+    """`network_outputs` of each output, for rows that come in several blocks: the network is built once.
+
+    With `logits` what a sigmoid or softmax takes (float64) in place of what it gives.
+    """
+    of_all = _function(spec, fitted, weights, device, of_members=False, logits=logits)
     return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
 
 
@@ -77,6 +82,7 @@ def _function(
     device: torch.device,
     *,
     of_members: bool,
+    logits: bool = False,
 ) -> OutputsFunction:
     """(M, N, K) of each member, or (1, N, K) of all as one."""
     network = network_of(spec, fitted.inputs)
@@ -103,7 +109,8 @@ def _function(
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_MNK.double() if wide else z_MNK
-                    blocks[port].append(network.activate(port, ranked).cpu().numpy())
+                    given = ranked if logits and wide else network.activate(port, ranked)
+                    blocks[port].append(given.cpu().numpy())
         empty = {
             port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()

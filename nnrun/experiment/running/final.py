@@ -88,6 +88,8 @@ def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
     if record.status == "running":
         return "it has not ended"
+    if record.is_nested:
+        return "each of its folds has the epoch that was chosen within it"
     if record.command == "final":
         return "it has no validation (it is a final run itself)"
     if record.baseline_on == "validation":
@@ -127,6 +129,7 @@ def final_of_spec(
     if loaded.spec.time_limit is not None and epochs is None:
         listener.message(f"time_limit is left out: a final run trains the spec's {loaded.spec.epochs} epochs")
     changes = {
+        "nested": None,
         "early_stopping": None,
         "time_limit": None,
         "epochs": loaded.spec.epochs if epochs is None else epochs,

@@ -108,6 +108,8 @@ def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     parts: list[tuple[Location, object]] = [(("validation", spec.validation.kind), spec.validation)]
     if isinstance(spec.dataset, schema.FILES):
         parts.append((("dataset", spec.dataset.kind, "test"), spec.dataset.test))
+    if spec.nested is not None:
+        parts.append((("nested",), spec.nested))
     classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
     for place, part in parts:
         stratify = getattr(part, "stratify", False)

@@ -28,7 +28,7 @@ from nnrun.spec.schema.optimizers_and_schedules import (
 )
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
 from nnrun.spec.schema.sources import Dataset
-from nnrun.spec.schema.validation_methods import EarlyStopping, NoValidation, Validation
+from nnrun.spec.schema.validation_methods import EarlyStopping, Nested, NoValidation, Validation
 
 
 class Uniform(Component):
@@ -137,6 +137,7 @@ _OPTIONAL_PARTS = (
     "weight_averaging",
     "early_stopping",
     "time_limit",
+    "nested",
     "sweep",
     "ensemble",
 )
@@ -179,7 +180,7 @@ class ExperimentSpec(Config):
         "metrics": [],
         "validation": "none",
     }
-    rarely_changed = frozenset(("weight_averaging", "time_limit", "ensemble"))
+    rarely_changed = frozenset(("weight_averaging", "time_limit", "nested", "ensemble"))
     name: str = ""
     description: str = ""
     seed: Seed = 0
@@ -206,7 +207,19 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     time_limit: Duration | None = None
     validation: Validation = NoValidation()
+    nested: Nested | None = None
     sweep: Sweep | None = None
+
+    @property
+    def number_of_folds(self) -> int:
+        """How many networks are trained for one seed: with `nested` the inner folds of all outer ones."""
+        within = self.validation.number_of_folds
+        return within if self.nested is None else within * self.nested.k
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether one network is trained for each of several folds."""
+        return self.number_of_folds > 1
 
     @property
     def own_loss(self) -> Component:
