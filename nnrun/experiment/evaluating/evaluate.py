@@ -47,7 +47,6 @@ from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.wording import quoted
-from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -439,7 +438,7 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
-        threshold=HALF if chosen is None or chosen.at is None else chosen.at,
+        threshold=schema.HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,
