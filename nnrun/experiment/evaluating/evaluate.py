@@ -173,7 +173,10 @@ class Evaluation:
         undecided = self.undecided
         if undecided is None:
             return ""
-        text = "As trained: without calibration, at a threshold of 0.5."
+        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
+        parts = ["without calibration"] if calibrated else []
+        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
+        text = f"As trained: {', '.join(parts)}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."

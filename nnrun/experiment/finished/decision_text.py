@@ -40,8 +40,9 @@ def decisions_text(record: RunRecord) -> str:
     if any(keys.values()):
         what = listing([key for key, there in keys.items() if there], "and")
         sentences.append(
-            "Training and validation scores, and histories, are those of the network as trained, at a "
-            f"threshold of 0.5; predictions, test scores and exports use {what}."
+            "Training and validation scores, and histories, are those of the network as trained"
+            f"{', at a threshold of 0.5' if keys['the threshold'] else ''}; predictions, test scores and "
+            f"exports use {what}."
         )
     return "\n".join(sentences)
 
