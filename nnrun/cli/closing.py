@@ -16,6 +16,7 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
+from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
@@ -69,6 +70,7 @@ def closing_text(
         procedure_text(record),
         interval_text(record),
         _weights(record),
+        decisions_text(record),
         baseline_text(record) if scores is not None else "",
         _test_uses(run, record, looks),
     )

@@ -11,6 +11,7 @@ _KNOWN = {
     *("spec.yaml", "resolved.yaml", "run.json", "history.csv", "history_mean.csv", "labels.json"),
     *(
         "vocabulary.json",
+        "calibration.json",
         "oof.csv",
         "weights.safetensors",
         "weights-best.safetensors",

@@ -167,6 +167,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
+    if settings.decisions:
+        record.decisions = list(settings.decisions)
     if settings.use_test_set:
         record.unknown = [found.as_document() for found in job.unknown]
     return record

@@ -11,6 +11,7 @@ import numpy as np
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.experiment.finished.decisions import decided_outputs
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
@@ -29,6 +30,7 @@ from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.objective import mean_loss, mean_over_steps
 from nnrun.training.problem import TargetRows
+from nnrun.validation.calibration import HALF
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def score(
     known: KnownTargets,
     device: torch.device,
 ) -> Scored:
-    """Measure one network.
+    """Measure one network: as it predicts, calibrated and at its threshold where its spec has such.
 
     Args:
         spec: its experiment.
@@ -93,7 +95,11 @@ def score(
         found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
     scored = {port: head.gather([0], rows[None]) for port, head in problem.heads.items()}
     baseline = constant_scores(problem, _known_rows(fitted, known, device), scored)
-    return Scored(found.columns(0), baseline)
+    if not decided_outputs(spec):
+        return Scored(found.columns(0), baseline)
+    predicted = outputs_function(spec, fitted, weights, device)(samples.by_input(fitted.inputs))
+    outputs = in_own_units(fitted, predicted)
+    return Scored(score_ensemble(spec, [(fitted, weights)], samples, outputs, device), baseline)
 
 
 def score_average(
@@ -212,13 +218,31 @@ def _ensemble_output(
             z, outputs, true = (values[:, mask_1NT.flatten()] for values in (z, outputs, true))
         scores: dict[str, float] = {}
         decides_as = schema.decision_activation(view.own_loss, activation)
-        for metric in build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)):
+        built = build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss))
+        for declared, metric in zip(view.metrics, built, strict=True):
             dtype = dtype_of_outputs(metric, scaled=unscaled is not None)
             totals = MetricTotals([metric], 1)
             compared = true if unscaled is None else unscaled
-            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), compared))
+            before, after = _decided(declared, view.threshold, z, outputs)
+            totals.add([0], RowsToScore(before.to(dtype), after.to(dtype), compared))
             scores |= totals.values(0)
     return np.array(losses), scores
+
+
+def _decided(
+    metric: schema.Component, threshold: schema.Threshold | None, z: torch.Tensor, outputs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The values before and after the sigmoid as a metric takes them, which itself decides at 0.5.
+
+    Where the spec has another threshold, a metric of decisions gets logits of 1 and -1 that say the same; but
+    for one that has a threshold of its own.
+    """
+    if threshold is None or threshold.at is None:
+        return z, outputs
+    if not getattr(metric, "of_decisions", False) or getattr(metric, "threshold", HALF) != HALF:
+        return z, outputs
+    decided = torch.where(outputs > threshold.at, 1.0, -1.0).to(z.dtype)
+    return decided, decided.sigmoid()
 
 
 def _of_steps(view: schema.ExperimentSpec, targets: FittedTargets) -> bool:
