@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
 from nnrun.interrupts import stopping_between_batches
 from nnrun.lazy_torch import torch
-from nnrun.model.network import network_of
+from nnrun.model.inputs import Inputs
+from nnrun.model.network import Network, network_of
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, loss_weights, output_views
@@ -28,7 +29,7 @@ from nnrun.training.losses import build_loss
 from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.objective import mean_loss, mean_over_steps
-from nnrun.training.problem import TargetRows
+from nnrun.training.problem import TargetRows, TrainingProblem
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,54 @@ def score(
         known: of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = network_of(spec, fitted.inputs)
-    network.check_weights(weights, "the run")
-    problem = make_problem(spec, network, [fitted], samples, device)
-    rows = np.arange(len(samples))
-    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    work = problem.rows_at_once * network.multiplications(problem.elements_of_inputs)
-    with cpu_setup(threads_for(work)), stopping_between_batches():
-        blocks = problem.blocks([rows], [0])
-        found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
+    measured = MeasuredNetwork.of(spec, fitted, weights, samples, device)
+    problem, rows = measured.problem, np.arange(len(samples))
+    found = measured.scores()
     scored = {port: head.gather([0], rows[None]) for port, head in problem.heads.items()}
     baseline = constant_scores(problem, _known_rows(fitted, known, device), scored)
-    return Scored(found.columns(0), baseline)
+    return Scored(found, baseline)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNetwork:
+    """A network and the rows that it is measured on, once or again and again with other inputs.
+
+    Attributes:
+        network: without its weights.
+        problem: it, with its rows, their targets, the loss and the metrics.
+        parameters: its weights, stacked, (1, ...).
+        rows: how many.
+    """
+
+    network: Network
+    problem: TrainingProblem
+    parameters: Mapping[str, torch.Tensor]
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        spec: schema.ExperimentSpec,
+        fitted: FittedPreprocessing,
+        weights: Mapping[str, np.ndarray[Any, Any]],
+        samples: Samples,
+        device: torch.device,
+    ) -> MeasuredNetwork:
+        """What `score` takes of these."""
+        network = network_of(spec, fitted.inputs)
+        network.check_weights(weights, "the run")
+        problem = make_problem(spec, network, [fitted], samples, device)
+        parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+        return cls(network, problem, parameters, len(samples))
+
+    def scores(self, inputs: Mapping[Port, Inputs] | None = None) -> dict[str, float]:
+        """Loss and metrics, with the rows' own inputs or with others, in the same order."""
+        problem = self.problem if inputs is None else replace(self.problem, inputs=inputs)
+        work = problem.rows_at_once * self.network.multiplications(problem.elements_of_inputs)
+        with cpu_setup(threads_for(work)), stopping_between_batches():
+            blocks = problem.blocks([np.arange(self.rows)], [0])
+            found = evaluate(problem, EagerBackend(problem), self.parameters, 1, blocks)
+        return found.columns(0)
 
 
 def score_average(
