@@ -2,7 +2,7 @@
 
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
-        labels.json  vocabulary.json
+        labels.json  vocabulary.json  oof.csv
         importance.json                                 (what `nnrun importance` last found)
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RECORD = "run.json"
+OUT_OF_FOLD = "oof.csv"
 KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
@@ -387,6 +388,20 @@ class RunDirectory:
             raise DataError(
                 f"{self.path / _IMPORTANCE} is damaged. `nnrun importance {self.id}` writes it again."
             ) from None
+
+    def remove_importance(self) -> None:
+        """Keep it no longer: the run has other weights than those that were asked."""
+        (self.path / _IMPORTANCE).unlink(missing_ok=True)
+
+    # --- out-of-fold predictions ---
+
+    def write_out_of_fold(self, write: Callable[[Path], object]) -> None:
+        """Keep predictions of the rows that folds or seeds were validated on; `write` is given a path."""
+        replace_file(self.path / OUT_OF_FOLD, write)
+
+    def remove_out_of_fold(self) -> None:
+        """Keep them no longer: the run has other weights than those that made them."""
+        (self.path / OUT_OF_FOLD).unlink(missing_ok=True)
 
     def members(self) -> list[Member]:
         """The folds or seeds that have a folder here, ascending. Empty for a run of one network."""

@@ -383,6 +383,7 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
     """
 
@@ -449,6 +450,7 @@ class RunRecord(_Record):
     test_ensemble: Scores | None = None
     test_std: Scores = {}
     resumed: Records[Resumption] = []
+    without_out_of_fold: str | None = None
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 

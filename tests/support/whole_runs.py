@@ -12,6 +12,7 @@ _KNOWN = {
     "importance.json",
     *(
         "vocabulary.json",
+        "oof.csv",
         "weights.safetensors",
         "weights-best.safetensors",
         "preprocessing.json",

@@ -49,7 +49,7 @@ class RunScores:
     @property
     def validation_scores(self) -> dict[str, Score]:
         """`val_<measure>` → the mean over the networks at the best epoch."""
-        return {name: _score(list(values.values())) for name, values in self.validation.items()}
+        return {name: score_of(list(values.values())) for name, values in self.validation.items()}
 
     @property
     def test(self) -> dict[str, Score]:
@@ -101,7 +101,8 @@ def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dic
     }
 
 
-def _score(values: list[float]) -> Score:
+def score_of(values: list[float]) -> Score:
+    """The mean over networks, and how far they lie apart."""
     if not np.isfinite(values).all():
         return Score(float("nan"))
     return Score(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)

@@ -54,9 +54,14 @@ def outputs_function(
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
+    *,
+    logits: bool = False,
 ) -> OutputsFunction:
-    """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
-    of_all = _function(spec, fitted, weights, device, of_members=False)
+    """`network_outputs` of each output, for rows that come in several blocks: the network is built once.
+
+    With `logits` what a sigmoid or softmax takes (float64) in place of what it gives.
+    """
+    of_all = _function(spec, fitted, weights, device, of_members=False, logits=logits)
     return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
 
 
@@ -77,9 +82,10 @@ def _function(
     device: torch.device,
     *,
     of_members: bool,
+    logits: bool = False,
 ) -> OutputsFunction:
     """(M, N, K) of each member, or (1, N, K) of all as one."""
-    of_inputs = outputs_of_inputs(spec, fitted, weights, device, of_members=of_members)
+    of_inputs = outputs_of_inputs(spec, fitted, weights, device, of_members=of_members, logits=logits)
     return lambda rows: of_inputs(make_inputs([fitted], rows, device), len(next(iter(rows.values()))))
 
 
@@ -90,10 +96,12 @@ def outputs_of_inputs(
     device: torch.device,
     *,
     of_members: bool = False,
+    logits: bool = False,
 ) -> Callable[[Mapping[Port, Inputs], int], dict[Port, Array]]:
     """A function of so many rows that are preprocessed already, to each output, (1, N, K).
 
-    With `of_members` of each member of a network that is an ensemble, (M, N, K). Else as `outputs_function`.
+    With `of_members` of each member of a network that is an ensemble, (M, N, K). Else, and with `logits`, as
+    `outputs_function`.
     """
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
@@ -117,7 +125,8 @@ def outputs_of_inputs(
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_MNK.double() if wide else z_MNK
-                    blocks[port].append(network.activate(port, ranked).cpu().numpy())
+                    given = ranked if logits and wide else network.activate(port, ranked)
+                    blocks[port].append(given.cpu().numpy())
         empty = {
             port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()

@@ -31,6 +31,7 @@ from nnrun.experiment.finished.load_run import (
     refuse_changed_data,
 )
 from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.final import with_test_file
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener
@@ -250,6 +251,8 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
         ensemble.rows = len(np.unique(np.concatenate(rows)))
         ensemble.optimistic = found.chosen_on_these_rows
         _keep_baseline(record, found, "validation")
+        if (why := keep_out_of_fold(opened)) is not None:
+            record.without_out_of_fold = why
         opened.run.write_record(record)
     if opened.dataset.test is not None:
         found = evaluate_opened(opened, "test", command="final")

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
+from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
@@ -56,6 +59,7 @@ def train_runs(
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
         for run in runs:
+            _keep_out_of_fold(run)
             _score_test_set(run)
     return [run.directory for run in runs]
 
@@ -109,6 +113,21 @@ def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Eng
     for run in runs:  # where the compiler failed, PyTorch trains
         run.record.compiled = engine.backend.compiled
     return engine
+
+
+def _keep_out_of_fold(run: ActiveRun) -> None:
+    """Write the out-of-fold predictions of a run's networks; of trials, whose folders stay small, none."""
+    job, directory = run.job, run.directory
+    if job.settings.trial is not None or job.member_type is None:
+        return
+    if isinstance(job.spec.validation, schema.NoValidation):
+        return
+    networks, used = load_networks(directory)
+    opened = OpenRun(directory, job.spec, networks, used, job.dataset, job.device, DEFAULT_ACCESS)
+    run.record.unset("without_out_of_fold")
+    if (why := keep_out_of_fold(opened)) is not None:
+        run.record.without_out_of_fold = why
+        job.listener.message(why)
 
 
 def _score_test_set(run: ActiveRun) -> None:
