@@ -324,6 +324,7 @@ def kfold(
     k: int | None = None,
     repeats: int | None = None,
     fold: int | None = None,
+    nested: int | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -339,18 +340,22 @@ def kfold(
         k: number of folds; default: as the spec says, else the schema's default.
         repeats: number of repeats, each with a different split; needs `shuffle: true`.
         fold: train only this fold, counted from 0.
+        nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
+            chosen, scored on the outer folds.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.nested import run_nested
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
 
-    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats, nested=nested)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
-        return Run(run_experiment(loaded, settings, _listener(verbose)).path)
+        return Run(run(loaded, settings, _listener(verbose)).path)
 
 
 def final(

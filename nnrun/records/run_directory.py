@@ -6,6 +6,7 @@
         importance.json                                 (what `nnrun importance` last found)
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
+        calibration.json                                (where `calibrate` or `threshold` was fitted)
         plots/  report.html
         checkpoint-000012/                              (see nnrun/records/weights.py)
 
@@ -79,6 +80,7 @@ _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
 _BEST_WEIGHTS = "weights-best.safetensors"
 _PREPROCESSING = "preprocessing.json"
+_CALIBRATION = "calibration.json"
 _LABELS = "labels.json"
 _VOCABULARY = "vocabulary.json"
 _IMPORTANCE = "importance.json"
@@ -299,7 +301,7 @@ class RunDirectory:
             which: with `best` only the weights of the best epochs are taken, as the weights of this run; else
                 those that training ended with, and beside them those of the best epochs.
         """
-        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY)}
+        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, _CALIBRATION)}
         for member in members:
             own = [f"{member.folder}/{name}" for name in (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)]
             copied |= dict(zip(own, own, strict=True))
@@ -319,6 +321,14 @@ class RunDirectory:
     def read_preprocessing(self, member: Member | None = None) -> dict[str, Any]:
         """What preprocessing learned from the training rows of the run, or of one fold or seed."""
         return read_json_object(self._of_member(_PREPROCESSING, member))
+
+    def write_calibration(self, document: Mapping[str, Any]) -> None:
+        """Keep the calibrations and thresholds that were fitted when training ended."""
+        self._write_json(_CALIBRATION, document)
+
+    def read_calibration(self) -> dict[str, Any] | None:
+        """The calibrations and thresholds that were fitted; None where there are none."""
+        return self._read_json(_CALIBRATION)
 
     # --- the state that training goes on from ---
 

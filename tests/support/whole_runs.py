@@ -12,6 +12,7 @@ _KNOWN = {
     "importance.json",
     *(
         "vocabulary.json",
+        "calibration.json",
         "oof.csv",
         "weights.safetensors",
         "weights-best.safetensors",

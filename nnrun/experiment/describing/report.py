@@ -25,6 +25,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
+from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.record_text import (
@@ -35,6 +36,7 @@ from nnrun.experiment.finished.record_text import (
     chosen_on,
     interval_text,
     member_rows,
+    procedure_text,
     rows_in_words,
     score_table,
     taken_over_headline,
@@ -136,6 +138,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if uses := len(record.test_uses):
         times = "once" if uses == 1 else f"{uses} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)
     if used is not None:
@@ -207,7 +210,8 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
     notes = (
         f"{chosen}.",
         ensemble_text(record),
-        "" if at_last else interval_text(record),
+        procedure_text(record),
+        "" if at_last and not record.is_nested else interval_text(record),
         baseline_text(record),
     )
     outputs = outputs_among(scores.names)
@@ -392,7 +396,8 @@ def _blocks_of_output(
     named = evaluation.outputs_have_names
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-    said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
+    told = f"Each row is predicted {how}; weights: {evaluation.weights.text}."
+    said = Paragraph(f"{told} {evaluation.undecided_text}".rstrip(), "muted")
     pictures = {
         name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
         for name, figure in analysis_figures(analysis, f"{port}, {rows}" if named else rows).items()
