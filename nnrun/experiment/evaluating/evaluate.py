@@ -251,7 +251,7 @@ def evaluate_opened(
         command: what the look at the test set is recorded as.
     """
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
-    samples = _samples_of(opened, split)
+    samples = samples_of(opened, split)
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
@@ -362,7 +362,7 @@ def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> li
     return unknown
 
 
-def _samples_of(opened: OpenRun, split: Split) -> Samples:
+def samples_of(opened: OpenRun, split: Split) -> Samples:
     """The rows of a split.
 
     Raises:

@@ -290,6 +290,8 @@ class Recorder:
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
+        if endings:
+            directory.remove_importance()  # as of a run that was resumed
         if endings and self.run.job.member_type is not None:
             directory.remove_out_of_fold()  # of a run that was resumed: its weights are others now
         # Once all are written: what was kept before stays as it is where no epoch has ended since.
