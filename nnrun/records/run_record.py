@@ -351,6 +351,7 @@ class NestedRecord(_Record):
         k: how many outer folds there are.
         inner_folds: how many folds there are within each.
         only_fold: of an inner run that has only the inner folds of one outer fold, its index.
+        diverged: of the inner run of a trial the inner folds that diverged.
         chosen_by: the column that chose.
         folds: the outer folds, ascending; of an inner run none.
         inner, scores: column → the mean over the outer folds of theirs. `*_std` the standard deviation over
@@ -361,6 +362,7 @@ class NestedRecord(_Record):
     k: Count
     inner_folds: Count
     only_fold: Count | None = None
+    diverged: list[Count] = []
     chosen_by: str | None = None
     folds: Records[NestedFold] = []
     inner: Scores = {}
