@@ -525,6 +525,7 @@ def evaluate(
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
+    interval: float | None = None,
     allow_unknown: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -538,6 +539,8 @@ def evaluate(
         run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
+        interval: the share of rows, such as 0.9, that intervals of numbers and sets of classes are to cover,
+            from rows that the networks did not train on; `coverage` says how many test rows they do.
         overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
         runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
@@ -550,6 +553,7 @@ def evaluate(
             _run(run, runs_dir)._directory,
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             split=split,
+            interval=interval,
         )
 
 
@@ -562,6 +566,7 @@ def predict(
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
     spread: bool = False,
+    interval: float | None = None,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -585,6 +590,9 @@ def predict(
         probabilities: whether the probability of each class has a column.
         spread: whether each number and probability has a column with its standard deviation over the run's
             networks, `<column>_std`.
+        interval: the share of rows, such as 0.9, that an interval of each number (`<column>_lower` and
+            `<column>_upper`), or a set of classes (`<column>_set`), is to cover. It comes from rows that the
+            networks did not train on, so the run's data are read. For inputs and for test rows.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -608,9 +616,11 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            predictor = load_predictor(directory, access, spread=spread)
+            predictor = load_predictor(directory, access, spread=spread, interval=interval)
             return predict_values(predictor, inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
+        found = predict_split(
+            directory, split, access, probabilities=probabilities, spread=spread, interval=interval
+        )
         return found.table(probabilities=probabilities)
 
 

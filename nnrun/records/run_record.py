@@ -316,6 +316,37 @@ class EnsembleRecord(_Record):
     test_std: Scores = {}
 
 
+class CoverageRecord(_Record):
+    """How many test rows the intervals of a number, or the sets of classes, cover.
+
+    Attributes:
+        output: the output, of several numbers with the number's name; None where outputs have no names.
+        level: the share that they were to cover.
+        method: what they are, in the field's terms.
+        weights: of which epochs the weights were.
+        rows, covered: all of them, and those whose target is covered.
+        low, high: the 95 % interval of the share that is covered (Clopper-Pearson).
+        width: of intervals, on average, in the target's own units.
+        classes: in a set, on average.
+    """
+
+    output: str | None = None
+    level: float
+    method: str = ""
+    weights: str = ""
+    rows: Count
+    covered: Count
+    low: float
+    high: float
+    width: float | None = None
+    classes: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are covered."""
+        return self.covered / max(1, self.rows)
+
+
 class NearPerfect(_Record):
     """A score that is close to perfect, and the column of a table that may explain it.
 
@@ -383,6 +414,7 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
     """
@@ -449,6 +481,7 @@ class RunRecord(_Record):
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
+    coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
     without_out_of_fold: str | None = None
     error: str | None = None

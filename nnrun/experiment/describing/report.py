@@ -27,6 +27,7 @@ from nnrun.experiment.finished.record_text import (
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
     rows_in_words,
@@ -129,6 +130,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if uses := len(record.test_uses):
         times = "once" if uses == 1 else f"{uses} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)
     if used is not None:
