@@ -16,6 +16,7 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
+from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
@@ -23,6 +24,7 @@ from nnrun.experiment.finished.record_text import (
     caution_text,
     interval_text,
     member_rows,
+    procedure_text,
     rows_in_words,
     score_table,
     taken_over_headline,
@@ -67,8 +69,10 @@ def closing_text(
         _chosen_from(record),
         record.verdict,
         ensemble_text(record),
+        procedure_text(record),
         interval_text(record),
         _weights(record),
+        decisions_text(record),
         baseline_text(record) if scores is not None else "",
         _test_uses(run, record, looks),
     )

@@ -128,6 +128,7 @@ def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
         "path": str(run.run.path),
         "name": run.name,
         "command": run.command,
+        **({} if run.nested is None else {"nested": run.nested}),
         "status": run.status,
         "device": run.device,
         "started": run.started.isoformat() if run.started else None,
@@ -163,7 +164,7 @@ def as_row(
     return {
         "ID": _printable(run.id),
         "STATUS": run.status,
-        "COMMAND": _printable(run.command or ""),
+        "COMMAND": _printable(_command(run)),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
@@ -173,6 +174,12 @@ def as_row(
         "TOOK": _duration(run.seconds),
         "SIZE": size_text(run.size),
     }
+
+
+def _command(run: RunSummary) -> str:
+    """`kfold`; `kfold, nested` of outer folds, `kfold, inner` of the folds that choose within them."""
+    part = {None: "", "inner": ", inner", "outer": ", nested"}.get(run.nested, "")
+    return f"{run.command or ''}{part}"
 
 
 def _table(

@@ -12,7 +12,7 @@ from nnrun.records.index import (
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, looks_of_record
-from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
+from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
     MEASURING_COMMANDS,
     MEMBER_TYPES,
@@ -45,6 +45,7 @@ __all__ = [
     "LAST",
     "MEASURING_COMMANDS",
     "MEMBER_TYPES",
+    "OUT_OF_FOLD",
     "SHUFFLED",
     "STATUSES",
     "HistoryWriter",

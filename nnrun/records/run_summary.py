@@ -36,6 +36,7 @@ class RunSummary:
         directions: custom metric → whether it is better the higher it is.
         looks: at its test set, as its record lists them.
         look: which look its last was by experiments of its name, as it was numbered then.
+        nested: which part of nested cross-validation it is: `inner` or `outer`; None for any other run.
     """
 
     run: RunDirectory
@@ -56,6 +57,7 @@ class RunSummary:
     directions: Mapping[str, bool] = field(default_factory=dict)
     looks: tuple[Look, ...] = ()
     look: int | None = None
+    nested: str | None = None
 
     @cached_property
     def id(self) -> str:
@@ -100,6 +102,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         directions=record.directions,
         looks=looks_of_record(record),
         look=record.test_uses[-1].look if record.test_uses else None,
+        nested=None if record.nested is None else record.nested.part,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     Access,
     TrainedNetwork,
@@ -60,17 +62,24 @@ class OpenRun:
         member = network.member
         if member is not None and member.type == "seed":
             return folds_of(self.spec, self.dataset, member.id)[0]
-        return folds_of(self.spec, self.dataset, self.spec.seed)[0 if member is None else member.id]
+        return self._folds[0 if member is None else member.id]
+
+    @cached_property
+    def _folds(self) -> tuple[Fold, ...]:
+        """Those of the spec's own seed: of many folds each network asks for its own."""
+        return folds_of(self.spec, self.dataset, self.spec.seed)
 
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): what a network gives by its only output, numbers in the target's own units."""
         (only,) = self.by_output(network, samples).values()
         return only
 
-    def by_output(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
-        """What a network gives by each of its outputs, (N, K)."""
+    def by_output(
+        self, network: TrainedNetwork, samples: Samples, *, logits: bool = False
+    ) -> dict[Port, Array]:
+        """What a network gives by each of its outputs, (N, K); `logits` as `outputs_function` has it."""
         inputs = samples.by_input(network.fitted.inputs)
-        function = outputs_function(self.spec, network.fitted, network.weights, self.device)
+        function = outputs_function(self.spec, network.fitted, network.weights, self.device, logits=logits)
         return in_own_units(network.fitted, function(inputs))
 
     def by_member(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
@@ -114,4 +123,5 @@ def open_run(run: RunDirectory, access: Access) -> OpenRun:
     spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)
     networks, used = choose_networks(run, access.member, access.weights)
+    spec = decided_spec(run, spec, used, access.listener.message)
     return OpenRun(run, spec, networks, used, load_run_data(run, spec, access), device, access)

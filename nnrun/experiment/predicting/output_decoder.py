@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import FittedPreprocessing
-from nnrun.data.dataset import Array
+from nnrun.data.dataset import Array, Flags
 from nnrun.data.labels import Labels
 from nnrun.errors import UsageError
 from nnrun.sequences import greedily_decoded, lists_of
@@ -157,6 +157,7 @@ class OutputDecoder:
         outputs_NK: Array,
         targets: Array | None = None,
         spread_NK: Array | None = None,
+        present: Flags | None = None,
     ) -> Predictions:
         """Decode the outputs of these rows.
 
@@ -165,11 +166,18 @@ class OutputDecoder:
             outputs_NK: what the network gives, or several on average.
             targets: where they are known.
             spread_NK: the standard deviation of each output over several networks, where it is asked for.
+            present: (N,) which rows have a target, where some lack it: that of these is then None.
         """
         found = self._predictions(rows, outputs_NK)
         if spread_NK is not None and self.has_spread:
             found = self._with_spread(found, outputs_NK, spread_NK.astype(np.float32))
-        return found if targets is None else replace(found, true=self.true(targets))
+        if targets is None:
+            return found
+        true = self.true(targets)
+        if present is not None:
+            none = [None] * len(self.classes) if self.several_targets else None
+            true = [t if there else none for t, there in zip(true, present.tolist(), strict=True)]
+        return replace(found, true=true)
 
     def _predictions(self, rows: Sequence[int], outputs_NK: Array) -> Predictions:
         if self.kind in ("steps", "sequence"):
@@ -280,6 +288,8 @@ def make_output_decoder(
     scores = (0.0, True) if schema.is_of_scores(spec.own_loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):
+            if spec.threshold is not None and spec.threshold.at is not None:
+                scores = spec.threshold.at, False
             return OutputDecoder("binary", _named(names, 2), *scores)
         return OutputDecoder("numbers", (0,))
     if decides_as == "softmax" or of_classes:

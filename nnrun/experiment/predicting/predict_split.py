@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -103,12 +103,8 @@ class SplitPredictions:
         """Those of an output for some rows. A target that a row lacks is None."""
         decoder, outputs = self.output_decoders[port], self.of_outputs[port].outputs[part]
         spread = self.spread[port][part] if port in self.spread else None
-        found = decoder.predictions(numbers, outputs, self.targets[port][part], spread)
-        if port not in self.present or found.true is None:
-            return found
-        none = [None] * len(decoder.classes) if decoder.several_targets else None
-        there = self.present[port][part].tolist()
-        return replace(found, true=[true if t else none for true, t in zip(found.true, there, strict=True)])
+        present = self.present[port][part] if port in self.present else None
+        return decoder.predictions(numbers, outputs, self.targets[port][part], spread, present)
 
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
         """All of them: of each output the target (None or NaN where a row lacks it), the prediction and, for

@@ -44,12 +44,14 @@ class PredictionTable:
         probabilities: whether the probability of every class has a column.
         targets: whether the true targets have columns.
         spread: whether the standard deviations over several networks have.
+        beside: names of columns between the row's number and the outputs; who writes them has their values.
     """
 
     decoders: Mapping[Port, OutputDecoder]
     probabilities: bool = False
     targets: bool = False
     spread: bool = False
+    beside: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> list[str]:
@@ -58,17 +60,22 @@ class PredictionTable:
             decoder.columns(probabilities=self.probabilities, targets=self.targets, spread=self.spread)
             for decoder in self.decoders.values()
         ]
-        return [ROW, *chain.from_iterable(each)]
+        return [ROW, *self.beside, *chain.from_iterable(each)]
+
+    @property
+    def name_of_two(self) -> str | None:
+        """What two columns would be called, as with a class called `target`; else None."""
+        return next((column for column, count in Counter(self.columns).items() if count > 1), None)
 
     def refuse_one_name_twice(self) -> None:
-        """Raise UsageError where two columns would have one name, as of a class called `target`."""
-        for column, count in Counter(self.columns).items():
-            if count > 1:
-                raise UsageError(
-                    f"Two columns of the predictions would be called {quoted(column)}, one of them the "
-                    "probability of a class. Leave the classes' probabilities out (--probabilities, or "
-                    "probabilities=False in Python), or train again with another name for the output."
-                )
+        """Raise UsageError where two columns would have one name."""
+        column = self.name_of_two
+        if column is not None:
+            raise UsageError(
+                f"Two columns of the predictions would be called {quoted(column)}, one of them the "
+                "probability of a class. Leave the classes' probabilities out (--probabilities, or "
+                "probabilities=False in Python), or train again with another name for the output."
+            )
 
     def rows(self, predicted: PredictedRows) -> list[list[Any]]:
         """The rows. Several labels stand in one field, with `;` between."""
@@ -188,9 +195,9 @@ class CsvLines:
         csv.writer(file, lineterminator="\n").writerow(map(cell, self._table.columns))
         return file.getvalue()
 
-    def lines(self, predicted: PredictedRows) -> str:
-        """A line for each row."""
-        parts: list[Iterable[str]] = [map(str, row_numbers(predicted))]
+    def lines(self, predicted: PredictedRows, beside: Sequence[Iterable[str]] = ()) -> str:
+        """A line for each row. `beside`: the values of the table's columns beside the row's number."""
+        parts: list[Iterable[str]] = [map(str, row_numbers(predicted)), *beside]
         for port, decoder in self._table.decoders.items():
             parts += self._of_output(decoder, predicted[port])
         return "".join(f"{line}\n" for line in map(",".join, zip(*parts, strict=True)))
