@@ -33,6 +33,8 @@ from nnrun.experiment.finished.record_text import (
     unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.spec.duration import canonical_duration, seconds_of
+from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
@@ -196,10 +198,23 @@ def _next_steps(run: RunDirectory, record: RunRecord) -> str:
         steps.append(f"nnrun predict {path} INPUT")
     elif record.status == "completed" and not record.smoke and record.best_epoch is not None:
         steps.append(f"nnrun final {path}")
+        if len(record.members) > 1 and record.chosen_by is not None and record.chosen_by.startswith(INNER):
+            # The folds' weights were chosen by rows that score nothing: as they are, they make a good model.
+            steps[-1] += f" --members {record.member_type}s"
+        if record.command != "final" and (more := _more_time(run, record)):
+            steps.append(f"nnrun train --resume {path} --time {more}")
     origin = [f"From   {record.parent}"] if record.parent else []
     return "\n".join(
         [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]
     )
+
+
+def _more_time(run: RunDirectory, record: RunRecord) -> str | None:
+    """Twice the time that ended a run, which can go on from its last epoch; None where it cannot."""
+    one_after_the_other = (record.networks_at_once or 0) < len(record.members)
+    if record.stopped_by_time_at is None or record.time_limit is None or one_after_the_other:
+        return None
+    return canonical_duration(2 * seconds_of(record.time_limit)) if run.has_checkpoint() else None
 
 
 MOST_SHOWN = 10
