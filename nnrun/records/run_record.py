@@ -81,6 +81,10 @@ OF_NETWORK = ("stopped_early", "weights_epoch", "weights_averaged", "best_weight
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
 
+MEASURING_COMMANDS = frozenset({"lr"})
+"""Commands that train networks only to measure a setting. `@last` is none of their runs, and `ls` lists them
+where it is asked for them."""
+
 RunStatus = Literal["running", "completed", "interrupted", "failed", "diverged"]
 
 _SKIP_MALFORMED = "skip malformed fields"
@@ -316,6 +320,37 @@ class EnsembleRecord(_Record):
     test_std: Scores = {}
 
 
+class CoverageRecord(_Record):
+    """How many test rows the intervals of a number, or the sets of classes, cover.
+
+    Attributes:
+        output: the output, of several numbers with the number's name; None where outputs have no names.
+        level: the share that they were to cover.
+        method: what they are, in the field's terms.
+        weights: of which epochs the weights were.
+        rows, covered: all of them, and those whose target is covered.
+        low, high: the 95 % interval of the share that is covered (Clopper-Pearson).
+        width: of intervals, on average, in the target's own units.
+        classes: in a set, on average.
+    """
+
+    output: str | None = None
+    level: float
+    method: str = ""
+    weights: str = ""
+    rows: Count
+    covered: Count
+    low: float
+    high: float
+    width: float | None = None
+    classes: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are covered."""
+        return self.covered / max(1, self.rows)
+
+
 class NestedFold(_Record):
     """An outer fold of nested cross-validation: what was chosen within it, and what that scores on its rows.
 
@@ -392,6 +427,43 @@ class NearPerfect(_Record):
     alone: float
 
 
+class DecisionRecord(_Record):
+    """How an output's probabilities were calibrated, or its threshold chosen, and what that was worth.
+
+    `before` is the network as trained, at a threshold of 0.5. `after` is cross-fitted: each part of the rows
+    by what the other parts fit. What is kept was fitted on all of them.
+
+    Attributes:
+        output: its name; None where outputs have none.
+        reason: why nothing could be fitted, as a sentence; the rest is then left out.
+        parent: the run that fitted it, where it was taken over; the scores are of its networks.
+        rows: how many predictions of rows, each by a network that did not train on the row.
+        out_of_fold: whether they are of several folds.
+        parts: how many parts the rows were cross-fitted in; None where that was not possible.
+        method: the calibration in words, `temperature 1.83`; None where there is none.
+        log_loss, calibration_error: `before` and `after`; the error is the expected one (`bins` of equal
+            width), None where there is no calibration.
+        threshold: above which the second of two classes is predicted; None for 0.5.
+        maximizes: the metric that it maximizes on these rows; None where it was given.
+        score: of that metric `before`, `after`, and `same_rows`: what the kept threshold scores on the rows
+            that chose it, which is optimistic.
+    """
+
+    output: str | None = None
+    reason: str | None = None
+    parent: str | None = None
+    rows: Count | None = None
+    out_of_fold: bool = False
+    parts: Count | None = None
+    method: str | None = None
+    log_loss: Scores = {}
+    calibration_error: Scores = {}
+    bins: Count | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    maximizes: str | None = None
+    score: Scores = {}
+
+
 class DrownedLoss(_Record):
     """Two outputs whose weighted losses in the first epoch were so different that one hardly counts.
 
@@ -446,6 +518,8 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
+        decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
     """
@@ -509,10 +583,12 @@ class RunRecord(_Record):
     not_better_than_baseline: Pairs = {}
     near_perfect: NearPerfect | None = None
     drowned: DrownedLoss | None = None
+    decisions: Records[DecisionRecord] = []
     test: Scores = {}
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
+    coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
     without_out_of_fold: str | None = None
     error: str | None = None

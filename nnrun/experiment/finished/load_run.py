@@ -69,6 +69,11 @@ class TrainedNetwork:
     fitted: FittedPreprocessing
     weights: Mapping[str, np.ndarray[Any, Any]]
 
+    @property
+    def id(self) -> int:
+        """The fold's index, or the seed; 0 for the only network of a run."""
+        return 0 if self.member is None else self.member.id
+
 
 def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path | None = None) -> LoadedSpec:
     """The spec that repeats a run, every default filled in, and changes to it. Its files may have been moved.

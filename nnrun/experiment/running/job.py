@@ -27,7 +27,13 @@ from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
 from nnrun.records import Member, MemberType, read_weights_file
-from nnrun.records.run_record import ChosenFrom, NestedRecord, TrialOfSweep, VectorsRecord
+from nnrun.records.run_record import (
+    ChosenFrom,
+    DecisionRecord,
+    NestedRecord,
+    TrialOfSweep,
+    VectorsRecord,
+)
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.duration import seconds_of
@@ -57,6 +63,7 @@ class Settings:
         monitor: the column that chooses the best epoch; default: what the spec says.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         chosen_from: what decided the number of epochs, where the parent's validation did.
+        decisions: what the parent fitted for `calibrate` and `threshold`, which the spec has now.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
@@ -81,6 +88,7 @@ class Settings:
     monitor: str | None = None
     parent_data: Mapping[str, str] | None = None
     chosen_from: ChosenFrom | None = None
+    decisions: Sequence[DecisionRecord] = ()
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None

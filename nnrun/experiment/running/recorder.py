@@ -167,6 +167,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
+    if settings.decisions:
+        record.decisions = list(settings.decisions)
     if settings.use_test_set:
         record.unknown = [found.as_document() for found in job.unknown]
     return record
@@ -288,6 +290,8 @@ class Recorder:
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
+        if endings:
+            directory.remove_importance()  # as of a run that was resumed
         if endings and self.run.job.member_type is not None:
             directory.remove_out_of_fold()  # of a run that was resumed: its weights are others now
         # Once all are written: what was kept before stays as it is where no epoch has ended since.

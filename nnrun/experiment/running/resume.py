@@ -148,6 +148,8 @@ def _record_of_resumption(
         if not (table := run.read_history()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
             found.take(verdict_of(job, table))
+    if found.decisions:  # its own are fitted again when it ends
+        found.decisions = [told for told in found.decisions if told.parent is not None]
     entry = Resumption(at=now(), after_epoch=state.epoch)
     if inexact:
         entry.inexact = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}

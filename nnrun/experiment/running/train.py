@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
 from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
+from nnrun.experiment.running.fit_decisions import fit_decisions
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
@@ -59,6 +61,7 @@ def train_runs(
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
         for run in runs:
+            fit_decisions(run)
             _keep_out_of_fold(run)
             _score_test_set(run)
     return [run.directory for run in runs]
@@ -123,7 +126,8 @@ def _keep_out_of_fold(run: ActiveRun) -> None:
     if isinstance(job.spec.validation, schema.NoValidation):
         return
     networks, used = load_networks(directory)
-    opened = OpenRun(directory, job.spec, networks, used, job.dataset, job.device, DEFAULT_ACCESS)
+    spec = decided_spec(directory, job.spec, used, lambda _: None)
+    opened = OpenRun(directory, spec, networks, used, job.dataset, job.device, DEFAULT_ACCESS)
     run.record.unset("without_out_of_fold")
     if (why := keep_out_of_fold(opened)) is not None:
         run.record.without_out_of_fold = why

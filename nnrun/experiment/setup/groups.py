@@ -359,7 +359,13 @@ def _rows_of(
 ) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
     shared = all(each.same_rows(fitted[0]) if training else each == fitted[0] for each in fitted)
-    rows = [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)]
+    return inputs_of_rows(
+        [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)], device
+    )
+
+
+def inputs_of_rows(rows: Sequence[DenseRows | ByteRows | SparseRows], device: torch.device) -> Inputs:
+    """Transformed rows as networks take them: those of all, or of each, all of one kind."""
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

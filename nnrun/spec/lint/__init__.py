@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from nnrun.spec.lint import (
     data_rules,
+    decision_rules,
     ensemble_rules,
     layer_rules,
     nested_rules,
@@ -39,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,
+    *decision_rules.RULES,
     port_rules.stratify_names_an_output,
 )
 

@@ -13,7 +13,7 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
-_OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
+_OF_AN_OUTPUT = ("loss", "metrics", "class_weight", "calibrate", "threshold")
 
 
 def keys_of_an_output_stand_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
