@@ -317,8 +317,8 @@ def _warning(record: SweepRecord) -> str:
     scored = len(record.ranked())
     if scored > 1 and record.nested is not None:
         return (
-            f"The best of {scored} validation scores is optimistic: part of it is luck. The outer folds above "
-            "measure the choice."
+            f"The best of {scored} validation scores is optimistic: part of it is luck. The outer folds "
+            "above measure the choice."
         )
     return (
         f"The best of {scored} validation scores is optimistic: part of it is luck. Only rows that were not "
