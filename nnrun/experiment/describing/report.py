@@ -34,6 +34,7 @@ from nnrun.experiment.finished.record_text import (
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
     procedure_text,
@@ -138,6 +139,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if uses := len(record.test_uses):
         times = "once" if uses == 1 else f"{uses} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
     paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)

@@ -28,7 +28,7 @@ from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.several_outputs import TargetOutput, network_lines_of_outputs, output_names
 from nnrun.experiment.init.sizes import Sizes
-from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
+from nnrun.experiment.init.target import TaskName, possible_tasks, require_classes, require_target
 from nnrun.experiment.init.validation import (
     FOR_FINAL,
     Split,
@@ -239,9 +239,8 @@ def _with_target_types(
         file = read_file(request.path, on_message, types, needed, file.keys)
     for name in request.targets:
         require_target(file, name)
-        classes = request.task_of(name) == "classification"
-        if classes and (why := why_no_classes(file.columns[name], file.n_rows)):
-            raise DataError(f"{file.name}: column {quoted(name)} cannot be classes: it {why}.")
+        if request.task_of(name) == "classification":
+            require_classes(file, name)
     return file, types
 
 
