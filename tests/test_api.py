@@ -317,6 +317,7 @@ def test_what_is_exported() -> None:
         "__version__",
         "evaluate",
         "final",
+        "importance",
         "kfold",
         "load_run",
         "lr",

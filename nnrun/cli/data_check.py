@@ -25,9 +25,8 @@ def check(
         typer.Argument(
             metavar="SPEC|FILE|RUN",
             help="A spec (.yaml); a file (.csv, .tsv, .jsonl, .parquet, .npz) or folder, checked by the "
-            "spec that "
-            "`nnrun init` would write; or a finished run, whose own out-of-fold predictions then judge the "
-            "labels.",
+            "spec that `nnrun init` would write; or a finished run, whose own out-of-fold predictions then "
+            "judge the labels.",
         ),
     ],
     target: Annotated[

@@ -90,12 +90,15 @@ def ls(
 ) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
     from nnrun.experiment.finished.listing import select_runs, sort_runs
-    from nnrun.records import all_looks, list_runs
+    from nnrun.records import MEASURING_COMMANDS, all_looks, list_runs
+    from nnrun.spec.wording import counted, listing
 
     every = list_runs(runs_dir)
     # Sorted before one is left out: which columns there are does not depend on what is shown.
     ordered = sort_runs(every, sort or "started", reverse=reverse)
-    runs = select_runs(ordered, name=name, status=status, command=command, data=data)[:limit]
+    fitting = select_runs(ordered, name=name, status=status, command=command, data=data)
+    runs = [run for run in fitting if command or run.command not in MEASURING_COMMANDS]
+    hidden, runs = len(fitting) - len(runs), runs[:limit]
     looks = all_looks(runs_dir, every)
     if looks.problem is not None:
         message(printable(looks.problem))
@@ -104,10 +107,15 @@ def ls(
         print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
-    elif not runs:
+    elif not fitting:
         message(f"None of the {len(every)} runs in {runs_dir}/ matches.")
     else:
-        print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if runs:
+            print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if hidden:
+            theirs = listing([f"nnrun ls --command {name}" for name in sorted(MEASURING_COMMANDS)], "or")
+            were = "was" if hidden == 1 else "were"
+            message(f"{counted(hidden, 'run')} that {were} trained to measure a setting: {theirs}")
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")

@@ -3,6 +3,7 @@
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
         labels.json  vocabulary.json  oof.csv
+        importance.json                                 (what `nnrun importance` last found)
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
         calibration.json                                (where `calibrate` or `threshold` was fitted)
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from nnrun.records.importance_record import ImportanceRecord
+
 T = TypeVar("T")
 
 RECORD = "run.json"
@@ -80,6 +83,7 @@ _PREPROCESSING = "preprocessing.json"
 _CALIBRATION = "calibration.json"
 _LABELS = "labels.json"
 _VOCABULARY = "vocabulary.json"
+_IMPORTANCE = "importance.json"
 _PLOTS = "plots"
 _REPORT = "report.html"
 
@@ -367,6 +371,37 @@ class RunDirectory:
     def read_vocabulary(self) -> dict[str, Any] | None:
         """The tokens of the words; None where the data set has no words, or they were not at hand."""
         return self._read_json(_VOCABULARY)
+
+    # --- what its columns matter ---
+
+    def write_importance(self, record: ImportanceRecord) -> None:
+        """Keep what was found of the input columns, in place of what was found before."""
+        self._write_json(_IMPORTANCE, record.model_dump())
+
+    def read_importance(self) -> ImportanceRecord | None:
+        """What was found of the input columns; None where nobody asked.
+
+        Raises:
+            DataError: the file is damaged, or of a newer nnrun.
+        """
+        document = self._read_json(_IMPORTANCE)
+        if document is None:
+            return None
+        from nnrun.records.importance_record import VERSION as KNOWN
+        from nnrun.records.importance_record import ImportanceRecord
+
+        version = document.get("version")
+        refuse_newer(self.path / _IMPORTANCE, version if type(version) is int else KNOWN, KNOWN)
+        try:
+            return ImportanceRecord.model_validate(document)
+        except ValueError:
+            raise DataError(
+                f"{self.path / _IMPORTANCE} is damaged. `nnrun importance {self.id}` writes it again."
+            ) from None
+
+    def remove_importance(self) -> None:
+        """Keep it no longer: the run has other weights than those that were asked."""
+        (self.path / _IMPORTANCE).unlink(missing_ok=True)
 
     # --- out-of-fold predictions ---
 

@@ -73,9 +73,11 @@ def test_a_run_judges_labels_by_its_own_networks(capsys: Capture) -> None:
     assert main(["train", str(path), "-q"]) == 0
     capsys.readouterr()
     assert main(["data", "check", "@last", "--json"]) == 0
-    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    document = json.loads(capsys.readouterr().out)
+    (finding,) = document["findings"]
     assert finding["kind"] == "likely_wrong_labels"
-    assert finding["evidence"]["by"].startswith("labels-")
+    assert finding["evidence"]["by"].startswith("the networks of labels-")
+    assert document["doubted"] == {"y": finding["evidence"]["labels"]}
     said = {label["row"] for label in finding["evidence"]["labels"]}
     assert len(said & wrong) > 0.7 * len(said)
 

@@ -9,6 +9,7 @@ from nnrun.spec.reading.load import load_spec_text
 
 _KNOWN = {
     *("spec.yaml", "resolved.yaml", "run.json", "history.csv", "history_mean.csv", "labels.json"),
+    "importance.json",
     *(
         "vocabulary.json",
         "calibration.json",

@@ -14,7 +14,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.checking.column_findings import column_findings
 from nnrun.experiment.checking.finding import Finding, by_severity
 from nnrun.experiment.checking.identical_rows import identical_row_findings
-from nnrun.experiment.checking.labels import OutOfFold, label_findings
+from nnrun.experiment.checking.labels import OutOfFold, check_labels
 from nnrun.experiment.checking.model_findings import single_column_findings, test_set_findings
 from nnrun.experiment.checking.quick_models import MOST_ROWS
 from nnrun.experiment.checking.rows import CheckedRows, checked_rows
@@ -43,6 +43,7 @@ class CheckedData:
         splits: how often the training rows are split into rows that train and rows that validate.
         findings: the serious ones first.
         remarks: what was left out, or looked at in part, as sentences.
+        doubted: target → the rows whose label is doubtful, also where that is no finding.
     """
 
     name: str
@@ -51,6 +52,7 @@ class CheckedData:
     splits: int
     findings: tuple[Finding, ...]
     remarks: tuple[str, ...]
+    doubted: Mapping[str, tuple[dict[str, Any], ...]]
 
     def as_document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -107,7 +109,7 @@ def check_run(run: RunDirectory, access: Access) -> CheckedData:
         if kind == "binary":
             outputs = np.hstack([1 - outputs, outputs])
         if predicted.output_decoders[port].has_probabilities or kind == "numbers":
-            known[port] = OutOfFold(found.rows, outputs, f"{run.id}, each row by networks without it")
+            known[port] = OutOfFold(found.rows, outputs, f"the networks of {run.id}")
     return _checked(rows, known)
 
 
@@ -115,6 +117,7 @@ def _checked(
     rows: CheckedRows, known: Mapping[Port, OutOfFold] | None = None, *, left_out_by_init: bool = False
 ) -> CheckedData:
     remarks: list[str] = []
+    doubted: dict[str, tuple[dict[str, Any], ...]] = {}
     found = [*identical_row_findings(rows), *split_findings(rows)]
     found += column_findings(rows, left_out_by_init=left_out_by_init)
     if rows.columns:
@@ -127,15 +130,22 @@ def _checked(
     for target in rows.targets:
         if known is None or target.port in known:
             own = None if known is None else known[target.port]
-            found += label_findings(rows, target, remarks.append, own)
+            labels = check_labels(rows, target, remarks.append, own)
+            found += labels.findings
+            doubted[target.name] = labels.doubted
         else:
             remarks.append(f"labels of {target.name}: not looked at, since the run gives no probabilities.")
     if len(rows) > MOST_ROWS:
         remarks.append(
             f"models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
-            "columns "
-            "are those of all."
+            "columns are those of all."
         )
     return CheckedData(
-        rows.name, rows.n_train, rows.n_test, len(rows.folds), tuple(by_severity(found)), tuple(remarks)
+        rows.name,
+        rows.n_train,
+        rows.n_test,
+        len(rows.folds),
+        tuple(by_severity(found)),
+        tuple(remarks),
+        doubted,
     )

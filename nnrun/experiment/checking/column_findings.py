@@ -105,9 +105,8 @@ def empty_findings(columns: Mapping[str, Column], n_rows: int) -> Iterator[Findi
             "note",
             missing,
             f"lack a value in more than half of {counted(n_rows, 'row')}",
-            "Whether a value is there may say more than the value: `missing_indicator` keeps that apart; "
-            "or leave "
-            "out of `inputs`: {}.",
+            "Whether a value is there may say more than the value: `impute: {indicator: true}` keeps that; "
+            "or leave out of `inputs`: {}.",
             n_rows,
         )
 
@@ -124,7 +123,7 @@ def _several(
         text = f"{told[names[0]]}."
     examples = () if len(names) == 1 else tuple(told[name] for name in names[:_NAMED])
     evidence = {"columns": names, "rows": n_rows, "each": dict(told)}
-    return Finding(kind, severity, text, advice.format(some), examples, evidence)
+    return Finding(kind, severity, text, advice.replace("{}", some), examples, evidence)
 
 
 def _value(column: Column, row: int) -> str:
@@ -197,8 +196,7 @@ def leak_finding(name: str, target: str, leak: Leak, left: str) -> Finding:
         "warning",
         f"{quoted(name)} alone predicts {quoted(target)}: {leak.how}.",
         "It may be a good measurement, and then it stays. If it is known only after the target is, or "
-        "follows from "
-        f"it: {left}.",
+        f"follows from it: {left}.",
         (),
         {"column": name, "target": target, "how": leak.how, "score": 1.0},
     )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from nnrun.data.table import Column, TextColumn
 from nnrun.experiment.checking.finding import Finding, Severity
-from nnrun.experiment.checking.rows import CheckedRows, Keys, column_keys
+from nnrun.experiment.checking.rows import CheckedRows, Keys, column_keys, combined_keys
 from nnrun.spec.wording import counted
 
 _SHOWN: Final = 3
@@ -41,58 +41,46 @@ class _Pairs:
 
 def identical_row_findings(rows: CheckedRows) -> list[Finding]:
     """What identical rows say of the test set, of the folds and of the training rows."""
-    expected = expected_pairs(rows.columns.values(), len(rows)) if rows.columns else 0.0
     targets = _target_keys(rows)
-    found = []
+    found: list[Finding] = []
     in_test = _test_pairs(rows.keys, rows.n_train)
-    ways = 2 * rows.n_train * rows.n_test / max(1, len(rows) * (len(rows) - 1))
-    if len(in_test) > _allowed(expected * ways):
-        found.append(_in_test(rows, in_test, targets))
     within = earlier_rows(rows.keys[: rows.n_train])
-    if len(within) > _allowed(expected * (rows.n_train / len(rows)) ** 2):
+    if not len(in_test) and not len(within):
+        return found
+    expected = expected_pairs(rows.columns.values(), rows.keys) if rows.columns else 0.0
+    ways = 2 * rows.n_train * rows.n_test / max(1, len(rows) * (len(rows) - 1))
+    if len(in_test) > more_than_chance(expected * ways):
+        found.append(_in_test(rows, in_test, targets))
+    if len(within) > more_than_chance(expected * (rows.n_train / len(rows)) ** 2):
         found.append(_within(rows, within, targets))
     return found
 
 
-def repeated_rows_text(columns: Iterable[Column], keys: Keys, agree: npt.NDArray[np.uint64]) -> str:
-    """`12 of 891 rows equal an earlier one in all inputs, 11 of them in the target too`.
-
-    Nothing where no more do than by chance.
-
-    Args:
-        columns: the inputs.
-        keys: (N,) of the inputs of each row.
-        agree: (N,) of its targets.
-    """
-    within = earlier_rows(keys)
-    if len(within) <= _allowed(expected_pairs(columns, len(keys))):
-        return ""
-    same = int((agree[within.rows] == agree[within.like]).sum())
-    equal = "equals" if len(within) == 1 else "equal"
-    return (
-        f"{len(within):,} of {len(keys):,} rows {equal} an earlier one in all inputs, {same:,} of them in "
-        "the "
-        "target too"
-    )
-
-
-def _allowed(expected: float) -> float:
-    """How many pairs may be chance where so many are expected."""
+def more_than_chance(expected: float) -> float:
+    """How many pairs of identical rows may be chance where so many are expected."""
     return _BEYOND_CHANCE * expected + 3 * np.sqrt(expected) if expected >= 0.5 else 0.0
 
 
-def expected_pairs(columns: Iterable[Column], n_rows: int) -> float:
+def expected_pairs(columns: Iterable[Column], keys: Keys) -> float:
     """How many pairs of rows would be identical if the columns were independent of each other.
 
-    Two texts of many words are never the same by chance.
+    How often the values of a column coincide is counted over different rows alone where there are several
+    columns and most rows differ: else copies would pass for chance. Long texts never coincide by chance.
+
+    Args:
+        columns: (N,) each.
+        keys: (N,) of all columns together.
     """
-    share = 1.0
-    for column in columns:
-        if isinstance(column, TextColumn):
-            return 0.0
-        counts = np.unique(column_keys(column), return_counts=True)[1].astype(np.float64)
-        share *= float(((counts / n_rows) ** 2).sum() - 1 / n_rows) / (1 - 1 / max(2, n_rows))
-    return max(0.0, share) * n_rows * (n_rows - 1) / 2
+    several = list(columns)
+    if any(isinstance(column, TextColumn) for column in several):
+        return 0.0
+    n_rows, different = len(keys), np.unique(keys, return_index=True)[1]
+    chosen = different if len(several) > 1 and 2 * len(different) >= n_rows else np.arange(n_rows)
+    n, share = len(chosen), 1.0
+    for column in several:
+        counts = np.unique(column_keys(column)[chosen], return_counts=True)[1].astype(np.float64)
+        share *= float((counts * (counts - 1)).sum()) / max(1, n * (n - 1))
+    return share * n_rows * (n_rows - 1) / 2
 
 
 def earlier_rows(keys: Keys) -> _Pairs:
@@ -116,11 +104,7 @@ def _test_pairs(keys: Keys, n_train: int) -> _Pairs:
 
 def _target_keys(rows: CheckedRows) -> Keys | None:
     """(N,) the same where all targets are; None where there is none of one class or number a row."""
-    keys: Keys | None = None
-    for target in rows.targets:
-        own = column_keys(target.column)
-        keys = own if keys is None else keys * np.uint64(31) + own
-    return keys
+    return combined_keys([target.column for target in rows.targets]) if rows.targets else None
 
 
 def _agreement(targets: Keys | None, pairs: _Pairs) -> tuple[int, bool]:
@@ -166,9 +150,8 @@ def _within(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
     share = len(pairs) / rows.n_train
     equal = "equals" if len(pairs) == 1 else "equal"
     text = (
-        f"{len(pairs):,} of {counted(rows.n_train, 'training row')} ({share:.1%}) {equal} an earlier one "
-        "in all "
-        "inputs"
+        f"{len(pairs):,} of {counted(rows.n_train, 'training row')} ({share:.1%}) {equal} an earlier one in "
+        "all inputs"
     )
     if targets is not None:
         text += f", {same:,} of them in the target too"

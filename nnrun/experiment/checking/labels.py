@@ -5,7 +5,7 @@ Letters in names: N rows, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,24 +56,34 @@ class OutOfFold:
     by: str
 
 
-def label_findings(
+@dataclass(frozen=True, eq=False)
+class CheckedLabels:
+    """What was found of one target.
+
+    Attributes:
+        findings: at most one.
+        doubted: each doubted row as a document, the most doubtful first, also where that is no finding.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    doubted: tuple[dict[str, Any], ...] = ()
+
+
+def check_labels(
     rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None], known: OutOfFold | None = None
-) -> Iterator[Finding]:
+) -> CheckedLabels:
     """Labels that are likely wrong; of numbers those that are far from what is predicted.
 
     Args:
         rows: the rows; only training rows are looked at.
         target: one of their targets.
-        say: is told what was left out, and of how many rows a sample was taken.
+        say: is told what was left out, where a sample was taken, and what is doubtful and no finding.
         known: what a finished run says; by default a quick model is asked.
     """
     found = _quick(rows, target, say) if known is None else known
     if found is None:
-        return
-    if target.classes:
-        yield from _wrong_labels(rows, target, found, say)
-    else:
-        yield from _outliers(rows, target, found)
+        return CheckedLabels()
+    return _wrong_labels(rows, target, found, say) if target.classes else _far_numbers(rows, target, found)
 
 
 def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> OutOfFold | None:
@@ -85,8 +95,8 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
             few = int(((counts > 0) & (counts < _FEWEST_OF_A_CLASS)).sum())
             say(
                 f"labels: {counted(int((~enough).sum()), 'row')} of {few:,} "
-                f"{'class' if few == 1 else 'classes'} "
-                f"with fewer than {_FEWEST_OF_A_CLASS} rows were left out."
+                f"{'class' if few == 1 else 'classes'} with fewer than {_FEWEST_OF_A_CLASS} rows were left "
+                "out."
             )
         known = known[enough]
         if len(np.unique(target.labels[known])) < 2:
@@ -100,8 +110,7 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
     if len(known) > MOST_ROWS:
         say(
             f"labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
-            "of a "
-            "finished k-fold run cover all: `nnrun data check RUN`."
+            "of a finished k-fold run cover all: `nnrun data check RUN`."
         )
         known = sample_of(known)
     features = features_of(rows.inputs, known)
@@ -118,36 +127,31 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
 
 def _wrong_labels(
     rows: CheckedRows, target: CheckedTarget, found: OutOfFold, say: Callable[[str], None]
-) -> Iterator[Finding]:
+) -> CheckedLabels:
     labels, n = target.labels[found.rows], len(found.rows)
     wrong = likely_wrong(labels, found.outputs)
-    share = len(wrong) / n
-    if not len(wrong):
-        return
+    if not len(wrong) or len(np.unique(labels)) < 2:
+        return CheckedLabels()
     each = _doubted(rows, target, found, labels, wrong)
     right = float((found.outputs.argmax(axis=1) == labels).mean())
     some = ", ".join(str(one["place"]) for one in each[:_NAMED]) + (", ..." if len(each) > _NAMED else "")
     are = "is" if len(each) == 1 else "are"
     doubtful = f"labels of {quoted(target.name)}: {len(each):,} of {n:,} {are} doubtful"
     if right < _CLEAR or area_under_curve(labels, found.outputs) < _TELLING:
-        say(
-            f"{doubtful} ({some}), but most of them may be right: only {right:.0%} of all labels are "
-            "predicted out of "
-            f"fold by {found.by}."
-        )
-        return
+        told = f"only {right:.0%} of all labels are predicted out of fold by {found.by}"
+        say(f"{doubtful} ({some}), but most of them may be right: {told}.")
+        return CheckedLabels((), each)
+    share = len(wrong) / n
     if share - _DEVIATIONS * np.sqrt(share * (1 - share) / n) <= _USUAL_SHARE:
         say(f"{doubtful} ({some}), no more than where right labels of classes that overlap are.")
-        return
-    yield Finding(
+        return CheckedLabels((), each)
+    finding = Finding(
         "likely_wrong_labels",
         "warning",
         f"{len(wrong):,} of {n:,} labels of {quoted(target.name)} ({share:.1%}) are likely wrong, by "
-        "confident "
-        f"learning on the out-of-fold probabilities of {found.by}.",
-        "Look at these rows, the least probable label first, and correct those that are wrong. Right "
-        "labels of "
-        "unusual rows are among them.",
+        f"confident learning on the out-of-fold probabilities of {found.by}.",
+        "Look at these rows, the least probable label first, and correct those that are wrong. Right labels "
+        "of unusual rows are among them.",
         tuple(_wrong_lines(each)),
         {
             "target": target.name,
@@ -158,6 +162,7 @@ def _wrong_labels(
             "labels": each,
         },
     )
+    return CheckedLabels((finding,), each)
 
 
 def _doubted(
@@ -166,7 +171,7 @@ def _doubted(
     found: OutOfFold,
     labels: npt.NDArray[np.int64],
     wrong: npt.NDArray[np.int64],
-) -> list[dict[str, Any]]:
+) -> tuple[dict[str, Any], ...]:
     """The doubtful rows, each with its label and the one that is suggested."""
     names, each = _names(target), []
     for place in wrong.tolist():
@@ -182,32 +187,30 @@ def _doubted(
                 "probability": float(of_classes[suggested]),
             }
         )
-    return each
+    return tuple(each)
 
 
-def _wrong_lines(each: list[dict[str, Any]]) -> Iterator[str]:
+def _wrong_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
     for one in each[:SHOWN]:
         yield (
             f"{one['place']}: {quoted(one['given'])} ({one['probability_of_given']:.2f}), more likely "
             f"{quoted(one['suggested'])} ({one['probability']:.2f})"
         )
     if len(each) > SHOWN:
-        yield f"... and {len(each) - SHOWN:,} more; --json lists all"
+        yield _more(each)
 
 
-def _outliers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> Iterator[Finding]:
+def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> CheckedLabels:
     truth, said = target.numbers[found.rows], found.outputs[:, 0]
     left = truth - said
     middle = float(np.median(left))
     spread = 1.4826 * float(np.median(np.abs(left - middle)))
-    if not spread:
-        return
-    far = (left - middle) / spread
+    far = (left - middle) / spread if spread else np.zeros(len(left))
     places = np.flatnonzero(np.abs(far) > _FAR)
     places = places[np.argsort(-np.abs(far[places]), kind="stable")]
     if not len(places):
-        return
-    each = [
+        return CheckedLabels()
+    each = tuple(
         {
             **rows.row_document(int(found.rows[place])),
             "place": rows.place(int(found.rows[place])),
@@ -216,26 +219,34 @@ def _outliers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> Ite
             "deviations": float(far[place]),
         }
         for place in places.tolist()
-    ]
-    lines = [
-        f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} ({one['deviations']:+.0f} "
-        "deviations)"
-        for one in each[:SHOWN]
-    ]
-    more = [f"... and {len(each) - SHOWN:,} more; --json lists all"] if len(each) > SHOWN else []
+    )
     lie = "lies" if len(each) == 1 else "lie"
-    yield Finding(
+    finding = Finding(
         "far_from_predicted",
         "note",
         f"{len(each):,} of {counted(len(truth), 'value')} of {quoted(target.name)} {lie} more than "
-        f"{_FAR:.0f} robust "
-        f"standard deviations ({spread:.5g} each) from the out-of-fold prediction of {found.by}.",
+        f"{_FAR:.0f} robust standard deviations ({spread:.5g} each) from the out-of-fold prediction of "
+        f"{found.by}.",
         "Look at these rows for slips of the pen and of units. They may be right; then `loss: huber` or "
-        "`mae` "
-        "gives them less weight.",
-        (*lines, *more),
+        "`mae` gives them less weight.",
+        tuple(_far_lines(each)),
         {"target": target.name, "rows": len(truth), "by": found.by, "deviation": spread, "values": each},
     )
+    return CheckedLabels((finding,), each)
+
+
+def _far_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for one in each[:SHOWN]:
+        yield (
+            f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} "
+            f"({one['deviations']:+.0f} deviations)"
+        )
+    if len(each) > SHOWN:
+        yield _more(each)
+
+
+def _more(each: Sequence[dict[str, Any]]) -> str:
+    return f"... and {len(each) - SHOWN:,} more; --json lists all"
 
 
 def _names(target: CheckedTarget) -> tuple[str, ...]:

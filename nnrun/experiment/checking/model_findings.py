@@ -70,11 +70,9 @@ def _predicts(rows: CheckedRows, name: str, target: CheckedTarget, score: float,
         "column_predicts_target",
         "warning",
         f"{quoted(name)} alone predicts {quoted(target.name)}: {measure} {score:.3f}, out of fold, by a "
-        "tree on "
-        "this column.",
+        "tree on this column.",
         "It may be a good measurement, and then it stays. If it is known only after the target is, or "
-        "follows from "
-        f"it: {without(rows, name)}.",
+        f"follows from it: {without(rows, name)}.",
         (),
         {"column": name, "target": target.name, "measure": measure, "score": score, "rows": n},
     )
@@ -115,11 +113,10 @@ def test_set_findings(rows: CheckedRows, say: Callable[[str], None]) -> Iterator
         "test_set_differs",
         "serious" if area >= _CLEARLY else "warning",
         f"The test rows are not like the training rows: a model ({MODEL}) tells them apart with an area "
-        "under the "
-        f"ROC curve of {area:.2f}, out of fold; sets drawn alike would have 0.50, and at most {bound:.2f}.",
-        "A score on the test set is one for other rows than those of training. If new rows will be like "
-        "the test "
-        "rows (as later ones are), keep it; else draw the test rows from all: `test: {fraction: 0.2}`.",
+        f"under the ROC curve of {area:.2f}, out of fold; sets drawn alike would have 0.50, and at most "
+        f"{bound:.2f}.",
+        "A score on the test set is one for other rows than those of training. If new rows will be like the "
+        "test rows (as later ones are), keep it; else draw the test rows from all: `test: {fraction: 0.2}`.",
         examples,
         {
             "area_under_curve": area,

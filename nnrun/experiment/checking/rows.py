@@ -305,14 +305,24 @@ def keys_of(inputs: Sequence[RawInputs]) -> Keys:
 
     Two rows that differ have the same bits with a probability of 2**-64.
     """
-    keys: Keys | None = None
+    parts: list[Keys] = []
     for rows in inputs:
-        parts = (
-            [column_keys(column) for column in rows.columns] if isinstance(rows, Table) else [_row_keys(rows)]
-        )
-        for part in parts:
-            keys = part if keys is None else _mixed(keys * np.uint64(31) + part)
-    assert keys is not None, "an experiment has inputs"
+        if isinstance(rows, Table):
+            parts += map(column_keys, rows.columns)
+        else:
+            parts.append(_row_keys(rows))
+    return _as_one(parts)
+
+
+def combined_keys(columns: Sequence[Column]) -> Keys:
+    """(N,) the same for columns."""
+    return _as_one([column_keys(column) for column in columns])
+
+
+def _as_one(parts: Sequence[Keys]) -> Keys:
+    keys, *others = parts
+    for part in others:
+        keys = _mixed(keys * np.uint64(31) + part)
     return keys
 
 

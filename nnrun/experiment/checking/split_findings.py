@@ -58,8 +58,7 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
     if validated.any():
         sides.append(
             f"{counted(int(validated.sum()), 'row')} validated a network that had trained on rows of the "
-            "same "
-            f"{quoted(name)}"
+            f"same {quoted(name)}"
         )
     if tested.any():
         sides.append(f"{tested.sum():,} of {counted(rows.n_test, 'test row')} have one that training has too")
@@ -77,8 +76,8 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
         "group_on_both_sides",
         "serious",
         text,
-        "Such scores say how well further rows of known ones are predicted; new ones will fare worse. "
-        f"In the spec, under the data set: `group: {name}`, which keeps rows of one value on one side.",
+        "Such scores say how well further rows of known ones are predicted; new ones will fare worse. In "
+        f"the spec, under the data set: `group: {name}`, which keeps rows of one value on one side.",
         tuple(examples),
         {
             "column": name,
@@ -128,9 +127,8 @@ def _time(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
     yield Finding(
         "time_order_broken",
         "warning",
-        f"{quoted(target.name)} depends on {quoted(name)} (rank correlation with time {drift:+.2f}, "
-        "between rows "
-        f"that follow each other {neighbours:+.2f}), and the {sides} rows are drawn from all times.",
+        f"{quoted(target.name)} depends on {quoted(name)} (rank correlation with time {drift:+.2f}, between "
+        f"rows that follow each other {neighbours:+.2f}), and the {sides} rows are drawn from all times.",
         f"{advice}.",
         (),
         {

@@ -11,6 +11,12 @@ from nnrun.atomic_files import write_text
 from nnrun.errors import DataError, SpecError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.describing.network_picture import network_figure, network_of_run
+from nnrun.experiment.evaluating import importance_text
+from nnrun.experiment.evaluating.draw_importance import (
+    curve_figure_name,
+    importance_figure_name,
+    importance_figures,
+)
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
@@ -28,6 +34,7 @@ from nnrun.experiment.finished.record_text import (
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
     procedure_text,
@@ -104,6 +111,7 @@ def report_page(
             _summary(run, record, weights),
             *_curves([run], f"run {place}"),
             *analyses.get(run.id, ()),
+            *importance_blocks(run, f"run {place}"),
             *([networks[run.id]] if networks else []),
             _data(record),
             _environment(record),
@@ -131,6 +139,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if uses := len(record.test_uses):
         times = "once" if uses == 1 else f"{uses} times"
         paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
     paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)
@@ -340,6 +349,46 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
             blocks += _blocks_of_output(
                 evaluation, port, analysis, of, salt if len(evaluation.analyses) == 1 else f"{salt} {port}"
             )
+    return blocks
+
+
+def importance_blocks(run: RunDirectory, salt: str) -> list[Block]:
+    """What `nnrun importance` last found of the run's columns; nothing where nobody asked.
+
+    Args:
+        run: the run.
+        salt: different for each run of a page.
+    """
+    title = "Importance of columns"
+    try:
+        record = run.read_importance()
+    except DataError as error:
+        return [Block(title, [Paragraph(str(error), "muted")])]
+    if record is None:
+        return []
+    read_aloud = {importance_figure_name(table): importance_text.bars_title(table) for table in record.tables}
+    read_aloud |= {curve_figure_name(of): importance_text.curve_title(of) for of in record.curves}
+    pictures = {
+        name: Picture(inline_svg(figure, read_aloud[name], f"{salt} {name}"))
+        for name, figure in importance_figures(record).items()
+    }
+    measured = Paragraph(f"{importance_text.measured_on(record)}; weights: {record.weights}.", "muted")
+    blocks = []
+    for table in record.tables:
+        rows = importance_text.table_rows(table)
+        said = [Paragraph(text) for text in importance_text.table_sentences(table)]
+        blocks.append(
+            Block(
+                importance_text.bars_title(table),
+                [measured, *said, *(Paragraph(text) for text in importance_text.cautions(record))],
+                [pictures[importance_figure_name(table)]],
+                [Table(["column", importance_text.heading(table)], rows)] if rows else [],
+            )
+        )
+    if record.curves:
+        cautions = [Paragraph(text, "muted") for text in importance_text.curve_cautions(record.curves)]
+        curves = [pictures[curve_figure_name(curve)] for curve in record.curves]
+        blocks.append(Block("Partial dependence", cautions, curves))
     return blocks
 
 

@@ -69,6 +69,11 @@ class TrainedNetwork:
     fitted: FittedPreprocessing
     weights: Mapping[str, np.ndarray[Any, Any]]
 
+    @property
+    def id(self) -> int:
+        """The fold's index, or the seed; 0 for the only network of a run."""
+        return 0 if self.member is None else self.member.id
+
 
 def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path | None = None) -> LoadedSpec:
     """The spec that repeats a run, every default filled in, and changes to it. Its files may have been moved.
@@ -158,6 +163,8 @@ def selection_of(record: RunRecord) -> Selection:
     ids, nested = record.member_ids, record.nested
     if nested is not None and nested.is_inner:
         return Selection(only_fold=nested.only_fold)
+    if nested is not None and 1 < len(ids) < nested.k:
+        return Selection(some_folds=tuple(ids))
     if record.member_type == "seed":
         return Selection(seeds=len(ids))
     return Selection(only_fold=ids[0] if len(ids) == 1 else None)

@@ -68,7 +68,7 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
         else:
             found.best = best = _row(table, epoch)
             last_epoch = int(history["epoch"].max())
-            found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
+            found.verdict = _sentence(table, column, chosen, (last_epoch, spec.epochs), member_type, own)
             if n > 1:
                 limits = limits_of(spec)
                 found.best_std = std = _row(table, epoch, "_std")
@@ -170,20 +170,22 @@ def _sentence(
     table: pd.DataFrame,
     column: str,
     chosen: ChosenEpoch,
-    last_epoch: int,
+    epochs: tuple[int, int],
     member_type: str | None,
     own: Mapping[str, bool],
 ) -> str:
+    """What the mean shows; `epochs` are the last that one network reached, and those it was to have."""
     smoothed = chosen.smoothed_over is not None
-    sentence = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
-    if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
+    last_epoch, wanted = epochs
+    near_the_last = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
+    if len(table) < last_epoch and near_the_last.endswith(MORE_EPOCHS):
         # More epochs were trained, but not of all: early stopping or an interruption ended the first before.
         near = "" if chosen.epoch == len(table) else f", near epoch {len(table)}"
         return (
             f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all "
             f"{member_type}s reached; later epochs have no mean over all of them."
         )
-    return sentence
+    return overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed, epochs=wanted)
 
 
 def members_of(history: pd.DataFrame, best_epoch: int | None) -> list[MemberRecord]:

@@ -87,6 +87,24 @@ def _function(
     logits: bool = False,
 ) -> OutputsFunction:
     """(M, N, K) of each member, or (1, N, K) of all as one."""
+    of_inputs = outputs_of_inputs(spec, fitted, weights, device, of_members=of_members, logits=logits)
+    return lambda rows: of_inputs(make_inputs([fitted], rows, device), len(next(iter(rows.values()))))
+
+
+def outputs_of_inputs(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+    *,
+    of_members: bool = False,
+    logits: bool = False,
+) -> Callable[[Mapping[Port, Inputs], int], dict[Port, Array]]:
+    """A function of so many rows that are preprocessed already, to each output, (1, N, K).
+
+    With `of_members` of each member of a network that is an ensemble, (M, N, K). Else, and with `logits`, as
+    `outputs_function`.
+    """
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
@@ -94,12 +112,10 @@ def _function(
     calibrators = {port: calibrator_of(view.calibrate) for port, view in output_views(spec).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
-    def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
-        made: Mapping[Port, Inputs] = make_inputs([fitted], inputs, device)
+    def outputs(made: Mapping[Port, Inputs], rows_of_all: int) -> dict[Port, Array]:
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
         threads = threads_for(at_once * network.multiplications(elements))
-        rows_of_all = len(next(iter(inputs.values())))
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, rows_of_all, at_once):
                 numbers = np.arange(first, min(first + at_once, rows_of_all))[None]
@@ -158,14 +174,17 @@ class Average:
         mean: (N, K), of T steps (N, T, K), float64.
         spread: the standard deviation over the networks and their members (ddof 1), of the same shape; None
             where it is not asked for.
+        region: (N, ...) the intervals, or the sets of classes; likewise.
     """
 
     mean: Array
     spread: Array | None = None
+    region: Array | None = None
 
     def rows(self, chosen: Array) -> Average:
         """That of some rows."""
-        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+        spread, region = (None if of is None else of[chosen] for of in (self.spread, self.region))
+        return Average(self.mean[chosen], spread, region)
 
 
 def average(each: Sequence[Array], members: Sequence[Array] | None = None) -> Average:

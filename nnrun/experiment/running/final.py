@@ -24,7 +24,7 @@ from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
 from nnrun.spec.score_columns import INNER
-from nnrun.spec.wording import listing
+from nnrun.spec.wording import counted, listing
 
 Epochs = int | Literal["best"]
 
@@ -156,6 +156,9 @@ def final_of_spec(
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     if loaded.spec.time_limit is not None and epochs is None:
         listener.message(f"time_limit is left out: a final run trains the spec's {loaded.spec.epochs} epochs")
+    if loaded.spec.early_stopping is not None:
+        trains = counted(loaded.spec.epochs if epochs is None else epochs, "epoch")
+        listener.message(f"early_stopping is left out: a final run keeps no rows back, and trains {trains}")
     if open_ := open_outputs(loaded.spec):
         _refuse_to_fit(open_)
     changes = {

@@ -290,6 +290,8 @@ class Recorder:
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
+        if endings:
+            directory.remove_importance()  # as of a run that was resumed
         if endings and self.run.job.member_type is not None:
             directory.remove_out_of_fold()  # of a run that was resumed: its weights are others now
         # Once all are written: what was kept before stays as it is where no epoch has ended since.
@@ -303,9 +305,17 @@ class Recorder:
             if ending.best is not None:
                 record.tell(member, best_weights_epoch=ending.best.epoch)
 
-    def diverged(self, reason: str) -> None:
-        """Keep that the run's only network diverged, while others that train with it continue."""
-        self.run.record.status, self.run.record.error = "diverged", reason
+    def diverged(self, member_id: int, reason: str) -> None:
+        """Keep that a network diverged, while others that train with it continue.
+
+        It is the run's only network, or that of an inner fold, on which nothing that is chosen within other
+        outer folds may depend.
+        """
+        record = self.run.record
+        if record.nested is None:
+            record.status, record.error = "diverged", reason
+        elif member_id not in record.nested.diverged:
+            record.nested.diverged = [*record.nested.diverged, member_id]
 
 
 @contextmanager

@@ -70,11 +70,13 @@ class Selection:
     Attributes:
         only_fold: one fold's index, to leave out the others; of nested folds the index of an outer one, whose
             inner folds are trained.
+        some_folds: the indices of several folds, to leave out the others.
         seeds: how many seeds, from the spec's own upwards; None for only the spec's own, without a name.
     """
 
     only_fold: int | None = None
     seeds: int | None = None
+    some_folds: tuple[int, ...] = ()
 
     def member_type(self, spec: schema.ExperimentSpec) -> MemberType | None:
         """What tells the networks of a run apart; None where there is one."""
@@ -87,7 +89,7 @@ class Selection:
         if self.seeds is not None:
             return self.seeds
         if self.only_fold is None:
-            return spec.number_of_folds
+            return len(self.some_folds) or spec.number_of_folds
         return 1 if spec.nested is None else spec.validation.number_of_folds
 
 
@@ -201,6 +203,8 @@ def _selected(
                     f"{there - 1}."
                 )
             folds = folds[selection.only_fold * within : (selection.only_fold + 1) * within]
+        if selection.some_folds:
+            folds = tuple(folds[index] for index in selection.some_folds)
         for fold in folds:
             yield fold.index, RandomSource(seed, fold.index), fold
 
@@ -355,7 +359,13 @@ def _rows_of(
 ) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
     shared = all(each.same_rows(fitted[0]) if training else each == fitted[0] for each in fitted)
-    rows = [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)]
+    return inputs_of_rows(
+        [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)], device
+    )
+
+
+def inputs_of_rows(rows: Sequence[DenseRows | ByteRows | SparseRows], device: torch.device) -> Inputs:
+    """Transformed rows as networks take them: those of all, or of each, all of one kind."""
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

@@ -80,7 +80,8 @@ class Sweep(Config):
     `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. Several keys with
     commas between them (`layers[0].dense.units, layers[2].dense.units`) have the same value in each trial.
     `grid` tries every combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that
-    many `trials`.
+    many `trials`. `shuffle` tries the combinations of a grid in random order, but for the first, so that a
+    time limit leaves out no value of a key in particular.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.
@@ -88,9 +89,10 @@ class Sweep(Config):
     and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """
 
-    rarely_changed = frozenset(("time_limit",))
+    rarely_changed = frozenset(("shuffle", "time_limit"))
 
     method: Literal["grid", "random", "tpe"] = "grid"
+    shuffle: bool = False
     over: Annotated[dict[str, SweptValues], Field(min_length=1)]
     trials: Count | None = None
     monitor: str | None = None
