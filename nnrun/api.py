@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
+    from nnrun.records.importance_record import ImportanceRecord
     from nnrun.spec.reading.overrides import Override
 
 Overrides = Mapping[str, Any] | str | Sequence[str]
@@ -323,6 +324,7 @@ def kfold(
     k: int | None = None,
     repeats: int | None = None,
     fold: int | None = None,
+    nested: int | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -338,18 +340,22 @@ def kfold(
         k: number of folds; default: as the spec says, else the schema's default.
         repeats: number of repeats, each with a different split; needs `shuffle: true`.
         fold: train only this fold, counted from 0.
+        nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
+            chosen, scored on the outer folds.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.nested import run_nested
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
 
-    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats, nested=nested)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
-        return Run(run_experiment(loaded, settings, _listener(verbose)).path)
+        return Run(run(loaded, settings, _listener(verbose)).path)
 
 
 def final(
@@ -550,6 +556,47 @@ def evaluate(
             _run(run, runs_dir)._directory,
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             split=split,
+        )
+
+
+def importance(
+    run: Run | PathLike,
+    *,
+    metric: str | None = None,
+    output: str | None = None,
+    repeats: int | None = None,
+    seed: int | None = None,
+    curves: Sequence[str] = (),
+    split: Literal["test", "validation"] = "validation",
+    weights: Literal["last", "best"] = "last",
+    allow_unknown: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> ImportanceRecord:
+    """How much each input column matters: how much worse a score gets when the column is shuffled.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        metric: `loss` or one of the spec's metrics; default: each output's first metric, or the loss.
+        output: one of several outputs.
+        repeats: how often each column is shuffled, 5 by default.
+        seed: of the permutations; default: the spec's.
+        curves: columns of which the result also has what is predicted on average for each value.
+        split: validation rows, of folds each network's own; or the test set, which is counted in the record.
+        weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
+    """
+    from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
+    from nnrun.experiment.finished.load_run import Access
+
+    given = {"repeats": repeats} if repeats is not None else {}
+    with allowing(allow_custom):
+        return measure_importance(
+            _run(run, runs_dir)._directory,
+            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
 

@@ -13,6 +13,7 @@ from nnrun.cli.output import (
     wrapped,
 )
 from nnrun.errors import printable
+from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
 from nnrun.experiment.finished.look_text import looks_text
 from nnrun.experiment.finished.record_text import (
@@ -21,6 +22,7 @@ from nnrun.experiment.finished.record_text import (
     caution_text,
     interval_text,
     member_rows,
+    procedure_text,
     rows_in_words,
     score_table,
     taken_over_headline,
@@ -28,6 +30,8 @@ from nnrun.experiment.finished.record_text import (
     unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.spec.duration import canonical_duration, seconds_of
+from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
@@ -63,8 +67,10 @@ def closing_text(
         _chosen_from(record),
         record.verdict,
         ensemble_text(record),
+        procedure_text(record),
         interval_text(record),
         _weights(record),
+        decisions_text(record),
         baseline_text(record) if scores is not None else "",
         _test_uses(run, record, looks),
     )
@@ -173,10 +179,23 @@ def _next_steps(run: RunDirectory, record: RunRecord) -> str:
         steps.append(f"nnrun predict {path} INPUT")
     elif record.status == "completed" and not record.smoke and record.best_epoch is not None:
         steps.append(f"nnrun final {path}")
+        if len(record.members) > 1 and record.chosen_by is not None and record.chosen_by.startswith(INNER):
+            # The folds' weights were chosen by rows that score nothing: as they are, they make a good model.
+            steps[-1] += f" --members {record.member_type}s"
+        if record.command != "final" and (more := _more_time(run, record)):
+            steps.append(f"nnrun train --resume {path} --time {more}")
     origin = [f"From   {record.parent}"] if record.parent else []
     return "\n".join(
         [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]
     )
+
+
+def _more_time(run: RunDirectory, record: RunRecord) -> str | None:
+    """Twice the time that ended a run, which can go on from its last epoch; None where it cannot."""
+    one_after_the_other = (record.networks_at_once or 0) < len(record.members)
+    if record.stopped_by_time_at is None or record.time_limit is None or one_after_the_other:
+        return None
+    return canonical_duration(2 * seconds_of(record.time_limit)) if run.has_checkpoint() else None
 
 
 MOST_SHOWN = 10

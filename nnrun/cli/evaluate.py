@@ -106,7 +106,9 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         document["members_mean"] = {name: {"mean": mean, "std": std} for name, (mean, std) in each}
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
-    del document["analyses"]
+    del document["analyses"], document["undecided"]
+    if evaluation.undecided is not None:
+        document["undecided"] = vars(evaluation.undecided)
     document |= _tables_document(evaluation.analysis)
     if evaluation.outputs_have_names:
         document["outputs"] = {port: _tables_document(found) for port, found in evaluation.analyses.items()}
@@ -187,6 +189,9 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
         columns["each network"] = {name: with_std(mean, std) for name, (mean, std) in each}
     if evaluation.ensemble is not None:
         columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
+    if evaluation.undecided is not None:
+        scores = evaluation.undecided.scores.items()
+        columns["as trained"] = {name: with_std(value) for name, value in scores}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
@@ -208,7 +213,13 @@ def _members(evaluation: Evaluation) -> list[list[str]]:
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:
-    """What must be known of the scores: that an epoch was chosen by them."""
+    """What must be known of the scores: that something was chosen or fitted by them."""
+    on_decisions = evaluation.undecided_text
+    return [*_remarks_on_epochs(evaluation), *([on_decisions] if on_decisions else [])]
+
+
+def _remarks_on_epochs(evaluation: Evaluation) -> list[str]:
+    """That an epoch was chosen by the scores."""
     weights, kind = evaluation.weights, evaluation.kind
     if evaluation.members_mean is not None:
         return _remarks_of_one_model(evaluation)

@@ -90,12 +90,15 @@ def ls(
 ) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
     from nnrun.experiment.finished.listing import select_runs, sort_runs
-    from nnrun.records import all_looks, list_runs
+    from nnrun.records import MEASURING_COMMANDS, all_looks, list_runs
+    from nnrun.spec.wording import counted, listing
 
     every = list_runs(runs_dir)
     # Sorted before one is left out: which columns there are does not depend on what is shown.
     ordered = sort_runs(every, sort or "started", reverse=reverse)
-    runs = select_runs(ordered, name=name, status=status, command=command, data=data)[:limit]
+    fitting = select_runs(ordered, name=name, status=status, command=command, data=data)
+    runs = [run for run in fitting if command or run.command not in MEASURING_COMMANDS]
+    hidden, runs = len(fitting) - len(runs), runs[:limit]
     looks = all_looks(runs_dir, every)
     if looks.problem is not None:
         message(printable(looks.problem))
@@ -104,10 +107,15 @@ def ls(
         print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
-    elif not runs:
+    elif not fitting:
         message(f"None of the {len(every)} runs in {runs_dir}/ matches.")
     else:
-        print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if runs:
+            print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if hidden:
+            theirs = listing([f"nnrun ls --command {name}" for name in sorted(MEASURING_COMMANDS)], "or")
+            were = "was" if hidden == 1 else "were"
+            message(f"{counted(hidden, 'run')} that {were} trained to measure a setting: {theirs}")
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
@@ -120,6 +128,7 @@ def as_document(run: RunSummary, looks: LookCount | None) -> dict[str, Any]:
         "path": str(run.run.path),
         "name": run.name,
         "command": run.command,
+        **({} if run.nested is None else {"nested": run.nested}),
         "status": run.status,
         "device": run.device,
         "started": run.started.isoformat() if run.started else None,
@@ -157,7 +166,7 @@ def as_row(
     return {
         "ID": _printable(run.id),
         "STATUS": run.status,
-        "COMMAND": _printable(run.command or ""),
+        "COMMAND": _printable(_command(run)),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
@@ -174,6 +183,12 @@ def _look(run: RunSummary, looks: LookCount) -> str:
     by_name, by_any = ("?" if n is None else ordinal(n) for n in (run.look, run.look_of_any))
     text = f"{by_name} of {looks.by_name}"
     return text if looks.by_any == looks.by_name else f"{text}, {by_any} of {looks.by_any} by any"
+
+
+def _command(run: RunSummary) -> str:
+    """`kfold`; `kfold, nested` of outer folds, `kfold, inner` of the folds that choose within them."""
+    part = {None: "", "inner": ", inner", "outer": ", nested"}.get(run.nested, "")
+    return f"{run.command or ''}{part}"
 
 
 def _table(

@@ -129,13 +129,13 @@ class Samples:
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
         return Samples(
-            _taken(self.inputs, rows),
+            taken_rows(self.inputs, rows),
             self.targets[rows],
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
             None if self.split_columns is None else self.split_columns.take(rows),
             None if self.lines is None else self.lines[rows],
-            {port: _taken(inputs, rows) for port, inputs in self.of_inputs.items()},
+            {port: taken_rows(inputs, rows) for port, inputs in self.of_inputs.items()},
             {port: targets[rows] for port, targets in self.of_outputs.items()},
             {port: present[rows] for port, present in self.present_of.items()},
             None if self.present is None else self.present[rows],
@@ -193,7 +193,7 @@ class RowsByInput:
 
     def take(self, rows: Rows) -> RowsByInput:
         """The rows at these positions, in this order."""
-        return RowsByInput({port: _taken(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
+        return RowsByInput({port: taken_rows(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
 
 
 def strata(labels: Array, present: Flags | None, least: int) -> Array:
@@ -214,7 +214,8 @@ def strata(labels: Array, present: Flags | None, least: int) -> Array:
     return np.where(present, labels, other)
 
 
-def _taken(inputs: RawInputs, rows: Array) -> RawInputs:
+def taken_rows(inputs: RawInputs, rows: Array) -> RawInputs:
+    """The rows at these positions, in this order."""
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
 
 

@@ -14,6 +14,7 @@ from nnrun.records.index import (
 from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
+    MEASURING_COMMANDS,
     MEMBER_TYPES,
     SHUFFLED,
     Member,
@@ -42,6 +43,7 @@ __all__ = [
     "BROKEN",
     "FINISHED",
     "LAST",
+    "MEASURING_COMMANDS",
     "MEMBER_TYPES",
     "OUT_OF_FOLD",
     "SHUFFLED",

@@ -21,7 +21,7 @@ class Look:
         sha256: of the files that its rows come from.
         name: the experiment's name.
         run: the run's id.
-        command: `final`, `evaluate` or `predict`.
+        command: `final`, `evaluate`, `importance` or `predict`.
         at: when, as the run's record has it.
     """
 

@@ -37,6 +37,7 @@ class RunSummary:
         looks: at its test set, as its record lists them.
         look, look_of_any: which look its last was by experiments of its name, and of any, as it was numbered
             then.
+        nested: which part of nested cross-validation it is: `inner` or `outer`; None for any other run.
     """
 
     run: RunDirectory
@@ -58,6 +59,7 @@ class RunSummary:
     looks: tuple[Look, ...] = ()
     look: int | None = None
     look_of_any: int | None = None
+    nested: str | None = None
 
     @cached_property
     def id(self) -> str:
@@ -103,6 +105,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         looks=looks_of_record(record),
         look=record.test_uses[-1].look if record.test_uses else None,
         look_of_any=record.test_uses[-1].look_of_any if record.test_uses else None,
+        nested=None if record.nested is None else record.nested.part,
     )
 
 

@@ -72,7 +72,7 @@ def row_of(state: FileState, summary: RunSummary) -> Row:
 def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
     """The summary that a row was made of."""
     _, status, name, command, device, sweep, started, ended, *rest = row
-    seconds, epochs, best_epoch, best, test, data, directions, looks, look, look_of_any = rest
+    seconds, epochs, best_epoch, best, test, data, directions, looks, look, look_of_any, nested = rest
     # Positions, not keywords: this is most of what a run costs that is not read.
     return RunSummary(
         run,
@@ -94,6 +94,7 @@ def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
         tuple([Look(of, tuple(sha256), *others) for of, sha256, *others in looks]),
         look,
         look_of_any,
+        nested,
     )
 
 

@@ -48,6 +48,7 @@ def notes(comparison: Comparison) -> list[str]:
         *_of_tests(comparison),
         *_of_choice(comparison),
         *_of_ensembles(comparison),
+        *_of_decisions(comparison),
     ]
 
 
@@ -335,3 +336,15 @@ def _of_ensembles(comparison: Comparison) -> list[str]:
             text += "; its test scores are those of the average." if run.scores.test else "."
         texts.append(text)
     return texts
+
+
+def _of_decisions(comparison: Comparison) -> list[str]:
+    """Which scores of a run have its calibration and its threshold in them."""
+    notes = []
+    for run in comparison.runs:
+        scores = run.scores
+        if any(told.reason is None for told in scores.record.decisions):
+            parts = ["its test scores are with them"] if scores.test else []
+            parts += ["its validation scores are without"] if scores.validation else []
+            notes.append(f"{run.label} has a calibration or a threshold of its own: {', '.join(parts)}.")
+    return notes

@@ -28,7 +28,13 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
     analyse,
 )
-from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
+from nnrun.experiment.finished.decisions import as_trained, decided_outputs, open_outputs
+from nnrun.experiment.finished.load_run import (
+    DEFAULT_ACCESS,
+    Access,
+    TrainedNetwork,
+    load_spec_of_networks,
+)
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.finished.verdict import not_better
@@ -40,6 +46,8 @@ from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
+from nnrun.spec.wording import quoted
+from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +70,25 @@ class MemberScores:
     epoch: int | None
     rows: int
     scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Networks as they were trained, without calibration and at a threshold of 0.5.
+
+    Attributes:
+        scores: name → value.
+        calibration_errors: of each calibrated output the expected calibration error, of one prediction per
+            row.
+        thresholds: of each output that has another one than 0.5, above which the second class is predicted.
+        fitted_on_these_rows: whether calibration or threshold were fitted on the very rows that are scored,
+            so that the scores with them are optimistic.
+    """
+
+    scores: dict[str, float]
+    calibration_errors: dict[Port, float]
+    thresholds: dict[Port, float]
+    fitted_on_these_rows: bool
 
 
 @dataclass(frozen=True)
@@ -90,6 +117,8 @@ class Evaluation:
         ensemble: where several networks were asked about the same rows, name → what the mean of their outputs
             scores; else None.
         baseline: name → what a predictor that never looks at the inputs scores.
+        undecided: where the spec has a calibration or a threshold, what the networks score without, as they
+            were trained; else None.
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
@@ -116,6 +145,7 @@ class Evaluation:
     kept: dict[str, tuple[float, float]] | None
     ensemble: dict[str, float] | None
     baseline: dict[str, float]
+    undecided: Undecided | None
     test_uses: int
     look: int | None
     look_of_any: int | None
@@ -138,6 +168,31 @@ class Evaluation:
     def outputs_have_names(self) -> bool:
         """Whether there are several outputs, or the only one has a name."""
         return named(self.analyses)
+
+    @property
+    def undecided_text(self) -> str:
+        """What the scores are with and without a calibration or a threshold; empty where there is neither."""
+        undecided = self.undecided
+        if undecided is None:
+            return ""
+        text = "As trained: without calibration, at a threshold of 0.5."
+        for port, error in undecided.calibration_errors.items():
+            of = f" of {quoted(port)}" if self.outputs_have_names else ""
+            text += f" The expected calibration error{of} was then {error:.4f}."
+        if self.kept is not None:
+            text += f" So is the column of epoch {self.scores_epoch}, which is from the history."
+        for port, threshold in undecided.thresholds.items():
+            of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
+            text += (
+                f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "
+                "more probable class, as at 0.5."
+            )
+        if undecided.fitted_on_these_rows:
+            text += (
+                " The calibration or threshold was fitted on these very rows, so the scores with it are "
+                f"optimistic; nnrun show {self.run.id} has those that are cross-fitted."
+            )
+        return text
 
     @property
     def chosen_on_these_rows(self) -> bool:
@@ -197,7 +252,7 @@ def evaluate_opened(
         command: what the look at the test set is recorded as.
     """
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
-    samples = _samples_of(opened, split)
+    samples = samples_of(opened, split)
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
@@ -235,6 +290,7 @@ def evaluate_opened(
         kept=kept,
         ensemble=ensemble,
         baseline=baseline,
+        undecided=_undecided(opened, samples, split, one_model=one_model),
         test_uses=len(record.test_uses),
         look=None if look is None else look.by_name,
         look_of_any=None if look is None else look.by_any,
@@ -246,6 +302,31 @@ def evaluate_opened(
     if split == "test":
         _record_test_scores(evaluation, record)
     return evaluation
+
+
+def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bool) -> Undecided | None:
+    """The same networks without calibration and threshold; None where the spec has neither."""
+    decided = decided_outputs(opened.spec)
+    if not decided:
+        return None
+    plain = replace(opened, spec=as_trained(opened.spec))
+    measured = [_measure(plain, network, samples, split) for network in plain.networks]
+    combined = {
+        port: combine([(each.rows, each.outputs[port]) for each in measured])
+        for port in output_names(plain.spec)
+    }
+    scores = mean_of([each.scored.scores for each in measured])
+    if one_model and (average := _ensemble(plain, samples, split, measured, combined, one_model=True)):
+        scores = average
+    errors, thresholds = {}, {}
+    for port, view in decided.items():
+        if view.threshold is not None and view.threshold.at is not None:
+            thresholds[port] = view.threshold.at
+        found = _analysis(plain.of_output(port), samples.output(port), combined[port], 0)
+        if view.calibrate is not None and isinstance(found, Classification):
+            errors[port] = found.calibration.error
+    own = open_outputs(load_spec_of_networks(opened.run))
+    return Undecided(scores, errors, thresholds, bool(own) and split == "validation")
 
 
 def _at_one_epoch(
@@ -283,7 +364,7 @@ def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> li
     return unknown
 
 
-def _samples_of(opened: OpenRun, split: Split) -> Samples:
+def samples_of(opened: OpenRun, split: Split) -> Samples:
     """The rows of a split.
 
     Raises:
@@ -355,11 +436,12 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
     outputs, quantiles = combined.outputs, schema.quantiles_of(opened.spec.own_loss)
     if 0.5 in quantiles:
         outputs = outputs[:, [quantiles.index(0.5)]]
-    rows = samples.with_target(combined.rows)
+    rows, chosen = samples.with_target(combined.rows), opened.spec.threshold
     return analyse(
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
+        threshold=HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,

@@ -13,6 +13,14 @@ from nnrun.experiment.finished.ensemble_text import (
     ensemble_members,
     scores_are_of_average,
 )
+from nnrun.experiment.finished.nested_text import (
+    INNER_PART_TEXT,
+    nested_columns,
+    nested_heading,
+    nested_interval_text,
+    nested_rows,
+    nested_text,
+)
 from nnrun.records import SHUFFLED, RunRecord, measures
 from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
@@ -98,6 +106,9 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         record: the run's record.
         last_epoch: at the last in any case.
     """
+    if record.is_nested and record.nested is not None:
+        names, columns = nested_columns(record.nested, record)
+        return ScoreTable(nested_heading(record.nested), names, columns) if names else None
     if record.ensemble is not None:
         names, columns = ensemble_columns(record, record.ensemble)
         heading = ensemble_heading(record)
@@ -203,6 +214,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
     Empty for one network. The first row are headings: the ids of the folds or seeds.
     """
+    if record.is_nested and record.nested is not None:
+        return nested_rows(record.nested)
     if record.ensemble is not None:
         return ensemble_members(record)
     members, member_type = record.members, record.member_type
@@ -219,6 +232,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
 def interval_text(record: RunRecord) -> str:
     """The confidence intervals of the means over folds or seeds."""
+    if record.is_nested and record.nested is not None:
+        return nested_interval_text(record.nested)
     if record.ensemble is not None:
         return ""  # its score is one, of all rows
     shown = [
@@ -227,6 +242,13 @@ def interval_text(record: RunRecord) -> str:
         if name.startswith("val_")
     ]
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+
+
+def procedure_text(record: RunRecord) -> str:
+    """Of what the scores of a run of nested cross-validation are; empty for any other run."""
+    if record.nested is None:
+        return ""
+    return INNER_PART_TEXT if record.nested.is_inner else nested_text(record.nested)
 
 
 def baseline_text(record: RunRecord) -> str:

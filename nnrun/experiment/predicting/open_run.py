@@ -8,6 +8,7 @@ from functools import cached_property
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     Access,
     TrainedNetwork,
@@ -124,4 +125,5 @@ def open_run(run: RunDirectory, access: Access) -> OpenRun:
     spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)
     networks, used = choose_networks(run, access.member, access.weights)
+    spec = decided_spec(run, spec, used, access.listener.message)
     return OpenRun(run, spec, networks, used, load_run_data(run, spec, access), device, access)

@@ -288,6 +288,8 @@ def make_output_decoder(
     scores = (0.0, True) if schema.is_of_scores(spec.own_loss) else (THRESHOLD, False)
     if outputs == 1:
         if decides_as == "sigmoid" and (of_labels or labels.task == "binary"):
+            if spec.threshold is not None and spec.threshold.at is not None:
+                scores = spec.threshold.at, False
             return OutputDecoder("binary", _named(names, 2), *scores)
         return OutputDecoder("numbers", (0,))
     if decides_as == "softmax" or of_classes:

@@ -15,6 +15,7 @@ from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, in
 from nnrun.data.new_rows.row_source import RowSource
 from nnrun.data.preprocess.unknown_values import UnknownCounts, tables_of
 from nnrun.errors import DataError, UsageError
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
     Access,
@@ -146,6 +147,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
     spec = load_spec_of_networks(run)
     networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)
+    spec = decided_spec(run, spec, used, listener.message)
     if len(networks) > 1:
         assert networks[0].member is not None, "several networks have names"
         kind = networks[0].member.type
