@@ -54,7 +54,12 @@ class ImportanceTable(_Part):
 
 
 class CorrelatedColumns(_Part):
-    """Two columns of numbers and the rank correlation (Spearman's) of their training rows."""
+    """Two columns, and how alike they are in the training rows.
+
+    Attributes:
+        first, second: their names.
+        correlation: of numbers Spearman's rank correlation; of categories Cramér's V, from 0 to 1.
+    """
 
     first: str
     second: str

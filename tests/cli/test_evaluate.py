@@ -68,6 +68,8 @@ def test_mistakes_that_are_asked_for_are_shown_in_full(folder: Path, capsys: Cap
 def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last", "--runs-dir", "folds"]) == 0
     check_screen("evaluate_folds", capsys.readouterr())
+    assert main(["evaluate", "@last", "--runs-dir", "folds", "--interval", "0.8"]) == 0
+    check_screen("evaluate_interval", capsys.readouterr())
     assert main(["evaluate", "@last", "--runs-dir", "folds", "--split", "validation"]) == 0
     check_screen("evaluate_folds_validation", capsys.readouterr())
 

@@ -35,6 +35,7 @@ from nnrun.experiment.finished.record_text import (
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
     procedure_text,
@@ -139,6 +140,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if record.test_uses:
         looks = None if record.smoke else all_looks(run.runs_dir).of_record(record)
         paragraphs.append(Paragraph(looks_text(record, looks, run.runs_dir), "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
     paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)

@@ -10,7 +10,7 @@ from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, I
 from nnrun.spec.wording import counted, listing, quoted, with_std
 
 _MOST_NAMED = 20
-_MOST_PAIRS = 3
+_MOST_PAIRS = 5
 _MOST_VALUES = 7
 
 
@@ -85,8 +85,9 @@ def _of_correlated(record: ImportanceRecord) -> str:
     more = f" and {counted(len(pairs) - _MOST_PAIRS, 'more pair')}" if len(pairs) > _MOST_PAIRS else ""
     named = "; ".join(pairs[:_MOST_PAIRS]) + more
     return (
-        f"Columns that rank the rows nearly alike (Spearman's correlation): {named}. While one of a pair is "
-        "shuffled, the network still sees the other, so each may matter more than its number says."
+        "Columns that say nearly the same (Spearman's correlation of numbers, Cramér's V of categories): "
+        f"{named}. While one of a pair is shuffled, the network still sees the other, so each may matter "
+        "more than its number says."
     )
 
 

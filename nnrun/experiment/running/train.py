@@ -244,8 +244,8 @@ def train_group(
                 with uninterrupted():  # the weights that are kept are those of the last row
                     for recorder, part in parts.items():
                         recorder.epoch(part)
-                        for reason in recorder.own(trainer.diverged).values():
-                            recorder.diverged(reason)
+                        for member_id, reason in recorder.own(trainer.diverged).items():
+                            recorder.diverged(member_id, reason)
                     last.take(epoch)
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
@@ -300,7 +300,8 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
             seconds=seconds,
         ),
         kind=job.member_type or "replica",
-        leave_out_diverged=len(recorders) > 1,
+        leave_out_diverged=len(recorders) > 1
+        or (job.settings.inner_folds and job.settings.trial is not None),
     )
 
 

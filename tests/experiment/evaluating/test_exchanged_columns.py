@@ -15,6 +15,7 @@ from nnrun.experiment.evaluating.exchanged_columns import PreparedRows, input_co
 from nnrun.lazy_torch import torch
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.spec import schema
+from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.ports import INPUT
 from tests.support.column_tables import categories, dataset, fit, numbers, table, texts
 from tests.support.preprocessed import fit_preprocessing
@@ -85,6 +86,39 @@ def test_a_text_that_becomes_words_is_exchanged_whole() -> None:
     (column,) = input_columns("run", own, fitted)
     found = dense(rows.with_column(column, rows, at, CPU)[INPUT])
     np.testing.assert_array_equal(found, fitted[INPUT].transform(inputs.take(at)).to_dense())
+
+
+class Sums:
+    """A step of a person's own: a feature is a sum of columns, so that none is of one column alone."""
+
+    def fit(self, x: np.ndarray) -> list[float]:
+        return [float(value) for value in x.mean(0)]
+
+    def transform(self, x: np.ndarray, state: list[float]) -> np.ndarray:
+        return np.cumsum(x - np.array(state), axis=1)
+
+
+def test_code_of_ones_own_sees_the_exchanged_rows() -> None:
+    own = dataset(mixed().select(["kind", "y"]), np.arange(8.0))
+    inputs = own.train.inputs
+    assert isinstance(inputs, Table)
+    step = {"custom": {"object": f"{__name__}:Sums"}}
+    with allowing([__name__]):
+        fitted = {INPUT: fit(inputs, ["standardize", "one_hot", step]).input}
+        rows, at = PreparedRows.of(fitted, own.train), np.array([5, 4, 3, 2, 1, 0, 7, 6])
+        columns = input_columns("run", own, fitted)
+        found = dense(rows.with_column(columns[1], rows, at, CPU)[INPUT])
+        changed = Table((inputs.columns[0], inputs.columns[1].take(at)), 8)
+        np.testing.assert_array_equal(found, fitted[INPUT].transform(changed).to_dense())
+        x = np.random.default_rng(0).normal(size=(8, 3))
+        own = dataset(x, np.arange(8.0))
+        steps = schema.Preprocessing.model_validate({"inputs": [step], "targets": "none"})
+        fitted = {INPUT: fit_preprocessing(steps, own, n_outputs=1).input}
+        rows = PreparedRows.of(fitted, own.train)
+        columns = input_columns("run", own, fitted)
+        found = dense(rows.with_column(columns[0], rows, at, CPU)[INPUT])
+        exchanged = np.column_stack([x[at, 0], x[:, 1:]])
+        np.testing.assert_array_equal(found, fitted[INPUT].transform(exchanged).to_dense())
 
 
 def test_features_of_an_array_are_columns() -> None:
