@@ -157,6 +157,7 @@ class Evaluation:
     undecided: Undecided | None
     test_uses: int
     look: int | None
+    look_of_any: int | None
     analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
@@ -322,7 +323,8 @@ def evaluate_opened(
         baseline=baseline,
         undecided=_undecided(opened, samples, split, one_model=one_model),
         test_uses=len(record.test_uses),
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
