@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.sweeping.rate_test_result import RateTest
     from nnrun.experiment.sweeping.size_curve_result import SizeCurve
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
+    from nnrun.records.importance_record import ImportanceRecord
     from nnrun.spec.reading.overrides import Override
 
 Overrides = Mapping[str, Any] | str | Sequence[str]
@@ -191,15 +192,17 @@ class Sweep:
     def trials(self) -> pd.DataFrame:
         """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
 
-        And `stopped_by_time` where a time limit ended trials: the epoch after which it did.
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; and `outer_fold`
+        where TPE searched within each.
         """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
-            if trial.stopped_by_time is None:
-                del known["stopped_by_time"]
+            for name in ("stopped_by_time", "outer_fold"):
+                if known[name] is None:
+                    del known[name]
             rows.append({**known, **trial.values})
         return pd.DataFrame(rows)
 
@@ -207,7 +210,7 @@ class Sweep:
     def best(self) -> Run | None:
         """The run of the best trial; None where no trial has a score."""
         ranked = self.record.ranked()
-        return Run(self._directory.run_of(ranked[0]).path) if ranked else None
+        return Run(self._directory.run_of(ranked[0]).path) if self.record.has_best else None
 
     @property
     def best_spec(self) -> Path:
@@ -229,6 +232,7 @@ def sweep(
     trials: int | None = None,
     monitor: str | None = None,
     time_limit: str | float | None = None,
+    nested: int | None = None,
     new: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -245,12 +249,15 @@ def sweep(
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
         method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
             seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
+        nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
+            has it as `nested`.
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.sweeping.sweep import run_sweep
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+    from nnrun.spec.reading.overrides import Override
     from nnrun.spec.sweep_plan import load_sweep
 
     asked: dict[str, str | float | None] = {
@@ -262,7 +269,8 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
+    within = [] if nested is None else [Override.of_value("nested.k", nested, "nested", prevails=True)]
+    plan = load_sweep(spec, [*_changes(overrides), *within], over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
@@ -371,6 +379,7 @@ def kfold(
     k: int | None = None,
     repeats: int | None = None,
     fold: int | None = None,
+    nested: int | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -386,18 +395,22 @@ def kfold(
         k: number of folds; default: as the spec says, else the schema's default.
         repeats: number of repeats, each with a different split; needs `shuffle: true`.
         fold: train only this fold, counted from 0.
+        nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
+            chosen, scored on the outer folds.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.nested import run_nested
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
 
-    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats)
+    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats, nested=nested)
     selection = Selection(only_fold=fold)
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
-        return Run(run_experiment(loaded, settings, _listener(verbose)).path)
+        return Run(run(loaded, settings, _listener(verbose)).path)
 
 
 def final(
@@ -573,6 +586,7 @@ def evaluate(
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
+    interval: float | None = None,
     allow_unknown: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -586,6 +600,8 @@ def evaluate(
         run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
+        interval: the share of rows, such as 0.9, that intervals of numbers and sets of classes are to cover,
+            from rows that the networks did not train on; `coverage` says how many test rows they do.
         overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
         runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
@@ -598,6 +614,48 @@ def evaluate(
             _run(run, runs_dir)._directory,
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             split=split,
+            interval=interval,
+        )
+
+
+def importance(
+    run: Run | PathLike,
+    *,
+    metric: str | None = None,
+    output: str | None = None,
+    repeats: int | None = None,
+    seed: int | None = None,
+    curves: Sequence[str] = (),
+    split: Literal["test", "validation"] = "validation",
+    weights: Literal["last", "best"] = "last",
+    allow_unknown: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> ImportanceRecord:
+    """How much each input column matters: how much worse a score gets when the column is shuffled.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        metric: `loss` or one of the spec's metrics; default: each output's first metric, or the loss.
+        output: one of several outputs.
+        repeats: how often each column is shuffled, 5 by default.
+        seed: of the permutations; default: the spec's.
+        curves: columns of which the result also has what is predicted on average for each value.
+        split: validation rows, of folds each network's own; or the test set, which is counted in the record.
+        weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
+    """
+    from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
+    from nnrun.experiment.finished.load_run import Access
+
+    given = {"repeats": repeats} if repeats is not None else {}
+    with allowing(allow_custom):
+        return measure_importance(
+            _run(run, runs_dir)._directory,
+            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
 
@@ -610,6 +668,7 @@ def predict(
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
     spread: bool = False,
+    interval: float | None = None,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -633,6 +692,9 @@ def predict(
         probabilities: whether the probability of each class has a column.
         spread: whether each number and probability has a column with its standard deviation over the run's
             networks, `<column>_std`.
+        interval: the share of rows, such as 0.9, that an interval of each number (`<column>_lower` and
+            `<column>_upper`), or a set of classes (`<column>_set`), is to cover. It comes from rows that the
+            networks did not train on, so the run's data are read. For inputs and for test rows.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -656,9 +718,11 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            predictor = load_predictor(directory, access, spread=spread)
+            predictor = load_predictor(directory, access, spread=spread, interval=interval)
             return predict_values(predictor, inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
+        found = predict_split(
+            directory, split, access, probabilities=probabilities, spread=spread, interval=interval
+        )
         return found.table(probabilities=probabilities)
 
 

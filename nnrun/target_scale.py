@@ -91,7 +91,7 @@ class TargetScale:
         columns = []
         for values, curve in zip(values_NK.unbind(-1), self.curves, strict=True):
             pair = values.new_tensor(curve.quantiles), values.new_tensor(curve.normal)
-            columns.append(_interpolated(values, *(reversed(pair) if back else pair)))
+            columns.append(interpolated(values, *(reversed(pair) if back else pair)))
         return torch.stack(columns, -1)
 
 
@@ -108,7 +108,7 @@ def _along(
     return np.stack(columns, -1)
 
 
-def _interpolated(values: Tensor, xs_Q: Tensor, ys_Q: Tensor) -> Tensor:
+def interpolated(values: Tensor, xs_Q: Tensor, ys_Q: Tensor) -> Tensor:
     """What `np.interp` gives, by a binary search by indexing, which an exported program can do too."""
     if len(xs_Q) == 1:
         return values * 0 + ys_Q[0]

@@ -108,6 +108,12 @@ def test_kfold(spec: Path) -> None:
     assert str(caught.value) == f"{run.path} has no weights.safetensors: it holds fold 0, fold 1, fold 2."
 
 
+def test_kfold_nested(spec: Path) -> None:
+    run = nnrun.kfold(spec, nested=2, overrides={"epochs": 1})
+    assert run.record["nested"]["k"] == 2
+    assert run.record["folds"] == [0, 1]
+
+
 def test_kfold_is_the_spec_s_own_where_it_has_one(spec: Path, tmp_path: Path) -> None:
     own = write_small(tmp_path, validation={"kfold": {"k": 5, "shuffle": True}}, epochs=1)
     assert sorted(nnrun.kfold(own).history["fold"]) == [0, 1, 2, 3, 4]
@@ -312,6 +318,7 @@ def test_what_is_exported() -> None:
         "curve",
         "evaluate",
         "final",
+        "importance",
         "kfold",
         "load_run",
         "lr",

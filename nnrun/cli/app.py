@@ -22,6 +22,7 @@ COMMANDS = {
     "tune": "nnrun.cli.tune:tune",
     "final": "nnrun.cli.final:final",
     "evaluate": "nnrun.cli.evaluate:evaluate",
+    "importance": "nnrun.cli.importance:importance",
     "predict": "nnrun.cli.predict:predict",
     "export": "nnrun.cli.export:export",
     "reproduce": "nnrun.cli.reproduce:reproduce",

@@ -1,4 +1,4 @@
-"""`nnrun data`: list the data sets, download one, inspect one."""
+"""`nnrun data`: list the data sets, download one, inspect one. `check` is in `data_check`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nnrun.cli import options
+from nnrun.cli.data_check import check
 from nnrun.cli.data_text import file_text, number, overview_text, row_text
 from nnrun.cli.output import message, print_json, print_result, table
 from nnrun.errors import UsageError, printable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 data = typer.Typer(
     name="data",
-    help="List, fetch and inspect data sets.",
+    help="List, fetch, inspect and check data sets.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -228,3 +229,6 @@ def _entry_document(entry: NamedSet, place: Path | None) -> dict[str, Any]:
         "path": str(place) if place else None,
         "present": entry.home is not None or place is not None,
     }
+
+
+data.command()(check)

@@ -223,6 +223,9 @@ def _end(path: Path, chosen: dict[str, str], as_json: bool, again: str | None = 
     width = max(map(len, chosen))
     for what, value in chosen.items():
         print(f"  {what:<{width}}  {value}")
-    print(f"\nNext   nnrun check {word}\n       nnrun train {word}")
+    print(f"\nNext   nnrun check {word}")
+    if "data?" in chosen:
+        print(f"       nnrun data check {word}   to see which rows and columns, and what else")
+    print(f"       nnrun train {word}")
     if again is not None:
         print(f"       {again}   to predict another column")

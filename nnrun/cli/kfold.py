@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -23,16 +24,29 @@ def kfold(
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, help="Train only this fold, counted from 0.")
     ] = None,
+    nested: Annotated[
+        int | None,
+        typer.Option(
+            "--nested",
+            min=2,
+            metavar="K",
+            help="Choose the epoch anew within each of K outer folds, and score it on the fold.",
+        ),
+    ] = None,
     time: options.Time = None,
     *,
     resuming: options.Resuming,
     changes: options.Changes,
     training: options.Training,
 ) -> int:
-    """Train with k-fold validation, or with the spec's time-series folds; the folds train together."""
+    """Train with k-fold validation, or with the spec's time-series folds; the folds train together.
+
+    With --nested, or a `nested` section, the spec's own validation chooses the epoch within each outer fold.
+    """
     from nnrun.experiment.setup.folds import load_for_kfold
 
     overrides = [*changes.overrides(), *options.time_limit(time)]
+    load = partial(load_for_kfold, overrides=overrides, k=k, repeats=repeats, nested=nested, prefix="--")
     if resuming.resume is not None:
         from nnrun.cli.running import resume_and_report
 
@@ -40,18 +54,18 @@ def kfold(
             resuming,
             training,
             command="kfold",
-            spec=None if spec is None else load_for_kfold(spec, overrides, k=k, repeats=repeats, prefix="--"),
+            spec=None if spec is None else load(spec),
             overrides=overrides,
             not_with={"--fold": fold, "--smoke": changes.smoke}
-            | ({"--k": k, "--repeats": repeats} if spec is None else {}),
+            | ({"--k": k, "--repeats": repeats, "--nested": nested} if spec is None else {}),
         )
-    loaded = load_for_kfold(options.required(spec), overrides, k=k, repeats=repeats, prefix="--")
+    loaded = load(options.required(spec))
 
     from nnrun.cli.running import train_and_report
+    from nnrun.experiment.running.nested import run_nested
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     settings = training.settings("kfold", smoke=changes.smoke, selection=Selection(only_fold=fold))
-    return train_and_report(
-        lambda listener: run_experiment(loaded, settings, listener), training, loaded.warnings
-    )
+    run = run_experiment if loaded.spec.nested is None else run_nested
+    return train_and_report(lambda listener: run(loaded, settings, listener), training, loaded.warnings)

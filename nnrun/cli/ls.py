@@ -13,7 +13,6 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import (
     message,
-    ordinal,
     paragraph,
     print_json,
     shortened,
@@ -22,9 +21,10 @@ from nnrun.cli.output import (
     terminal_width,
 )
 from nnrun.errors import printable
+from nnrun.spec.wording import ordinal
 
 if TYPE_CHECKING:
-    from nnrun.records import RunSummary
+    from nnrun.records import LookCount, RunSummary
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,15 @@ def ls(
 ) -> None:
     """List the runs, newest first: how they ended, and how well they did."""
     from nnrun.experiment.finished.listing import select_runs, sort_runs
-    from nnrun.records import all_looks, list_runs
+    from nnrun.records import MEASURING_COMMANDS, all_looks, list_runs
+    from nnrun.spec.wording import counted, listing
 
     every = list_runs(runs_dir)
     # Sorted before one is left out: which columns there are does not depend on what is shown.
     ordered = sort_runs(every, sort or "started", reverse=reverse)
-    runs = select_runs(ordered, name=name, status=status, command=command, data=data)[:limit]
+    fitting = select_runs(ordered, name=name, status=status, command=command, data=data)
+    runs = [run for run in fitting if command or run.command not in MEASURING_COMMANDS]
+    hidden, runs = len(fitting) - len(runs), runs[:limit]
     looks = all_looks(runs_dir, every)
     if looks.problem is not None:
         message(printable(looks.problem))
@@ -104,22 +107,28 @@ def ls(
         print_json([as_document(run, count) for run, count in zip(runs, of_name, strict=True)])
     elif not every:
         message(f"No runs in {runs_dir}/ yet. Start with: nnrun train specs/reuters.yaml")
-    elif not runs:
+    elif not fitting:
         message(f"None of the {len(every)} runs in {runs_dir}/ matches.")
     else:
-        print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if runs:
+            print(_table(runs, of_name, terminal_width(), sort, beside=[run.id for run in every]))
+        if hidden:
+            theirs = listing([f"nnrun ls --command {name}" for name in sorted(MEASURING_COMMANDS)], "or")
+            were = "was" if hidden == 1 else "were"
+            message(f"{counted(hidden, 'run')} that {were} trained to measure a setting: {theirs}")
         for run in runs:
             if run.problem:
                 message(f"{run.id} is broken: {run.problem}")
 
 
-def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
-    """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
+def as_document(run: RunSummary, looks: LookCount | None) -> dict[str, Any]:
+    """A run as `--json` gives it; `looks` at its test set up to now, where it has looked."""
     return {
         "id": run.id,
         "path": str(run.run.path),
         "name": run.name,
         "command": run.command,
+        **({} if run.nested is None else {"nested": run.nested}),
         "status": run.status,
         "device": run.device,
         "started": run.started.isoformat() if run.started else None,
@@ -133,18 +142,20 @@ def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
         "data": list(run.data),
         "test_uses": len(run.looks),
         "look": run.look,
-        "looks": looks,
+        "looks": None if looks is None else looks.by_name,
+        "look_of_any": run.look_of_any,
+        "looks_of_any": None if looks is None else looks.by_any,
         "problem": run.problem,
     }
 
 
 def as_row(
-    run: RunSummary, looks: int | None, sort: str | None = None, scores: int = _MOST_SCORES
+    run: RunSummary, looks: LookCount | None, sort: str | None = None, scores: int = _MOST_SCORES
 ) -> dict[str, str]:
     """A run as a row of the table: heading → text; the score that is sorted by before the others.
 
     `scores` is how many of validation and of test are shown at most. LOOK is which
-    look at its test set its last was, of how many by experiments of its name.
+    look at its test set its last was, of how many by experiments of its name, and by any where that differs.
     """
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
@@ -155,21 +166,34 @@ def as_row(
     return {
         "ID": _printable(run.id),
         "STATUS": run.status,
-        "COMMAND": _printable(run.command or ""),
+        "COMMAND": _printable(_command(run)),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
         "TEST": _scores(run.test, _after("test_", sort), scores),
-        "LOOK": "" if looks is None else f"{'?' if run.look is None else ordinal(run.look)} of {looks}",
+        "LOOK": "" if looks is None else _look(run, looks),
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
         "SIZE": size_text(run.size),
     }
 
 
+def _look(run: RunSummary, looks: LookCount) -> str:
+    """`2nd of 3`; `2nd of 3, 4th of 7 by any` where experiments of other names have looked, too."""
+    by_name, by_any = ("?" if n is None else ordinal(n) for n in (run.look, run.look_of_any))
+    text = f"{by_name} of {looks.by_name}"
+    return text if looks.by_any == looks.by_name else f"{text}, {by_any} of {looks.by_any} by any"
+
+
+def _command(run: RunSummary) -> str:
+    """`kfold`; `kfold, nested` of outer folds, `kfold, inner` of the folds that choose within them."""
+    part = {None: "", "inner": ", inner", "outer": ", nested"}.get(run.nested, "")
+    return f"{run.command or ''}{part}"
+
+
 def _table(
     runs: Sequence[RunSummary],
-    looks: Sequence[int | None],
+    looks: Sequence[LookCount | None],
     width: int | None,
     sort: str | None,
     beside: Sequence[str],
@@ -182,7 +206,7 @@ def _table(
 
     Args:
         runs: one row each.
-        looks: how often experiments of each one's name have looked at its test set.
+        looks: how often the test set of each has been looked at.
         width: None for a table that may be as wide as it is.
         sort: the key that is sorted by.
         beside: the ids of all runs in the folder.

@@ -114,6 +114,7 @@ def resume_and_report(
     if given:
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 
+    from nnrun.experiment.running.nested import go_on_with_nested
     from nnrun.experiment.running.resume import resume_run
     from nnrun.records import find_run
 
@@ -130,11 +131,11 @@ def resume_and_report(
             allow_inexact=resuming.allow_inexact,
             listener=listener,
         )
-        if not done and not options.quiet:
+        if not done and not options.quiet and not run.read_record().is_inner:
             by_time = run.read_record().stopped_by_time_at is not None
             longer = " Its time limit ended it: with a longer one (--time) it goes on." if by_time else ""
             message(f"{run.id} has ended: there is nothing to resume.{longer}")
-        return run
+        return go_on_with_nested(run, options.settings(command), listener)
 
     return train_and_report(start, options)
 

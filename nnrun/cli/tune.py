@@ -14,6 +14,7 @@ from nnrun.errors import EXIT_INTERRUPTED, UsageError, printable
 
 if TYPE_CHECKING:
     from nnrun.experiment.tuning.tune import Tuned, TuneListener
+    from nnrun.records import SweepRecord
 
 File = Annotated[
     Path,
@@ -157,6 +158,7 @@ def _text(found: Tuned) -> str:
     lines = [f"Chosen: {values_label(best.values)}; of {trials}, by {sweep.monitor}."]
     if sweep.ended_by_time is not None:
         lines[0] += f" Time ended the sweep: {sweep.left} of {counted(sweep.total, 'trial')} left out."
+        lines[0] += _never_tried(sweep)
     lines.append(_honesty(found)[1])
     files = [
         ["Spec", str(found.request.spec), "as nnrun init writes it"],
@@ -169,6 +171,22 @@ def _text(found: Tuned) -> str:
         closing_text(found.model, found.model.read_record()),
         wrapped("\n".join(lines), width),
         table(files),
-        f"The same by hand:\n{steps}",
+        f"The steps as commands (init --force and sweep --new do again what is there):\n{steps}",
     ]
     return printable("\n\n".join(blocks))
+
+
+def _never_tried(sweep: SweepRecord) -> str:
+    """The values that no trial with a score has; empty where each value was tried."""
+    from nnrun.spec.writing.value_labels import key_labels, value_label
+
+    tried = [trial.values for trial in sweep.ranked()]
+    labels = key_labels(list(tried[0]))
+    missing = {}
+    for key, label in labels.items():
+        planned = {value_label(trial.values[key]): None for trial in sweep.trials}
+        missing[label] = [
+            value for value in planned if value not in {value_label(values[key]) for values in tried}
+        ]
+    named = [f"{label} {', '.join(values)}" for label, values in missing.items() if values]
+    return f" Never tried: {'; '.join(named)}." if named else ""

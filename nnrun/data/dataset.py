@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -129,13 +129,13 @@ class Samples:
         if rows.size == 0:
             rows = rows.astype(np.int64)  # an empty list would become an array of floats
         return Samples(
-            _taken(self.inputs, rows),
+            taken_rows(self.inputs, rows),
             self.targets[rows],
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
             None if self.split_columns is None else self.split_columns.take(rows),
             None if self.lines is None else self.lines[rows],
-            {port: _taken(inputs, rows) for port, inputs in self.of_inputs.items()},
+            {port: taken_rows(inputs, rows) for port, inputs in self.of_inputs.items()},
             {port: targets[rows] for port, targets in self.of_outputs.items()},
             {port: present[rows] for port, present in self.present_of.items()},
             None if self.present is None else self.present[rows],
@@ -193,7 +193,7 @@ class RowsByInput:
 
     def take(self, rows: Rows) -> RowsByInput:
         """The rows at these positions, in this order."""
-        return RowsByInput({port: _taken(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
+        return RowsByInput({port: taken_rows(own, np.asarray(rows)) for port, own in self.of_inputs.items()})
 
 
 def strata(labels: Array, present: Flags | None, least: int) -> Array:
@@ -214,7 +214,8 @@ def strata(labels: Array, present: Flags | None, least: int) -> Array:
     return np.where(present, labels, other)
 
 
-def _taken(inputs: RawInputs, rows: Array) -> RawInputs:
+def taken_rows(inputs: RawInputs, rows: Array) -> RawInputs:
+    """The rows at these positions, in this order."""
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
 
 
@@ -231,6 +232,7 @@ class SourceFile:
         rows_without_target: rows that were left out, since the target is missing there.
         index_columns: columns that were left out, since they only number or name the rows.
         rows_without_target_of: output → rows that lack its target and count for the other outputs only.
+        split: which rows it holds, where these are training rows only or test rows only; else None.
     """
 
     name: str
@@ -241,6 +243,7 @@ class SourceFile:
     rows_without_target: int = 0
     index_columns: tuple[str, ...] = ()
     rows_without_target_of: Mapping[Port, int] = field(default_factory=dict)
+    split: Literal["train", "test"] | None = None
 
     def as_record(self) -> dict[str, Any]:
         """What the record of a run or a sweep says of it."""
@@ -308,6 +311,11 @@ class Dataset:
     num_words: int | None = None
     smoke: bool = False
     targets_of: Mapping[Port, TargetFacts] = field(default_factory=dict)
+
+    @property
+    def test_hashes(self) -> list[str]:
+        """SHA-256 of what the test rows come from: all sources but those of training rows alone."""
+        return [source.sha256 for source in self.sources if source.split != "train"]
 
     def input(self, port: Port) -> Dataset:
         """The data set as one of several inputs sees it."""

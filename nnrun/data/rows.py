@@ -73,6 +73,12 @@ class DenseRows:
         """The rows at these positions, in this order."""
         return DenseRows(np.ascontiguousarray(self.x_NF[np.asarray(rows)]))
 
+    def with_features(self, place: slice, others: DenseRows, at: npt.NDArray[Any]) -> DenseRows:
+        """The same rows, but row i has the features at `place` of row `at[i]` of the others."""
+        x_NF = self.x_NF.copy()
+        x_NF[..., place] = others.x_NF[..., place][at]
+        return DenseRows(x_NF)
+
 
 @dataclass(frozen=True, eq=False)
 class ByteRows:
@@ -104,6 +110,10 @@ class ByteRows:
         """(N, ..., C) float32, for those who need every number."""
         columns = np.arange(len(self.values))
         return self.values[columns, self.x]
+
+    def take(self, rows: npt.ArrayLike) -> ByteRows:
+        """The rows at these positions, in this order."""
+        return ByteRows(np.ascontiguousarray(self.x[np.asarray(rows)]), self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +157,25 @@ class SparseRows:
             arrays.append(self.values)
         indptr, gathered = gather_ragged(self.indptr, arrays, np.asarray(rows))
         return SparseRows(indptr, gathered[0], gathered[1] if len(gathered) > 1 else None, self.n_features)
+
+    def with_features(self, place: slice, others: SparseRows, at: npt.NDArray[Any]) -> SparseRows:
+        """The same rows, but row i has the features at `place` of row `at[i]` of the others."""
+        from scipy.sparse import hstack
+
+        mine, theirs = self.matrix(), others.matrix()
+        parts = (mine[:, : place.start], theirs[:, place][at], mine[:, place.stop :])
+        return SparseRows.of_matrix(hstack(parts, format="csr"))
+
+    @classmethod
+    def of_matrix(cls, matrix: Any) -> SparseRows:
+        """SciPy's CSR matrix, whose columns ascend in each row, as rows."""
+        values = matrix.data.astype(np.float32, copy=False)
+        return cls(
+            matrix.indptr.astype(np.int64),
+            matrix.indices.astype(np.int32),
+            None if (values == 1).all() else values,
+            int(matrix.shape[1]),
+        )
 
     def to_dense(self, rows: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
         """All rows, or those at these positions, as an array (N, F)."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nnrun.calibrator import Calibrator
 from nnrun.model.network import Network
 from nnrun.spec.ports import Port
 from nnrun.target_scale import TargetScale
@@ -27,6 +28,7 @@ class StandaloneNetwork(nn.Module):
         preprocess: for an input, (N, C) raw float64 numbers, NaN where one is missing → (N, F) features, or
             rows with more axes → rows of the same shape; None where its rows are prepared outside.
         targets: for an output, what its targets were scaled by; its predictions are turned back.
+        calibrators: for an output, what calibrates its logits.
         named_inputs: whether `forward` takes a dictionary of rows by input, else the only input's rows.
         named_outputs: whether it gives a dictionary of predictions by output, else the only output's.
     """
@@ -37,6 +39,7 @@ class StandaloneNetwork(nn.Module):
         weights: Mapping[str, np.ndarray],
         preprocess: Mapping[Port, Preprocess | None] = _NONE,
         targets: Mapping[Port, TargetScale | None] = _NONE,
+        calibrators: Mapping[Port, Calibrator | None] = _NONE,
         *,
         named_inputs: bool = False,
         named_outputs: bool = False,
@@ -47,6 +50,7 @@ class StandaloneNetwork(nn.Module):
         for name, value in network.stack([weights]).items():
             self.register_buffer(self._buffer_names[name], value)
         self._preprocess, self._target_scales = dict(preprocess), dict(targets)
+        self._calibrators = dict(calibrators)
         self._named_inputs, self._named_outputs = named_inputs, named_outputs
 
     def forward(self, rows: Tensor | dict[Port, Tensor]) -> Tensor | dict[Port, Tensor]:
@@ -54,7 +58,7 @@ class StandaloneNetwork(nn.Module):
 
         Outputs are probabilities after a sigmoid or softmax, else numbers.
 
-        Preprocessing is computed in float64 and rounded once, as in training.
+        Preprocessing and calibration are computed in float64 and rounded once, as in training.
         """
         if self._named_inputs:
             assert isinstance(rows, dict), "the rows of each input by its name"
@@ -75,7 +79,8 @@ class StandaloneNetwork(nn.Module):
     def _predictions(self, port: Port, logits: Tensor) -> Tensor:
         scale = self._target_scales.get(port)
         z = self._network.combined(port, logits, None if scale is None else (scale,))
-        outputs = self._network.activate(port, z)[0]
+        calibrator = self._calibrators.get(port)
+        outputs = self._network.activate(port, z if calibrator is None else calibrator.logits(z))[0]
         return (outputs if scale is None else scale.invert(outputs)).to(torch.float32)
 
 

@@ -11,9 +11,10 @@ from nnrun.records.index import (
     list_runs,
     runs_of_sweep,
 )
-from nnrun.records.looks import Look, looks_of_record
-from nnrun.records.run_directory import RunDirectory, create_run, refuse_unwritable
+from nnrun.records.looks import Look, LookCount, looks_of_record
+from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
+    MEASURING_COMMANDS,
     MEMBER_TYPES,
     SHUFFLED,
     Member,
@@ -42,12 +43,15 @@ __all__ = [
     "BROKEN",
     "FINISHED",
     "LAST",
+    "MEASURING_COMMANDS",
     "MEMBER_TYPES",
+    "OUT_OF_FOLD",
     "SHUFFLED",
     "STATUSES",
     "HistoryWriter",
     "KeptWeights",
     "Look",
+    "LookCount",
     "Looks",
     "Member",
     "MemberType",

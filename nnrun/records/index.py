@@ -15,7 +15,7 @@ from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
-from nnrun.records.run_record import RunRecord, RunStatus
+from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
 from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
 from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
@@ -192,7 +192,7 @@ def _was_run(folder: RunDirectory) -> bool:
 
 
 def _last_run(runs_dir: Path) -> RunDirectory:
-    """The readable run that began last.
+    """The readable run that began last; not one that only measured a setting.
 
     Ids tell when runs began. So only the records are read that may be of the last one: those with the latest
     times in their ids, and those whose folder was given another name.
@@ -203,7 +203,9 @@ def _last_run(runs_dir: Path) -> RunDirectory:
             break
         run = RunDirectory(runs_dir / name)
         summary = _summary(run) if _is_or_was_run(run) else None
-        if summary is not None and summary.status != BROKEN:
+        if summary is None or summary.command in MEASURING_COMMANDS:
+            continue
+        if summary.status != BROKEN:
             last = max(last or summary, summary, key=_age_key)
     if last is None:
         raise UsageError(f"{LAST}: there are no runs in {runs_dir} yet.")

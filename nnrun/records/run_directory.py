@@ -2,9 +2,11 @@
 
     runs/<name>-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  run.json  history.csv  history_mean.csv
-        labels.json  vocabulary.json
+        labels.json  vocabulary.json  oof.csv
+        importance.json                                 (what `nnrun importance` last found)
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
+        calibration.json                                (where `calibrate` or `threshold` was fitted)
         plots/  report.html
         checkpoint-000012/                              (see nnrun/records/weights.py)
 
@@ -61,9 +63,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from nnrun.records.importance_record import ImportanceRecord
+
 T = TypeVar("T")
 
 RECORD = "run.json"
+OUT_OF_FOLD = "oof.csv"
 KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
@@ -75,8 +80,10 @@ _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
 _BEST_WEIGHTS = "weights-best.safetensors"
 _PREPROCESSING = "preprocessing.json"
+_CALIBRATION = "calibration.json"
 _LABELS = "labels.json"
 _VOCABULARY = "vocabulary.json"
+_IMPORTANCE = "importance.json"
 _PLOTS = "plots"
 _REPORT = "report.html"
 
@@ -294,7 +301,7 @@ class RunDirectory:
             which: with `best` only the weights of the best epochs are taken, as the weights of this run; else
                 those that training ended with, and beside them those of the best epochs.
         """
-        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY)}
+        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, _CALIBRATION)}
         for member in members:
             own = [f"{member.folder}/{name}" for name in (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)]
             copied |= dict(zip(own, own, strict=True))
@@ -314,6 +321,14 @@ class RunDirectory:
     def read_preprocessing(self, member: Member | None = None) -> dict[str, Any]:
         """What preprocessing learned from the training rows of the run, or of one fold or seed."""
         return read_json_object(self._of_member(_PREPROCESSING, member))
+
+    def write_calibration(self, document: Mapping[str, Any]) -> None:
+        """Keep the calibrations and thresholds that were fitted when training ended."""
+        self._write_json(_CALIBRATION, document)
+
+    def read_calibration(self) -> dict[str, Any] | None:
+        """The calibrations and thresholds that were fitted; None where there are none."""
+        return self._read_json(_CALIBRATION)
 
     # --- the state that training goes on from ---
 
@@ -356,6 +371,47 @@ class RunDirectory:
     def read_vocabulary(self) -> dict[str, Any] | None:
         """The tokens of the words; None where the data set has no words, or they were not at hand."""
         return self._read_json(_VOCABULARY)
+
+    # --- what its columns matter ---
+
+    def write_importance(self, record: ImportanceRecord) -> None:
+        """Keep what was found of the input columns, in place of what was found before."""
+        self._write_json(_IMPORTANCE, record.model_dump())
+
+    def read_importance(self) -> ImportanceRecord | None:
+        """What was found of the input columns; None where nobody asked.
+
+        Raises:
+            DataError: the file is damaged, or of a newer nnrun.
+        """
+        document = self._read_json(_IMPORTANCE)
+        if document is None:
+            return None
+        from nnrun.records.importance_record import VERSION as KNOWN
+        from nnrun.records.importance_record import ImportanceRecord
+
+        version = document.get("version")
+        refuse_newer(self.path / _IMPORTANCE, version if type(version) is int else KNOWN, KNOWN)
+        try:
+            return ImportanceRecord.model_validate(document)
+        except ValueError:
+            raise DataError(
+                f"{self.path / _IMPORTANCE} is damaged. `nnrun importance {self.id}` writes it again."
+            ) from None
+
+    def remove_importance(self) -> None:
+        """Keep it no longer: the run has other weights than those that were asked."""
+        (self.path / _IMPORTANCE).unlink(missing_ok=True)
+
+    # --- out-of-fold predictions ---
+
+    def write_out_of_fold(self, write: Callable[[Path], object]) -> None:
+        """Keep predictions of the rows that folds or seeds were validated on; `write` is given a path."""
+        replace_file(self.path / OUT_OF_FOLD, write)
+
+    def remove_out_of_fold(self) -> None:
+        """Keep them no longer: the run has other weights than those that made them."""
+        (self.path / OUT_OF_FOLD).unlink(missing_ok=True)
 
     def members(self) -> list[Member]:
         """The folds or seeds that have a folder here, ascending. Empty for a run of one network."""

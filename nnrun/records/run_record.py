@@ -81,6 +81,10 @@ OF_NETWORK = ("stopped_early", "weights_epoch", "weights_averaged", "best_weight
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
 
+MEASURING_COMMANDS = frozenset({"lr"})
+"""Commands that train networks only to measure a setting. `@last` is none of their runs, and `ls` lists them
+where it is asked for them."""
+
 RunStatus = Literal["running", "completed", "interrupted", "failed", "diverged"]
 
 _SKIP_MALFORMED = "skip malformed fields"
@@ -245,7 +249,17 @@ class ChosenFrom(_Record):
 
 
 class TestUse(_Record):
-    """One use of a test set by a run; `look` counts those by all experiments of its name, from 1."""
+    """One use of a test set by a run.
+
+    Attributes:
+        command: `final`, `evaluate` or `predict`.
+        at: when.
+        data: the data set, as a spec names it.
+        look: which look at this test set it was by experiments of the run's name, from 1.
+        look_of_any: which it was by experiments of any name.
+        sha256: of the files that the test rows come from, where these are not all that `data` of the run
+            lists.
+    """
 
     __test__ = False  # its name begins as pytest's classes do
 
@@ -253,6 +267,8 @@ class TestUse(_Record):
     at: str = ""
     data: str | None = None
     look: Count | None = None
+    look_of_any: Count | None = None
+    sha256: list[str] | None = None
 
 
 class MemberRecord(_Record):
@@ -332,6 +348,98 @@ class LinearBaselineRecord(_Record):
     unscaled: bool = False
 
 
+class CoverageRecord(_Record):
+    """How many test rows the intervals of a number, or the sets of classes, cover.
+
+    Attributes:
+        output: the output, of several numbers with the number's name; None where outputs have no names.
+        level: the share that they were to cover.
+        method: what they are, in the field's terms.
+        weights: of which epochs the weights were.
+        rows, covered: all of them, and those whose target is covered.
+        low, high: the 95 % interval of the share that is covered (Clopper-Pearson).
+        width: of intervals, on average, in the target's own units.
+        classes: in a set, on average.
+    """
+
+    output: str | None = None
+    level: float
+    method: str = ""
+    weights: str = ""
+    rows: Count
+    covered: Count
+    low: float
+    high: float
+    width: float | None = None
+    classes: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are covered."""
+        return self.covered / max(1, self.rows)
+
+
+class NestedFold(_Record):
+    """An outer fold of nested cross-validation: what was chosen within it, and what that scores on its rows.
+
+    Attributes:
+        fold: its index, from 0.
+        epoch: that was chosen, from 1.
+        smoothed_over: over about how many epochs the mean curve of its inner folds was smoothed; None where
+            there is one inner fold.
+        inner: validated column → the mean over its inner folds at that epoch: chosen by, so optimistic.
+        scores: validated column → what the chosen network scores on the rows of the outer fold.
+        trial, values: of a sweep the trial that was chosen, and its values.
+        run: the id of the run that trained the chosen network, where that is another one.
+    """
+
+    fold: Count
+    epoch: Count
+    smoothed_over: Count | None = None
+    inner: Scores = {}
+    scores: Scores = {}
+    trial: Count | None = None
+    values: dict[str, Any] = {}
+    run: str | None = None
+
+
+class NestedRecord(_Record):
+    """What is known of nested cross-validation.
+
+    The inner run trains the folds that `validation` makes within each outer fold, from whose history the
+    epoch follows; the outer run trains on all training rows of each outer fold for so long.
+
+    Attributes:
+        part: which of the two the run is.
+        k: how many outer folds there are.
+        inner_folds: how many folds there are within each.
+        only_fold: of an inner run that has only the inner folds of one outer fold, its index.
+        diverged: of the inner run of a trial the inner folds that diverged.
+        chosen_by: the column that chose.
+        folds: the outer folds, ascending; of an inner run none.
+        inner, scores: column → the mean over the outer folds of theirs. `*_std` the standard deviation over
+            them, `interval` the 95 % interval of the mean score.
+    """
+
+    part: Literal["inner", "outer"] = "outer"
+    k: Count
+    inner_folds: Count
+    only_fold: Count | None = None
+    diverged: list[Count] = []
+    chosen_by: str | None = None
+    folds: Records[NestedFold] = []
+    inner: Scores = {}
+    inner_std: Scores = {}
+    scores: Scores = {}
+    scores_std: Scores = {}
+    interval: Pairs = {}
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether the run trains the folds within outer folds, and not what was chosen there."""
+        return self.part == "inner"
+
+
 class NearPerfect(_Record):
     """A score that is close to perfect, and the column of a table that may explain it.
 
@@ -345,6 +453,43 @@ class NearPerfect(_Record):
     value: float
     column: str
     alone: float
+
+
+class DecisionRecord(_Record):
+    """How an output's probabilities were calibrated, or its threshold chosen, and what that was worth.
+
+    `before` is the network as trained, at a threshold of 0.5. `after` is cross-fitted: each part of the rows
+    by what the other parts fit. What is kept was fitted on all of them.
+
+    Attributes:
+        output: its name; None where outputs have none.
+        reason: why nothing could be fitted, as a sentence; the rest is then left out.
+        parent: the run that fitted it, where it was taken over; the scores are of its networks.
+        rows: how many predictions of rows, each by a network that did not train on the row.
+        out_of_fold: whether they are of several folds.
+        parts: how many parts the rows were cross-fitted in; None where that was not possible.
+        method: the calibration in words, `temperature 1.83`; None where there is none.
+        log_loss, calibration_error: `before` and `after`; the error is the expected one (`bins` of equal
+            width), None where there is no calibration.
+        threshold: above which the second of two classes is predicted; None for 0.5.
+        maximizes: the metric that it maximizes on these rows; None where it was given.
+        score: of that metric `before`, `after`, and `same_rows`: what the kept threshold scores on the rows
+            that chose it, which is optimistic.
+    """
+
+    output: str | None = None
+    reason: str | None = None
+    parent: str | None = None
+    rows: Count | None = None
+    out_of_fold: bool = False
+    parts: Count | None = None
+    method: str | None = None
+    log_loss: Scores = {}
+    calibration_error: Scores = {}
+    bins: Count | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    maximizes: str | None = None
+    score: Scores = {}
 
 
 class DrownedLoss(_Record):
@@ -382,6 +527,8 @@ class RunRecord(_Record):
         parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
         folds, seeds: of the networks, ascending; None for a run of one network.
         ensemble: where the networks, averaged, are one model; else None.
+        nested: of nested cross-validation; else None. `last` of its outer run are the scores of each fold at
+            the epoch that was chosen within it, and no epoch is the best.
         epochs, epochs_run: that were asked for, and that were trained.
         chosen_by: the column that chooses the best epoch; None where nothing is validated.
         parameters: of one network.
@@ -402,6 +549,9 @@ class RunRecord(_Record):
         linear_baseline: what a linear model scores; None where none was asked for.
         not_better_than_linear: as `not_better_than_baseline`.
         advice: what to try where a baseline is not beaten.
+        coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
+        decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
+        without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
     """
 
@@ -427,6 +577,7 @@ class RunRecord(_Record):
     folds: list[Count] | None = None
     seeds: list[Count] | None = None
     ensemble: EnsembleRecord | None = None
+    nested: NestedRecord | None = None
     epochs: Count | None = None
     epochs_run: Count = 0
     time_limit: str | None = None
@@ -466,11 +617,14 @@ class RunRecord(_Record):
     advice: str | None = None
     near_perfect: NearPerfect | None = None
     drowned: DrownedLoss | None = None
+    decisions: Records[DecisionRecord] = []
     test: Scores = {}
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
+    coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
+    without_out_of_fold: str | None = None
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -524,13 +678,25 @@ class RunRecord(_Record):
 
     @property
     def listed_scores(self) -> Mapping[str, float | None]:
-        """Column → value, as lists of runs show them: at the best epoch.
+        """Column → value, as lists of runs show them: at the best epoch, or what outer folds score.
 
         Of an ensemble what its predictions of validation rows score.
         """
+        if self.is_nested:
+            return self.last
         if self.ensemble is None:
             return self.best
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether its networks are those of the folds within outer folds, which only choose."""
+        return self.nested is not None and self.nested.is_inner
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether each network trained as long as was chosen within its outer fold, and is scored there."""
+        return self.nested is not None and not self.nested.is_inner
 
     @property
     def malformed(self) -> Mapping[str, Any]:

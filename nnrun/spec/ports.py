@@ -69,6 +69,8 @@ def output_views(spec: ExperimentSpec) -> Mapping[Port, ExperimentSpec]:
             "loss": port.loss,
             "metrics": port.metrics,
             "class_weight": port.class_weight,
+            "calibrate": port.calibrate,
+            "threshold": port.threshold,
             "preprocessing": spec.preprocessing.model_copy(update={"targets": port.preprocessing}),
         }
         if "target" in type(spec.dataset).model_fields:
@@ -154,7 +156,7 @@ def location_of_output(spec: ExperimentSpec, name: Port, location: Location) -> 
     """Where a place of an output's view is written in the spec."""
     if not spec.outputs:
         return location
-    if location[:1] in (("loss",), ("metrics",), ("class_weight",)):
+    if location[:1] in (("loss",), ("metrics",), ("class_weight",), ("calibrate",), ("threshold",)):
         return ("outputs", name, *location)
     if location[:2] == ("preprocessing", "targets"):
         return ("outputs", name, "preprocessing", *location[2:])

@@ -176,7 +176,7 @@ def _plan(tree: SpecTree, base: LoadedSpec) -> SweepPlan:
     seed = base.spec.seed if sweep.seed is None else sweep.seed
     tpe = sweep.method == "tpe"
     points = list(
-        _grid(sweep) if sweep.method == "grid" else _variations(sweep) if tpe else _drawn(sweep, seed)
+        _grid(sweep, seed) if sweep.method == "grid" else _variations(sweep) if tpe else _drawn(sweep, seed)
     )
     trials, problems = _checked(tree, monitor, points, known=base.warnings)
     if len(trials) == len(points):
@@ -321,10 +321,13 @@ def _range_alone(node: Node) -> Node:
 # --- points ------------------------------------------------------------------------------------------------
 
 
-def _grid(sweep: schema.Sweep) -> Iterator[Point]:
-    """Every combination; the last key varies fastest."""
+def _grid(sweep: schema.Sweep, seed: int) -> Iterator[Point]:
+    """Every combination; the last key varies fastest. With `shuffle` all but the first in random order."""
     lists = [range(len(values)) for values in sweep.over.values() if isinstance(values, list)]
-    for places in itertools.product(*lists):
+    first, *others = itertools.product(*lists)
+    if sweep.shuffle:
+        random.Random(derive_seed(seed, purpose="order of a grid")).shuffle(others)
+    for places in (first, *others):
         yield dict(zip(sweep.over, places, strict=True))
 
 

@@ -37,6 +37,7 @@ class Replica:
         inner_rows: indices of the rows that decide when to stop, where these are neither; else empty.
         source: of its random streams.
         learning_rate: its own, where it differs from the schedule's.
+        epochs: after how many it ends, where that is before the schedule's last.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Replica:
     validation_rows: RowIndices
     source: RandomSource
     learning_rate: float | None = None
+    epochs: int | None = None
     inner_rows: RowIndices = field(default_factory=lambda: np.empty(0, np.int64))
 
 
@@ -152,7 +154,8 @@ class Trainer:
         last_epochs: replica number → the last epoch that it trained.
         restored: the replicas that got back the weights of their best epoch.
         averaged: the replicas that ended with the moving averages of their weights.
-        stopped_epochs: replica number → the epoch in which early stopping ended it.
+        stopped_epochs: replica number → the epoch in which early stopping, or its own number of epochs,
+            ended it.
         timed_out: replica number → the epoch after which the time was up.
         diverged: replica number → what became infinite or NaN, as a sentence.
     """
@@ -173,6 +176,7 @@ class Trainer:
     timed_out: dict[int, int] = field(default_factory=dict)
     diverged: dict[int, str] = field(default_factory=dict)
     _active: list[Replica] = field(init=False)
+    _own_epochs: dict[int, int | None] = field(init=False)
     _watchers: dict[int, EarlyStopping] = field(init=False)
     _rates: dict[int, LearningRate] = field(init=False)
     _restorable: dict[int, dict[str, Tensor]] = field(init=False, default_factory=dict)
@@ -181,6 +185,7 @@ class Trainer:
     def __post_init__(self) -> None:
         stopping = self.schedule.early_stopping
         self._active = list(self.replicas)
+        self._own_epochs = {r.number: r.epochs for r in self.replicas}
         self._watchers = {}
         if stopping is not None:
             self._watchers = {
@@ -245,6 +250,11 @@ class Trainer:
             "validation": [r.validation_rows for r in active],
         }
         return {kind: self.engine.evaluate(own) for kind, own in rows.items() if len(own[0])}
+
+    @property
+    def stopped_early(self) -> dict[int, int]:
+        """Replica number → the epoch in which early stopping ended it."""
+        return {n: epoch for n, epoch in self.stopped_epochs.items() if self._own_epochs.get(n) != epoch}
 
     @property
     def is_done(self) -> bool:
@@ -354,7 +364,7 @@ class Trainer:
                     self.best[number] = BestWeights(epoch, kept)
                 if restorable:
                     self._restorable[number] = kept
-            if watcher is not None and watcher.should_stop(epoch):
+            if (watcher is not None and watcher.should_stop(epoch)) or self._own_epochs.get(number) == epoch:
                 self.stopped_epochs[number] = epoch
         ended = [number for number in rows if number in self.stopped_epochs]
         self._finish(ended, engine_follows=engine_follows)

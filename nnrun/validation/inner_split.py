@@ -23,7 +23,7 @@ from nnrun.validation.splits import FieldValues, Fold, Groups, Labels, Rows, row
 def with_inner_rows(
     fold: Fold,
     fraction: float,
-    validation: schema.Component,
+    validation: schema.ValidationMethod,
     seed: int,
     *,
     labels: Labels | None = None,
@@ -57,7 +57,7 @@ def with_inner_rows(
         )
     if groups is not None:
         inner = _whole_groups(rows, groups, fraction, fold.index, random)
-    elif last_rows_are_set_apart(validation):
+    elif validation.takes_last_rows:
         ordered = rows
         if isinstance(validation, schema.TimeSeries) and validation.column is not None:
             order = rows_in_order_of_time(validation, column)
@@ -71,13 +71,6 @@ def with_inner_rows(
         inner = random.permutation(rows)[:size]
     inner = np.sort(inner)
     return replace(fold, train_rows=np.setdiff1d(rows, inner), inner_rows=inner)
-
-
-def last_rows_are_set_apart(validation: schema.Component) -> bool:
-    """Whether the outer split validates on the last rows, so that their order is one of time."""
-    if isinstance(validation, schema.Holdout):
-        return validation.fraction is not None and not validation.shuffle and not validation.stratify
-    return isinstance(validation, schema.TimeSeries)
 
 
 def _stratified(rows: Rows, classes: Labels, size: int, random: np.random.RandomState) -> Rows:

@@ -33,6 +33,7 @@ class PairedTest:
         wilcoxon_p: two-sided p of Wilcoxon's signed-rank test; None where fewer than six differences are
             not zero, for it could not reach 0.05.
         corrected: whether the variance is Nadeau and Bengio's.
+        overlap: what that adds to 1/n; 0 where it is not corrected.
     """
 
     n: int
@@ -41,6 +42,7 @@ class PairedTest:
     t_p: float | None
     wilcoxon_p: float | None
     corrected: bool
+    overlap: float = 0.0
 
     @property
     def p(self) -> float | None:
@@ -81,10 +83,34 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, overlap: flo
         t_p=None if alike else _t_p(mean / error, n - 1),
         wilcoxon_p=_wilcoxon_p(steps),
         corrected=overlap > 0,
+        overlap=overlap,
     )
 
 
-def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: str, kind: str) -> str:
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of a family of tests, each corrected for the others (Holm 1979, Scand. J. Statist. 6).
+
+    The least of m is multiplied by m, the next by m - 1, and so on; none gets less than one before it. With
+    what is then below 0.05 called significant, the chance is at most 5 % that any of it is only chance.
+    """
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def verdict(
+    test: PairedTest,
+    measure: str,
+    mode: Mode,
+    *,
+    first: str,
+    second: str,
+    kind: str,
+    holm_p: float | None = None,
+) -> str:
     """A paired test in one sentence.
 
     Args:
@@ -93,6 +119,7 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
         mode: whether its lowest (`min`) or its highest values (`max`) are the best.
         first, second: what to call the two.
         kind: what the pairs are: `fold` or `seed`.
+        holm_p: the p to go by where the test is one of several, corrected for the others.
     """
     over = f"over {test.n} {kind}s"
     if test.mean == 0:
@@ -108,8 +135,10 @@ def verdict(test: PairedTest, measure: str, mode: Mode, *, first: str, second: s
         )
     tests = [f"{'corrected ' if test.corrected else ''}paired t {p_text(test.t_p)}"]
     tests += [f"Wilcoxon {p_text(test.wilcoxon_p)}"] if test.wilcoxon_p is not None else []
+    tests += [f"with Holm's correction {p_text(holm_p)}"] if holm_p is not None else []
     amount = with_error(abs(test.mean), test.standard_error)
-    return f"{gain} {amount} {measure} {over}; {chance(test.p)} ({', '.join(tests)})."
+    p = test.p if holm_p is None else holm_p
+    return f"{gain} {amount} {measure} {over}; {chance(p)} ({', '.join(tests)})."
 
 
 def chance(p: float) -> str:
@@ -138,11 +167,21 @@ def with_error(value: float, error: float | None = None, *, sign: bool = False) 
     """
     decimals = 4
     if error:
-        decimals = min(12, max(0, 1 - math.floor(math.log10(error))))
+        decimals = _two_digits(error)
     elif value and abs(value) < 1e-3:
-        decimals = min(12, 1 - math.floor(math.log10(abs(value))))
+        decimals = _two_digits(value)
     text = f"{value:{'+' if sign else ''}.{decimals}f}"
     return text if error is None else f"{text} ± {error:.{decimals}f}"
+
+
+def two_digits(value: float) -> str:
+    """`0.012`, `3.4`, `57`."""
+    return f"{value:.{_two_digits(value)}f}" if value else "0"
+
+
+def _two_digits(value: float) -> int:
+    """How many decimals show the first two digits of a value that is not 0."""
+    return min(12, max(0, 1 - math.floor(math.log10(abs(value)))))
 
 
 def _t_p(t: float, degrees: int) -> float:

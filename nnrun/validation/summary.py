@@ -222,6 +222,7 @@ def overfitting_sentence(
     directions: Mapping[str, bool] | None = None,
     *,
     smoothed: bool = False,
+    epochs: int | None = None,
 ) -> str:
     """One plain sentence on how a validation curve went, for the last line of a summary.
 
@@ -231,6 +232,8 @@ def overfitting_sentence(
         best_epoch: the best epoch by that column, from 1; None where no value was finite.
         directions: as for `monitor_mode`.
         smoothed: whether it is the smoothed mean over folds or seeds whose best epoch this is.
+        epochs: that the training was to have; default: those of the history. What ended before, by early
+            stopping or an interruption, did not end for want of epochs, and is not advised to have more.
     """
     curve = f"The smoothed mean {column}" if smoothed else column
     best = f"{curve} was best"
@@ -247,15 +250,19 @@ def overfitting_sentence(
     learned = training[np.isfinite(training)]
     if len(learned) and not (learned[1:] < learned[0] - FLAT * abs(learned[0])).any():
         return f"{TRAINING_STUCK}: another learning rate may help."
+    cut = epochs is not None and last < epochs
     if best_epoch >= last:
         better = "rising" if mode == "max" else "falling"
-        return f"{curve} was still {better} at epoch {last}, the last: {MORE_EPOCHS}"
+        where = f"of {epochs}, where the training ended." if cut else f"the last: {MORE_EPOCHS}"
+        return f"{curve} was still {better} at epoch {last}{' ' if cut else ', '}{where}"
     if not finite[best_epoch:].any():
         return f"{best} at epoch {best_epoch}; after that it was never a finite number."
     if best_epoch > last - last * NEAR:
-        return f"{best} at epoch {best_epoch}, near the last: {MORE_EPOCHS}"
+        near = f"epoch {last} of {epochs}, where the training ended." if cut else f"the last: {MORE_EPOCHS}"
+        return f"{best} at epoch {best_epoch}, near {near}"
     if _end(validation[best_epoch:]) - validation[best_epoch - 1] <= FLAT * abs(validation[best_epoch - 1]):
-        return f"{best} at epoch {best_epoch} and has been flat since: more epochs would not help."
+        advice = "" if cut else ": more epochs would not help"
+        return f"{best} at epoch {best_epoch} and has been flat since{advice}."
     if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
         return f"{best} at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:

@@ -121,7 +121,15 @@ def test_json(runs: Path, capsys: Capture) -> None:
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert printed.err == ""
-    assert list(document) == ["runs", "spec_differences", "verdicts", "notes", "figure"]
+    assert list(document) == [
+        "runs",
+        "pairs",
+        "spec_differences",
+        "verdicts",
+        "power",
+        "notes",
+        "figure",
+    ]
     assert document["figure"] == "x.svg"
     assert Path("x.svg").is_file()
     assert [run["label"] for run in document["runs"]] == ["A", "B", "C"]
@@ -131,8 +139,52 @@ def test_json(runs: Path, capsys: Capture) -> None:
     assert accuracy["test"]["n"] == 7
     assert accuracy["test"]["t_p"] == pytest.approx(stats.ttest_rel(HIGH, LOW).pvalue)
     assert document["spec_differences"][0] == {"path": "layers[0].dense.units", "values": [16, 64, 16]}
-    assert len(document["verdicts"]) == 4
+    assert len(document["verdicts"]) == 6
+    assert [(pair["first"], pair["second"]) for pair in document["pairs"]] == [
+        ("A", "B"),
+        ("A", "C"),
+        ("B", "C"),
+    ]
+    assert document["pairs"][0]["scores"] == document["runs"][1]["against_first"]
+    of_third = document["pairs"][2]["scores"][1]
+    assert of_third["holm_p"] == pytest.approx(max(2 * of_third["test"]["t_p"], 3 * accuracy["holm_p"] / 3))
+    assert (of_third["equal"], of_third["common"]) == (None, list(range(7)))
+    assert of_third["power"]["detectable"] > 0
     assert document["runs"][0]["scores"]["val_accuracy"]["mean"] == pytest.approx(sum(LOW) / 7)
+
+
+def test_the_screen_where_small_differences_are_none(runs: Path, capsys: Capture) -> None:
+    """Of an interrupted run only some seeds have scores."""
+    some = scored_run(runs, "some-20260104T000000Z-aaa4", scores_of(*HIGH[:4]), status="interrupted")
+    record = some.read_record()
+    record.seeds = list(range(7))
+    some.write_record(record)
+    assert main(["compare", "small", "some", "--equal", "0.01", "--equal", "loss=0.02", "--no-figure"]) == 0
+    check_screen("compare_equal", capsys.readouterr())
+
+
+def test_the_screen_of_three_where_small_differences_are_none(runs: Path, capsys: Capture) -> None:
+    assert main(["compare", "small", "adam", "noisy", "--equal", "0.01", "--no-figure"]) == 0
+    check_screen("compare_pairs", capsys.readouterr())
+
+
+def test_small_differences_in_json_and_csv(runs: Path, capsys: Capture) -> None:
+    assert main(["compare", "small", "adam", "noisy", "--equal", "0.05", "--json", "--no-figure"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    loss, accuracy = document["pairs"][0]["scores"]
+    assert loss["equal"] is None
+    assert list(accuracy["equal"]) == ["within", "first_better", "equal", "second_better"]
+    assert sum(accuracy["equal"].values()) == pytest.approx(1.05)
+    assert (
+        main(["compare", "small", "adam", "noisy", "--equal", "val_accuracy=0.05", "--csv", "--no-figure"])
+        == 0
+    )
+    table = {(w, n): v for w, n, *v in csv.reader(io.StringIO(capsys.readouterr().out))}
+    better = table["p_better", "val_accuracy"]
+    assert (better[0], float(better[1])) == ("", pytest.approx(accuracy["equal"]["second_better"]))
+    third = document["pairs"][2]["scores"][1]["equal"]
+    assert table[f"p_worse from {B}", "val_accuracy"][:2] == ["", ""]
+    assert float(table[f"p_worse from {B}", "val_accuracy"][2]) == pytest.approx(third["first_better"])
 
 
 def test_trained_seeds_from_end_to_end(
@@ -193,6 +245,22 @@ def test_runs_without_an_epoch_have_no_figure(runs: Path, capsys: Capture) -> No
             ["small", "adam", "-o", "x.png", "--spec-only"],
             2,
             "-o asks for a figure and --spec-only for none.",
+        ),
+        (
+            ["small", "adam", "--equal", "-1"],
+            2,
+            "--equal takes a number from 0, in the score's units, or SCORE=NUMBER, but got '-1'.",
+        ),
+        (["small", "adam", "--equal", "1", "--equal", "2"], 2, "--equal is given twice without a score."),
+        (
+            ["small", "adam", "--equal", "auc=1"],
+            2,
+            "--equal names 'auc', which these runs have no validation score of. They have loss and accuracy.",
+        ),
+        (
+            ["small", "adam", "--equal", "1", "--spec-only"],
+            2,
+            "--equal asks about scores, --spec-only for none.",
         ),
         (["small", "typo"], 2, "No run 'typo' in runs. `nnrun ls` lists all 3."),
         (["small", "adam", "-o", "no/x.png"], 1, "Cannot write no/x.png: No such file or directory."),

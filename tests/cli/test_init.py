@@ -80,6 +80,24 @@ def test_the_screens_and_the_specs(write: Callable[[], None], name: str, capsys:
     trains(f"{name}.yaml", capsys)
 
 
+def test_what_the_rows_show_at_once_is_said(capsys: Capture) -> None:
+    """Three rows once more at the end, and a column that is mostly empty."""
+    rng = random.Random(3)
+    rows = [
+        [rng.choice("ab"), f"{rng.gauss(0, 1):.4f}", rng.choice(["", "", "", "", "", "5"])] for _ in range(50)
+    ]
+    write_rows("copies.csv", "kind,x,rare", [*rows, *rows[:3]])
+    assert main(["init", "copies.csv", "--target", "kind", "--yes"]) == 0
+    out = capsys.readouterr().out
+    said = (
+        "3 of 53 rows equal an earlier one in all inputs, 3 of them in the target too; 'rare' has a value in"
+    )
+    assert f"\n  data?       {said}" in out
+    assert "\n       nnrun data check copies.yaml   to see which rows and columns, and what else\n" in out
+    assert main(["init", "copies.csv", "--target", "kind", "--yes", "--force", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"]["data?"].startswith(said)
+
+
 def test_several_targets_have_an_output_each(capsys: Capture) -> None:
     """One of classes, and a number that one row lacks."""
     write_birds()

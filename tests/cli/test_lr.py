@@ -118,6 +118,25 @@ def test_its_runs_are_those_of_a_sweep_with_a_name_of_its_own(folder: Path, caps
     assert not list_runs(folder / "runs")
 
 
+def test_its_runs_are_not_the_last_and_are_listed_where_they_are_asked_for(
+    folder: Path, capsys: Capture
+) -> None:
+    assert main(["lr", "small.yaml", *FEW, "-q"]) == 0
+    assert main(["show", "@last"]) == 2
+    assert "@last: there are no runs" in capsys.readouterr().err
+    assert main(["ls"]) == 0
+    nothing = capsys.readouterr()
+    assert nothing.out == ""
+    assert "that were trained to measure a setting: nnrun ls --command lr" in nothing.err
+    assert main(["train", "small.yaml", "--epochs", "1", "-q"]) == 0
+    assert main(["lr", "small.yaml", *FEW, "-q", "--new"]) == 0
+    capsys.readouterr()
+    assert main(["show", "@last", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"]["command"] == "train"
+    assert main(["ls", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
 def test_a_figure_where_it_is_wanted(folder: Path, capsys: Capture) -> None:
     assert main(["lr", "small.yaml", *FEW, "-q", "-o", "rates.svg"]) == 0
     assert "\nFigure rates.svg\n" in capsys.readouterr().out

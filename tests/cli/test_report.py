@@ -179,3 +179,20 @@ def test_a_browser_shows_it_without_complaint(folder: Path, scheme: int, capsys:
     assert result.returncode == 0
     assert [line for line in result.stderr.splitlines() if "CONSOLE" in line] == []
     assert (folder / "page.png").stat().st_size > 10_000
+
+
+def test_what_columns_matter_is_a_section_once_it_is_known(folder: Path, capsys: Capture) -> None:
+    assert "Importance of columns" not in page_of("@last", capsys=capsys)
+    assert main(["importance", "@last", "-q", "--no-figures", "--curve", "1"]) == 0
+    page = page_of("@last", capsys=capsys)
+    outline = Outline()
+    outline.feed(page)
+    text = " ".join(outline.text)
+    assert "3 folds, each on its own 16 validation rows; 5 permutations of each column" in text
+    assert "No column matters more than noise" in text  # after three epochs
+    assert "With all columns as they are, mae is" in text
+    assert "Partial dependence" in text
+    assert page.count('aria-label="Importance of columns"') == 1
+    run = next(path for path in Path("runs").iterdir() if path.name.startswith("b-folds"))
+    (run / "importance.json").write_text("{}")
+    assert "importance.json is damaged" in page_of("@last", capsys=capsys)

@@ -103,7 +103,7 @@ def test_what_has_ended_is_taken_as_it_is(folder: Path, capsys: Capture) -> None
 
 def without_hand(text: str) -> str:
     """A screen without the commands that do the same: they name what is there already."""
-    return text.partition("The same by hand")[0]
+    return text.partition("The steps as commands")[0]
 
 
 def test_with_more_time_the_sweep_goes_on(folder: Path, capsys: Capture) -> None:

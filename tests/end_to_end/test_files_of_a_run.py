@@ -37,7 +37,7 @@ DESIGNED = {
 def of_members(kind: str, *numbers: int) -> list[str]:
     kept = ("preprocessing.json", "weights.safetensors")
     each = [f"{kind}-{number}/{name}" for number in numbers for name in kept]
-    return sorted([*ALWAYS, "history_mean.csv", *each])
+    return sorted([*ALWAYS, "history_mean.csv", "oof.csv", *each])
 
 
 # What is typed → the files, the columns of history.csv, its rows.

@@ -64,6 +64,25 @@ def test_a_grid_tries_every_combination_and_the_last_key_fastest(folder: Path) -
         assert spec.sweep is None
 
 
+def test_a_shuffled_grid_begins_with_its_first_trial_and_tries_all(folder: Path) -> None:
+    over = {UNITS: [16, 32, 64], "batch_size": [8, 16, 32]}
+
+    def order(**sweep: Any) -> list[tuple[Any, ...]]:
+        return [tuple(trial.values.values()) for trial in plan(folder, {"over": over, **sweep}).trials]
+
+    written, shuffled = order(), order(shuffle=True)
+    assert shuffled[0] == written[0]
+    assert shuffled != written
+    assert sorted(shuffled) == sorted(written)
+    assert order(shuffle=True) == shuffled
+    assert order(shuffle=True, seed=1) != shuffled
+
+
+def test_what_is_drawn_at_random_is_not_shuffled(folder: Path) -> None:
+    with pytest.raises(SpecError, match="shuffle is for the order of a grid, and random has its own"):
+        plan(folder, {"over": {UNITS: [16, 32]}, "method": "random", "trials": 2, "shuffle": True})
+
+
 def test_a_trial_is_the_spec_with_its_values_set(folder: Path) -> None:
     """And nothing else: what `--set` gives."""
     sweep = plan(folder, {"over": {UNITS: [16, 32], "optimizer": ["sgd", {"adam": {"beta_1": 0.5}}]}})

@@ -9,8 +9,11 @@ from nnrun.spec.reading.load import load_spec_text
 
 _KNOWN = {
     *("spec.yaml", "resolved.yaml", "run.json", "history.csv", "history_mean.csv", "labels.json"),
+    "importance.json",
     *(
         "vocabulary.json",
+        "calibration.json",
+        "oof.csv",
         "weights.safetensors",
         "weights-best.safetensors",
         "preprocessing.json",

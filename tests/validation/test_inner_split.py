@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError
 from nnrun.spec import schema
-from nnrun.validation.inner_split import last_rows_are_set_apart, with_inner_rows
+from nnrun.validation.inner_split import with_inner_rows
 from nnrun.validation.splits import Fold, make_folds
 
 SHUFFLED = schema.KFold(k=3, shuffle=True)
 
 
 def inner(
-    fold: Fold, fraction: float = 0.2, validation: schema.Component = SHUFFLED, **options: object
+    fold: Fold, fraction: float = 0.2, validation: schema.ValidationMethod = SHUFFLED, **options: object
 ) -> Fold:
     seed = options.pop("seed", 0)
     return with_inner_rows(fold, fraction, validation, seed, **options)  # type: ignore[arg-type]
@@ -102,8 +102,8 @@ def test_of_a_time_series_the_last_training_rows_are_set_apart() -> None:
         (schema.NoValidation(), False),
     ],
 )
-def test_when_the_last_rows_are_taken(validation: schema.Component, last: bool) -> None:
-    assert last_rows_are_set_apart(validation) is last
+def test_when_the_last_rows_are_taken(validation: schema.ValidationMethod, last: bool) -> None:
+    assert validation.takes_last_rows is last
     fold = Fold(0, 0, 0, np.arange(50), np.arange(50, 60))
     found = inner(fold, 0.2, validation)
     assert (found.inner_rows.tolist() == list(range(40, 50))) is last

@@ -10,7 +10,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nnrun.validation.paired import PairedTest, chance, p_text, paired_test, verdict, with_error
+from nnrun.validation.paired import (
+    PairedTest,
+    chance,
+    holm,
+    p_text,
+    paired_test,
+    two_digits,
+    verdict,
+    with_error,
+)
 
 # With ties, SciPy tries all 2ⁿ signs of n differences in Python, which takes 0.2 s for twelve.
 SCORES = st.lists(st.tuples(st.floats(-10, 10), st.floats(-10, 10)), min_size=2, max_size=8)
@@ -51,7 +60,7 @@ def test_the_corrected_test_by_hand() -> None:
     found = paired_test([0, 0, 0], [1, 2, 3], overlap=1 / 2)
     error = math.sqrt(1 / 3 + 1 / 2)
     t = 2 / error
-    assert found == PairedTest(3, 2.0, found.standard_error, found.t_p, None, True)
+    assert found == PairedTest(3, 2.0, found.standard_error, found.t_p, None, True, 1 / 2)
     assert found.standard_error == pytest.approx(error)
     assert found.t_p == pytest.approx(1 - t / math.sqrt(t**2 + 2))
 
@@ -224,3 +233,34 @@ def test_p_is_shown_short() -> None:
 def test_as_many_digits_as_the_error_allows(value: float, error: float | None, text: str) -> None:
     assert with_error(value, error, sign=True) == text
     assert with_error(abs(value), error) == text[1:]
+
+
+def test_holm_s_correction() -> None:
+    """The example of R's p.adjust(method = "holm")."""
+    assert holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.04, 0.01, 0.9, 0.6]) == pytest.approx([0.12, 0.04, 1.0, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_lies_between_no_correction_and_bonferroni_s_and_keeps_the_order(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    for p, q in zip(p_values, corrected, strict=True):
+        assert p <= q <= min(1.0, len(p_values) * p) or q == pytest.approx(p)
+    by_p = sorted(zip(p_values, corrected, strict=True))
+    assert [q for _, q in by_p] == sorted(corrected)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.012"), (3.42, "3.4"), (57.2, "57"), (0.0, "0")])
+def test_two_digits(value: float, text: str) -> None:
+    assert two_digits(value) == text
+
+
+def test_a_verdict_among_several_goes_by_the_corrected_p() -> None:
+    test = paired_test([0.70, 0.72, 0.71, 0.74], [0.75, 0.78, 0.75, 0.77])
+    words = {"first": "A", "second": "B", "kind": "seed"}
+    assert verdict(test, "val_accuracy", "max", **words, holm_p=0.06) == (
+        "B is better than A by 0.0450 ± 0.0065 val_accuracy over 4 seeds; could well be chance "
+        "(paired t p = 0.0061, with Holm's correction p = 0.06)."
+    )

@@ -270,6 +270,28 @@ def test_there_is_always_a_sentence(pair: tuple[list[float], list[float]]) -> No
     assert sentence.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("val_loss", "sentence"),
+    [
+        (FALLING, "val_loss was still falling at epoch 20 of 100, where the training ended."),
+        (
+            [*np.linspace(2, 1, 19), 1.1],
+            "val_loss was best at epoch 19, near epoch 20 of 100, where the training ended.",
+        ),
+        ([*np.linspace(2, 1, 9), *[1.005] * 11], "val_loss was best at epoch 9 and has been flat since."),
+    ],
+)
+def test_what_ended_before_its_epochs_is_not_advised_to_have_more(
+    val_loss: list[float], sentence: str
+) -> None:
+    frame = history(FALLING, val_loss)
+    best = best_epoch(np.array(val_loss), "min")
+    assert overfitting_sentence(frame, "val_loss", best, epochs=100) == sentence
+    assert overfitting_sentence(frame, "val_loss", best, epochs=20) == overfitting_sentence(
+        frame, "val_loss", best
+    )
+
+
 def test_the_sentence_names_the_smoothed_mean() -> None:
     frame = history(FALLING, FALLING, "_mean")
     assert overfitting_sentence(frame, "val_loss", 20, smoothed=True) == (

@@ -286,6 +286,15 @@ class FittedTable:
         """The names of all features, in order."""
         return [name for column in self.ordered for name in column.feature_names]
 
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """Column → where its features stand along the last axis of the rows."""
+        found, start = {}, 0
+        for column in self.ordered:
+            found[column.name] = slice(start, start + column.width)
+            start += column.width
+        return found
+
     @property
     def tokens(self) -> FittedStep | None:
         """The step that makes rows of word indices of the only column; None where there is none."""
@@ -507,13 +516,7 @@ def _side_by_side(x_ND: npt.NDArray[np.float32] | None, sparse: Sequence[SparseR
 
     dense = [] if x_ND is None else [csr_array(x_ND)]
     whole = hstack([*dense, *(rows.matrix() for rows in sparse)], format="csr")
-    values = whole.data.astype(np.float32, copy=False)
-    return SparseRows(
-        whole.indptr.astype(np.int64),
-        whole.indices.astype(np.int32),
-        None if (values == 1).all() else values,
-        int(whole.shape[1]),
-    )
+    return SparseRows.of_matrix(whole)
 
 
 def array_as_table(x_NC: Array, names: Sequence[str]) -> Table:

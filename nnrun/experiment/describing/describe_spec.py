@@ -172,19 +172,13 @@ def _without_data(spec: schema.ExperimentSpec, selection: Selection, missing: st
         layers=() if network is None else tuple(network.summary()),
         parameters=None if network is None else network.parameter_count,
         state=0 if network is None else network.state_count,
-        replicas=_replicas(spec.validation, selection),
+        replicas=selection.networks(spec),
         kind=selection.member_type(spec),
         train_rows=None,
         validation_rows=None,
         test_rows=facts_with_header(spec).test_rows,
         missing=missing,
     )
-
-
-def _replicas(validation: schema.Validation, selection: Selection) -> int:
-    if selection.seeds is not None:
-        return selection.seeds
-    return validation.number_of_folds if selection.only_fold is None else 1
 
 
 def rates_in_words(spec: schema.ExperimentSpec) -> str | None:

@@ -11,6 +11,12 @@ from nnrun.atomic_files import write_text
 from nnrun.errors import DataError, SpecError, UsageError, one_line
 from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.describing.network_picture import network_figure, network_of_run
+from nnrun.experiment.evaluating import importance_text
+from nnrun.experiment.evaluating.draw_importance import (
+    curve_figure_name,
+    importance_figure_name,
+    importance_figures,
+)
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
@@ -19,16 +25,20 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
+from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
+from nnrun.experiment.finished.look_text import looks_text
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
     baseline_text,
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
+    procedure_text,
     rows_in_words,
     score_table,
     taken_over_headline,
@@ -40,7 +50,7 @@ from nnrun.figures.curve_figure import curves_figure, name_of, outputs_among, ti
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records import RunDirectory, RunRecord, WeightsChoice
+from nnrun.records import RunDirectory, RunRecord, WeightsChoice, all_looks
 from nnrun.spec.ports import Port
 from nnrun.spec.wording import counted, with_std
 
@@ -102,6 +112,7 @@ def report_page(
             _summary(run, record, weights),
             *_curves([run], f"run {place}"),
             *analyses.get(run.id, ()),
+            *importance_blocks(run, f"run {place}"),
             *([networks[run.id]] if networks else []),
             _data(record),
             _environment(record),
@@ -126,9 +137,11 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
         paragraphs.append(Paragraph(record.verdict, "verdict"))
     if record.parent:
         paragraphs.append(Paragraph(f"It comes from {record.parent}.", "muted"))
-    if uses := len(record.test_uses):
-        times = "once" if uses == 1 else f"{uses} times"
-        paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    if record.test_uses:
+        looks = None if record.smoke else all_looks(run.runs_dir).of_record(record)
+        paragraphs.append(Paragraph(looks_text(record, looks, run.runs_dir), "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
+    paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)
     if used is not None:
@@ -200,7 +213,8 @@ def _scores(record: RunRecord, at_last: bool) -> list[Table]:
     notes = (
         f"{chosen}.",
         ensemble_text(record),
-        "" if at_last else interval_text(record),
+        procedure_text(record),
+        "" if at_last and not record.is_nested else interval_text(record),
         baseline_text(record),
     )
     outputs = outputs_among(scores.names)
@@ -339,13 +353,54 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
     return blocks
 
 
+def importance_blocks(run: RunDirectory, salt: str) -> list[Block]:
+    """What `nnrun importance` last found of the run's columns; nothing where nobody asked.
+
+    Args:
+        run: the run.
+        salt: different for each run of a page.
+    """
+    title = "Importance of columns"
+    try:
+        record = run.read_importance()
+    except DataError as error:
+        return [Block(title, [Paragraph(str(error), "muted")])]
+    if record is None:
+        return []
+    read_aloud = {importance_figure_name(table): importance_text.bars_title(table) for table in record.tables}
+    read_aloud |= {curve_figure_name(of): importance_text.curve_title(of) for of in record.curves}
+    pictures = {
+        name: Picture(inline_svg(figure, read_aloud[name], f"{salt} {name}"))
+        for name, figure in importance_figures(record).items()
+    }
+    measured = Paragraph(f"{importance_text.measured_on(record)}; weights: {record.weights}.", "muted")
+    blocks = []
+    for table in record.tables:
+        rows = importance_text.table_rows(table)
+        said = [Paragraph(text) for text in importance_text.table_sentences(table)]
+        blocks.append(
+            Block(
+                importance_text.bars_title(table),
+                [measured, *said, *(Paragraph(text) for text in importance_text.cautions(record))],
+                [pictures[importance_figure_name(table)]],
+                [Table(["column", importance_text.heading(table)], rows)] if rows else [],
+            )
+        )
+    if record.curves:
+        cautions = [Paragraph(text, "muted") for text in importance_text.curve_cautions(record.curves)]
+        curves = [pictures[curve_figure_name(curve)] for curve in record.curves]
+        blocks.append(Block("Partial dependence", cautions, curves))
+    return blocks
+
+
 def _blocks_of_output(
     evaluation: Evaluation, port: Port, analysis: Analysis, title: str, salt: str
 ) -> list[Block]:
     named = evaluation.outputs_have_names
     rows = f"{analysis.rows:,} validation rows"
     how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-    said = Paragraph(f"Each row is predicted {how}; weights: {evaluation.weights.text}.", "muted")
+    told = f"Each row is predicted {how}; weights: {evaluation.weights.text}."
+    said = Paragraph(f"{told} {evaluation.undecided_text}".rstrip(), "muted")
     pictures = {
         name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
         for name, figure in analysis_figures(analysis, f"{port}, {rows}" if named else rows).items()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from nnrun.experiment.finished.run_scores import RunScores, Score, read_run_scores
+from nnrun.errors import UsageError
+from nnrun.experiment.finished.run_scores import RunScores, Score, read_run_scores, score_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.comparing.comparable_scores import other_measure, other_rows, other_split
 from nnrun.spec.comparing.spec_differences import SpecDifference, spec_differences
-from nnrun.spec.score_columns import chooser, directions
-from nnrun.spec.wording import letters
-from nnrun.validation.paired import FEWEST_FOR_WILCOXON, PairedTest, paired_test, verdict
-from nnrun.validation.summary import monitor_mode
+from nnrun.spec.score_columns import directions
+from nnrun.spec.wording import letters, listing, nearest, quoted
+from nnrun.validation.equivalence import Equivalence, equivalence
+from nnrun.validation.paired import PairedTest, holm, paired_test
+from nnrun.validation.power import Power, power_of
+from nnrun.validation.summary import Mode, monitor_mode
 
-_SINGLE = "one network each cannot show how much varies by chance"
-_NO_PAIRS = "the runs have fewer than two seeds in common"
+SINGLE = "one network each cannot show how much varies by chance"
+NO_PAIRS = "the runs have fewer than two seeds in common"
 _IN_TIME = (
     "each fold of a time series trains on the validation rows of earlier folds, and no known test accounts "
     "for that"
@@ -28,15 +31,40 @@ TEST = "test_"
 
 
 @dataclass(frozen=True)
+class EqualWithin:
+    """Which differences of a score are practically none, in its own units.
+
+    Attributes:
+        metrics: of every metric of the validation rows; of the loss, where there is no metric.
+        named: of single scores, by their names without `val_`; it goes before `metrics`.
+    """
+
+    metrics: float | None = None
+    named: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, spec: schema.ExperimentSpec, measure: str) -> float | None:
+        """The difference that counts as none; None where nothing is said of this measure."""
+        if measure in self.named:
+            return self.named[measure]
+        has_metrics = bool(spec.metrics) or any(port.metrics for port in spec.outputs.values())
+        is_loss = measure == "loss" or measure in {f"{name}_loss" for name in spec.outputs}
+        return None if is_loss and has_metrics else self.metrics
+
+
+@dataclass(frozen=True)
 class ScoreComparison:
-    """A score of one run against the first run's.
+    """A score of two runs.
 
     Attributes:
         name: `val_<measure>` or `test_<measure>`.
-        difference: this run's minus the first's; None where that would mean nothing.
+        difference: the second run's minus the first's; None where that would mean nothing.
         test: over the folds or seeds that both have, or None.
         not_comparable: why the two scores do not measure the same on the same rows, or None.
         no_test: why a validation score that is comparable was not tested, or None.
+        common: the folds or seeds that the difference is over; empty where it is of the runs' means.
+        holm_p: the test's p, corrected for the tests of this score between other runs.
+        equal: how probable it is that one is better, where it was said what counts as equal.
+        power: what difference the test would have shown; None where nothing is known of that.
     """
 
     name: str
@@ -44,6 +72,10 @@ class ScoreComparison:
     test: PairedTest | None = None
     not_comparable: str | None = None
     no_test: str | None = None
+    common: tuple[int, ...] = ()
+    holm_p: float | None = None
+    equal: Equivalence | None = None
+    power: Power | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +85,10 @@ class ComparedRun:
     Attributes:
         label: `A`, `B`, ...
         scores: what it scored.
-        against_first: how each score that the first run has as well stands to it; empty for the first run.
-        common: the folds or seeds that it has in common with the first run.
     """
 
     label: str
     scores: RunScores
-    against_first: tuple[ScoreComparison, ...] = ()
-    common: tuple[int, ...] = ()
 
     def all_scores(self) -> dict[str, Score]:
         """Name → score: validation at the best epoch, then test."""
@@ -69,60 +97,148 @@ class ComparedRun:
 
 
 @dataclass(frozen=True, eq=False)
+class ComparedPair:
+    """Two of the runs, and each score that both have.
+
+    Attributes:
+        first, second: the runs; every difference is the second's score minus the first's.
+        scores: validation before test.
+        common: the folds or seeds that both have scores of.
+    """
+
+    first: ComparedRun
+    second: ComparedRun
+    scores: tuple[ScoreComparison, ...]
+    common: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """What pairs of networks are: `fold` or `seed`; one network alone is that of its spec's seed."""
+        return pair_kind(self.first.scores, self.second.scores)
+
+    def mode(self, name: str) -> Mode:
+        """Whether low values of a score are better, or high ones."""
+        return monitor_mode(name.removeprefix(TEST), directions(self.first.scores.spec))
+
+    def score(self, name: str) -> ScoreComparison | None:
+        """How one score compares; None where one of the runs lacks it."""
+        return next((score for score in self.scores if score.name == name), None)
+
+    def partial(self, run: ComparedRun) -> bool:
+        """Whether differences are over fewer networks than the scores of this run."""
+        return any(
+            0 < len(score.common) < len(run.scores.validation[score.name])
+            for score in self.scores
+            if score.difference is not None and score.name in run.scores.validation
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Several runs, side by side.
 
     Attributes:
-        runs: the first is what the others are compared with.
+        runs: at least two.
+        pairs: each two of them, those with the first run before the others.
         spec_differences: where the specs differ.
     """
 
     runs: tuple[ComparedRun, ...]
+    pairs: tuple[ComparedPair, ...]
     spec_differences: tuple[SpecDifference, ...]
+
+    @property
+    def against_first(self) -> tuple[ComparedPair, ...]:
+        """The pairs of the first run with each other one."""
+        return self.pairs[: len(self.runs) - 1]
 
     def score_names(self) -> list[str]:
         """Every score that a run has, validation before test, each once."""
         names = dict.fromkeys(name for run in self.runs for name in run.all_scores())
         return sorted(names, key=lambda name: name.startswith(TEST))
 
-    def verdicts(self) -> list[str]:
-        """A sentence for each paired test."""
-        first = self.runs[0]
-        return [
-            verdict(
-                score.test,
-                score.name,
-                monitor_mode(score.name.removeprefix(TEST), directions(first.scores.spec)),
-                first=first.label,
-                second=run.label,
-                kind=_kind(first.scores, run.scores),
-            )
-            for run in self.runs[1:]
-            for score in run.against_first
-            if score.test is not None
-        ]
-
-    def notes(self) -> list[str]:
-        """What a reader must know to read the numbers right, a sentence or two each."""
-        return [*_signs(self), *_of_pairs(self), *_of_tests(self), *_of_ensembles(self)]
+    def shown_score(self, run: ComparedRun, name: str) -> Score | None:
+        """A run's score; of two runs over the networks that both have, as their difference is."""
+        pair = self.pairs[0]
+        score = pair.score(name) if len(self.pairs) == 1 else None
+        if score is not None and score.difference is not None and score.common:
+            of_networks = run.scores.validation[name]
+            return score_of([of_networks[number] for number in score.common])
+        return run.all_scores().get(name)
 
 
-def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
-    """Compare runs with the first of them.
+def compare_runs(runs: Sequence[RunDirectory], equal: EqualWithin | None = None) -> Comparison:
+    """Compare runs, each with each.
 
     Nothing is trained or measured, and no data are loaded: the runs' own files tell everything.
 
+    Args:
+        runs: at least two.
+        equal: differences that are practically none, where that is asked for.
+
     Raises:
         DataError, SpecError: a file of a run is missing or damaged.
+        UsageError: `equal` names a score that no run has.
     """
-    every = [read_run_scores(run) for run in runs]
-    first = every[0]
-    compared = [ComparedRun(letters(0), first)]
-    for place, scores in enumerate(every[1:], start=1):
-        common = tuple(sorted(set(first.member_ids) & set(scores.member_ids)))
-        pairs = [*_validation_scores(first, scores), *_test_scores(first, scores)]
-        compared.append(ComparedRun(letters(place), scores, tuple(pairs), common))
-    return Comparison(tuple(compared), tuple(spec_differences([scores.spec for scores in every], align=True)))
+    compared = [ComparedRun(letters(place), read_run_scores(run)) for place, run in enumerate(runs)]
+    if equal is not None:
+        _refuse_unknown(equal, compared)
+    pairs = [
+        _pair(first, second, equal or EqualWithin())
+        for place, first in enumerate(compared)
+        for second in compared[place + 1 :]
+    ]
+    differences = spec_differences([run.scores.spec for run in compared], align=True)
+    return Comparison(tuple(compared), tuple(_corrected(pairs)), tuple(differences))
+
+
+def _refuse_unknown(equal: EqualWithin, runs: Sequence[ComparedRun]) -> None:
+    known = dict.fromkeys(name.removeprefix("val_") for run in runs for name in run.scores.validation)
+    for name in equal.named:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f" Did you mean {near}?" if near else ""
+            raise UsageError(
+                f"--equal names {quoted(name)}, which these runs have no validation score of. They have "
+                f"{listing(known, 'and') or 'none'}.{hint}"
+            )
+
+
+def _pair(first: ComparedRun, second: ComparedRun, equal: EqualWithin) -> ComparedPair:
+    scores = [*_validation_scores(first.scores, second.scores), *_test_scores(first.scores, second.scores)]
+    ids = [{id_ for of in run.scores.validation.values() for id_ in of} for run in (first, second)]
+    pair = ComparedPair(first, second, tuple(scores), tuple(sorted(ids[0] & ids[1])))
+    return replace(pair, scores=tuple(_with_probabilities(score, pair, equal) for score in scores))
+
+
+def _with_probabilities(score: ScoreComparison, pair: ComparedPair, equal: EqualWithin) -> ScoreComparison:
+    if score.test is None:
+        return score
+    spec = pair.first.scores.spec
+    within = equal.of(spec, score.name.removeprefix("val_"))
+    step = spec.validation.k if isinstance(spec.validation, schema.KFold) else 1
+    return replace(
+        score,
+        equal=None if within is None else equivalence(score.test, within, pair.mode(score.name)),
+        power=power_of(score.test, within or None, step=step),
+    )
+
+
+def _corrected(pairs: Sequence[ComparedPair]) -> list[ComparedPair]:
+    """The pairs with Holm's p-values: for each score over all pairs of runs where it was tested."""
+    corrected: dict[tuple[int, str], float] = {}
+    for name in dict.fromkeys(score.name for pair in pairs for score in pair.scores):
+        tests = [(place, score.test) for place, pair in enumerate(pairs) if (score := pair.score(name))]
+        tested = [(place, test.p) for place, test in tests if test is not None and test.p is not None]
+        for (place, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
+            corrected[place, name] = p
+    return [
+        replace(
+            pair,
+            scores=tuple(replace(s, holm_p=corrected.get((place, s.name))) for s in pair.scores),
+        )
+        for place, pair in enumerate(pairs)
+    ]
 
 
 def _validation_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
@@ -142,7 +258,7 @@ def _validation_score(
         return ScoreComparison(name, not_comparable=reason)
     a, b = first.validation[name], second.validation[name]
     common = sorted(a.keys() & b.keys())
-    kind = _kind(first, second)
+    kind = pair_kind(first, second)
     if len(common) < 2:
         if a.keys() != b.keys() and _rows_of_their_own(first.spec.validation):
             return ScoreComparison(
@@ -152,16 +268,16 @@ def _validation_score(
             )
         means = [run.validation_scores[name].mean for run in (first, second)]
         single = len(a) == len(b) == 1
-        why = _SINGLE if single else _NO_PAIRS
+        why = SINGLE if single else NO_PAIRS
         return ScoreComparison(name, _difference(*means), no_test=why)
     bad = [number for number in common if not (math.isfinite(a[number]) and math.isfinite(b[number]))]
     if bad:
         return ScoreComparison(name, no_test=f"{name} of {kind} {bad[0]} is not a finite number")
     if isinstance(first.spec.validation, schema.TimeSeries):
         gain = sum(b[n] - a[n] for n in common) / len(common)
-        return ScoreComparison(name, gain, no_test=_IN_TIME)
+        return ScoreComparison(name, gain, no_test=_IN_TIME, common=tuple(common))
     test = paired_test([a[n] for n in common], [b[n] for n in common], overlap=overlap(first))
-    return ScoreComparison(name, test.mean, test)
+    return ScoreComparison(name, test.mean, test, common=tuple(common))
 
 
 def _test_scores(first: RunScores, second: RunScores) -> list[ScoreComparison]:
@@ -185,140 +301,9 @@ def _rows_of_their_own(validation: schema.Validation) -> bool:
     return validation.has_folds or validation.drawn_by_seed
 
 
-def _kind(first: RunScores, second: RunScores) -> str:
+def pair_kind(first: RunScores, second: RunScores) -> str:
     """What pairs of networks are. A run of one network is the run of its spec's seed."""
     return first.record.member_type or second.record.member_type or "seed"
-
-
-# --- notes -------------------------------------------------------------------------------------------------
-
-
-def _signs(comparison: Comparison) -> list[str]:
-    kinds = dict.fromkeys(
-        run.scores.record.member_type
-        for run in comparison.runs
-        for s in run.all_scores().values()
-        if s.std is not None
-    )
-    texts = []
-    if kinds:
-        over = " or ".join(f"{kind}s" for kind in kinds if kind)
-        texts.append(f"± is the standard deviation over the {over}")
-    if any(score.test for run in comparison.runs for score in run.against_first):
-        texts.append(
-            f"{'in a difference it is' if texts else '± is'} the standard error of the mean difference"
-        )
-    return [f"{'; '.join(texts)}."] if texts else []
-
-
-def _of_pairs(comparison: Comparison) -> list[str]:
-    first, *others = comparison.runs
-    notes = []
-    for run in others:
-        by_reason: dict[str, list[str]] = {}
-        for score in run.against_first:
-            if score.not_comparable:
-                by_reason.setdefault(score.not_comparable, []).append(score.name)
-        pair = f"{run.label} is not directly comparable with {first.label}"
-        notes += [f"* {pair} in {', '.join(names)}: {reason}." for reason, names in by_reason.items()]
-        partial = _partial(first, run)
-        if partial:
-            notes.append(partial)
-        if not run.against_first and first.all_scores() and run.all_scores():
-            notes.append(f"{first.label} and {run.label} have no score in common.")
-    notes += [
-        f"{run.label} has no scores: {_why_none(run.scores)}."
-        for run in comparison.runs
-        if not run.all_scores()
-    ]
-    return notes
-
-
-def _of_ensembles(comparison: Comparison) -> list[str]:
-    """Which scores of an ensemble are those of its average, and which are not."""
-    notes = []
-    for run in comparison.runs:
-        record = run.scores.record
-        if record.ensemble is None:
-            continue
-        kind, validated = record.member_type, bool(run.scores.validation)
-        text = f"{run.label} is the average of {len(run.scores.member_ids)} {kind}s' networks."
-        if validated:
-            text += f" Its validation scores are those of its single networks, {kind} by {kind}"
-            text += "; its test scores are those of the average." if run.scores.test else "."
-        notes.append(text)
-    return notes
-
-
-def _partial(first: ComparedRun, run: ComparedRun) -> str | None:
-    """A note where a difference is of fewer networks than the scores next to it."""
-    tested = any(score.test for score in run.against_first)
-    if not tested or len(run.common) == len(first.scores.member_ids) == len(run.scores.member_ids):
-        return None
-    kind = _kind(first.scores, run.scores)
-    return f"{run.label} - {first.label} is over the {len(run.common)} {kind}s that both runs have."
-
-
-def _why_none(scores: RunScores) -> str:
-    if scores.record.status == "running":
-        return "it is still running"
-    if isinstance(scores.spec.validation, schema.NoValidation):
-        return "it was neither validated nor tested"
-    if not scores.record.epochs_run:
-        return "no epoch has ended"
-    mean = f", the mean over its {scores.record.member_type}s," if len(scores.member_ids) > 1 else ""
-    return f"{chooser(scores.spec)}{mean} was never a finite number, so there is no best epoch"
-
-
-def _of_tests(comparison: Comparison) -> list[str]:
-    first, *others = comparison.runs
-    tests = [s.test for run in others for s in run.against_first if s.test is not None]
-    notes = []
-    if tests:
-        notes.append(_chance_of_what(first.scores, others, tests))
-    if any(test.wilcoxon_p is None and test.t_p is not None for test in tests):
-        notes.append(
-            f"Wilcoxon's test is left out where fewer than {FEWEST_FOR_WILCOXON} differences are not zero: "
-            "it cannot reach p = 0.05."
-        )
-    untested: dict[str, list[str]] = {}
-    for run in others:
-        for reason in dict.fromkeys(score.no_test for score in run.against_first if score.no_test):
-            untested.setdefault(reason, []).append(f"{run.label} - {first.label}")
-    for reason, pairs in untested.items():
-        # Where it is the same for all, which runs it is need not be said.
-        which = "" if len(pairs) == len(others) else f" ({', '.join(pairs)})"
-        notes.append(f"Not tested{which}: {reason}.")
-    if any(score.no_test in (_SINGLE, _NO_PAIRS) for run in others for score in run.against_first):
-        notes.append(_how_to_test(first.scores.spec.validation))
-    if any(s.name.startswith(TEST) and s.difference is not None for run in others for s in run.against_first):
-        notes.append("Differences on the test set are not tested: a run keeps only the mean of its networks.")
-    if len(others) > 1 and len(tests) > 1:
-        notes.append(
-            f"These are {len(tests)} tests: among many tests, a few look significant by chance alone."
-        )
-    return notes
-
-
-def _how_to_test(validation: schema.Validation) -> str:
-    if validation.has_folds:
-        return "A test needs two folds or more of each run: nnrun kfold SPEC, without --fold."
-    return "A test needs both runs to have the same seeds, two or more: nnrun train SPEC --seeds 10."
-
-
-def _chance_of_what(first: RunScores, others: Sequence[ComparedRun], tests: Sequence[PairedTest]) -> str:
-    kind = next(_kind(first, run.scores) for run in others if any(s.test for s in run.against_first))
-    if not any(test.corrected for test in tests):
-        return (
-            f"All {kind}s were validated on the same rows: the tests show chance in training, not how other "
-            "rows would score."
-        )
-    wilcoxon = ", Wilcoxon's test is not" if any(test.wilcoxon_p is not None for test in tests) else ""
-    shared = "Folds share training rows" if kind == "fold" else "The seeds' training rows overlap"
-    return (
-        f"{shared}, which makes a test optimistic (Bengio & Grandvalet 2004): the standard error and the "
-        f"t-test are corrected for it (Nadeau & Bengio 2003){wilcoxon}."
-    )
 
 
 def other_data(first: RunScores, second: RunScores) -> str | None:

@@ -227,6 +227,7 @@ def analyse(
     targets: Array,
     *,
     activation: str,
+    threshold: float = 0.5,
     rows: Sequence[int] | Array | None = None,
     class_names: Sequence[str] | None = None,
     label_names: Sequence[str] | None = None,
@@ -243,6 +244,7 @@ def analyse(
         targets: (N,) labels or numbers, (N, 1), (N, K) one-hot, or (N, K) of 0 and 1 for several labels; as
             the data set has them.
         activation: of the network's last layer.
+        threshold: above which probability the second of two classes is predicted.
         rows: (N,) each row's number in its split; default: 0 to N - 1.
         class_names: their names, in the order of the labels.
         label_names: of several labels per row.
@@ -258,9 +260,12 @@ def analyse(
     one_output = outputs.shape[1] == 1
     if activation == "softmax" or (activation == "sigmoid" and one_output):
         probabilities = np.hstack([1 - outputs, outputs]) if one_output else outputs
-        labels = _labels(targets, probabilities.shape[1])
+        labels = class_labels(targets, probabilities.shape[1])
         if labels is not None and activation == ("sigmoid" if one_output else "softmax"):
-            return _classification(probabilities, labels, numbers, class_names, mistakes, text_of, lines)
+            predicted = _predicted(probabilities, threshold)
+            return _classification(
+                probabilities, predicted, labels, numbers, class_names, mistakes, text_of, lines
+            )
     if activation == "sigmoid" and not one_output:
         several = targets.shape == outputs.shape and np.isin(targets, (0, 1)).all()
         return _multi_label(outputs > 0.5, targets.astype(bool), label_names) if several else None
@@ -299,7 +304,7 @@ def calibrate(probabilities: Floats, labels: Labels, bins: int = CALIBRATION_BIN
     )
 
 
-def _labels(targets: Array, classes: int) -> Labels | None:
+def class_labels(targets: Array, classes: int) -> Labels | None:
     """(N,) the class of each row; None where the targets are something else."""
     if targets.ndim == 1:
         known = np.isin(targets, np.arange(classes))
@@ -308,8 +313,16 @@ def _labels(targets: Array, classes: int) -> Labels | None:
     return targets.argmax(1) if one_hot and (targets.sum(1) == 1).all() else None
 
 
+def _predicted(probabilities: Floats, threshold: float) -> Labels:
+    """(N,) the most probable class; of two the second where its probability is above the threshold."""
+    if probabilities.shape[1] != 2 or threshold == 0.5:
+        return np.asarray(probabilities.argmax(1))
+    return (probabilities[:, 1] > threshold).astype(np.int64)
+
+
 def _classification(
     probabilities: Floats,
+    predicted: Labels,
     true: Labels,
     rows: Array,
     class_names: Sequence[str] | None,
@@ -320,7 +333,6 @@ def _classification(
     count = probabilities.shape[1]
     named = class_names is not None and len(class_names) == count
     names = list(class_names) if named and class_names else [str(label) for label in range(count)]
-    predicted = probabilities.argmax(1)
     confusion = np.bincount(count * true + predicted, minlength=count * count).reshape(count, count)
     classes, (macro, weighted) = _scores(true, predicted, names, ("macro", "weighted"))
     wrong = np.flatnonzero(predicted != true)

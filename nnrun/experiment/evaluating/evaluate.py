@@ -22,25 +22,39 @@ from nnrun.data.preprocess.unknown_values import Unknown, together, unknown_in
 from nnrun.data.summaries.describe_data import row_in_one_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError, one_line
+from nnrun.experiment.evaluating.coverage import coverage_of
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
     Residuals,
     analyse,
 )
-from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
+from nnrun.experiment.finished.decisions import as_trained, decided_outputs, open_outputs
+from nnrun.experiment.finished.load_run import (
+    DEFAULT_ACCESS,
+    Access,
+    TrainedNetwork,
+    load_spec_of_networks,
+)
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.finished.verdict import not_better
+from nnrun.experiment.predicting.intervals import (
+    Calibrated,
+    calibrate,
+    refuse_level,
+    refuse_rows_of_calibration,
+)
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
 from nnrun.experiment.running.score import Scored, known_targets, linear_score, score, score_ensemble, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
-from nnrun.records.run_record import LinearBaselineRecord
+from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
+from nnrun.spec.wording import quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,6 +77,25 @@ class MemberScores:
     epoch: int | None
     rows: int
     scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Networks as they were trained, without calibration and at a threshold of 0.5.
+
+    Attributes:
+        scores: name → value.
+        calibration_errors: of each calibrated output the expected calibration error, of one prediction per
+            row.
+        thresholds: of each output that has another one than 0.5, above which the second class is predicted.
+        fitted_on_these_rows: whether calibration or threshold were fitted on the very rows that are scored,
+            so that the scores with them are optimistic.
+    """
+
+    scores: dict[str, float]
+    calibration_errors: dict[Port, float]
+    thresholds: dict[Port, float]
+    fitted_on_these_rows: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +124,8 @@ class Evaluation:
         ensemble: where several networks were asked about the same rows, name → what the mean of their outputs
             scores; else None.
         baseline: name → what a predictor that never looks at the inputs scores.
+        undecided: where the spec has a calibration or a threshold, what the networks score without, as they
+            were trained; else None.
         test_uses: how often this run has looked at the test set, this time included.
         look: which look at this test set it was by experiments of this name, from 1; None for validation
             rows and for a smoke run.
@@ -102,6 +137,8 @@ class Evaluation:
             None where none is wanted.
         not_better_than_linear: as `not_better_than_baseline`.
         unknown: what these rows hold that training never saw.
+        calibrated: what intervals and sets come from, where they were asked for.
+        coverage: how many rows they cover; likewise.
     """
 
     run: RunDirectory
@@ -120,14 +157,18 @@ class Evaluation:
     kept: dict[str, tuple[float, float]] | None
     ensemble: dict[str, float] | None
     baseline: dict[str, float]
+    undecided: Undecided | None
     test_uses: int
     look: int | None
+    look_of_any: int | None
     analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
     linear_baseline: LinearBaselineRecord | None
     not_better_than_linear: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
+    calibrated: Calibrated | None = None
+    coverage: Sequence[CoverageRecord] = ()
 
     @property
     def epoch(self) -> int | None:
@@ -145,13 +186,46 @@ class Evaluation:
         return named(self.analyses)
 
     @property
+    def undecided_text(self) -> str:
+        """What the scores are with and without a calibration or a threshold; empty where there is neither."""
+        undecided = self.undecided
+        if undecided is None:
+            return ""
+        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
+        parts = ["without calibration"] if calibrated else []
+        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
+        text = f"As trained: {', '.join(parts)}."
+        for port, error in undecided.calibration_errors.items():
+            of = f" of {quoted(port)}" if self.outputs_have_names else ""
+            text += f" The expected calibration error{of} was then {error:.4f}."
+        if self.kept is not None:
+            text += f" So is the column of epoch {self.scores_epoch}, which is from the history."
+        for port, threshold in undecided.thresholds.items():
+            of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
+            text += (
+                f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "
+                "more probable class, as at 0.5."
+            )
+        if undecided.fitted_on_these_rows:
+            text += (
+                " The calibration or threshold was fitted on these very rows, so the scores with it are "
+                f"optimistic; nnrun show {self.run.id} has those that are cross-fitted."
+            )
+        return text
+
+    @property
     def chosen_on_these_rows(self) -> bool:
         """Whether the epoch of the measured weights was chosen by their scores on the very same rows."""
         return self.split == "validation" and self.weights.chosen_on_validation
 
 
 def evaluate_run(
-    run: RunDirectory, access: Access = DEFAULT_ACCESS, *, split: Split = "test", mistakes: int = 5
+    run: RunDirectory,
+    access: Access = DEFAULT_ACCESS,
+    *,
+    split: Split = "test",
+    mistakes: int = 5,
+    interval: float | None = None,
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
 
@@ -160,17 +234,22 @@ def evaluate_run(
         access: how it is opened.
         split: which rows.
         mistakes: how many wrong or worst rows to name.
+        interval: the share of rows that intervals, or sets of classes, are to cover; how many they cover is
+            measured on test rows only.
 
     Raises:
-        UsageError: the data set has no such rows.
+        UsageError: the data set has no such rows; or an interval is asked for, and there is none.
         DataError: the run's files or data are missing, damaged or changed; or most test rows hold values that
             training never saw.
         LockedError: another process writes into the run's record.
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
+    if interval is not None:
+        refuse_level(interval)
+        refuse_rows_of_calibration(split)
     with run.owned() if split == "test" else nullcontext():
-        return evaluate_opened(open_run(run, access), split, mistakes)
+        return evaluate_opened(open_run(run, access), split, mistakes, interval=interval)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +270,12 @@ class _Measured:
 
 
 def evaluate_opened(
-    opened: OpenRun, split: Split, mistakes: int = 0, *, command: str = "evaluate"
+    opened: OpenRun,
+    split: Split,
+    mistakes: int = 0,
+    *,
+    command: str = "evaluate",
+    interval: float | None = None,
 ) -> Evaluation:
     """The same of a run that is open, and owned where the test set is looked at.
 
@@ -200,9 +284,11 @@ def evaluate_opened(
         split: which rows.
         mistakes: how many wrong or worst rows to name.
         command: what the look at the test set is recorded as.
+        interval: as `evaluate_run` has it.
     """
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
-    samples = _samples_of(opened, split)
+    samples = samples_of(opened, split)
+    calibrated = None if interval is None else calibrate(opened, interval, tell=True)
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
@@ -241,18 +327,49 @@ def evaluate_opened(
         kept=kept,
         ensemble=ensemble,
         baseline=baseline,
+        undecided=_undecided(opened, samples, split, one_model=one_model),
         test_uses=len(record.test_uses),
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         linear_baseline=linear,
         not_better_than_linear={} if linear is None else not_better(scores, linear.scores, spec),
         unknown=unknown,
+        calibrated=calibrated,
+        coverage=[]
+        if calibrated is None
+        else coverage_of(calibrated, samples, [each.outputs for each in measured], weights.text),
     )
     if split == "test":
         _record_test_scores(evaluation, record)
     return evaluation
+
+
+def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bool) -> Undecided | None:
+    """The same networks without calibration and threshold; None where the spec has neither."""
+    decided = decided_outputs(opened.spec)
+    if not decided:
+        return None
+    plain = replace(opened, spec=as_trained(opened.spec))
+    measured = [_measure(plain, network, samples, split) for network in plain.networks]
+    combined = {
+        port: combine([(each.rows, each.outputs[port]) for each in measured])
+        for port in output_names(plain.spec)
+    }
+    scores = mean_of([each.scored.scores for each in measured])
+    if one_model and (average := _ensemble(plain, samples, split, measured, combined, one_model=True)):
+        scores = average
+    errors, thresholds = {}, {}
+    for port, view in decided.items():
+        if view.threshold is not None and view.threshold.at is not None:
+            thresholds[port] = view.threshold.at
+        found = _analysis(plain.of_output(port), samples.output(port), combined[port], 0)
+        if view.calibrate is not None and isinstance(found, Classification):
+            errors[port] = found.calibration.error
+    own = open_outputs(load_spec_of_networks(opened.run))
+    return Undecided(scores, errors, thresholds, bool(own) and split == "validation")
 
 
 def _at_one_epoch(
@@ -290,7 +407,7 @@ def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> li
     return unknown
 
 
-def _samples_of(opened: OpenRun, split: Split) -> Samples:
+def samples_of(opened: OpenRun, split: Split) -> Samples:
     """The rows of a split.
 
     Raises:
@@ -371,11 +488,12 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
     outputs, quantiles = combined.outputs, schema.quantiles_of(opened.spec.own_loss)
     if 0.5 in quantiles:
         outputs = outputs[:, [quantiles.index(0.5)]]
-    rows = samples.with_target(combined.rows)
+    rows, chosen = samples.with_target(combined.rows), opened.spec.threshold
     return analyse(
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
+        threshold=schema.HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,
@@ -394,6 +512,8 @@ def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
         record.ensemble.test_std = {name: std for name, (_, std) in evaluation.members_mean.items()}
     else:
         record.test_ensemble = evaluation.ensemble
+    if evaluation.coverage:
+        record.coverage = list(evaluation.coverage)
     if evaluation.std:
         record.test_std = evaluation.std
     evaluation.run.write_record(record)

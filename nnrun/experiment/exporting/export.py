@@ -30,6 +30,8 @@ from nnrun.experiment.exporting.export_formats import (
     require_onnx,
 )
 from nnrun.experiment.exporting.program_inputs import ProgramInput
+from nnrun.experiment.finished.decision_text import calibration_in_words
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
     Access,
@@ -43,8 +45,9 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.wording import listing, quoted
+from nnrun.spec.writing.dump import dump_spec
 from nnrun.version import __version__
 
 TOLERANCE = 1e-5
@@ -83,10 +86,12 @@ class ExportedOutput:
     Attributes:
         outputs: K.
         meaning: what the outputs mean.
+        calibration: of probabilities that are calibrated, in words.
     """
 
     outputs: int
     meaning: OutputDecoder
+    calibration: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,9 +156,10 @@ def export_run(
     if format_ == "onnx":
         require_onnx()
     networks, used = _networks(run, access)
-    spec = load_spec_of_networks(run, access.data_dir)
+    own_spec = load_spec_of_networks(run, access.data_dir)
+    spec = decided_spec(run, own_spec, used, access.listener.message)
     kind = FORMATS[format_]
-    metadata = _metadata(run, networks, used)
+    metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
     export = Export(spec, networks, metadata, float64)
     if kind.program:
         for each in export.inputs.values():
@@ -162,7 +168,7 @@ def export_run(
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
     own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
     difference = _write_and_compare(export, kind, path, inputs, own)
-    decoders = output_decoders(spec, fitted[0], load_labels(run))
+    decoders, views = output_decoders(spec, fitted[0], load_labels(run)), output_views(spec)
     return Exported(
         path=path,
         format=format_,
@@ -172,7 +178,9 @@ def export_run(
         weights=used,
         inputs={name: _exported(each, kind) for name, each in export.inputs.items()},
         outputs={
-            export.output_names[port]: ExportedOutput(fitted[0].outputs[port].n_outputs, decoder)
+            export.output_names[port]: ExportedOutput(
+                fitted[0].outputs[port].n_outputs, decoder, calibration_in_words(views[port])
+            )
             for port, decoder in decoders.items()
         },
         named_inputs=export.named_inputs,
@@ -193,9 +201,12 @@ def _exported(taken: ProgramInput, kind: Format) -> ExportedInput:
     )
 
 
-def _metadata(run: RunDirectory, networks: Sequence[TrainedNetwork], used: UsedWeights) -> dict[str, str]:
+def _metadata(
+    run: RunDirectory, networks: Sequence[TrainedNetwork], used: UsedWeights, spec: str
+) -> dict[str, str]:
     """What a file says of itself: enough to prepare rows and to understand predictions.
 
+    The text of the spec has the calibration and the threshold that were fitted in it.
     Of several networks `members` has their names, and `preprocessing` that of each by its name.
     """
     folders = [network.member.folder for network in networks if network.member is not None]
@@ -209,7 +220,7 @@ def _metadata(run: RunDirectory, networks: Sequence[TrainedNetwork], used: UsedW
         member=folders[0] if len(networks) == 1 and folders else None,
         members=folders if len(networks) > 1 else None,
         weights=used.as_document(),
-        spec=run.read_resolved(),
+        spec=spec,
         preprocessing=fitted,
         labels=load_labels(run).to_json(),
         vocabulary=run.read_vocabulary(),
@@ -242,13 +253,15 @@ def _write_and_compare(
         found = kind.ask(export, temporary, inputs)
         for port, values in own.items():
             of = f" for {quoted(port)}" if export.spec.outputs else ""
-            differences.append(_difference(values, found[port], path, of, narrow))
+            view = output_views(export.spec)[port]
+            stepped = kind.program and isinstance(view.calibrate, schema.Isotonic)
+            differences.append(_difference(values, found[port], path, of, narrow, stepped))
 
     replace_file(path, write)
     return max(differences)
 
 
-def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool) -> float:
+def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool, stepped: bool = False) -> float:
     """The largest difference; NnrunError where it is too large.
 
     Args:
@@ -257,6 +270,7 @@ def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool) -> 
         path: the file.
         of: of which output they are, where it has a name.
         narrow: whether it is a program that takes raw features as float32.
+        stepped: whether it is one with a curve from logits to probabilities, which may be steep.
     """
     if found.shape != own.shape:
         raise NnrunError(
@@ -268,6 +282,11 @@ def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool) -> 
     # Written so that NaN is too large as well.
     if not (differences <= TOLERANCE * np.maximum(1.0, np.abs(own))).all():
         advice = " Features that vary little around a large value need --float64." if narrow else ""
+        if stepped:
+            advice += (
+                " The isotonic calibration has steps so steep that rounding logits to float32 matters; "
+                "calibrate: platt is smooth, and --format safetensors holds the curve."
+            )
         raise NnrunError(
             f"{path} was not kept: when read back, its predictions{of} differ from the run's by up to "
             f"{largest:.3g}; "

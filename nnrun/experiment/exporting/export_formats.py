@@ -28,9 +28,10 @@ from nnrun.model.standalone import AveragedNetworks, StandaloneNetwork
 from nnrun.records import read_weights_file
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.wording import listing
+from nnrun.validation.calibration import calibrator_of
 
 FormatName = Literal["safetensors", "pt2", "onnx"]
 _ROWS, _PREDICTIONS = "rows", "predictions"  # what files call the only input and the only output
@@ -128,6 +129,7 @@ class Export:
             network.weights,
             {port: each.preprocess() for port, each in self.inputs_of_networks[index].items()},
             {port: each.scale for port, each in network.fitted.outputs.items()},
+            {port: calibrator_of(view.calibrate) for port, view in output_views(self.spec).items()},
             named_inputs=named_inputs,
             named_outputs=named_outputs,
         )

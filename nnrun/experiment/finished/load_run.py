@@ -69,6 +69,11 @@ class TrainedNetwork:
     fitted: FittedPreprocessing
     weights: Mapping[str, np.ndarray[Any, Any]]
 
+    @property
+    def id(self) -> int:
+        """The fold's index, or the seed; 0 for the only network of a run."""
+        return 0 if self.member is None else self.member.id
+
 
 def load_run_spec(run: RunDirectory, overrides: Overrides = (), data_dir: Path | None = None) -> LoadedSpec:
     """The spec that repeats a run, every default filled in, and changes to it. Its files may have been moved.
@@ -155,10 +160,24 @@ def load_run_data(run: RunDirectory, spec: schema.ExperimentSpec, access: Access
 
 def selection_of(record: RunRecord) -> Selection:
     """Which networks of its spec a run trained."""
-    ids = record.member_ids
+    ids, nested = record.member_ids, record.nested
+    if nested is not None and nested.is_inner:
+        return Selection(only_fold=nested.only_fold)
+    if nested is not None and 1 < len(ids) < nested.k:
+        return Selection(some_folds=tuple(ids))
     if record.member_type == "seed":
         return Selection(seeds=len(ids))
     return Selection(only_fold=ids[0] if len(ids) == 1 else None)
+
+
+def nested_settings(record: RunRecord) -> dict[str, Any]:
+    """What settings need to repeat or resume a run of nested cross-validation; empty for any other run."""
+    nested = record.nested
+    if nested is None:
+        return {}
+    if nested.is_inner:
+        return {"inner_folds": True}
+    return {"nested": nested, "stop_after": {fold.fold: fold.epoch for fold in nested.folds}}
 
 
 def refuse_changed_data(

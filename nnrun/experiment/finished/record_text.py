@@ -13,8 +13,16 @@ from nnrun.experiment.finished.ensemble_text import (
     ensemble_members,
     scores_are_of_average,
 )
+from nnrun.experiment.finished.nested_text import (
+    INNER_PART_TEXT,
+    nested_columns,
+    nested_heading,
+    nested_interval_text,
+    nested_rows,
+    nested_text,
+)
 from nnrun.records import SHUFFLED, RunRecord, measures
-from nnrun.records.run_record import DrownedLoss, LinearBaselineRecord, NearPerfect, RowCounts
+from nnrun.records.run_record import CoverageRecord, DrownedLoss, LinearBaselineRecord, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
 from nnrun.spec.score_columns import INNER
@@ -99,6 +107,9 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         record: the run's record.
         last_epoch: at the last in any case.
     """
+    if record.is_nested and record.nested is not None:
+        names, columns = nested_columns(record.nested, record)
+        return ScoreTable(nested_heading(record.nested), names, columns) if names else None
     if record.ensemble is not None:
         names, columns = ensemble_columns(record, record.ensemble)
         heading = ensemble_heading(record)
@@ -205,6 +216,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
     Empty for one network. The first row are headings: the ids of the folds or seeds.
     """
+    if record.is_nested and record.nested is not None:
+        return nested_rows(record.nested)
     if record.ensemble is not None:
         return ensemble_members(record)
     members, member_type = record.members, record.member_type
@@ -221,6 +234,8 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
 def interval_text(record: RunRecord) -> str:
     """The confidence intervals of the means over folds or seeds."""
+    if record.is_nested and record.nested is not None:
+        return nested_interval_text(record.nested)
     if record.ensemble is not None:
         return ""  # its score is one, of all rows
     shown = [
@@ -229,6 +244,32 @@ def interval_text(record: RunRecord) -> str:
         if name.startswith("val_")
     ]
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+
+
+def coverage_text(coverage: Sequence[CoverageRecord]) -> str:
+    """What intervals and sets cover of the test rows, a line for each output."""
+    lines = []
+    for found in coverage:
+        of, what = "" if found.output is None else f"{found.output}: ", "sets of classes"
+        size = "" if found.classes is None else f", {found.classes:.2f} classes on average"
+        if found.width is not None:
+            what, size = "intervals", f", {found.width:.4g} wide on average"
+        text = (
+            f"{of}{100 * found.level:g} % {what} cover {found.covered:,} of {found.rows:,} test rows: "
+            f"{100 * found.share:.1f} % (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f} %, "
+            f"Clopper-Pearson){size}."
+        )
+        if found.high < found.level:
+            text += " That is less than promised: these rows are not like those that the intervals come from."
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def procedure_text(record: RunRecord) -> str:
+    """Of what the scores of a run of nested cross-validation are; empty for any other run."""
+    if record.nested is None:
+        return ""
+    return INNER_PART_TEXT if record.nested.is_inner else nested_text(record.nested)
 
 
 def baseline_text(record: RunRecord) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from nnrun.records import RunDirectory, RunRecord, member_type_of
+from nnrun.records.run_record import NestedRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 
@@ -33,7 +35,8 @@ class RunScores:
         run: its folder.
         record: what its run.json holds.
         spec: every default filled in.
-        validation: `val_<measure>` → member id → value at the best epoch; empty where there is none yet.
+        validation: `val_<measure>` → member id → value at the best epoch, of outer folds at the epoch chosen
+            within each; empty where there is none yet.
     """
 
     run: RunDirectory
@@ -49,7 +52,7 @@ class RunScores:
     @property
     def validation_scores(self) -> dict[str, Score]:
         """`val_<measure>` → the mean over the networks at the best epoch."""
-        return {name: _score(list(values.values())) for name, values in self.validation.items()}
+        return {name: score_of(list(values.values())) for name, values in self.validation.items()}
 
     @property
     def test(self) -> dict[str, Score]:
@@ -72,8 +75,22 @@ def read_run_scores(run: RunDirectory) -> RunScores:
         DataError, SpecError: a file of the run is missing or damaged.
     """
     record, spec = run.read_record(), read_run_spec(run)
-    validation = validation_at(run, record.best_epoch, spec.seed) if record.best_epoch else {}
+    if record.is_nested and record.nested is not None:
+        validation = _of_outer_folds(record.nested)
+    else:
+        validation = validation_at(run, record.best_epoch, spec.seed) if record.best_epoch else {}
     return RunScores(run, record, spec, validation)
+
+
+def _of_outer_folds(nested: NestedRecord) -> dict[str, dict[int, float]]:
+    """The same of outer folds, each at the epoch that was chosen within it; empty before all have ended."""
+    if not nested.scores:
+        return {}
+    each = {name: {fold.fold: fold.scores.get(name) for fold in nested.folds} for name in nested.scores}
+    return {
+        name: {fold: math.nan if value is None else value for fold, value in values.items()}
+        for name, values in each.items()
+    }
 
 
 def read_run_spec(run: RunDirectory) -> schema.ExperimentSpec:
@@ -101,7 +118,8 @@ def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dic
     }
 
 
-def _score(values: list[float]) -> Score:
+def score_of(values: list[float]) -> Score:
+    """The mean over networks, and how far they lie apart."""
     if not np.isfinite(values).all():
         return Score(float("nan"))
     return Score(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)

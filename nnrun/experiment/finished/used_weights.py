@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from nnrun.errors import DataError, UsageError
 from nnrun.records import KeptWeights, Member, RunDirectory, RunRecord, WeightsChoice, WeightsEpoch
+from nnrun.records.run_record import MemberRecord
 from nnrun.spec.score_columns import INNER
 
 _MOST_EPOCHS = 10
@@ -205,7 +206,8 @@ def _has_only_best(record: RunRecord) -> bool:
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
     """What the record says of weights; those of an older nnrun do not say it themselves."""
     known = record.network(member)
-    epoch, ended = known.weights_epoch, known.stopped_early or record.epochs_run
+    own_end = known.epochs if isinstance(known, MemberRecord) and record.is_nested else None
+    epoch, ended = known.weights_epoch, own_end or known.stopped_early or record.epochs_run
     if epoch is None:
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)

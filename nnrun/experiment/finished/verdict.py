@@ -62,23 +62,23 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
         found.last_epoch, found.last_std = len(table), _row(table, len(table), "_std")
     if column is not None:
         own = directions(spec)
-        chosen = _chosen_on(history, column, own, min_delta_of_best(spec, column))
+        chosen = chosen_on(history, column, own, min_delta_of_best(spec, column))
         found.best_epoch, found.smoothed_over = epoch, _ = chosen.epoch, chosen.smoothed_over
         if epoch is None:
             found.verdict = _never_finite(history, column, member_type)
         else:
             found.best = best = _row(table, epoch)
             last_epoch = int(history["epoch"].max())
-            found.verdict = _sentence(table, column, chosen, last_epoch, member_type, own)
+            found.verdict = _sentence(table, column, chosen, (last_epoch, spec.epochs), member_type, own)
             if n > 1:
-                limits = _limits(spec)
+                limits = limits_of(spec)
                 found.best_std = std = _row(table, epoch, "_std")
                 found.best_interval = {
-                    name: _possible(name, *interval_of_mean(mean, std[name], n), limits)
+                    name: possible(name, *interval_of_mean(mean, std[name], n), limits)
                     for name, mean in best.items()
                 }
     if n > 1:
-        found.members = _members(history, found.best_epoch)
+        found.members = members_of(history, found.best_epoch)
     return found
 
 
@@ -92,7 +92,7 @@ def best_of_run(record: RunRecord, history: pd.DataFrame) -> tuple[str | None, i
         return (column, record.best_epoch) if column and record.best_epoch is not None else (None, None)
     if column is None or column not in history:
         return None, None
-    return column, _chosen_on(history, column, record.directions).epoch
+    return column, chosen_on(history, column, record.directions).epoch
 
 
 def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
@@ -105,7 +105,7 @@ def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
     return stopping.min_delta if stopping is not None and restores else 0.0
 
 
-def _chosen_on(
+def chosen_on(
     history: pd.DataFrame, column: str, own: Mapping[str, bool], min_delta: float = 0.0
 ) -> ChosenEpoch:
     """The best epoch of a history by one of its columns; of several networks by their mean."""
@@ -140,7 +140,7 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
 
 
-def _limits(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
+def limits_of(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
     """Measure, as the history has it without `val_` → the lowest and the highest value that it can have.
 
     Custom losses and metrics may give any number.
@@ -161,7 +161,7 @@ def _limits(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
     return limits
 
 
-def _possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:
+def possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:
     """The part of an interval that a measure can reach: errors are not negative, and shares end at 1."""
     lowest, highest = limits.get(without_phase(column), (-math.inf, math.inf))
     return [max(low, lowest), min(high, highest)]
@@ -171,23 +171,25 @@ def _sentence(
     table: pd.DataFrame,
     column: str,
     chosen: ChosenEpoch,
-    last_epoch: int,
+    epochs: tuple[int, int],
     member_type: str | None,
     own: Mapping[str, bool],
 ) -> str:
+    """What the mean shows; `epochs` are the last that one network reached, and those it was to have."""
     smoothed = chosen.smoothed_over is not None
-    sentence = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
-    if len(table) < last_epoch and sentence.endswith(MORE_EPOCHS):
+    last_epoch, wanted = epochs
+    near_the_last = overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed)
+    if len(table) < last_epoch and near_the_last.endswith(MORE_EPOCHS):
         # More epochs were trained, but not of all: early stopping or an interruption ended the first before.
         near = "" if chosen.epoch == len(table) else f", near epoch {len(table)}"
         return (
             f"The smoothed mean {column} was best at epoch {chosen.epoch}{near}, the last that all "
             f"{member_type}s reached; later epochs have no mean over all of them."
         )
-    return sentence
+    return overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed, epochs=wanted)
 
 
-def _members(history: pd.DataFrame, best_epoch: int | None) -> list[MemberRecord]:
+def members_of(history: pd.DataFrame, best_epoch: int | None) -> list[MemberRecord]:
     """Of each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
     member_type = member_type_of(history.columns)
     assert member_type is not None, "there are several networks"

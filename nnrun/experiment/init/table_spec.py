@@ -20,6 +20,7 @@ from nnrun.data.summaries.describe_columns import counts_of_values
 from nnrun.data.summaries.describe_file import kind_of_file, read_file
 from nnrun.data.table import Column, NumberColumn
 from nnrun.errors import DataError, UsageError
+from nnrun.experiment.checking.at_once import said_at_once
 from nnrun.experiment.init.input_columns import Inputs, choose_inputs, group_of
 from nnrun.experiment.init.likely_target import unable_by_name
 from nnrun.experiment.init.network_lines import network_lines
@@ -27,7 +28,7 @@ from nnrun.experiment.init.preprocessing import lists_tags, preprocessing_lines
 from nnrun.experiment.init.roles import Roles, is_dummy, roles_of
 from nnrun.experiment.init.several_outputs import TargetOutput, network_lines_of_outputs, output_names
 from nnrun.experiment.init.sizes import Sizes
-from nnrun.experiment.init.target import TaskName, possible_tasks, require_target, why_no_classes
+from nnrun.experiment.init.target import TaskName, possible_tasks, require_classes, require_target
 from nnrun.experiment.init.validation import (
     FOR_FINAL,
     Split,
@@ -149,6 +150,13 @@ class _Decided:
         """Rows without a target, of several outputs without any."""
         return _without_any(self.file, self.request.targets) if self.outputs else self.file.left_out
 
+    @property
+    def rows_to_check(self) -> tuple[list[Column], list[Column], int]:
+        """The inputs, the targets, and how many rows they have."""
+        columns, targets = self.file.columns, self.request.targets
+        of_inputs = [columns[name].column for name in self.inputs.names]
+        return of_inputs, [columns[name].column for name in targets], self.file.n_rows
+
     @cached_property
     def marks(self) -> dict[str, str]:
         """Target → what a CSV file has where it is missing, as a sentence, where something stands out."""
@@ -231,9 +239,8 @@ def _with_target_types(
         file = read_file(request.path, on_message, types, needed, file.keys)
     for name in request.targets:
         require_target(file, name)
-        classes = request.task_of(name) == "classification"
-        if classes and (why := why_no_classes(file.columns[name], file.n_rows)):
-            raise DataError(f"{file.name}: column {quoted(name)} cannot be classes: it {why}.")
+        if request.task_of(name) == "classification":
+            require_classes(file, name)
     return file, types
 
 
@@ -485,6 +492,8 @@ def _chosen(decided: _Decided) -> dict[str, str]:
             [quoted(name) for name in dict.fromkeys(inputs.tells[n] for n in inputs.giveaways)], "and"
         )
         chosen["warning"] = f"{some(list(inputs.giveaways))} {gives} away {told}{kept}"
+    if found := said_at_once(*decided.rows_to_check):
+        chosen["data?"] = "; ".join(found)
     return chosen
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from nnrun.data.files.read_table import ReadTable
 from nnrun.data.inference.column_types import ColumnInference
-from nnrun.data.summaries.describe_columns import counts_of_values
-from nnrun.data.table import NumberColumn
+from nnrun.data.summaries.describe_columns import cell, counts_of_values
+from nnrun.data.table import NumberColumn, TextColumn, as_categories
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.roles import is_dummy, whole_numbers
@@ -21,6 +21,8 @@ _FEW: Final = 10
 MOST_CLASSES: Final = 50
 _ROWS_OF_A_VALUE: Final = 10
 _ENOUGH_ROWS: Final = 20
+_MOST_PLACES: Final = 5
+_A_CLASS: Final = "has the class"
 
 
 def why_no_target(inferred: ColumnInference, n_rows: int) -> str | None:
@@ -51,7 +53,7 @@ def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
         return f"has {len(counts):,} different values in {counted(present, 'row')}; these cannot be classes"
     rarest = min(counts, key=counts.__getitem__)
     use = "which cannot be used for both training and validation"
-    return f"has the class {quoted(rarest)} in a single row, {use}" if counts[rarest] < 2 else None
+    return f"{_A_CLASS} {quoted(rarest)} in a single row, {use}" if counts[rarest] < 2 else None
 
 
 def require_target(file: ReadTable, name: str) -> None:
@@ -70,7 +72,30 @@ def require_target(file: ReadTable, name: str) -> None:
         raise UsageError(f"{file.name} has no column {quoted(name)}.{hint} It has {has}.")
     why = why_no_target(file.columns[name], file.n_rows)
     if why is not None:
-        raise DataError(f"{file.name}: column {quoted(name)} cannot be the target: it {why}.")
+        advice = _of_single_rows(file, name)
+        raise DataError(f"{file.name}: column {quoted(name)} cannot be the target: it {why}.{advice}")
+
+
+def require_classes(file: ReadTable, name: str) -> None:
+    """Raise DataError where a column does not name classes."""
+    if why := why_no_classes(file.columns[name], file.n_rows):
+        advice = _of_single_rows(file, name)
+        raise DataError(f"{file.name}: column {quoted(name)} cannot be classes: it {why}.{advice}")
+
+
+def _of_single_rows(file: ReadTable, name: str) -> str:
+    """What to do about classes of one row each, and where these are; empty where there are none."""
+    why = why_no_target(file.columns[name], file.n_rows) or why_no_classes(file.columns[name], file.n_rows)
+    if why is None or not why.startswith(_A_CLASS):
+        return ""
+    column = file.columns[name].column
+    single = {value for value, n in counts_of_values(column).items() if n == 1}
+    texts = column if isinstance(column, TextColumn) else as_categories(column)
+    rows = [row for row in np.flatnonzero(~column.missing) if str(cell(texts, int(row))) in single]
+    places = [file.lines.place(int(row)) for row in rows[:_MOST_PLACES]]
+    named = listing(places, "and") if len(rows) <= _MOST_PLACES else f"{', '.join(places)}, ..."
+    them = f"that row ({named})" if len(rows) == 1 else f"the {len(rows):,} rows of such classes ({named})"
+    return f" Take out {them}, or give rare classes one name in the file, such as other."
 
 
 def default_task(inferred: ColumnInference, n_rows: int, name: str = "") -> TaskName:

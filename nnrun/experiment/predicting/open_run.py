@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nnrun.data import Dataset, Samples
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.unknown_values import Unknown, unknown_in_test_set
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     Access,
     TrainedNetwork,
@@ -18,7 +20,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, members_function, outputs_function
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
-from nnrun.records import MemberType, RunDirectory, look_at_test_set
+from nnrun.records import LookCount, MemberType, RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import Port, output_views
@@ -60,17 +62,24 @@ class OpenRun:
         member = network.member
         if member is not None and member.type == "seed":
             return folds_of(self.spec, self.dataset, member.id)[0]
-        return folds_of(self.spec, self.dataset, self.spec.seed)[0 if member is None else member.id]
+        return self._folds[0 if member is None else member.id]
+
+    @cached_property
+    def _folds(self) -> tuple[Fold, ...]:
+        """Those of the spec's own seed: of many folds each network asks for its own."""
+        return folds_of(self.spec, self.dataset, self.spec.seed)
 
     def outputs(self, network: TrainedNetwork, samples: Samples) -> Array:
         """(N, K): what a network gives by its only output, numbers in the target's own units."""
         (only,) = self.by_output(network, samples).values()
         return only
 
-    def by_output(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
-        """What a network gives by each of its outputs, (N, K)."""
+    def by_output(
+        self, network: TrainedNetwork, samples: Samples, *, logits: bool = False
+    ) -> dict[Port, Array]:
+        """What a network gives by each of its outputs, (N, K); `logits` as `outputs_function` has it."""
         inputs = samples.by_input(network.fitted.inputs)
-        function = outputs_function(self.spec, network.fitted, network.weights, self.device)
+        function = outputs_function(self.spec, network.fitted, network.weights, self.device, logits=logits)
         return in_own_units(network.fitted, function(inputs))
 
     def by_member(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
@@ -85,12 +94,11 @@ class OpenRun:
         view, dataset = output_views(self.spec)[port], self.dataset.output(port)
         return replace(self, spec=view, networks=networks, dataset=dataset)
 
-    def count_look(self, command: str) -> tuple[list[Unknown], int | None]:
+    def count_look(self, command: str) -> tuple[list[Unknown], LookCount | None]:
         """Write a look at the test set into the run's record, before its rows are used.
 
         Returns:
-            What the test rows hold that training never saw, and which look it is by experiments of this name
-            (None for a smoke run).
+            What the test rows hold that training never saw, and which look it is (None for a smoke run).
 
         Raises:
             DataError: most test rows hold values that training never saw, and that is not allowed.
@@ -99,7 +107,10 @@ class OpenRun:
         allowed, listener = self.access.allow_unknown or record.smoke, self.access.listener
         fitted = [network.fitted for network in self.networks]
         unknown = unknown_in_test_set(self.dataset, fitted, listener.message, allowed=allowed)
-        return unknown, look_at_test_set(self.run, record, self.dataset.name, command, listener.message)
+        data = self.dataset
+        return unknown, look_at_test_set(
+            self.run, record, data.name, command, listener.message, sha256=data.test_hashes
+        )
 
 
 def open_run(run: RunDirectory, access: Access) -> OpenRun:
@@ -114,4 +125,5 @@ def open_run(run: RunDirectory, access: Access) -> OpenRun:
     spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)
     networks, used = choose_networks(run, access.member, access.weights)
+    spec = decided_spec(run, spec, used, access.listener.message)
     return OpenRun(run, spec, networks, used, load_run_data(run, spec, access), device, access)

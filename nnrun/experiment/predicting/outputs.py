@@ -15,11 +15,12 @@ from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
 from nnrun.spec import schema
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import Port, output_views
 from nnrun.target_scale import TargetScale
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS
+from nnrun.validation.calibration import calibrator_of
 
 _ROWS_AT_ONCE = 4096
 
@@ -36,7 +37,8 @@ def network_outputs(
 ) -> Array:
     """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
 
-    Of an output with T steps (N, T, K).
+    Of an output with T steps (N, T, K). Where the spec has a calibration whose parameters are known,
+    probabilities are calibrated.
 
     Args:
         spec: the network's experiment.
@@ -54,9 +56,14 @@ def outputs_function(
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
+    *,
+    logits: bool = False,
 ) -> OutputsFunction:
-    """`network_outputs` of each output, for rows that come in several blocks: the network is built once."""
-    of_all = _function(spec, fitted, weights, device, of_members=False)
+    """`network_outputs` of each output, for rows that come in several blocks: the network is built once.
+
+    With `logits` what a sigmoid or softmax takes (float64) in place of what it gives, not calibrated.
+    """
+    of_all = _function(spec, fitted, weights, device, logits=logits)
     return lambda inputs: {port: values[0] for port, values in of_all(inputs).items()}
 
 
@@ -76,21 +83,39 @@ def _function(
     weights: Mapping[str, np.ndarray[Any, Any]],
     device: torch.device,
     *,
-    of_members: bool,
+    of_members: bool = False,
+    logits: bool = False,
 ) -> OutputsFunction:
     """(M, N, K) of each member, or (1, N, K) of all as one."""
+    of_inputs = outputs_of_inputs(spec, fitted, weights, device, of_members=of_members, logits=logits)
+    return lambda rows: of_inputs(make_inputs([fitted], rows, device), len(next(iter(rows.values()))))
+
+
+def outputs_of_inputs(
+    spec: schema.ExperimentSpec,
+    fitted: FittedPreprocessing,
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    device: torch.device,
+    *,
+    of_members: bool = False,
+    logits: bool = False,
+) -> Callable[[Mapping[Port, Inputs], int], dict[Port, Array]]:
+    """A function of so many rows that are preprocessed already, to each output, (1, N, K).
+
+    With `of_members` of each member of a network that is an ensemble, (M, N, K). Else, and with `logits`, as
+    `outputs_function`.
+    """
     network = network_of(spec, fitted.inputs)
     network.check_weights(weights, "the run")
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
+    calibrators = {port: calibrator_of(view.calibrate) for port, view in output_views(spec).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
 
-    def outputs(inputs: Mapping[Port, RawInputs]) -> dict[Port, Array]:
-        made: Mapping[Port, Inputs] = make_inputs([fitted], inputs, device)
+    def outputs(made: Mapping[Port, Inputs], rows_of_all: int) -> dict[Port, Array]:
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
         threads = threads_for(at_once * network.multiplications(elements))
-        rows_of_all = len(next(iter(inputs.values())))
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, rows_of_all, at_once):
                 numbers = np.arange(first, min(first + at_once, rows_of_all))[None]
@@ -103,7 +128,11 @@ def _function(
                     # In float64 the threshold of 0.5 and the largest probability are where metrics have them.
                     wide = has_logits(network.output_layers[port].activation)
                     ranked = z_MNK.double() if wide else z_MNK
-                    blocks[port].append(network.activate(port, ranked).cpu().numpy())
+                    if not (logits and wide):
+                        if (calibrator := calibrators.get(port)) is not None:
+                            ranked = calibrator.logits(ranked)
+                        ranked = network.activate(port, ranked)
+                    blocks[port].append(ranked.cpu().numpy())
         empty = {
             port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()
@@ -145,14 +174,17 @@ class Average:
         mean: (N, K), of T steps (N, T, K), float64.
         spread: the standard deviation over the networks and their members (ddof 1), of the same shape; None
             where it is not asked for.
+        region: (N, ...) the intervals, or the sets of classes; likewise.
     """
 
     mean: Array
     spread: Array | None = None
+    region: Array | None = None
 
     def rows(self, chosen: Array) -> Average:
         """That of some rows."""
-        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+        spread, region = (None if of is None else of[chosen] for of in (self.spread, self.region))
+        return Average(self.mean[chosen], spread, region)
 
 
 def average(each: Sequence[Array], members: Sequence[Array] | None = None) -> Average:

@@ -24,6 +24,8 @@ from nnrun.data.load_data import load_data
 from nnrun.data.preprocess.unknown_values import unknown_in_test_set
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened
+from nnrun.experiment.finished.decision_text import given_decision
+from nnrun.experiment.finished.decisions import as_trained, decided_outputs, decided_spec
 from nnrun.experiment.finished.load_run import (
     Access,
     load_networks,
@@ -31,13 +33,14 @@ from nnrun.experiment.finished.load_run import (
     refuse_changed_data,
 )
 from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.final import with_test_file
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import recording_the_end
 from nnrun.interrupts import uninterrupted
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice, create_run, now, refuse_unwritable
-from nnrun.records.run_record import DataRecord, EnsembleRecord
+from nnrun.records.run_record import DataRecord, DecisionRecord, EnsembleRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
@@ -99,8 +102,9 @@ def final_of_members(
         f"the average of the {len(opened.networks)} {members} of {parent.id}: nothing is trained"
     )
     with _new_run(parent, record, opened, settings, members) as (run, made):
+        decided = decided_spec(run, opened.spec, opened.weights, listener.message)
         try:
-            _measure(replace(opened, run=run), made)
+            _measure(replace(opened, run=run, spec=decided), made)
         finally:
             made.take(run.read_written_record())  # each look at the test set was written there
     return run
@@ -225,6 +229,8 @@ def _first_record(
             setattr(made, name, getattr(record, name))
     made.members = [member.model_copy(deep=True) for member in record.members]
     made.ensemble = EnsembleRecord(of=members, taken_over=True)
+    if record.decisions:
+        made.decisions = _decisions(parent, record, opened)
     for member in made.members:
         member.unset(*_OF_THE_TEST)
         if opened.weights.which == "best":
@@ -239,17 +245,32 @@ def _first_record(
     return made
 
 
+def _decisions(parent: RunDirectory, record: RunRecord, opened: OpenRun) -> list[DecisionRecord]:
+    """What the parent tells of its calibrations and thresholds; of other weights the values alone."""
+    if opened.weights.which != "best":
+        return [told.model_copy(update={"parent": parent.id}) for told in record.decisions]
+    spec = decided_spec(parent, opened.spec, opened.weights, lambda _: None)
+    named = bool(spec.outputs)
+    decided = decided_outputs(spec).items()
+    return [given_decision(port if named else None, view, parent.id) for port, view in decided]
+
+
 def _measure(opened: OpenRun, record: RunRecord) -> None:
-    """Score the validation rows, each by networks that did not train on it, then the test set."""
+    """Score the validation rows, each by networks that did not train on it, then the test set.
+
+    The validation scores are of the networks as trained: calibration and threshold were fitted on these rows.
+    """
     ensemble = record.ensemble
     assert ensemble is not None, "it was set when the run was made"
     if not isinstance(opened.spec.validation, schema.NoValidation):
-        found = evaluate_opened(opened, "validation")
+        found = evaluate_opened(replace(opened, spec=as_trained(opened.spec)), "validation")
         rows = [opened.fold_of(network).validation_rows for network in opened.networks]
         ensemble.combination, ensemble.validation = found.combination, found.scores
         ensemble.rows = len(np.unique(np.concatenate(rows)))
         ensemble.optimistic = found.chosen_on_these_rows
         _keep_baseline(record, found, "validation")
+        if (why := keep_out_of_fold(opened)) is not None:
+            record.without_out_of_fold = why
         opened.run.write_record(record)
     if opened.dataset.test is not None:
         found = evaluate_opened(opened, "test", command="final")

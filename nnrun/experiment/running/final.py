@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from nnrun.errors import UsageError, printable
+from nnrun.experiment.finished.decision_text import decision_text, given_decision
+from nnrun.experiment.finished.decisions import kept_decisions, open_outputs, with_decisions
 from nnrun.experiment.finished.load_run import load_run_spec
 from nnrun.experiment.finished.verdict import chosen_epoch
 from nnrun.experiment.running.job import Settings
@@ -15,10 +18,13 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.folds import with_validation
 from nnrun.records import RunDirectory, RunRecord, member_type_of
+from nnrun.records.run_record import DecisionRecord
 from nnrun.spec import schema
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
 from nnrun.spec.score_columns import INNER
+from nnrun.spec.wording import counted, listing
 
 Epochs = int | Literal["best"]
 
@@ -45,7 +51,9 @@ def final_of_run(
         test: a file of test rows, in place of those that the spec names.
         listener: is told what happens.
 
-    Where validation decided the learning rates (`reduce_on_plateau`), those of `parent` are taken again.
+    Where validation decided the learning rates (`reduce_on_plateau`), those of `parent` are taken again. So
+    is what `parent` fitted for `calibrate` and `threshold`: for the weights of best epochs, where one was
+    chosen.
 
     Raises:
         UsageError: `parent` has no best epoch and no number was given.
@@ -69,10 +77,14 @@ def final_of_run(
         changes = {"learning_rate_schedule": [rates]}
         loaded = replace(loaded, spec=loaded.spec.model_copy(update=changes))
         listener.message(sentence)
+    loaded, decisions = _with_decisions_of(parent, loaded, at_best=chosen is not None)
+    for told in decisions:
+        listener.message(decision_text(told))
     return final_of_spec(
         loaded,
         replace(
             settings,
+            decisions=decisions,
             parent=parent.id,
             parent_data=record.data_hashes,
             chosen_from=chosen,
@@ -84,10 +96,28 @@ def final_of_run(
     )
 
 
+def _with_decisions_of(
+    parent: RunDirectory, loaded: LoadedSpec, *, at_best: bool
+) -> tuple[LoadedSpec, list[DecisionRecord]]:
+    """The spec with what its parent fitted where it leaves something open, and what is told of that.
+
+    `at_best`: what was fitted for the weights of the best epochs, where they are others than the last.
+    """
+    wanted = open_outputs(loaded.spec)
+    if not wanted or not (kept := kept_decisions(parent)):
+        return loaded, []
+    spec = with_decisions(loaded.spec, kept[-1 if at_best else 0].outputs)
+    views = output_views(spec)
+    told = [given_decision(port if spec.outputs else None, views[port], parent.id) for port in wanted]
+    return replace(loaded, spec=spec), told
+
+
 def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
     if record.status == "running":
         return "it has not ended"
+    if record.is_nested:
+        return "each of its folds has the epoch that was chosen within it"
     if record.command == "final":
         return "it has no validation (it is a final run itself)"
     if record.baseline_on == "validation":
@@ -126,7 +156,13 @@ def final_of_spec(
         raise UsageError(f"epochs is {epochs!r}; it must be a whole number from 1, or 'best'.")
     if loaded.spec.time_limit is not None and epochs is None:
         listener.message(f"time_limit is left out: a final run trains the spec's {loaded.spec.epochs} epochs")
+    if loaded.spec.early_stopping is not None:
+        trains = counted(loaded.spec.epochs if epochs is None else epochs, "epoch")
+        listener.message(f"early_stopping is left out: a final run keeps no rows back, and trains {trains}")
+    if open_ := open_outputs(loaded.spec):
+        _refuse_to_fit(open_)
     changes = {
+        "nested": None,
         "early_stopping": None,
         "time_limit": None,
         "epochs": loaded.spec.epochs if epochs is None else epochs,
@@ -134,6 +170,18 @@ def final_of_spec(
     spec = with_validation(loaded.spec, schema.NoValidation()).model_copy(update=changes)
     settings = replace(settings, command="final", use_test_set=True)
     return run_experiment(replace(loaded, spec=spec), settings, listener)
+
+
+def _refuse_to_fit(views: Mapping[Port, schema.ExperimentSpec]) -> None:
+    """Raise UsageError where a final run would have to fit a calibration or a threshold."""
+    view = next(iter(views.values()))
+    keys = listing([key for key in ("calibrate", "threshold") if getattr(view, key) is not None], "and")
+    raise UsageError(
+        f"{keys} would be fitted on rows that the network was not trained on, and a final run trains on all "
+        "rows. Name a completed run of this spec in place of the spec, and what it fitted is taken over; or "
+        "give the values, such as --set calibrate.temperature=1.5 --set threshold=0.4; or remove the keys, "
+        "with --set calibrate=null --set threshold=null."
+    )
 
 
 def with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:

@@ -34,7 +34,14 @@ from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
 from nnrun.records import Member, MemberType, read_weights_file
-from nnrun.records.run_record import ChosenFrom, LinearBaselineRecord, TrialOfSweep, VectorsRecord
+from nnrun.records.run_record import (
+    ChosenFrom,
+    DecisionRecord,
+    LinearBaselineRecord,
+    NestedRecord,
+    TrialOfSweep,
+    VectorsRecord,
+)
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.duration import seconds_of
@@ -64,6 +71,7 @@ class Settings:
         monitor: the column that chooses the best epoch; default: what the spec says.
         parent_data: name → SHA-256 of that run's data, which must be the same.
         chosen_from: what decided the number of epochs, where the parent's validation did.
+        decisions: what the parent fitted for `calibrate` and `threshold`, which the spec has now.
         use_test_set: score the network on the test set at the end.
         compile: whether to compile training steps: `auto`, `on` or `off`.
         reproduces: the id of the run that this one repeats.
@@ -71,8 +79,10 @@ class Settings:
         keep_every_epoch: keep the state after each, and not only where a second has passed.
         allow_unknown: use the test set even where most of its rows hold values that training never saw.
         seconds: how long training may take, if that is less than the spec's time limit.
-        stop_after: fold or seed → the epoch after which it ends, where its time limit ended the run that this
-            one repeats.
+        stop_after: fold or seed → the epoch after which it ends: where a time limit ended the run that this
+            one repeats, or what was chosen within an outer fold.
+        inner_folds: train the folds within the outer ones of a spec with `nested`, which is else left out.
+        nested: what was chosen within the outer folds that are trained; no epoch is then the best.
     """
 
     command: str
@@ -86,6 +96,7 @@ class Settings:
     monitor: str | None = None
     parent_data: Mapping[str, str] | None = None
     chosen_from: ChosenFrom | None = None
+    decisions: Sequence[DecisionRecord] = ()
     use_test_set: bool = False
     compile: Policy = "auto"
     reproduces: str | None = None
@@ -94,6 +105,8 @@ class Settings:
     allow_unknown: bool = False
     seconds: float | None = None
     stop_after: Mapping[int, int] = field(default_factory=dict)
+    inner_folds: bool = False
+    nested: NestedRecord | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +149,9 @@ class Job:
     @property
     def chosen_by(self) -> str | None:
         """The column that chooses the best epoch; None where no rows do."""
-        return best_epoch_column(self.spec, self.settings.monitor)
+        return (
+            None if self.settings.nested is not None else best_epoch_column(self.spec, self.settings.monitor)
+        )
 
     @property
     def seconds(self) -> float | None:

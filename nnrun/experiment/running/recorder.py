@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, keep_folder
+from nnrun.experiment.finished.nested_choice import outer_verdict
 from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
 from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
@@ -32,7 +33,7 @@ from nnrun.records import (
     history_columns,
     now,
 )
-from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, RowCounts
+from nnrun.records.run_record import CodeRecord, DataRecord, EnsembleRecord, NestedRecord, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import code_used, custom_parts
 from nnrun.spec.duration import canonical_duration
@@ -44,6 +45,7 @@ from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
 T = TypeVar("T")
@@ -152,6 +154,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     )
     if settings.command == "final" and job.member_type is not None:
         record.ensemble = EnsembleRecord(of="folds" if job.member_type == "fold" else "seeds")
+    if nested := _nested(job):
+        record.nested = nested
     if settings.trial is not None:
         record.sweep, record.trial = settings.parent, settings.trial
     if job.seconds is not None:
@@ -163,9 +167,30 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     if custom_parts(spec):
         used = [{**asdict(code), "objects": list(code.objects)} for code in code_used(spec)]
         record.custom = [CodeRecord(**code) for code in used]
+    if settings.decisions:
+        record.decisions = list(settings.decisions)
     if settings.use_test_set:
         record.unknown = [found.as_document() for found in job.unknown]
     return record
+
+
+def _nested(job: Job) -> NestedRecord | None:
+    """What the record of an inner or an outer run of nested cross-validation says; None for another run."""
+    if job.spec.nested is None:
+        return job.settings.nested
+    return NestedRecord(
+        part="inner",
+        k=job.spec.nested.k,
+        inner_folds=job.spec.validation.number_of_folds,
+        only_fold=job.settings.selection.only_fold,
+    )
+
+
+def verdict_of(job: Job, history: pd.DataFrame) -> RunRecord:
+    """The fields of a run's record that follow from its history."""
+    if job.settings.nested is not None:
+        return outer_verdict(history, job.spec, job.settings.nested)
+    return verdict(history, job.spec, job.settings.monitor)
 
 
 def _row_counts(job: Job) -> RowCounts:
@@ -265,6 +290,10 @@ class Recorder:
             else:
                 best = group.network.unstack(ending.best.weights, 0)
                 directory.write_weights(best, member, WeightsEpoch(ending.best.epoch, best=True), "best")
+        if endings:
+            directory.remove_importance()  # as of a run that was resumed
+        if endings and self.run.job.member_type is not None:
+            directory.remove_out_of_fold()  # of a run that was resumed: its weights are others now
         # Once all are written: what was kept before stays as it is where no epoch has ended since.
         for member_id, ending in endings.items():
             member = self.run.job.member(member_id)
@@ -276,9 +305,17 @@ class Recorder:
             if ending.best is not None:
                 record.tell(member, best_weights_epoch=ending.best.epoch)
 
-    def diverged(self, reason: str) -> None:
-        """Keep that the run's only network diverged, while others that train with it continue."""
-        self.run.record.status, self.run.record.error = "diverged", reason
+    def diverged(self, member_id: int, reason: str) -> None:
+        """Keep that a network diverged, while others that train with it continue.
+
+        It is the run's only network, or that of an inner fold, on which nothing that is chosen within other
+        outer folds may depend.
+        """
+        record = self.run.record
+        if record.nested is None:
+            record.status, record.error = "diverged", reason
+        elif member_id not in record.nested.diverged:
+            record.nested.diverged = [*record.nested.diverged, member_id]
 
 
 @contextmanager
@@ -364,7 +401,7 @@ def _settle(run: ActiveRun, seconds: float) -> None:
     record.training_seconds = seconds
     if not record.epochs_run or (table := run.directory.read_history()).empty:
         return
-    record.take(verdict(table, job.spec, job.settings.monitor))
+    record.take(verdict_of(job, table))
     record.unset("not_trained")
     if missing := not_trained(table, job.member_type, job.member_ids):
         record.not_trained = missing

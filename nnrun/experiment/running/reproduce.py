@@ -12,7 +12,7 @@ import numpy as np
 
 from nnrun.data import load_dataset
 from nnrun.errors import UsageError
-from nnrun.experiment.finished.load_run import load_spec_of_data, selection_of
+from nnrun.experiment.finished.load_run import load_spec_of_data, nested_settings, selection_of
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener, Start, StopTraining
 from nnrun.experiment.running.resume import resume_run
@@ -147,7 +147,7 @@ def reproduce_run(
         reproduces=original.id,
         compile=compile_ or recorded,
         threads=record.threads or None,
-        stop_after=_ends_by_time(record),
+        **{"stop_after": _ends_by_time(record), **nested_settings(record)},
     )
     loaded = load_spec_of_data(original, overrides, data_dir)
     run = run_experiment(_as_long(loaded, original, record, listener), settings, listener)

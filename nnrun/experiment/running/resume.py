@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.finished.load_run import load_run_spec, selection_of
-from nnrun.experiment.finished.verdict import verdict
+from nnrun.experiment.finished.load_run import load_run_spec, nested_settings, selection_of
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
 from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
-from nnrun.experiment.running.recorder import ActiveRun, first_record, recording_the_end, versions
+from nnrun.experiment.running.recorder import (
+    ActiveRun,
+    first_record,
+    recording_the_end,
+    verdict_of,
+    versions,
+)
 from nnrun.experiment.running.train import train_runs
 from nnrun.experiment.setup.data_location import (
     changed_sources,
@@ -142,7 +147,9 @@ def _record_of_resumption(
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
         if not (table := run.read_history()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
-            found.take(verdict(table, job.spec, job.settings.monitor))
+            found.take(verdict_of(job, table))
+    if found.decisions:  # its own are fitted again when it ends
+        found.decisions = [told for told in found.decisions if told.parent is not None]
     entry = Resumption(at=now(), after_epoch=state.epoch)
     if inexact:
         entry.inexact = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
@@ -227,7 +234,8 @@ def _wanted_spec(
         )
     else:
         return own
-    wanted = wanted.model_copy(update={"sweep": None})
+    without = ["sweep", *(["nested"] if own.nested is None else [])]
+    wanted = wanted.model_copy(update=dict.fromkeys(without))
     _refuse_differences(run, own, wanted, "now")
     return wanted
 
@@ -253,6 +261,8 @@ def _refuse_more_epochs(
     if epochs <= own.epochs:
         return
     what = f"{run.id} cannot be extended to {epochs} epochs"
+    if record.is_nested:
+        raise UsageError(f"{what}: how long each of its folds trains was chosen within that fold.")
     if record.command == "final":
         raise UsageError(f"{what}: how long a final run trains is decided before the test set is used.")
     for part in own.learning_rate_schedule:
@@ -289,6 +299,7 @@ def _settings(
         compile="recorded" if state.conditions.compiled else "off",
         allow_unknown=True,  # it was told, and decided, when the run began
         seconds=None if seconds is None else state.seconds + seconds,
+        **nested_settings(record),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ import numpy as np
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.experiment.predicting.outputs import in_own_units, outputs_function
+from nnrun.experiment.finished.decisions import decided_outputs
+from nnrun.experiment.predicting.outputs import in_own_units, outputs_function, outputs_of_inputs
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
 from nnrun.experiment.setup.linear_baseline import LinearTask, RowsOfProblem, linear_baseline, why_left_out
 from nnrun.interrupts import stopping_between_batches
 from nnrun.lazy_torch import torch
-from nnrun.model.network import network_of
+from nnrun.model.inputs import Inputs
+from nnrun.model.network import Network, network_of
 from nnrun.records.run_record import LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
@@ -30,7 +33,7 @@ from nnrun.training.losses import build_loss
 from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.objective import mean_loss, mean_over_steps
-from nnrun.training.problem import TargetRows
+from nnrun.training.problem import TargetRows, TrainingProblem
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def score(
     known: KnownTargets,
     device: torch.device,
 ) -> Scored:
-    """Measure one network.
+    """Measure one network: as it predicts, calibrated and at its threshold where its spec has such.
 
     Args:
         spec: its experiment.
@@ -84,18 +87,74 @@ def score(
         known: of its training rows, which the baseline may know.
         device: where to compute.
     """
-    network = network_of(spec, fitted.inputs)
-    network.check_weights(weights, "the run")
-    problem = make_problem(spec, network, [fitted], samples, device)
-    rows = np.arange(len(samples))
-    parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
-    work = problem.rows_at_once * network.multiplications(problem.elements_of_inputs)
-    with cpu_setup(threads_for(work)), stopping_between_batches():
-        blocks = problem.blocks([rows], [0])
-        found = evaluate(problem, EagerBackend(problem), parameters, 1, blocks)
+    measured = MeasuredNetwork.of(spec, fitted, weights, samples, device)
+    problem, rows = measured.problem, np.arange(len(samples))
+    found = measured.scores()
     scored = {port: head.gather([0], rows[None]) for port, head in problem.heads.items()}
     baseline = constant_scores(problem, _known_rows(fitted, known, device), scored)
-    return Scored(found.columns(0), baseline)
+    return Scored(found, baseline)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredNetwork:
+    """A network and the rows that it is measured on, once or again and again with other inputs.
+
+    Attributes:
+        spec: its experiment.
+        fitted: its preprocessing.
+        weights: as its weights file has them.
+        samples: the rows.
+        device: where to compute.
+        network: without its weights.
+        problem: it, with its rows, their targets, the loss and the metrics.
+        parameters: its weights, stacked, (1, ...).
+    """
+
+    spec: schema.ExperimentSpec
+    fitted: FittedPreprocessing
+    weights: Mapping[str, np.ndarray[Any, Any]]
+    samples: Samples
+    device: torch.device
+    network: Network
+    problem: TrainingProblem
+    parameters: Mapping[str, torch.Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        spec: schema.ExperimentSpec,
+        fitted: FittedPreprocessing,
+        weights: Mapping[str, np.ndarray[Any, Any]],
+        samples: Samples,
+        device: torch.device,
+    ) -> MeasuredNetwork:
+        """What `score` takes of these."""
+        network = network_of(spec, fitted.inputs)
+        network.check_weights(weights, "the run")
+        problem = make_problem(spec, network, [fitted], samples, device)
+        parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
+        return cls(spec, fitted, weights, samples, device, network, problem, parameters)
+
+    def scores(self, inputs: Mapping[Port, Inputs] | None = None) -> dict[str, float]:
+        """Loss and metrics, with the rows' own inputs or with others, in the same order."""
+        rows, problem = len(self.samples), self.problem
+        if inputs is not None:
+            problem = replace(problem, inputs=inputs)
+        if decided_outputs(self.spec):
+            given = self._outputs(problem.inputs, rows)
+            outputs = in_own_units(self.fitted, {port: of_output[0] for port, of_output in given.items()})
+            network = [(self.fitted, self.weights)]
+            return score_ensemble(self.spec, network, self.samples, outputs, self.device)
+        work = problem.rows_at_once * self.network.multiplications(problem.elements_of_inputs)
+        with cpu_setup(threads_for(work)), stopping_between_batches():
+            blocks = problem.blocks([np.arange(rows)], [0])
+            found = evaluate(problem, EagerBackend(problem), self.parameters, 1, blocks)
+        return found.columns(0)
+
+    @cached_property
+    def _outputs(self) -> Callable[[Mapping[Port, Any], int], dict[Port, Array]]:
+        """What the network gives, as its calibration and threshold have it."""
+        return outputs_of_inputs(self.spec, self.fitted, self.weights, self.device)
 
 
 def linear_score(
@@ -246,13 +305,31 @@ def _ensemble_output(
             z, outputs, true = (values[:, mask_1NT.flatten()] for values in (z, outputs, true))
         scores: dict[str, float] = {}
         decides_as = schema.decision_activation(view.own_loss, activation)
-        for metric in build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss)):
+        built = build_metrics(view.metrics, decides_as, schema.quantiles_of(view.own_loss))
+        for declared, metric in zip(view.metrics, built, strict=True):
             dtype = dtype_of_outputs(metric, scaled=unscaled is not None)
             totals = MetricTotals([metric], 1)
             compared = true if unscaled is None else unscaled
-            totals.add([0], RowsToScore(z.to(dtype), outputs.to(dtype), compared))
+            before, after = _decided(declared, view.threshold, z, outputs)
+            totals.add([0], RowsToScore(before.to(dtype), after.to(dtype), compared))
             scores |= totals.values(0)
     return np.array(losses), scores
+
+
+def _decided(
+    metric: schema.Component, threshold: schema.Threshold | None, z: torch.Tensor, outputs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The values before and after the sigmoid as a metric takes them, which itself decides at 0.5.
+
+    Where the spec has another threshold, a metric of decisions gets logits of 1 and -1 that say the same; but
+    for one that has a threshold of its own.
+    """
+    if threshold is None or threshold.at is None:
+        return z, outputs
+    if not getattr(metric, "of_decisions", False) or getattr(metric, "threshold", schema.HALF) != schema.HALF:
+        return z, outputs
+    decided = torch.where(outputs > threshold.at, 1.0, -1.0).to(z.dtype)
+    return decided, decided.sigmoid()
 
 
 def _of_steps(view: schema.ExperimentSpec, targets: FittedTargets) -> bool:

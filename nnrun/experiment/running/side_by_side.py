@@ -79,7 +79,7 @@ def architecture_of(spec: schema.ExperimentSpec, selection: Selection = EVERYTHI
 
     `selection` may name the only fold that is trained.
     """
-    if spec.validation.has_folds and selection.only_fold is None:
+    if selection.networks(spec) > 1:
         return None
     values: dict[str, Any] = dump_value(spec)
     del values["seed"]

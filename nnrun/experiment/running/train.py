@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
+from nnrun.experiment.finished.decisions import decided_spec
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
 from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
+from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
+from nnrun.experiment.running.fit_decisions import fit_decisions
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
@@ -57,6 +62,8 @@ def train_runs(
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
         for run in runs:
+            fit_decisions(run)
+            _keep_out_of_fold(run)
             _score_test_set(run)
     return [run.directory for run in runs]
 
@@ -112,12 +119,35 @@ def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Eng
     return engine
 
 
+def _keep_out_of_fold(run: ActiveRun) -> None:
+    """Write the out-of-fold predictions of a run's networks; of trials, whose folders stay small, none."""
+    job, directory = run.job, run.directory
+    if job.settings.trial is not None or job.member_type is None:
+        return
+    if isinstance(job.spec.validation, schema.NoValidation):
+        return
+    networks, used = load_networks(directory)
+    spec = decided_spec(directory, job.spec, used, lambda _: None)
+    opened = OpenRun(directory, spec, networks, used, job.dataset, job.device, DEFAULT_ACCESS)
+    run.record.unset("without_out_of_fold")
+    if (why := keep_out_of_fold(opened)) is not None:
+        run.record.without_out_of_fold = why
+        job.listener.message(why)
+
+
 def _score_test_set(run: ActiveRun) -> None:
     job, record = run.job, run.record
     if not job.settings.use_test_set or job.dataset.test is None:
         return
     if not record.test_uses:  # else it was stopped between the look and its score
-        look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
+        look_at_test_set(
+            run.directory,
+            record,
+            job.dataset.name,
+            job.settings.command,
+            job.listener.message,
+            sha256=job.dataset.test_hashes,
+        )
     if record.ensemble is None:
         fitted = job.groups[0].fitted[0]
         rows = None if job.spec.train_fraction == 1 else job.groups[0].folds[0].train_rows
@@ -221,7 +251,7 @@ def train_group(
     def keep_ends() -> None:
         endings = last.endings(trainer)
         for recorder in recorders:
-            stopped = recorder.own(trainer.stopped_epochs), recorder.own(trainer.timed_out)
+            stopped = recorder.own(trainer.stopped_early), recorder.own(trainer.timed_out)
             recorder.ended(group, *stopped, recorder.own(endings))
 
     try:
@@ -234,8 +264,8 @@ def train_group(
                 with uninterrupted():  # the weights that are kept are those of the last row
                     for recorder, part in parts.items():
                         recorder.epoch(part)
-                        for reason in recorder.own(trainer.diverged).values():
-                            recorder.diverged(reason)
+                        for member_id, reason in recorder.own(trainer.diverged).items():
+                            recorder.diverged(member_id, reason)
                     last.take(epoch)
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
@@ -258,8 +288,6 @@ def train_group(
 
 def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], seconds: float | None) -> Trainer:
     job = recorders[0].run.job
-    stop_after = job.settings.stop_after
-    ends = [stop_after[member.id] for member in group.members if member.id in stop_after]
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
     rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
@@ -273,12 +301,13 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
                 m.fold.validation_rows,
                 m.source,
                 rates[m.id],
+                job.settings.stop_after.get(m.id),
                 inner_rows=m.fold.inner_rows,
             )
             for m in group.members
         ],
         schedule=Schedule(
-            epochs=min([spec.epochs, *ends]),
+            epochs=spec.epochs,
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -291,7 +320,8 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
             seconds=seconds,
         ),
         kind=job.member_type or "replica",
-        leave_out_diverged=len(recorders) > 1,
+        leave_out_diverged=len(recorders) > 1
+        or (job.settings.inner_folds and job.settings.trial is not None),
     )
 
 
@@ -336,7 +366,7 @@ def run_experiment(
     *,
     dataset: Dataset | None = None,
 ) -> RunDirectory:
-    """Train what a spec declares and keep the record of it. Its sweep, if it has one, is left out.
+    """Train what a spec declares and keep the record of it. Its sweep and what is nested are left out.
 
     The run's folder is made once the spec, the data and the device are known to fit, and not before.
 
@@ -357,6 +387,9 @@ def run_experiment(
     if spec.sweep is not None:
         listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
         spec = spec.model_copy(update={"sweep": None})
+    if spec.nested is not None and not settings.inner_folds:
+        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
+        spec = spec.model_copy(update={"nested": None})
     refuse_unwritable(settings.runs_dir)
     device = resolve_device(settings.device)
     with computing(device, spec.deterministic):

@@ -68,18 +68,29 @@ class Selection:
     """Which networks of a spec to train.
 
     Attributes:
-        only_fold: one fold's index, to leave out the others.
+        only_fold: one fold's index, to leave out the others; of nested folds the index of an outer one, whose
+            inner folds are trained.
+        some_folds: the indices of several folds, to leave out the others.
         seeds: how many seeds, from the spec's own upwards; None for only the spec's own, without a name.
     """
 
     only_fold: int | None = None
     seeds: int | None = None
+    some_folds: tuple[int, ...] = ()
 
     def member_type(self, spec: schema.ExperimentSpec) -> MemberType | None:
         """What tells the networks of a run apart; None where there is one."""
         if self.seeds is not None:
             return "seed"
-        return "fold" if spec.validation.has_folds else None
+        return "fold" if spec.has_folds else None
+
+    def networks(self, spec: schema.ExperimentSpec) -> int:
+        """How many networks are trained."""
+        if self.seeds is not None:
+            return self.seeds
+        if self.only_fold is None:
+            return len(self.some_folds) or spec.number_of_folds
+        return 1 if spec.nested is None else spec.validation.number_of_folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,18 +195,22 @@ def _selected(
             yield seed, RandomSource(seed), folds[0]
             continue
         if selection.only_fold is not None:
-            if not 0 <= selection.only_fold < len(folds):
+            within = 1 if spec.nested is None else spec.validation.number_of_folds
+            there, kind = len(folds) // within, "" if spec.nested is None else "outer "
+            if not 0 <= selection.only_fold < there:
                 raise UsageError(
-                    f"--fold {selection.only_fold}: there are {len(folds)} folds, numbered from 0 to "
-                    f"{len(folds) - 1}."
+                    f"--fold {selection.only_fold}: there are {there} {kind}folds, numbered from 0 to "
+                    f"{there - 1}."
                 )
-            folds = (folds[selection.only_fold],)
+            folds = folds[selection.only_fold * within : (selection.only_fold + 1) * within]
+        if selection.some_folds:
+            folds = tuple(folds[index] for index in selection.some_folds)
         for fold in folds:
             yield fold.index, RandomSource(seed, fold.index), fold
 
 
 def _refuse_unsuitable_seeds(spec: schema.ExperimentSpec, seeds: range) -> None:
-    if spec.validation.has_folds:
+    if spec.has_folds:
         raise UsageError(
             "--seeds trains one split with several seeds, and this spec declares "
             f"{'k-fold' if isinstance(spec.validation, schema.KFold) else 'time_series'}. For several "
@@ -344,7 +359,13 @@ def _rows_of(
 ) -> Inputs:
     # Replicas share the rows where their preprocessing does the same to them.
     shared = all(each.same_rows(fitted[0]) if training else each == fitted[0] for each in fitted)
-    rows = [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)]
+    return inputs_of_rows(
+        [each.transform(inputs, training=training) for each in (fitted[:1] if shared else fitted)], device
+    )
+
+
+def inputs_of_rows(rows: Sequence[DenseRows | ByteRows | SparseRows], device: torch.device) -> Inputs:
+    """Transformed rows as networks take them: those of all, or of each, all of one kind."""
     sparse = [r for r in rows if isinstance(r, SparseRows)]
     if sparse:
         return _sparse_inputs(sparse, device)

@@ -85,7 +85,9 @@ def plan_curve(
             "curve compares scores on validation rows, and the spec validates nothing. Add validation, such "
             "as --set validation=holdout."
         )
-    seeds = None if spec.validation.has_folds else options.seeds
+    if spec.nested is not None:
+        raise UsageError("curve trains the folds of a spec once: leave out nested (--set nested=none).")
+    seeds = None if spec.has_folds else options.seeds
     settings = replace(settings, command=COMMAND, selection=Selection(seeds=seeds))
     datasets = Datasets(settings, listener or SweepListener())
     section = {"over": {KEY: fractions}, "monitor": _monitor(spec, options.metric), "together": 1}

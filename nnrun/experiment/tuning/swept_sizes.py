@@ -22,9 +22,8 @@ _FEWEST_UNITS = 4
 def sizes_to_sweep(spec: schema.ExperimentSpec) -> dict[str, list[Any]]:
     """Key of the spec, or several → the values to try, the spec's own first; only of what the spec has.
 
-    A grid varies the last key fastest. That is the learning rate: trials that differ in it alone train side
-    by side, and where time ends the sweep, all rates have been tried with the sizes that the spec has. Weight
-    decay, which matters least, varies slowest.
+    The order is that of a grid's keys, of which the last varies fastest: the learning rate, since trials that
+    differ in it alone can train side by side.
     """
     layers = list(all_layers(spec))
     hidden = [(at, layer) for at, layer in layers if isinstance(layer, schema.Dense) and not _gives(spec, at)]
@@ -75,8 +74,9 @@ def swept_text(text: str, spec_name: str, over: Mapping[str, Sequence[Any]]) -> 
     lines = [
         f"# {spec_name} and a sweep around it, written by nnrun tune. Change it as you like.",
         text.rstrip("\n"),
-        "sweep:  # each key's own value first; the last key varies fastest",
+        "sweep:  # each key's own value first",
         "  method: grid",
+        "  shuffle: true  # where time ends the sweep, no value was left out in particular",
         "  over:",
         *(f"    {key}: {flow(list(values))}" for key, values in over.items()),
     ]

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 from nnrun.spec.lint import (
     data_rules,
+    decision_rules,
     ensemble_rules,
     layer_rules,
+    nested_rules,
     network_rules,
     port_rules,
     step_rules,
@@ -38,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     *data_rules.RULES,
     *step_rules.RULES,
     *training_rules.RULES,
+    *decision_rules.RULES,
     port_rules.stratify_names_an_output,
 )
 
@@ -59,6 +62,8 @@ def lint(spec: ExperimentSpec, facts: DatasetFacts | None = None) -> list[Findin
     """
     facts = facts or facts_with_header(spec)
     found = [] if spec.sweep is None else [f for rule in sweep_rules.RULES for f in rule(spec, spec.sweep)]
+    if spec.nested is not None:
+        found += [finding for rule in nested_rules.RULES for finding in rule(spec, facts)]
     if not has_ports(spec):
         return [*found, *(finding for rule in RULES for finding in rule(spec, facts))]
     found += [finding for rule in _OF_THE_WHOLE for finding in rule(spec, facts)]

@@ -13,7 +13,7 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import NOT_METRICS, trained_columns
 from nnrun.spec.wording import listing, nearest, quoted
 
-_OF_AN_OUTPUT = ("loss", "metrics", "class_weight")
+_OF_AN_OUTPUT = ("loss", "metrics", "class_weight", "calibrate", "threshold")
 
 
 def keys_of_an_output_stand_there(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -108,6 +108,8 @@ def stratify_names_an_output(spec: schema.ExperimentSpec, facts: DatasetFacts) -
     parts: list[tuple[Location, object]] = [(("validation", spec.validation.kind), spec.validation)]
     if isinstance(spec.dataset, schema.FILES):
         parts.append((("dataset", spec.dataset.kind, "test"), spec.dataset.test))
+    if spec.nested is not None:
+        parts.append((("nested",), spec.nested))
     classes = [name for name, port in spec.outputs.items() if isinstance(port.loss, schema.ClassLoss)]
     for place, part in parts:
         stratify = getattr(part, "stratify", False)

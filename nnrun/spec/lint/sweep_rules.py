@@ -83,6 +83,13 @@ def method_suits(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[F
         )
 
 
+def only_a_grid_is_shuffled(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
+    """The trials of the other methods have an order of their own."""
+    if sweep.shuffle and sweep.method != "grid":
+        said = f"shuffle is for the order of a grid, and {sweep.method} has its own; remove it"
+        yield Finding(("sweep", "shuffle"), said)
+
+
 def trials_can_be_compared(spec: schema.ExperimentSpec, sweep: schema.Sweep) -> Iterator[Finding]:
     """There is a validated column to compare by. Whether it means the same in all trials is asked of them."""
     columns = validated_columns(spec)
@@ -115,5 +122,6 @@ RULES: tuple[Callable[[schema.ExperimentSpec, schema.Sweep], Iterator[Finding]],
     ranges_rise,
     values_differ,
     method_suits,
+    only_a_grid_is_shuffled,
     trials_can_be_compared,
 )

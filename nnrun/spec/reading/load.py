@@ -35,6 +35,7 @@ from nnrun.spec.schema import (
     KFold,
     LearningRateSchedule,
     NamedColumns,
+    NoValidation,
     Parquet,
     ReduceOnPlateau,
     Swa,
@@ -131,13 +132,17 @@ def load_with_folds(
     *,
     k: int | None = None,
     repeats: int | None = None,
+    nested: int | None = None,
     prefix: str = "",
 ) -> tuple[LoadedSpec, LoadedSpec]:
     """A spec with its own validation; and with folds: its own, else the default k-fold, by `k` and `repeats`.
 
+    Nested in outer folds, a validation without folds stays what it is, unless `k` or `repeats` are given.
+
     Args:
         path, overrides: as for `load_spec`.
         k, repeats: instead of what the spec says.
+        nested: how many outer folds, instead of what the spec says.
         prefix: what messages put before the names of these two, such as the `--` of options.
 
     Raises:
@@ -148,7 +153,12 @@ def load_with_folds(
     own = check_tree(tree)
     kind = own.spec.validation.kind
     changes: list[Override] = []
-    if not own.spec.validation.has_folds:
+    if nested is not None:
+        _refuse_dropped(tree, ("nested", "k"), f"{prefix}nested says otherwise")
+        changes.append(Override.of_value("nested.k", nested, f"{prefix}nested", prevails=True))
+    is_nested = nested is not None or own.spec.nested is not None
+    stays = is_nested and k is None and repeats is None and kind != NoValidation.kind
+    if not own.spec.validation.has_folds and not stays:
         _refuse_dropped(tree, ("validation",), "k-fold takes the place of validation")
         kind = KFold.kind
         changes.append(Override.of_value("validation", kind, prevails=True))

@@ -144,7 +144,7 @@ class Config(BaseModel):
         return {**value, **off} if off else value
 
 
-_EMPTY_WITHOUT_VALUES = ("test", "gradient_clip")
+_EMPTY_WITHOUT_VALUES = ("test", "gradient_clip", "threshold")
 """Parts that mean nothing where none of their parameters has a value."""
 
 

@@ -20,7 +20,7 @@ from nnrun.spec.schema.component import (
 from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
 from nnrun.spec.schema.layers import Chain, Layers
 from nnrun.spec.schema.loss_components import ClassWeight, Loss
-from nnrun.spec.schema.metric_components import Metric
+from nnrun.spec.schema.metric_components import Calibrate, Metric, Threshold
 from nnrun.spec.schema.optimizers_and_schedules import (
     GradientClip,
     LearningRateSchedule,
@@ -30,7 +30,7 @@ from nnrun.spec.schema.optimizers_and_schedules import (
 )
 from nnrun.spec.schema.preprocessing_steps import Preprocessing
 from nnrun.spec.schema.sources import Dataset
-from nnrun.spec.schema.validation_methods import EarlyStopping, NoValidation, Validation
+from nnrun.spec.schema.validation_methods import EarlyStopping, Nested, NoValidation, Validation
 
 
 class Uniform(Component):
@@ -82,7 +82,8 @@ class Sweep(Config):
     `over` maps keys of the spec, spelled as for `--set`, to a list of values or a range. Several keys with
     commas between them (`layers[0].dense.units, layers[2].dense.units`) have the same value in each trial.
     `grid` tries every combination; `random` and `tpe` (Optuna's, which learns from earlier trials) try that
-    many `trials`.
+    many `trials`. `shuffle` tries the combinations of a grid in random order, but for the first, so that a
+    time limit leaves out no value of a key in particular.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
     Of `grid` and `random` up to `together` trials of one architecture train side by side.
@@ -90,9 +91,10 @@ class Sweep(Config):
     and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """
 
-    rarely_changed = frozenset(("time_limit",))
+    rarely_changed = frozenset(("shuffle", "time_limit"))
 
     method: Literal["grid", "random", "tpe"] = "grid"
+    shuffle: bool = False
     over: Annotated[dict[str, SweptValues], Field(min_length=1)]
     trials: Count | None = None
     monitor: str | None = None
@@ -135,10 +137,13 @@ class Ensemble(Config):
 _OPTIONAL_PARTS = (
     "init_weights",
     "class_weight",
+    "calibrate",
+    "threshold",
     "gradient_clip",
     "weight_averaging",
     "early_stopping",
     "time_limit",
+    "nested",
     "sweep",
     "ensemble",
 )
@@ -180,6 +185,12 @@ class ExperimentSpec(Config):
     as scikit-learn defines them, whose scores stand beside the network's: `auto` where that takes about half
     a second at most by the sizes of the data, `true` in any case, `false` never. It changes nothing else.
 
+    `calibrate` (`temperature`, `platt`, `isotonic`) corrects probabilities that are too sure or too unsure,
+    and `threshold` (a number, or `maximize: f1`) says above which probability the second of two classes is
+    predicted. Both are fitted when training ends, on rows that a network did not train on: of folds each row
+    by the network of its own fold, else the validation rows. Histories, and what chooses an epoch, are of the
+    network as trained, at 0.5; predictions, test scores and exports use both.
+
     `deterministic` makes a GPU compute the same bits each time, more slowly; a CPU does so anyway.
     """
 
@@ -190,7 +201,16 @@ class ExperimentSpec(Config):
         "validation": "none",
     }
     rarely_changed = frozenset(
-        ("weight_averaging", "time_limit", "ensemble", "linear_baseline", "train_fraction")
+        (
+            "weight_averaging",
+            "time_limit",
+            "nested",
+            "ensemble",
+            "calibrate",
+            "threshold",
+            "train_fraction",
+            "linear_baseline",
+        )
     )
     name: str = ""
     description: str = ""
@@ -211,6 +231,8 @@ class ExperimentSpec(Config):
     gradient_clip: GradientClip | None = None
     weight_averaging: WeightAveraging | None = None
     metrics: list[Metric] = []
+    calibrate: Calibrate | None = None
+    threshold: Threshold | None = None
     epochs: Count = 1
     batch_size: Count = 32
     shuffle: bool = True
@@ -220,7 +242,19 @@ class ExperimentSpec(Config):
     validation: Validation = NoValidation()
     train_fraction: Share = 1.0
     linear_baseline: AutoOrSwitch = "auto"
+    nested: Nested | None = None
     sweep: Sweep | None = None
+
+    @property
+    def number_of_folds(self) -> int:
+        """How many networks are trained for one seed: with `nested` the inner folds of all outer ones."""
+        within = self.validation.number_of_folds
+        return within if self.nested is None else within * self.nested.k
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether one network is trained for each of several folds."""
+        return self.number_of_folds > 1
 
     @property
     def own_loss(self) -> Component:

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from nnrun.spec.schema.component import ONE_COMPONENT_IS_ENOUGH, Columns, Config, NonNegative
 from nnrun.spec.schema.loss_components import ClassWeight, Loss
-from nnrun.spec.schema.metric_components import Metric
+from nnrun.spec.schema.metric_components import Calibrate, Metric, Threshold
 from nnrun.spec.schema.preprocessing_steps import InputStep, TargetStep, as_one_target_step
 
 
@@ -36,10 +36,13 @@ class NamedOutput(Config):
     have its target.
     """
 
-    switchable = {"target": None, "class_weight": None, "metrics": []}
+    switchable = {"target": None, "class_weight": None, "metrics": [], "calibrate": None, "threshold": None}
+    rarely_changed = frozenset(("calibrate", "threshold"))
     target: Annotated[Columns | None, Field(min_length=1)] = None
     preprocessing: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None
     loss: Loss
     loss_weight: NonNegative = 1.0
     metrics: list[Metric] = []
     class_weight: ClassWeight | None = None
+    calibrate: Calibrate | None = None
+    threshold: Threshold | None = None

@@ -1,8 +1,20 @@
-"""The metrics: what is measured of a network beside its loss."""
+"""The metrics; and how probabilities are calibrated, and from which on a class is predicted."""
 
-from typing import Annotated, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from nnrun.spec.schema.component import COMPONENT, Component, Count, Custom, Fraction
+from pydantic import BeforeValidator, model_validator
+
+from nnrun.spec.schema.component import (
+    COMPONENT,
+    Component,
+    Config,
+    Count,
+    Custom,
+    Finite,
+    Fraction,
+    Positive,
+    component_name,
+)
 
 
 class BuiltInMetric(Component):
@@ -22,11 +34,13 @@ class ClassMetric(BuiltInMetric):
         mean_over_classes: whether it is the positive class's where there is one output, and a mean over the
             classes where there are several, so that the two are different measures.
         of_probabilities: whether it measures probabilities, which scores are not.
+        of_decisions: whether it only takes which class is predicted, so that a spec's `threshold` changes it.
     """
 
     higher_is_better = True
     mean_over_classes: ClassVar[bool] = False
     of_probabilities: ClassVar[bool] = False
+    of_decisions: ClassVar[bool] = False
 
 
 class NumberMetric(BuiltInMetric):
@@ -43,6 +57,7 @@ class Accuracy(ClassMetric):
     """Share of correct predictions: binary at 0.5, categorical by argmax, depending on output and targets."""
 
     kind = "accuracy"
+    of_decisions = True
 
 
 class TopK(ClassMetric):
@@ -65,6 +80,7 @@ class Precision(ClassMetric):
     """
 
     kind = "precision"
+    of_decisions = True
     mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
@@ -79,6 +95,7 @@ class Recall(ClassMetric):
     """
 
     kind = "recall"
+    of_decisions = True
     mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
@@ -103,6 +120,7 @@ class F1(ClassMetric):
     """
 
     kind = "f1"
+    of_decisions = True
     mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
@@ -123,6 +141,7 @@ class BalancedAccuracy(ClassMetric):
     """Mean recall over the classes that the rows hold; of labels, over no and yes."""
 
     kind = "balanced_accuracy"
+    of_decisions = True
 
 
 class Specificity(ClassMetric):
@@ -133,6 +152,7 @@ class Specificity(ClassMetric):
     """
 
     kind = "specificity"
+    of_decisions = True
     mean_over_classes = True
     bare = "threshold"
     threshold: Fraction = 0.5
@@ -145,6 +165,7 @@ class Mcc(ClassMetric):
     """
 
     kind = "mcc"
+    of_decisions = True
 
 
 class CohenKappa(ClassMetric):
@@ -155,6 +176,7 @@ class CohenKappa(ClassMetric):
     """
 
     kind = "cohen_kappa"
+    of_decisions = True
     bare = "weights"
     weights: Literal["none", "linear", "quadratic"] = "none"
 
@@ -319,3 +341,88 @@ Metric = Annotated[
     ],
     COMPONENT,
 ]
+
+
+HALF = 0.5
+"""The threshold of networks as they are trained, and that of their metrics."""
+
+
+class CalibrationMethod(Component):
+    """Base of the ways to calibrate probabilities. Their parameters are fitted when training ends.
+
+    A spec may also give the parameters, such as those that another run fitted; then nothing is fitted.
+    """
+
+    two_classes: ClassVar[bool] = False
+    """Whether it is for one sigmoid output only."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its parameters are known."""
+        return all(getattr(self, name) not in (None, []) for name in type(self).model_fields)
+
+
+class Temperature(CalibrationMethod):
+    """Logits divided by one number, which minimizes the log loss (Guo et al. 2017).
+
+    It changes no prediction of a class, only how sure it is.
+    """
+
+    kind = "temperature"
+    bare = "temperature"
+    rarely_changed = frozenset(("temperature",))
+    temperature: Positive | None = None
+
+
+class Platt(CalibrationMethod):
+    """slope * logit + intercept, fitted by logistic regression on the logit (Platt 1999).
+
+    For one sigmoid output, two classes.
+    Platt's targets, (rows of the class + 1) / (rows of the class + 2), keep the slope finite.
+    """
+
+    kind = "platt"
+    two_classes = True
+    rarely_changed = frozenset(("slope", "intercept"))
+    slope: Finite | None = None
+    intercept: Finite | None = None
+
+
+class Isotonic(CalibrationMethod):
+    """A rising curve from logits to probabilities (scikit-learn's `IsotonicRegression`).
+
+    For one sigmoid output, two classes. It is linear between the points (`logits`, `probabilities`) and
+    constant beyond them. Probabilities lie between 1 / (rows + 2) and 1 minus that, so that the log loss is
+    finite. It takes a thousand rows or more.
+    """
+
+    kind = "isotonic"
+    two_classes = True
+    rarely_changed = frozenset(("logits", "probabilities"))
+    logits: list[Finite] = []
+    probabilities: list[Fraction] = []
+
+
+Calibrate = Annotated[Union[Temperature, Platt, Isotonic], COMPONENT]
+
+
+ThresholdMetric = Literal["accuracy", "balanced_accuracy", "f1", "mcc"]
+
+
+class Threshold(Config):
+    """From which probability on the second of two classes is predicted, 0.5 without this key.
+
+    It is given (`threshold: 0.3`), or `maximize` names what it maximizes on rows that the network was not
+    trained on; it is then chosen when training ends, after the calibration.
+    """
+
+    bare = "at"
+    rarely_changed = frozenset(("at", "maximize"))
+    at: Fraction | None = None
+    maximize: Annotated[ThresholdMetric | None, BeforeValidator(component_name)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_the_threshold(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"at": value} if is_number else value

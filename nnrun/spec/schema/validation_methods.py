@@ -1,8 +1,8 @@
 """How training rows are set apart for validation, and early stopping."""
 
-from typing import Annotated, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nnrun.spec.schema.component import (
     COMPONENT,
@@ -68,6 +68,11 @@ class ValidationMethod(Component):
         """Whether the seed decides which rows validate."""
         return False
 
+    @property
+    def takes_last_rows(self) -> bool:
+        """Whether the last rows validate, so that their order is one of time."""
+        return False
+
 
 class Holdout(ValidationMethod):
     """Validate on some training rows: the `first` N, a `fraction`, or those with a `value` in a `column`.
@@ -91,6 +96,11 @@ class Holdout(ValidationMethod):
     def drawn_by_seed(self) -> bool:
         """A fraction is drawn; the first rows and those that a column marks are not."""
         return self.fraction is not None and (self.shuffle or bool(self.stratify))
+
+    @property
+    def takes_last_rows(self) -> bool:
+        """Those of a fraction that is neither shuffled nor stratified."""
+        return self.fraction is not None and not self.shuffle and not self.stratify
 
 
 class KFold(ValidationMethod):
@@ -137,6 +147,11 @@ class TimeSeries(ValidationMethod):
         """One for each part but the first."""
         return self.k
 
+    @property
+    def takes_last_rows(self) -> bool:
+        """Of the rows that a fold has."""
+        return True
+
 
 class NoValidation(ValidationMethod):
     """Train on all training rows; nothing is validated."""
@@ -153,3 +168,27 @@ Validation = Annotated[
     ],
     COMPONENT,
 ]
+
+
+class Nested(Config):
+    """Nested cross-validation: `k` outer folds, each set apart from all that is chosen within it.
+
+    Within the training rows of each outer fold `validation` is made anew. It chooses the epoch (`nnrun
+    kfold`), or the trial and its epoch (`nnrun sweep`). What was chosen is then trained on all training rows
+    of the outer fold, as `nnrun final` does, and scored on the fold (Varma & Simon 2006).
+
+    Outer folds are those of `kfold`; `shuffle` and `stratify` are by default as `validation` has them, and
+    groups are never split. Where `validation` goes by time (`time_series`, or a holdout with
+    `shuffle: false`) they are those of `time_series`. Other commands leave this section out.
+    """
+
+    bare = "k"
+    k: Annotated[int, Field(ge=2)] = 5
+    shuffle: bool | None = None
+    stratify: Stratify | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_k(cls, value: Any) -> Any:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"k": value} if is_number else value

@@ -68,7 +68,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     # Of the whole spec: what others deal with, before, between or after the steps.
     schema.ExperimentSpec: {
         "name", "description", "seed", "dataset", "preprocessing", "layers", "init_weights", "loss",
-        "optimizer", "metrics", "class_weight", "learning_rate_schedule",
+        "optimizer", "metrics", "class_weight", "calibrate", "threshold", "learning_rate_schedule",
         "weight_averaging",
         "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "time_limit", "validation",
         "train_fraction", "linear_baseline", "sweep",

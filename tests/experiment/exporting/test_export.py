@@ -35,6 +35,7 @@ from nnrun.model.layers import DenseLayer
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port
+from nnrun.spec.reading.load import load_spec_text
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers
 
 # Normalized first, so that no activation carries the values away.
@@ -315,3 +316,24 @@ def test_without_its_packages_onnx_says_what_to_install(
     monkeypatch.setattr("nnrun.experiment.exporting.export_formats.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs onnx, onnxscript, onnxruntime.*pip install 'nnrun\[onnx\]'"):
         export_run(train(tmp_path), tmp_path / "m.onnx", "onnx")
+
+
+@pytest.mark.parametrize("format_", get_args(FormatName))
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_calibration_and_threshold_go_into_the_file(tmp_path: Path, method: str, format_: FormatName) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
+    run = train(tmp_path, BINARY, calibrate=method, threshold=0.3, epochs=20)
+    exported = export_run(run, tmp_path / "m", format_)
+    assert exported.difference <= 1e-5
+    given = exported.outputs["predictions"]
+    assert given.calibration is not None
+    assert given.calibration.startswith(method)
+    assert given.meaning == load_predictor(run).output_decoder
+    assert given.meaning.threshold == 0.3
+    if format_ == "pt2":
+        check_program(run, tmp_path / "m", numbers()["x_test"])
+    if format_ == "safetensors":
+        with safe_open(tmp_path / "m", framework="np") as file:
+            spec = load_spec_text(file.metadata()["spec"], file="m", base=tmp_path, default_name="m").spec
+        assert spec.calibrate == load_predictor(run).spec.calibrate

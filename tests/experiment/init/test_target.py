@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from nnrun.errors import DataError
 from nnrun.experiment.init.target import (
     default_task,
     labels_of,
     possible_tasks,
+    require_classes,
+    require_target,
     why_no_target,
 )
 from tests.support.tables_of_columns import CLASSES, DUMMY, NUMBERS, likeliest, table
@@ -47,6 +50,23 @@ def test_a_single_positive_is_no_target(tmp_path: Path) -> None:
         "has the class '1' in a single row, which cannot be used for both training and validation"
     )
     assert likeliest(file)[0] == "b"
+
+
+@pytest.mark.parametrize(
+    ("alone", "advice"),
+    [
+        (1, "Take out that row (line 2), or give rare classes one name in the file, such as other."),
+        (2, "Take out the 2 rows of such classes (line 2 and line 3), or give"),
+        (7, "Take out the 7 rows of such classes (line 2, line 3, line 4, line 5, line 6, ...), or give"),
+    ],
+)
+def test_what_to_do_about_classes_of_one_row_is_said(tmp_path: Path, alone: int, advice: str) -> None:
+    topics = [f"rare {i}" for i in range(alone)] + ["grain", "tin"] * 20
+    file = table(tmp_path, {"topic": topics, "a": list(range(len(topics)))})
+    for refuse in (require_target, require_classes):
+        with pytest.raises(DataError) as caught:
+            refuse(file, "topic")
+        assert advice in str(caught.value)
 
 
 @pytest.mark.parametrize(

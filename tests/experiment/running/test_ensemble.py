@@ -12,6 +12,7 @@ import pytest
 import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
+from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.finished.record_text import caution_text
@@ -357,11 +358,11 @@ def test_an_interrupted_look_at_the_test_set_is_counted(
 
 def test_a_comparison_tells_whose_scores_are_whose(tmp_path: Path) -> None:
     parent, made = of_folds(tmp_path)
-    notes = compare_runs([parent, made]).notes()
+    found = notes(compare_runs([parent, made]))
     assert (
         "B is the average of 3 folds' networks. Its validation scores are those of its single networks, fold "
         "by fold; its test scores are those of the average."
-    ) in notes
+    ) in found
 
 
 def test_what_is_no_run_of_several_such_networks_is_refused(tmp_path: Path) -> None:

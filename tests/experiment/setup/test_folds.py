@@ -13,6 +13,7 @@ from nnrun.data.load_data import load_data
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
+from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
@@ -165,12 +166,12 @@ def test_what_follows_a_time_series(tmp_path: Path) -> None:
 def test_a_time_series_is_compared_without_a_test(tmp_path: Path) -> None:
     first, second = train(tmp_path), train(tmp_path, optimizer="adam")
     comparison = compare_runs([first, second])
-    (loss, _) = comparison.runs[1].against_first
+    (loss, _) = comparison.pairs[0].scores
     assert loss.difference is not None
     assert loss.test is None
     assert (
         "Not tested: each fold of a time series trains on the validation rows of earlier folds, and no "
-        "known test accounts for that." in comparison.notes()
+        "known test accounts for that." in notes(comparison)
     )
 
 

@@ -1,0 +1,151 @@
+"""Data checked: those of a spec, of a file, or of a finished run with its out-of-fold predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from nnrun.data.load_data import load_data
+from nnrun.errors import UsageError
+from nnrun.experiment.checking.column_findings import column_findings
+from nnrun.experiment.checking.finding import Finding, by_severity
+from nnrun.experiment.checking.identical_rows import identical_row_findings
+from nnrun.experiment.checking.labels import OutOfFold, check_labels
+from nnrun.experiment.checking.model_findings import single_column_findings, test_set_findings
+from nnrun.experiment.checking.quick_models import MOST_ROWS
+from nnrun.experiment.checking.rows import CheckedRows, checked_rows
+from nnrun.experiment.checking.split_findings import split_findings
+from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
+from nnrun.experiment.setup.folds import folds_of
+from nnrun.spec import schema
+from nnrun.spec.ports import Port
+from nnrun.spec.reading.load import load_spec_text
+
+if TYPE_CHECKING:
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.records import RunDirectory
+
+OnMessage = Callable[[str], None]
+_NOTHING_SAID: Final = Wanted()
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedData:
+    """What was checked, and what was found.
+
+    Attributes:
+        name: of the data set.
+        train_rows, test_rows: how many there are.
+        splits: how often the training rows are split into rows that train and rows that validate.
+        findings: the serious ones first.
+        remarks: what was left out, or looked at in part, as sentences.
+        doubted: target → the rows whose label is doubtful, also where that is no finding.
+    """
+
+    name: str
+    train_rows: int
+    test_rows: int
+    splits: int
+    findings: tuple[Finding, ...]
+    remarks: tuple[str, ...]
+    doubted: Mapping[str, tuple[dict[str, Any], ...]]
+
+    def as_document(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        plain = {**vars(self), "remarks": list(self.remarks)}
+        return {**plain, "findings": [finding.as_document() for finding in self.findings]}
+
+
+def check_spec(
+    spec: schema.ExperimentSpec, data_dir: Path | None = None, on_message: OnMessage = lambda text: None
+) -> CheckedData:
+    """Check the data of a spec, split as it splits them.
+
+    Raises:
+        DataError: the data are missing or damaged, or training would refuse them.
+    """
+    dataset = load_data(spec, data_dir=data_dir, on_message=on_message)
+    return _checked(checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), on_message))
+
+
+def check_file(
+    file: Path, wanted: Wanted = _NOTHING_SAID, on_message: OnMessage = lambda text: None
+) -> CheckedData:
+    """Check a file or folder by the spec that `nnrun init` would write for it, the columns that this leaves
+    out as well.
+
+    Raises:
+        UsageError, DataError: as `init` raises them.
+    """
+    made = initial_spec(file, Path("check.yaml"), wanted, Defaults(), on_message)
+    loaded = load_spec_text(made.text, file=str(file), base=Path.cwd(), default_name=file.stem)
+    spec = loaded.spec
+    dataset = load_data(spec, on_message=on_message)
+    rows = checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), on_message)
+    return _checked(rows, left_out_by_init=True)
+
+
+def check_run(run: RunDirectory, access: Access) -> CheckedData:
+    """Check the data of a finished run, its labels by its own out-of-fold predictions.
+
+    Raises:
+        UsageError: it has no validation rows, or is a smoke run.
+        DataError: its files or data are missing, damaged or changed.
+    """
+    from nnrun.experiment.predicting.predict_split import predict_split
+
+    if run.read_record().smoke:
+        raise UsageError(f"{run.id} is a smoke run, whose rows are generated. Check the spec or the file.")
+    predicted = predict_split(run, "validation", access)
+    spec, dataset = predicted.opened.spec, predicted.opened.dataset
+    rows = checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), access.listener.message)
+    known: dict[Port, OutOfFold] = {}
+    for port, found in predicted.of_outputs.items():
+        kind, outputs = predicted.output_decoders[port].kind, found.outputs
+        if kind == "binary":
+            outputs = np.hstack([1 - outputs, outputs])
+        if predicted.output_decoders[port].has_probabilities or kind == "numbers":
+            known[port] = OutOfFold(found.rows, outputs, f"the networks of {run.id}")
+    return _checked(rows, known)
+
+
+def _checked(
+    rows: CheckedRows, known: Mapping[Port, OutOfFold] | None = None, *, left_out_by_init: bool = False
+) -> CheckedData:
+    remarks: list[str] = []
+    doubted: dict[str, tuple[dict[str, Any], ...]] = {}
+    found = [*identical_row_findings(rows), *split_findings(rows)]
+    found += column_findings(rows, left_out_by_init=left_out_by_init)
+    if rows.columns:
+        found += single_column_findings(rows, found)
+    else:
+        remarks.append("these rows have no columns: duplicates, the test set and labels were looked at.")
+    found += test_set_findings(rows, remarks.append)
+    if not rows.targets:
+        remarks.append("no target is one class or one number a row, so labels were not looked at.")
+    for target in rows.targets:
+        if known is None or target.port in known:
+            own = None if known is None else known[target.port]
+            labels = check_labels(rows, target, remarks.append, own)
+            found += labels.findings
+            doubted[target.name] = labels.doubted
+        else:
+            remarks.append(f"labels of {target.name}: not looked at, since the run gives no probabilities.")
+    if len(rows) > MOST_ROWS:
+        remarks.append(
+            f"models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
+            "columns are those of all."
+        )
+    return CheckedData(
+        rows.name,
+        rows.n_train,
+        rows.n_test,
+        len(rows.folds),
+        tuple(by_severity(found)),
+        tuple(remarks),
+        doubted,
+    )

@@ -1,0 +1,254 @@
+"""Labels that are likely wrong, by out-of-fold probabilities; numbers that are far from what is predicted.
+
+Letters in names: N rows, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.table import CategoryColumn
+from nnrun.experiment.checking.confident_learning import likely_wrong
+from nnrun.experiment.checking.finding import Finding
+from nnrun.experiment.checking.quick_models import (
+    LINEAR,
+    MODEL,
+    MOST_ROWS,
+    area_under_curve,
+    class_probabilities,
+    features_of,
+    numbers_out_of_fold,
+    sample_of,
+)
+from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget
+from nnrun.spec.wording import counted, quoted
+
+SHOWN: Final = 20
+_FEWEST_OF_A_CLASS: Final = 5
+_FEWEST_ROWS: Final = 50
+_USUAL_SHARE: Final = 0.01  # of rows that classes which overlap have among the others
+_DEVIATIONS: Final = 2.0
+_CLEAR: Final = 0.85
+"""The share of labels that must be predicted out of fold before others are doubted. On generated tables with
+5 % of the labels changed, of the doubted ones 0.2 to 0.7 were changed below this, and 0.65 to 1 above."""
+_TELLING: Final = 0.7  # the area under the ROC curve likewise: the model must tell rare classes from others
+_NAMED: Final = 5
+_FAR: Final = 10.0  # robust standard deviations
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfFold:
+    """What models that did not train on them say of some training rows.
+
+    Attributes:
+        rows: (n,) numbers of the rows.
+        outputs: (n, K) probabilities of the classes, or (n, 1) numbers.
+        by: who says so, as the end of `by ...`.
+    """
+
+    rows: npt.NDArray[np.int64]
+    outputs: npt.NDArray[np.float64]
+    by: str
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedLabels:
+    """What was found of one target.
+
+    Attributes:
+        findings: at most one.
+        doubted: each doubted row as a document, the most doubtful first, also where that is no finding.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    doubted: tuple[dict[str, Any], ...] = ()
+
+
+def check_labels(
+    rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None], known: OutOfFold | None = None
+) -> CheckedLabels:
+    """Labels that are likely wrong; of numbers those that are far from what is predicted.
+
+    Args:
+        rows: the rows; only training rows are looked at.
+        target: one of their targets.
+        say: is told what was left out, where a sample was taken, and what is doubtful and no finding.
+        known: what a finished run says; by default a quick model is asked.
+    """
+    found = _quick(rows, target, say) if known is None else known
+    if found is None:
+        return CheckedLabels()
+    return _wrong_labels(rows, target, found, say) if target.classes else _far_numbers(rows, target, found)
+
+
+def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> OutOfFold | None:
+    known = np.flatnonzero(target.present[: rows.n_train])
+    if target.classes:
+        counts = np.bincount(target.labels[known])
+        enough = counts[target.labels[known]] >= _FEWEST_OF_A_CLASS
+        if not enough.all():
+            few = int(((counts > 0) & (counts < _FEWEST_OF_A_CLASS)).sum())
+            say(
+                f"labels: {counted(int((~enough).sum()), 'row')} of {few:,} "
+                f"{'class' if few == 1 else 'classes'} with fewer than {_FEWEST_OF_A_CLASS} rows were left "
+                "out."
+            )
+        known = known[enough]
+        if len(np.unique(target.labels[known])) < 2:
+            return None
+    if len(known) < _FEWEST_ROWS:
+        say(
+            f"labels: not looked at, since {counted(len(known), 'row')} are too few; {_FEWEST_ROWS} are "
+            "needed."
+        )
+        return None
+    if len(known) > MOST_ROWS:
+        say(
+            f"labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
+            "of a finished k-fold run cover all: `nnrun data check RUN`."
+        )
+        known = sample_of(known)
+    features = features_of(rows.inputs, known)
+    if not features.shape[1]:
+        return None
+    by = MODEL if isinstance(features, np.ndarray) else LINEAR
+    if target.classes:
+        classes, labels = np.unique(target.labels[known], return_inverse=True)
+        probabilities = np.zeros((len(known), len(_names(target))))
+        probabilities[:, classes] = class_probabilities(features, labels.reshape(-1))
+        return OutOfFold(known, probabilities, by)
+    return OutOfFold(known, numbers_out_of_fold(features, target.numbers[known])[:, None], by)
+
+
+def _wrong_labels(
+    rows: CheckedRows, target: CheckedTarget, found: OutOfFold, say: Callable[[str], None]
+) -> CheckedLabels:
+    labels, n = target.labels[found.rows], len(found.rows)
+    wrong = likely_wrong(labels, found.outputs)
+    if not len(wrong) or len(np.unique(labels)) < 2:
+        return CheckedLabels()
+    each = _doubted(rows, target, found, labels, wrong)
+    right = float((found.outputs.argmax(axis=1) == labels).mean())
+    some = ", ".join(str(one["place"]) for one in each[:_NAMED]) + (", ..." if len(each) > _NAMED else "")
+    are = "is" if len(each) == 1 else "are"
+    doubtful = f"labels of {quoted(target.name)}: {len(each):,} of {n:,} {are} doubtful"
+    if right < _CLEAR or area_under_curve(labels, found.outputs) < _TELLING:
+        told = f"only {right:.0%} of all labels are predicted out of fold by {found.by}"
+        say(f"{doubtful} ({some}), but most of them may be right: {told}.")
+        return CheckedLabels((), each)
+    share = len(wrong) / n
+    if share - _DEVIATIONS * np.sqrt(share * (1 - share) / n) <= _USUAL_SHARE:
+        say(f"{doubtful} ({some}), no more than where right labels of classes that overlap are.")
+        return CheckedLabels((), each)
+    finding = Finding(
+        "likely_wrong_labels",
+        "warning",
+        f"{len(wrong):,} of {n:,} labels of {quoted(target.name)} ({share:.1%}) are likely wrong, by "
+        f"confident learning on the out-of-fold probabilities of {found.by}.",
+        "Look at these rows, the least probable label first, and correct those that are wrong. Right labels "
+        "of unusual rows are among them.",
+        tuple(_wrong_lines(each)),
+        {
+            "target": target.name,
+            "rows": n,
+            "method": "confident_learning",
+            "by": found.by,
+            "accuracy": right,
+            "labels": each,
+        },
+    )
+    return CheckedLabels((finding,), each)
+
+
+def _doubted(
+    rows: CheckedRows,
+    target: CheckedTarget,
+    found: OutOfFold,
+    labels: npt.NDArray[np.int64],
+    wrong: npt.NDArray[np.int64],
+) -> tuple[dict[str, Any], ...]:
+    """The doubtful rows, each with its label and the one that is suggested."""
+    names, each = _names(target), []
+    for place in wrong.tolist():
+        row, of_classes = int(found.rows[place]), found.outputs[place]
+        given, suggested = int(labels[place]), int(of_classes.argmax())
+        each.append(
+            {
+                **rows.row_document(row),
+                "place": rows.place(row),
+                "given": names[given],
+                "probability_of_given": float(of_classes[given]),
+                "suggested": names[suggested],
+                "probability": float(of_classes[suggested]),
+            }
+        )
+    return tuple(each)
+
+
+def _wrong_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for one in each[:SHOWN]:
+        yield (
+            f"{one['place']}: {quoted(one['given'])} ({one['probability_of_given']:.2f}), more likely "
+            f"{quoted(one['suggested'])} ({one['probability']:.2f})"
+        )
+    if len(each) > SHOWN:
+        yield _more(each)
+
+
+def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> CheckedLabels:
+    truth, said = target.numbers[found.rows], found.outputs[:, 0]
+    left = truth - said
+    middle = float(np.median(left))
+    spread = 1.4826 * float(np.median(np.abs(left - middle)))
+    far = (left - middle) / spread if spread else np.zeros(len(left))
+    places = np.flatnonzero(np.abs(far) > _FAR)
+    places = places[np.argsort(-np.abs(far[places]), kind="stable")]
+    if not len(places):
+        return CheckedLabels()
+    each = tuple(
+        {
+            **rows.row_document(int(found.rows[place])),
+            "place": rows.place(int(found.rows[place])),
+            "given": float(truth[place]),
+            "predicted": float(said[place]),
+            "deviations": float(far[place]),
+        }
+        for place in places.tolist()
+    )
+    lie = "lies" if len(each) == 1 else "lie"
+    finding = Finding(
+        "far_from_predicted",
+        "note",
+        f"{len(each):,} of {counted(len(truth), 'value')} of {quoted(target.name)} {lie} more than "
+        f"{_FAR:.0f} robust standard deviations ({spread:.5g} each) from the out-of-fold prediction of "
+        f"{found.by}.",
+        "Look at these rows for slips of the pen and of units. They may be right; then `loss: huber` or "
+        "`mae` gives them less weight.",
+        tuple(_far_lines(each)),
+        {"target": target.name, "rows": len(truth), "by": found.by, "deviation": spread, "values": each},
+    )
+    return CheckedLabels((finding,), each)
+
+
+def _far_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for one in each[:SHOWN]:
+        yield (
+            f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} "
+            f"({one['deviations']:+.0f} deviations)"
+        )
+    if len(each) > SHOWN:
+        yield _more(each)
+
+
+def _more(each: Sequence[dict[str, Any]]) -> str:
+    return f"... and {len(each) - SHOWN:,} more; --json lists all"
+
+
+def _names(target: CheckedTarget) -> tuple[str, ...]:
+    assert isinstance(target.column, CategoryColumn), "classes have names"
+    return target.column.levels

@@ -1,0 +1,228 @@
+"""Quick models of scikit-learn for questions about data: out of fold, on a sample of many rows.
+
+They are no networks and no baseline: features are scaled once on all rows, without their targets.
+
+Letters in names: N rows, F features, K classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data.dataset import RawInputs, TokenRows
+from nnrun.data.inference.dates import iso_texts
+from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
+from nnrun.frozen_random import frozen_random
+
+if TYPE_CHECKING:
+    pass
+
+MOST_ROWS: Final = 5_000
+"""Rows that a model is fitted to; of more a sample is taken."""
+FOLDS: Final = 5
+_MOST_LEVELS: Final = 30
+_MOST_WORDS: Final = 5_000
+_FARTHEST: Final = 5.0  # standard deviations
+_TREES: Final = 100
+_LEAF: Final = 2
+_DEPTH_OF_A_COLUMN: Final = 6
+_LEAF_OF_A_COLUMN: Final = 5
+MODEL: Final = "the mean of a linear model and 100 extremely randomized trees of scikit-learn"
+LINEAR: Final = "a linear model of scikit-learn on word counts"
+Floats = npt.NDArray[np.float64]
+Features = "Floats | sparse.csr_matrix"
+
+
+def sample_of(rows: npt.NDArray[np.int64], most: int = MOST_ROWS) -> npt.NDArray[np.int64]:
+    """At most so many of the rows, ascending, the same each time."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(frozen_random(0).choice(rows, most, replace=False))
+
+
+# --- features ----------------------------------------------------------------------------------------------
+
+
+def features_of(inputs: Sequence[RawInputs], rows: npt.NDArray[np.int64]) -> Any:
+    """(n, F) features of these rows: an array, or a sparse matrix where there are texts."""
+    blocks: list[Any] = []
+    for each in inputs:
+        if isinstance(each, Table):
+            blocks += [_of_column(column.take(rows)) for column in each.columns]
+        elif isinstance(each, TokenRows):
+            blocks.append(_of_tokens(each.take(rows)))
+        else:
+            blocks.append(_scaled(each[rows].reshape(len(rows), -1).astype(np.float64)))
+    blocks = [block for block in blocks if block.shape[1]]
+    if not blocks:
+        return np.zeros((len(rows), 0))
+    if all(isinstance(block, np.ndarray) for block in blocks):
+        return np.hstack(blocks)
+    from scipy import sparse
+
+    return sparse.hstack(blocks, "csr")
+
+
+def _of_column(column: Column) -> Any:
+    if isinstance(column, TextColumn):
+        return _of_texts(column)
+    if isinstance(column, CategoryColumn) and column.dates:
+        days = np.array([*iso_texts(column.levels), "NaT"], "datetime64[s]").astype("datetime64[s]")
+        seconds = days.astype(np.float64)
+        seconds[np.isnat(days)] = np.nan
+        return _scaled(seconds[column.codes][:, None])
+    if isinstance(column, CategoryColumn):
+        different, counts = np.unique(column.codes, return_counts=True)
+        frequent = different[np.argsort(-counts, kind="stable")][:_MOST_LEVELS]
+        return (column.codes[:, None] == frequent).astype(np.float64)
+    values = column.values.astype(np.float64)[:, None]
+    missing = np.isnan(values)
+    return np.hstack([_scaled(values), missing.astype(np.float64)]) if missing.any() else _scaled(values)
+
+
+def _scaled(values_NF: Floats) -> Floats:
+    """Standardized and clipped; what is missing is 0, the mean. Constant features are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column of missing values has no mean
+        largest = np.nan_to_num(np.nanmax(np.abs(values_NF), axis=0), nan=0.0)
+        values_NF = values_NF / np.where(largest > 0, largest, 1.0)
+        mean, std = np.nanmean(values_NF, axis=0), np.nanstd(values_NF, axis=0)
+    kept = np.nan_to_num(std) > 0
+    scaled = (values_NF[:, kept] - mean[kept]) / std[kept]
+    return np.asarray(np.clip(np.nan_to_num(scaled), -_FARTHEST, _FARTHEST))
+
+
+def _of_texts(column: TextColumn) -> Any:
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(max_features=_MOST_WORDS, sublinear_tf=True)
+    try:
+        return sparse.csr_matrix(
+            vectorizer.fit_transform("" if text is None else text for text in column.values)
+        )
+    except ValueError:  # no text has a word
+        return np.zeros((len(column.values), 0))
+
+
+def _of_tokens(rows: TokenRows) -> Any:
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    width = int(rows.tokens.max(initial=0)) + 1
+    counts = sparse.csr_matrix((np.ones(len(rows.tokens)), rows.tokens, rows.indptr), (len(rows), width))
+    frequent = np.argsort(-np.asarray(counts.sum(axis=0)).reshape(-1), kind="stable")[:_MOST_WORDS]
+    return TfidfTransformer(sublinear_tf=True).fit_transform(counts[:, np.sort(frequent)])
+
+
+# --- out of fold -------------------------------------------------------------------------------------------
+
+
+def class_probabilities(features: Any, labels: npt.NDArray[np.int64]) -> Floats:
+    """(n, K) out of fold, each by a model that did not train on the row; K is the highest label plus 1.
+
+    Each class needs 2 rows or more.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    models: list[Callable[[], Any]] = [lambda: LogisticRegression(max_iter=200)]
+    if isinstance(features, np.ndarray):
+        models.append(lambda: ExtraTreesClassifier(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
+    found = np.zeros((len(labels), int(labels.max()) + 1))
+    for train, held in _folds(labels):
+        for make in models:
+            model = _fitted(make(), features[train], labels[train])
+            found[np.ix_(held, model.classes_)] += model.predict_proba(features[held]) / len(models)
+    return found
+
+
+def numbers_out_of_fold(features: Any, targets: Floats) -> Floats:
+    """(n,) predictions, each by a model that did not train on the row.
+
+    Of the linear model, the trees and their mean those with the least mean absolute error.
+    """
+    from sklearn.ensemble import ExtraTreesRegressor
+    from sklearn.linear_model import Ridge
+
+    models: list[Callable[[], Any]] = [lambda: Ridge(1.0)]
+    if isinstance(features, np.ndarray):
+        models.append(lambda: ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
+    found = np.zeros((len(models), len(targets)))
+    for train, held in _folds(None, len(targets)):
+        for each, make in zip(found, models, strict=True):
+            each[held] = _fitted(make(), features[train], targets[train]).predict(features[held])
+    able = [*found, found.mean(axis=0)]
+    return np.asarray(min(able, key=lambda each: float(np.abs(each - targets).mean())))
+
+
+def column_score(column: Column, labels: npt.NDArray[np.int64] | None, numbers: Floats | None) -> float:
+    """How well one column alone predicts, out of fold, by a tree of depth 6.
+
+    Of classes the area under the ROC curve (the mean of each class against the rest), of numbers R².
+    """
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    if isinstance(column, TextColumn):
+        return 0.5 if labels is not None else 0.0
+    parameters: Mapping[str, Any] = {
+        "max_depth": _DEPTH_OF_A_COLUMN,
+        "min_samples_leaf": _LEAF_OF_A_COLUMN,
+        "random_state": 0,
+    }
+    features = _of_column(column) if isinstance(column, CategoryColumn) else _ranked(column)
+    if labels is not None:
+        found = np.zeros((len(labels), int(labels.max()) + 1))
+        for train, held in _folds(labels):
+            model = DecisionTreeClassifier(**parameters).fit(features[train], labels[train])
+            found[np.ix_(held, model.classes_)] = model.predict_proba(features[held])
+        return area_under_curve(labels, found)
+    assert numbers is not None, "a target is classes or numbers"
+    predicted = np.zeros(len(numbers))
+    for train, held in _folds(None, len(numbers)):
+        predicted[held] = (
+            DecisionTreeRegressor(**parameters).fit(features[train], numbers[train]).predict(features[held])
+        )
+    spread = float(((numbers - numbers.mean()) ** 2).sum())
+    return 1 - float(((numbers - predicted) ** 2).sum()) / spread if spread else 0.0
+
+
+def _ranked(column: NumberColumn | CategoryColumn | TextColumn) -> Floats:
+    """(n, 1) the places of numbers, a missing one before all: a tree asks for nothing else."""
+    assert isinstance(column, NumberColumn), "other columns have levels"
+    values = column.values.astype(np.float64)
+    places = np.unique(np.where(np.isnan(values), -np.inf, values), return_inverse=True)[1]
+    return places.reshape(-1, 1).astype(np.float64)
+
+
+def area_under_curve(labels: npt.NDArray[np.int64], probabilities_NK: Floats) -> float:
+    """The area under the ROC curve; of more than two classes the mean of each against the rest."""
+    from sklearn.metrics import roc_auc_score
+
+    classes = np.unique(labels)
+    if len(classes) == 2:
+        return float(roc_auc_score(labels == classes[1], probabilities_NK[:, classes[1]]))
+    return float(np.mean([roc_auc_score(labels == k, probabilities_NK[:, k]) for k in classes]))
+
+
+def _folds(labels: npt.NDArray[np.int64] | None, n: int = 0) -> list[tuple[Any, Any]]:
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    if labels is None:
+        return list(KFold(min(FOLDS, n), shuffle=True, random_state=0).split(np.zeros(n)))
+    counts = np.bincount(labels)
+    k = max(2, min(FOLDS, int(counts[counts > 0].min())))
+    return list(StratifiedKFold(k, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
+
+
+def _fitted(model: Any, features: Any, targets: Any) -> Any:
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # nearly converged is good enough here
+        return model.fit(features, targets)

@@ -1,0 +1,125 @@
+"""Planted faults are found, each with its evidence; clean tables have no finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnrun.experiment.checking.check import CheckedData, check_file, check_spec
+from nnrun.experiment.checking.finding import Finding
+from nnrun.spec.reading.load import load_spec, load_spec_text
+from tests.support.faulty_tables import FAULTS, clean, with_wrong_labels, write_fault, write_table
+
+
+def checked(path: Path) -> CheckedData:
+    return check_spec(load_spec(path).spec) if path.suffix == ".yaml" else check_file(path)
+
+
+def found_in(data: CheckedData, kind: str) -> Finding:
+    (finding,) = [finding for finding in data.findings if finding.kind == kind]
+    return finding
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_and_nothing_else(name: str, tmp_path: Path) -> None:
+    data = checked(write_fault(tmp_path, name))
+    assert {finding.kind for finding in data.findings} == {FAULTS[name].kind}
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_clean_table_has_no_finding(classes: int, tmp_path: Path) -> None:
+    path = write_table(
+        tmp_path, "clean", clean(3, classes=classes), classes=classes, more="\n    test: {fraction: 0.2}"
+    )
+    assert checked(path).findings == ()
+
+
+def test_a_table_of_scikit_learn_has_no_finding() -> None:
+    text = (
+        "dataset: {sklearn: wine}\nlayers: [{dense: {units: 3, activation: softmax}}]\n"
+        "loss: categorical_crossentropy\nvalidation: {kfold: {k: 5, shuffle: true}}\n"
+    )
+    loaded = load_spec_text(text, file="wine.yaml", base=Path("/nowhere"), default_name="wine")
+    assert check_spec(loaded.spec).findings == ()
+
+
+def test_copies_are_named_by_their_lines(tmp_path: Path) -> None:
+    """15 of 500 rows are appended once more: lines 502 to 516 equal an earlier one."""
+    finding = found_in(checked(write_fault(tmp_path, "copies of rows")), "identical_rows_in_training")
+    assert finding.severity == "warning"
+    assert finding.evidence["rows"] == finding.evidence["same_target"] == 15
+    assert [later["line"] for later, _ in finding.evidence["pairs"]] == list(range(502, 517))
+    lines = (tmp_path / "copies_of_rows_0.csv").read_text().splitlines()
+    assert all(lines[a["line"] - 1] == lines[b["line"] - 1] for a, b in finding.evidence["pairs"])
+
+
+def test_rows_that_only_look_alike_are_a_note(tmp_path: Path) -> None:
+    """The same inputs with labels drawn anew: no copies."""
+    columns = clean(0)
+    rows = np.arange(60)
+    for name, values in columns.items():
+        columns[name] = np.concatenate([values, values[rows]])
+    columns["y"][500:] = np.random.RandomState(0).choice(["a", "b"], 60)
+    data = checked(write_table(tmp_path, "alike", columns))
+    assert found_in(data, "identical_rows_in_training").severity == "note"
+
+
+def test_few_values_that_coincide_by_chance_are_no_finding(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    columns = {name: random.choice(list("pqr"), 400) for name in ("u", "v", "w")}
+    columns["y"] = random.choice(["a", "b"], 400)
+    data = checked(write_table(tmp_path, "few", columns))
+    assert [finding.kind for finding in data.findings] == []
+
+
+def test_the_changed_labels_are_named(tmp_path: Path) -> None:
+    """Precision over 0.7 where 5 % of the labels are changed."""
+    columns = clean(0, rows=600)
+    truth = columns["y"].copy()
+    wrong = set(with_wrong_labels(columns, 0).tolist())
+    finding = found_in(checked(write_table(tmp_path, "wrong", columns)), "likely_wrong_labels")
+    labels = finding.evidence["labels"]
+    said = {label["row"] for label in labels}
+    assert len(said & wrong) > 0.7 * len(said)
+    assert len(said & wrong) > 0.5 * len(wrong)
+    assert all(label["given"] == columns["y"][label["row"]] for label in labels)
+    assert all(label["suggested"] == truth[label["row"]] for label in labels if label["row"] in wrong)
+    probabilities = [label["probability_of_given"] for label in labels]
+    assert probabilities == sorted(probabilities)
+
+
+def test_a_group_that_the_spec_names_is_no_finding(tmp_path: Path) -> None:
+    path = write_fault(tmp_path, "a group on both sides")
+    text = path.read_text().replace("    target: y", "    target: y\n    group: patient_id")
+    path.write_text(text)
+    assert checked(path).findings == ()
+
+
+def test_an_order_in_time_that_the_split_keeps_is_no_finding(tmp_path: Path) -> None:
+    path = write_fault(tmp_path, "time, shuffled")
+    finding = found_in(checked(path), "time_order_broken")
+    assert "`validation: {time_series: {k: 4, column: day}}`" in finding.advice
+    path.write_text(
+        path.read_text().replace("{kfold: {k: 5, shuffle: true}}", "{time_series: {k: 4, column: day}}")
+    )
+    assert [each.kind for each in checked(path).findings] == []
+
+
+def test_texts_are_looked_at_for_copies_and_labels(tmp_path: Path) -> None:
+    """Two vocabularies; 12 of 200 texts have the other's label, and one stands twice."""
+    random = np.random.RandomState(0)
+    words = {"good": ["fine", "warm", "kind", "sweet"], "bad": ["cold", "harsh", "dull", "grim"]}
+    classes, folder = ("good", "bad"), tmp_path / "texts"
+    for i in range(200):
+        home = folder / "train" / classes[(i if i >= 12 else i + 1) % 2]
+        home.mkdir(parents=True, exist_ok=True)
+        (home / f"{i}.txt").write_text(" ".join([*random.choice(words[classes[i % 2]], 8), str(i)]))
+    good = folder / "train" / "good"
+    (good / "again.txt").write_text((good / "50.txt").read_text())
+    data = check_file(folder)
+    assert found_in(data, "identical_rows_in_training").evidence["rows"] == 1
+    finding = found_in(data, "likely_wrong_labels")
+    assert len(finding.evidence["labels"]) == 12
+    assert "of a linear model" in finding.text
