@@ -10,7 +10,6 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import aligned, message, print_result, terminal_width, wrapped
 from nnrun.errors import EXIT_INTERRUPTED, UsageError, printable
-from nnrun.spec.wording import counted, with_std
 
 if TYPE_CHECKING:
     from nnrun.experiment.sweeping.size_curve_result import SizeCurve
@@ -131,6 +130,7 @@ def _document(curve: SizeCurve, record: SweepRecord) -> dict[str, Any]:
 def _text(curve: SizeCurve, record: SweepRecord, figure: Path | None) -> str:
     from nnrun.experiment.finished.record_text import SMOKE_TEXT
     from nnrun.experiment.sweeping.size_curve_result import size_sentence
+    from nnrun.spec.wording import counted
 
     width = terminal_width()
     members = max(len(point.validation) for point in curve.points)
@@ -151,6 +151,8 @@ def _text(curve: SizeCurve, record: SweepRecord, figure: Path | None) -> str:
 
 
 def _rows(curve: SizeCurve) -> list[list[str]]:
+    from nnrun.spec.wording import with_std
+
     names = [name for name in curve.points[-1].scores if name.startswith("val_")]
     training = curve.monitor.removeprefix("val_")
     rows = [["rows", "of all", "epochs", "best", training, *names]]

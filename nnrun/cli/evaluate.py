@@ -157,7 +157,6 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
     from nnrun.experiment.finished.record_text import (
         coverage_text,
         no_better_text,
-        no_better_than_linear_text,
         range_in_words,
     )
 
@@ -177,14 +176,8 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
     several = evaluation.networks > 1
     averaged = evaluation.members_mean is not None and evaluation.combination == "ensemble"
     caution = no_better_text(evaluation.not_better_than_baseline, several=several, averaged=averaged)
-    than_linear = no_better_than_linear_text(
-        evaluation.linear_baseline,
-        evaluation.not_better_than_linear,
-        evaluation.not_better_than_baseline,
-        several=several,
-        averaged=averaged,
-    )
-    lines += [paragraph(text, width) for text in (caution, than_linear) if text]
+    if caution:
+        lines.append(paragraph(caution, width))
     lines.append(aligned(_score_rows(evaluation)))
     if members and len(evaluation.members) > 1:
         lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"

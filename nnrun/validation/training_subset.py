@@ -10,14 +10,13 @@ import numpy as np
 from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
-from nnrun.validation.inner_split import last_rows_are_set_apart
 from nnrun.validation.splits import FieldValues, Fold, Groups, Labels, Rows, rows_in_order_of_time
 
 
 def with_fraction(
     fold: Fold,
     fraction: float,
-    validation: schema.Component,
+    validation: schema.Validation,
     seed: int,
     *,
     labels: Labels | None = None,
@@ -46,7 +45,7 @@ def with_fraction(
     size = math.ceil(fraction * len(rows))
     if groups is not None:
         first = _whole_groups(rows, groups, size, random)
-    elif last_rows_are_set_apart(validation):
+    elif validation.takes_last_rows:
         first = _latest(rows, validation, column)[:size]
     elif labels is not None:
         first = _by_class(rows, np.asarray(labels)[rows], random)[:size]
@@ -73,7 +72,7 @@ def _whole_groups(rows: Rows, groups: Groups, size: int, random: np.random.Rando
     return rows[np.isin(place, order[:needed])]
 
 
-def _latest(rows: Rows, validation: schema.Component, column: FieldValues | None) -> Rows:
+def _latest(rows: Rows, validation: schema.Validation, column: FieldValues | None) -> Rows:
     """The latest first."""
     if isinstance(validation, schema.TimeSeries) and validation.column is not None:
         order = rows_in_order_of_time(validation, column)

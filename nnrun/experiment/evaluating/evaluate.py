@@ -335,7 +335,9 @@ def evaluate_opened(
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         linear_baseline=linear,
-        not_better_than_linear={} if linear is None else not_better(scores, linear.scores, spec),
+        not_better_than_linear={}
+        if linear is None
+        else not_better(scores, linear.scores, spec, of_constant=False),
         unknown=unknown,
         calibrated=calibrated,
         coverage=[]

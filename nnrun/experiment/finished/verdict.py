@@ -284,7 +284,7 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
     worse = not_better(own, record.baseline, spec)
     found = RunRecord(not_better_than_baseline=worse, near_perfect=near_perfect(own, samples))
     linear = record.linear_baseline
-    than_linear = {} if linear is None else not_better(own, linear.scores, spec)
+    than_linear = {} if linear is None else not_better(own, linear.scores, spec, of_constant=False)
     if linear is not None:
         found.not_better_than_linear, found.advice = than_linear, None
     if (worse or than_linear) and (advice := what_to_try(record, spec, than_linear)):
@@ -293,13 +293,18 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
 
 
 def not_better(
-    scores: Mapping[str, float | None], baseline: Mapping[str, float | None], spec: schema.ExperimentSpec
+    scores: Mapping[str, float | None],
+    baseline: Mapping[str, float | None],
+    spec: schema.ExperimentSpec,
+    *,
+    of_constant: bool = True,
 ) -> dict[str, list[float]]:
     """Score → [its value, the baseline's], of each that is no better than the best constant.
 
-    A baseline that is perfect tells nothing: whoever always says yes misses no positive. Nor does a loss that
-    a penalty is part of. With class weights a network is to answer a rare class more often than it occurs,
-    which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
+    Or than another baseline, without `of_constant`. A constant that is perfect tells nothing: whoever always
+    says yes misses no positive. Nor does a loss that a penalty is part of. With class weights a network is to
+    answer a rare class more often than it occurs, which costs accuracy and loss: where another score is
+    better than its baseline, these two tell nothing.
     """
     own, worse = directions(spec), {}
     penalized = any(any(schema.regularizers(layer).values()) for _, layer in all_layers(spec))
@@ -310,7 +315,7 @@ def not_better(
         if not (math.isfinite(value) and math.isfinite(constant)):
             continue
         highest = monitor_mode(name, own) == "max"
-        if name not in own and constant == (1.0 if highest else 0.0):
+        if of_constant and name not in own and constant == (1.0 if highest else 0.0):
             continue
         gain = value - constant if highest else constant - value
         if gain <= _SMALL * max(1.0, abs(constant)):

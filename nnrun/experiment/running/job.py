@@ -282,10 +282,11 @@ def _linear(
 ) -> LinearBaselineRecord | None:
     """What a linear model scores where the best constant is scored, too.
 
-    None for a trial, for a smoke run, and where the test set is what will be scored.
+    None for a trial, for a smoke run, for nested folds, and where the test set is what will be scored.
     """
     tested = settings.use_test_set and dataset.test is not None
-    if spec.linear_baseline is False or settings.trial is not None or settings.smoke or tested:
+    nested = spec.nested is not None or settings.nested is not None
+    if spec.linear_baseline is False or settings.trial is not None or settings.smoke or tested or nested:
         return None
     group = planned[0].group
     counts = [len(fold.train_rows) for each in planned for fold in each.group.folds]
