@@ -13,12 +13,9 @@ from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
     in_blocks,
-    nth_look,
-    ordinal,
     paragraph,
     print_result,
     text_width,
-    times,
 )
 from nnrun.errors import printable
 from nnrun.spec.wording import counted, listing, quoted, with_std
@@ -50,6 +47,7 @@ def evaluate(
             help="How many misclassified rows, or largest errors, to show in full; default: as many as fit.",
         ),
     ] = None,
+    interval: options.Interval = None,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
     ] = True,
@@ -83,7 +81,9 @@ def evaluate(
         listener=listener_for(quiet=quiet, verbose=verbose),
     )
     number = _MISTAKES if mistakes is None else mistakes
-    evaluation = evaluate_run(find_run(run, runs_dir), access, split=split, mistakes=number)
+    evaluation = evaluate_run(
+        find_run(run, runs_dir), access, split=split, mistakes=number, interval=interval
+    )
     paths = write_figures(evaluation) if figures else []
     print_result(
         as_json,
@@ -109,7 +109,14 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         document["members_mean"] = {name: {"mean": mean, "std": std} for name, (mean, std) in each}
     if evaluation.kept is not None:
         document["kept"] = {name: {"mean": mean, "std": std} for name, (mean, std) in evaluation.kept.items()}
-    del document["analyses"], document["undecided"]
+    del document["analyses"], document["undecided"], document["calibrated"]
+    if evaluation.calibrated is None:
+        del document["coverage"]
+    else:
+        document["interval"] = evaluation.calibrated.as_document()
+        document["coverage"] = [
+            {**found.model_dump(exclude_none=True), "share": found.share} for found in evaluation.coverage
+        ]
     if evaluation.undecided is not None:
         document["undecided"] = vars(evaluation.undecided)
     document |= _tables_document(evaluation.analysis)
@@ -145,7 +152,7 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
-    from nnrun.experiment.finished.record_text import no_better_text, range_in_words
+    from nnrun.experiment.finished.record_text import coverage_text, no_better_text, range_in_words
 
     networks = ""
     if evaluation.members_mean is not None:
@@ -168,7 +175,8 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
     lines.append(aligned(_score_rows(evaluation)))
     if members and len(evaluation.members) > 1:
         lines[-1] += f"\n{in_blocks(_members(evaluation), width)}"
-    if remarks := [textwrap.fill(text, width) for text in _remarks(evaluation)]:
+    remarks = [*_remarks(evaluation), *coverage_text(evaluation.coverage).splitlines()]
+    if remarks := [textwrap.fill(text, width) for text in remarks]:
         lines.append("\n".join(remarks))
     lines += _tables(evaluation, brief)
     if figures:
@@ -256,11 +264,19 @@ def _remarks_of_one_model(evaluation: Evaluation) -> list[str]:
 
 def _look(evaluation: Evaluation) -> str:
     """How often the test set has been looked at."""
-    uses = evaluation.test_uses
-    if evaluation.look is None:  # a smoke run, which counts only for itself
-        return f"This run has looked at the test set {times(uses)}."
-    sentence = nth_look(evaluation.look, evaluation.data, evaluation.name, evaluation.run.runs_dir)
-    return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."
+    from nnrun.experiment.finished.look_text import this_look_text
+    from nnrun.records import LookCount
+
+    count = None
+    if evaluation.look is not None and evaluation.look_of_any is not None:
+        count = LookCount(evaluation.look, evaluation.look_of_any)
+    return this_look_text(
+        count,
+        evaluation.data,
+        evaluation.name,
+        evaluation.run.runs_dir,
+        by_this_run=evaluation.test_uses,
+    )
 
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:

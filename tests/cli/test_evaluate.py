@@ -68,6 +68,8 @@ def test_mistakes_that_are_asked_for_are_shown_in_full(folder: Path, capsys: Cap
 def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last", "--runs-dir", "folds"]) == 0
     check_screen("evaluate_folds", capsys.readouterr())
+    assert main(["evaluate", "@last", "--runs-dir", "folds", "--interval", "0.8"]) == 0
+    check_screen("evaluate_interval", capsys.readouterr())
     assert main(["evaluate", "@last", "--runs-dir", "folds", "--split", "validation"]) == 0
     check_screen("evaluate_folds_validation", capsys.readouterr())
 
@@ -97,8 +99,14 @@ def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> Non
     )
     assert main(["final", "small.yaml", "-q", "--set", "name=other"]) == 0
     assert (
-        "This is the 1st look at the small test set by experiments named 'other' " in capsys.readouterr().out
-    )
+        "This is the 1st look at the small test set by experiments named 'other', the 4th by any experiment "
+        "(in runs/)."
+    ) in capsys.readouterr().out
+    assert main(["ls", "--json", "--name", "other"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert [listed[key] for key in ("look", "looks", "look_of_any", "looks_of_any")] == [1, 1, 4, 4]
+    assert main(["ls", "--name", "other"]) == 0
+    assert "1st of 1, 4th of 4 by any" in capsys.readouterr().out
 
 
 def test_json(folder: Path, capsys: Capture) -> None:
@@ -124,6 +132,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "baseline",
         "test_uses",
         "look",
+        "look_of_any",
         "combination",
         "not_better_than_baseline",
         "unknown",

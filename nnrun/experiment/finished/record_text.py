@@ -22,7 +22,7 @@ from nnrun.experiment.finished.nested_text import (
     nested_text,
 )
 from nnrun.records import SHUFFLED, RunRecord, measures
-from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
+from nnrun.records.run_record import CoverageRecord, DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
 from nnrun.spec.score_columns import INNER
@@ -242,6 +242,25 @@ def interval_text(record: RunRecord) -> str:
         if name.startswith("val_")
     ]
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+
+
+def coverage_text(coverage: Sequence[CoverageRecord]) -> str:
+    """What intervals and sets cover of the test rows, a line for each output."""
+    lines = []
+    for found in coverage:
+        of, what = "" if found.output is None else f"{found.output}: ", "sets of classes"
+        size = "" if found.classes is None else f", {found.classes:.2f} classes on average"
+        if found.width is not None:
+            what, size = "intervals", f", {found.width:.4g} wide on average"
+        text = (
+            f"{of}{100 * found.level:g} % {what} cover {found.covered:,} of {found.rows:,} test rows: "
+            f"{100 * found.share:.1f} % (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f} %, "
+            f"Clopper-Pearson){size}."
+        )
+        if found.high < found.level:
+            text += " That is less than promised: these rows are not like those that the intervals come from."
+        lines.append(text)
+    return "\n".join(lines)
 
 
 def procedure_text(record: RunRecord) -> str:
