@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from nnrun.cli import main
-from tests.support.small_experiments import check_screen, numbers, only_run, record_of, write_small
+from tests.support.small_experiments import (
+    BINARY,
+    check_screen,
+    numbers,
+    only_run,
+    record_of,
+    write_small,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -83,6 +90,28 @@ def test_the_screens_of_seeds(folder: Path, capsys: Capture) -> None:
     check_screen("evaluate_seeds", capsys.readouterr())
     assert main(["evaluate", "@last", "--runs-dir", "seeds", "--split", "validation"]) == 0
     check_screen("evaluate_seeds_validation", capsys.readouterr())
+
+
+def test_the_screens_of_a_calibrated_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fitted = {"calibrate": "platt", "threshold": {"maximize": "f1"}}
+    write_small(tmp_path, BINARY, metrics=["f1"], epochs=20, **fitted)
+    assert main(["kfold", "small.yaml", "--k", "3", "-q"]) == 0
+    check_screen("kfold_calibrated", capsys.readouterr())
+    assert main(["evaluate", "@last"]) == 0
+    check_screen("evaluate_calibrated", capsys.readouterr())
+    assert main(["evaluate", "@last", "--split", "validation"]) == 0
+    check_screen("evaluate_calibrated_validation", capsys.readouterr())
+    assert main(["evaluate", "@last", "--json"]) == 0
+    undecided = json.loads(capsys.readouterr().out)["undecided"]
+    assert undecided["scores"].keys() == {"loss", "f1"}
+    assert not undecided["fitted_on_these_rows"]
+    assert main(["export", "@last", "--member", "fold-0", "-o", "m.pt2"]) == 0
+    check_screen("export_calibrated", capsys.readouterr())
+    assert main(["final", "@last", "-q"]) == 0
+    check_screen("final_calibrated", capsys.readouterr())
 
 
 def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> None:

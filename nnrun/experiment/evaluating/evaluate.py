@@ -55,7 +55,6 @@ from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.wording import quoted
-from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,7 +186,10 @@ class Evaluation:
         undecided = self.undecided
         if undecided is None:
             return ""
-        text = "As trained: without calibration, at a threshold of 0.5."
+        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
+        parts = ["without calibration"] if calibrated else []
+        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
+        text = f"As trained: {', '.join(parts)}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."
@@ -474,7 +476,7 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
-        threshold=HALF if chosen is None or chosen.at is None else chosen.at,
+        threshold=schema.HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,
