@@ -234,6 +234,13 @@ def time_limit(time: str | None) -> list[Override]:
     return [] if time is None else [Override.of_value("time_limit", time, "--time")]
 
 
+def outer_folds(k: int | None) -> list[Override]:
+    """What --nested changes in the spec of a sweep."""
+    from nnrun.spec.reading.overrides import Override
+
+    return [] if k is None else [Override.of_value("nested.k", k, "--nested", prevails=True)]
+
+
 # --- groups of options -------------------------------------------------------------------------------------
 
 

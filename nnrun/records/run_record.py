@@ -249,7 +249,17 @@ class ChosenFrom(_Record):
 
 
 class TestUse(_Record):
-    """One use of a test set by a run; `look` counts those by all experiments of its name, from 1."""
+    """One use of a test set by a run.
+
+    Attributes:
+        command: `final`, `evaluate` or `predict`.
+        at: when.
+        data: the data set, as a spec names it.
+        look: which look at this test set it was by experiments of the run's name, from 1.
+        look_of_any: which it was by experiments of any name.
+        sha256: of the files that the test rows come from, where these are not all that `data` of the run
+            lists.
+    """
 
     __test__ = False  # its name begins as pytest's classes do
 
@@ -257,6 +267,8 @@ class TestUse(_Record):
     at: str = ""
     data: str | None = None
     look: Count | None = None
+    look_of_any: Count | None = None
+    sha256: list[str] | None = None
 
 
 class MemberRecord(_Record):
@@ -386,6 +398,7 @@ class NestedRecord(_Record):
         k: how many outer folds there are.
         inner_folds: how many folds there are within each.
         only_fold: of an inner run that has only the inner folds of one outer fold, its index.
+        diverged: of the inner run of a trial the inner folds that diverged.
         chosen_by: the column that chose.
         folds: the outer folds, ascending; of an inner run none.
         inner, scores: column → the mean over the outer folds of theirs. `*_std` the standard deviation over
@@ -396,6 +409,7 @@ class NestedRecord(_Record):
     k: Count
     inner_folds: Count
     only_fold: Count | None = None
+    diverged: list[Count] = []
     chosen_by: str | None = None
     folds: Records[NestedFold] = []
     inner: Scores = {}

@@ -305,9 +305,17 @@ class Recorder:
             if ending.best is not None:
                 record.tell(member, best_weights_epoch=ending.best.epoch)
 
-    def diverged(self, reason: str) -> None:
-        """Keep that the run's only network diverged, while others that train with it continue."""
-        self.run.record.status, self.run.record.error = "diverged", reason
+    def diverged(self, member_id: int, reason: str) -> None:
+        """Keep that a network diverged, while others that train with it continue.
+
+        It is the run's only network, or that of an inner fold, on which nothing that is chosen within other
+        outer folds may depend.
+        """
+        record = self.run.record
+        if record.nested is None:
+            record.status, record.error = "diverged", reason
+        elif member_id not in record.nested.diverged:
+            record.nested.diverged = [*record.nested.diverged, member_id]
 
 
 @contextmanager
