@@ -9,15 +9,13 @@ from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
     in_blocks,
-    nth_look,
-    ordinal,
     terminal_width,
-    times,
     wrapped,
 )
 from nnrun.errors import printable
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
+from nnrun.experiment.finished.look_text import looks_text
 from nnrun.experiment.finished.nested_text import (
     choices_text,
     nested_columns,
@@ -47,20 +45,20 @@ from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
-    from nnrun.records import RunDirectory, RunRecord, SweepDirectory, SweepRecord
+    from nnrun.records import LookCount, RunDirectory, RunRecord, SweepDirectory, SweepRecord
     from nnrun.records.run_record import NestedRecord
 
 
 def closing_text(
-    run: RunDirectory, record: RunRecord, looks: int | None = None, *, verbose: bool = False
+    run: RunDirectory, record: RunRecord, looks: LookCount | None = None, *, verbose: bool = False
 ) -> str:
     """The closing screen of a run, from its record only.
 
     Args:
         run: its folder.
         record: what its run.json holds.
-        looks: how often experiments of its name have looked at its test set up to now, where others may have
-            since; the record tells only which look its own was.
+        looks: how often its test set has been looked at up to now, others after it included; None
+            where the record, which knows its own looks alone, is to tell.
         verbose: the scores of each fold or seed, however many there are.
     """
     width = terminal_width()
@@ -175,28 +173,13 @@ def _weights(record: RunRecord) -> str:
     return text
 
 
-def _test_uses(run: RunDirectory, record: RunRecord, looks: int | None) -> str:
-    """How often the test set was looked at, by this run and by all of its name."""
-    uses = record.test_uses
+def _test_uses(run: RunDirectory, record: RunRecord, looks: LookCount | None) -> str:
+    """How often the test set was looked at, by this run and by others; or why not."""
     if record.command == "final" and record.reproduces:
         return f"It repeats {record.reproduces} and did not look at the test set."
-    if record.command == "final" and not uses and record.status == "completed":
+    if record.command == "final" and not record.test_uses and record.status == "completed":
         return "The data set has no test set, so nothing was tested."
-    if not uses:
-        return ""
-    look, data, name = uses[-1].look, uses[-1].data, record.name
-    if look is None:
-        sentence = f"This run has looked at the test set {times(len(uses))}."
-        of_all = f" Experiments named '{name}' have looked at it {times(looks or 0)} (in {run.runs_dir}/)."
-        return sentence + (of_all if looks is not None else "")
-    if len(uses) == 1 and (looks or look) == look:
-        return f"{nth_look(look, str(data), str(name), run.runs_dir)}."
-    number = f"{ordinal(look)} of {looks} looks" if looks is not None else f"{ordinal(look)} look"
-    return (
-        f"This run has looked at the {data} test set {times(len(uses))}, "
-        f"{'the last time ' if len(uses) > 1 else ''}as the {number} by experiments named '{name}' "
-        f"(in {run.runs_dir}/)."
-    )
+    return looks_text(record, looks, run.runs_dir)
 
 
 def _next_steps(run: RunDirectory, record: RunRecord) -> str:

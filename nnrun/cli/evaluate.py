@@ -13,12 +13,9 @@ from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
     in_blocks,
-    nth_look,
-    ordinal,
     paragraph,
     print_result,
     text_width,
-    times,
 )
 from nnrun.errors import printable
 from nnrun.spec.wording import counted, listing, quoted, with_std
@@ -267,11 +264,19 @@ def _remarks_of_one_model(evaluation: Evaluation) -> list[str]:
 
 def _look(evaluation: Evaluation) -> str:
     """How often the test set has been looked at."""
-    uses = evaluation.test_uses
-    if evaluation.look is None:  # a smoke run, which counts only for itself
-        return f"This run has looked at the test set {times(uses)}."
-    sentence = nth_look(evaluation.look, evaluation.data, evaluation.name, evaluation.run.runs_dir)
-    return f"{sentence}, the {ordinal(uses)} by this run." if 1 < uses < evaluation.look else f"{sentence}."
+    from nnrun.experiment.finished.look_text import this_look_text
+    from nnrun.records import LookCount
+
+    count = None
+    if evaluation.look is not None and evaluation.look_of_any is not None:
+        count = LookCount(evaluation.look, evaluation.look_of_any)
+    return this_look_text(
+        count,
+        evaluation.data,
+        evaluation.name,
+        evaluation.run.runs_dir,
+        by_this_run=evaluation.test_uses,
+    )
 
 
 def _tables(evaluation: Evaluation, brief: Brief | None) -> list[str]:

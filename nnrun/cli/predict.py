@@ -13,7 +13,7 @@ import typer
 
 from nnrun.cells import json_for
 from nnrun.cli import options
-from nnrun.cli.output import message, nth_look, print_json
+from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError
 from nnrun.spec.wording import counted
 
@@ -153,6 +153,7 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
 
 
 def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
+    from nnrun.experiment.finished.look_text import this_look_text
     from nnrun.experiment.predicting.predict_split import predict_split
 
     shown = form.probabilities
@@ -167,8 +168,14 @@ def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access,
     )
     opened = found.opened
     if found.look is not None and not quiet:
-        message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
-    told = {"split": found.split, "combination": found.combined.how, "look": found.look}
+        message(this_look_text(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir))
+    look, of_any = (None, None) if found.look is None else (found.look.by_name, found.look.by_any)
+    told = {
+        "split": found.split,
+        "combination": found.combined.how,
+        "look": look,
+        "look_of_any": of_any,
+    }
     _give(found, found.blocks(), form, told, dict)
 
 

@@ -249,7 +249,17 @@ class ChosenFrom(_Record):
 
 
 class TestUse(_Record):
-    """One use of a test set by a run; `look` counts those by all experiments of its name, from 1."""
+    """One use of a test set by a run.
+
+    Attributes:
+        command: `final`, `evaluate` or `predict`.
+        at: when.
+        data: the data set, as a spec names it.
+        look: which look at this test set it was by experiments of the run's name, from 1.
+        look_of_any: which it was by experiments of any name.
+        sha256: of the files that the test rows come from, where these are not all that `data` of the run
+            lists.
+    """
 
     __test__ = False  # its name begins as pytest's classes do
 
@@ -257,6 +267,8 @@ class TestUse(_Record):
     at: str = ""
     data: str | None = None
     look: Count | None = None
+    look_of_any: Count | None = None
+    sha256: list[str] | None = None
 
 
 class MemberRecord(_Record):

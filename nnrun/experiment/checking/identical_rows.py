@@ -47,7 +47,7 @@ def identical_row_findings(rows: CheckedRows) -> list[Finding]:
     within = earlier_rows(rows.keys[: rows.n_train])
     if not len(in_test) and not len(within):
         return found
-    expected = expected_pairs(rows.columns.values(), len(rows)) if rows.columns else 0.0
+    expected = expected_pairs(rows.columns.values(), rows.keys) if rows.columns else 0.0
     ways = 2 * rows.n_train * rows.n_test / max(1, len(rows) * (len(rows) - 1))
     if len(in_test) > more_than_chance(expected * ways):
         found.append(_in_test(rows, in_test, targets))
@@ -61,18 +61,26 @@ def more_than_chance(expected: float) -> float:
     return _BEYOND_CHANCE * expected + 3 * np.sqrt(expected) if expected >= 0.5 else 0.0
 
 
-def expected_pairs(columns: Iterable[Column], n_rows: int) -> float:
+def expected_pairs(columns: Iterable[Column], keys: Keys) -> float:
     """How many pairs of rows would be identical if the columns were independent of each other.
 
-    Two texts of many words are never the same by chance.
+    How often the values of a column coincide is counted over different rows alone where there are several
+    columns and most rows differ: else copies would pass for chance. Long texts never coincide by chance.
+
+    Args:
+        columns: (N,) each.
+        keys: (N,) of all columns together.
     """
-    share = 1.0
-    for column in columns:
-        if isinstance(column, TextColumn):
-            return 0.0
-        counts = np.unique(column_keys(column), return_counts=True)[1].astype(np.float64)
-        share *= float(((counts / n_rows) ** 2).sum() - 1 / n_rows) / (1 - 1 / max(2, n_rows))
-    return max(0.0, share) * n_rows * (n_rows - 1) / 2
+    several = list(columns)
+    if any(isinstance(column, TextColumn) for column in several):
+        return 0.0
+    n_rows, different = len(keys), np.unique(keys, return_index=True)[1]
+    chosen = different if len(several) > 1 and 2 * len(different) >= n_rows else np.arange(n_rows)
+    n, share = len(chosen), 1.0
+    for column in several:
+        counts = np.unique(column_keys(column)[chosen], return_counts=True)[1].astype(np.float64)
+        share *= float((counts * (counts - 1)).sum()) / max(1, n * (n - 1))
+    return share * n_rows * (n_rows - 1) / 2
 
 
 def earlier_rows(keys: Keys) -> _Pairs:

@@ -55,7 +55,6 @@ from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.wording import quoted
-from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,6 +157,7 @@ class Evaluation:
     undecided: Undecided | None
     test_uses: int
     look: int | None
+    look_of_any: int | None
     analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
@@ -186,7 +186,10 @@ class Evaluation:
         undecided = self.undecided
         if undecided is None:
             return ""
-        text = "As trained: without calibration, at a threshold of 0.5."
+        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
+        parts = ["without calibration"] if calibrated else []
+        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
+        text = f"As trained: {', '.join(parts)}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."
@@ -320,7 +323,8 @@ def evaluate_opened(
         baseline=baseline,
         undecided=_undecided(opened, samples, split, one_model=one_model),
         test_uses=len(record.test_uses),
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
@@ -472,7 +476,7 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
-        threshold=HALF if chosen is None or chosen.at is None else chosen.at,
+        threshold=schema.HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,

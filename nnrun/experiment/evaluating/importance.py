@@ -25,7 +25,7 @@ from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNe
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.running.score import MeasuredNetwork
 from nnrun.frozen_random import frozen_random
-from nnrun.records import RunDirectory, now
+from nnrun.records import LookCount, RunDirectory, now
 from nnrun.records.importance_record import (
     ColumnImportance,
     ImportanceRecord,
@@ -115,7 +115,7 @@ def _measured(
     columns: Sequence[InputColumn],
     scores: Sequence[_Score],
     curves: Sequence[PlannedCurve],
-    look: int | None,
+    look: LookCount | None,
 ) -> ImportanceRecord:
     seed = opened.spec.seed if settings.seed is None else settings.seed
     rows = [_rows_of(opened, network, samples, settings.split) for network in opened.networks]
@@ -139,7 +139,8 @@ def _measured(
         over=kind if networks > 1 else "repeats",
         repeats=settings.repeats,
         seed=seed,
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         averaged=opened.run.read_record().ensemble is not None,
         tables=[_table(score, columns, [found[score.column] for found in each]) for score in scores],
         correlated=correlated_columns(columns, opened.dataset),

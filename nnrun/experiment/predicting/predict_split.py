@@ -38,7 +38,7 @@ from nnrun.experiment.predicting.outputs import (
     spread_over_networks,
 )
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
-from nnrun.records import RunDirectory
+from nnrun.records import LookCount, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, told_of
 from nnrun.spec.wording import listing
@@ -76,7 +76,7 @@ class SplitPredictions:
     of_outputs: Mapping[Port, Combined]
     targets: Mapping[Port, Array]
     present: Mapping[Port, Flags]
-    look: int | None
+    look: LookCount | None
     spread: Mapping[Port, Array] = field(default_factory=dict)
     regions: Mapping[Port, Array] = field(default_factory=dict)
     calibrated: Calibrated | None = None

@@ -139,7 +139,14 @@ def _score_test_set(run: ActiveRun) -> None:
     if not job.settings.use_test_set or job.dataset.test is None:
         return
     if not record.test_uses:  # else it was stopped between the look and its score
-        look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
+        look_at_test_set(
+            run.directory,
+            record,
+            job.dataset.name,
+            job.settings.command,
+            job.listener.message,
+            sha256=job.dataset.test_hashes,
+        )
     if record.ensemble is None:
         fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         weights = run.directory.read_weights()
