@@ -11,13 +11,14 @@ import pytest
 from sklearn.inspection import partial_dependence
 
 import nnrun
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating import partial_dependence as module
 from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS
 from nnrun.experiment.predicting.open_run import open_run
 from nnrun.records import RunDirectory
 from nnrun.records.importance_record import DependenceCurve
+from nnrun.spec.ports import OUTPUT
 from tests.support.port_experiments import write_columns
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, numbers, write_small
 
@@ -127,6 +128,21 @@ def test_each_output_has_a_curve_and_each_class_a_line(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.sum([line.mean for line in grade.lines], axis=0), 1, rtol=1e-5)
     assert (size.output, size.predicted, len(size.lines)) == ("size", "prediction", 1)
     assert 900 < min(size.lines[0].mean) < max(size.lines[0].mean) < 1100  # in the target's own units
+
+
+def test_a_network_that_gives_no_numbers_has_no_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(tmp_path)
+
+    def nowhere(*_: Any) -> Any:
+        return lambda inputs, rows: {OUTPUT: np.full((1, rows, 1), np.inf)}
+
+    monkeypatch.setattr(module, "outputs_of_inputs", nowhere)
+    with pytest.raises(
+        DataError, match=r"^--curve '1': with .* in every row some predictions are not finite"
+    ):
+        curves_of(run, "1")
 
 
 def test_what_has_no_curve(tmp_path: Path) -> None:
