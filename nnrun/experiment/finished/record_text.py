@@ -276,7 +276,8 @@ def baseline_text(record: RunRecord) -> str:
         return "No baseline: a constant prediction cannot be scored for sequences of classes."
     if not record.baseline:
         return ""
-    text = f"Baseline: the best constant for each score, on the {record.baseline_on} rows"
+    rows = "outer" if record.is_nested else record.baseline_on
+    text = f"Baseline: the best constant for each score, on the {rows} rows"
     shuffled = record.baseline.get(SHUFFLED)
     if shuffled is not None:
         text += f"; shuffled labels would score {shuffled:.2f}"

@@ -26,6 +26,7 @@ from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
+from nnrun.native import number_text
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import (
     ChosenFrom,
@@ -324,7 +325,10 @@ def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
     """The spec's data. Our own C++ is compiled meanwhile, where the run will want it."""
-    begin_compiling(settings.compile, spec, device, kernels_of(graph_of(spec).layers))
+    wanted = list(kernels_of(graph_of(spec).layers))
+    if settings.trial is None and settings.selection.member_type(spec) is not None:
+        wanted.append(number_text.LIBRARY)  # of the out-of-fold predictions
+    begin_compiling(settings.compile, spec, device, wanted)
     return load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
 
 
