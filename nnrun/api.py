@@ -191,15 +191,17 @@ class Sweep:
     def trials(self) -> pd.DataFrame:
         """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
 
-        And `stopped_by_time` where a time limit ended trials: the epoch after which it did.
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; and `outer_fold`
+        where TPE searched within each.
         """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
-            if trial.stopped_by_time is None:
-                del known["stopped_by_time"]
+            for name in ("stopped_by_time", "outer_fold"):
+                if known[name] is None:
+                    del known[name]
             rows.append({**known, **trial.values})
         return pd.DataFrame(rows)
 
@@ -207,7 +209,7 @@ class Sweep:
     def best(self) -> Run | None:
         """The run of the best trial; None where no trial has a score."""
         ranked = self.record.ranked()
-        return Run(self._directory.run_of(ranked[0]).path) if ranked else None
+        return Run(self._directory.run_of(ranked[0]).path) if self.record.has_best else None
 
     @property
     def best_spec(self) -> Path:
@@ -229,6 +231,7 @@ def sweep(
     trials: int | None = None,
     monitor: str | None = None,
     time_limit: str | float | None = None,
+    nested: int | None = None,
     new: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -245,12 +248,15 @@ def sweep(
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
         method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
             seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
+        nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
+            has it as `nested`.
         new: start over in any case.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.sweeping.sweep import run_sweep
     from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+    from nnrun.spec.reading.overrides import Override
     from nnrun.spec.sweep_plan import load_sweep
 
     asked: dict[str, str | float | None] = {
@@ -262,7 +268,8 @@ def sweep(
     changes = {key: value for key, value in asked.items() if value is not None}
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
-    plan = load_sweep(spec, _changes(overrides), over, changes, prefix="")
+    within = [] if nested is None else [Override.of_value("nested.k", nested, "nested", prevails=True)]
+    plan = load_sweep(spec, [*_changes(overrides), *within], over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
@@ -531,6 +538,7 @@ def evaluate(
     *,
     split: Literal["test", "validation"] = "test",
     weights: Literal["last", "best"] = "last",
+    interval: float | None = None,
     allow_unknown: bool = False,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -544,6 +552,8 @@ def evaluate(
         run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
         split: which rows.
         weights: those that training ended with, or those of the best epoch. The result says which they are.
+        interval: the share of rows, such as 0.9, that intervals of numbers and sets of classes are to cover,
+            from rows that the networks did not train on; `coverage` says how many test rows they do.
         overrides: where the files of the run's spec are now, such as `{"dataset.csv.path": "t.csv"}`.
         runs_dir: where the run is looked for, if it is named.
         data_dir, device, allow_custom: as for `train`.
@@ -556,6 +566,7 @@ def evaluate(
             _run(run, runs_dir)._directory,
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             split=split,
+            interval=interval,
         )
 
 
@@ -609,6 +620,7 @@ def predict(
     weights: Literal["last", "best"] = "last",
     probabilities: bool = True,
     spread: bool = False,
+    interval: float | None = None,
     overrides: Overrides = (),
     allow_unknown: bool = False,
     runs_dir: PathLike | None = None,
@@ -632,6 +644,9 @@ def predict(
         probabilities: whether the probability of each class has a column.
         spread: whether each number and probability has a column with its standard deviation over the run's
             networks, `<column>_std`.
+        interval: the share of rows, such as 0.9, that an interval of each number (`<column>_lower` and
+            `<column>_upper`), or a set of classes (`<column>_set`), is to cover. It comes from rows that the
+            networks did not train on, so the run's data are read. For inputs and for test rows.
         overrides, allow_unknown: with `split`, as for `evaluate`.
         runs_dir: where the run is looked for, if it is named.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
@@ -655,9 +670,11 @@ def predict(
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
-            predictor = load_predictor(directory, access, spread=spread)
+            predictor = load_predictor(directory, access, spread=spread, interval=interval)
             return predict_values(predictor, inputs, probabilities=probabilities)
-        found = predict_split(directory, split, access, probabilities=probabilities, spread=spread)
+        found = predict_split(
+            directory, split, access, probabilities=probabilities, spread=spread, interval=interval
+        )
         return found.table(probabilities=probabilities)
 
 

@@ -9,19 +9,26 @@ from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
     in_blocks,
-    nth_look,
-    ordinal,
     terminal_width,
-    times,
     wrapped,
 )
 from nnrun.errors import printable
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_heading, ensemble_text
+from nnrun.experiment.finished.look_text import looks_text
+from nnrun.experiment.finished.nested_text import (
+    choices_text,
+    nested_columns,
+    nested_heading,
+    nested_interval_text,
+    nested_rows,
+    nested_text,
+)
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
     baseline_text,
     caution_text,
+    coverage_text,
     interval_text,
     member_rows,
     procedure_text,
@@ -38,19 +45,20 @@ from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
-    from nnrun.records import RunDirectory, RunRecord, SweepDirectory, SweepRecord
+    from nnrun.records import LookCount, RunDirectory, RunRecord, SweepDirectory, SweepRecord
+    from nnrun.records.run_record import NestedRecord
 
 
 def closing_text(
-    run: RunDirectory, record: RunRecord, looks: int | None = None, *, verbose: bool = False
+    run: RunDirectory, record: RunRecord, looks: LookCount | None = None, *, verbose: bool = False
 ) -> str:
     """The closing screen of a run, from its record only.
 
     Args:
         run: its folder.
         record: what its run.json holds.
-        looks: how often experiments of its name have looked at its test set up to now, where others may have
-            since; the record tells only which look its own was.
+        looks: how often its test set has been looked at up to now, others after it included; None
+            where the record, which knows its own looks alone, is to tell.
         verbose: the scores of each fold or seed, however many there are.
     """
     width = terminal_width()
@@ -71,6 +79,7 @@ def closing_text(
         ensemble_text(record),
         procedure_text(record),
         interval_text(record),
+        coverage_text(record.coverage),
         _weights(record),
         decisions_text(record),
         baseline_text(record) if scores is not None else "",
@@ -164,28 +173,13 @@ def _weights(record: RunRecord) -> str:
     return text
 
 
-def _test_uses(run: RunDirectory, record: RunRecord, looks: int | None) -> str:
-    """How often the test set was looked at, by this run and by all of its name."""
-    uses = record.test_uses
+def _test_uses(run: RunDirectory, record: RunRecord, looks: LookCount | None) -> str:
+    """How often the test set was looked at, by this run and by others; or why not."""
     if record.command == "final" and record.reproduces:
         return f"It repeats {record.reproduces} and did not look at the test set."
-    if record.command == "final" and not uses and record.status == "completed":
+    if record.command == "final" and not record.test_uses and record.status == "completed":
         return "The data set has no test set, so nothing was tested."
-    if not uses:
-        return ""
-    look, data, name = uses[-1].look, uses[-1].data, record.name
-    if look is None:
-        sentence = f"This run has looked at the test set {times(len(uses))}."
-        of_all = f" Experiments named '{name}' have looked at it {times(looks or 0)} (in {run.runs_dir}/)."
-        return sentence + (of_all if looks is not None else "")
-    if len(uses) == 1 and (looks or look) == look:
-        return f"{nth_look(look, str(data), str(name), run.runs_dir)}."
-    number = f"{ordinal(look)} of {looks} looks" if looks is not None else f"{ordinal(look)} look"
-    return (
-        f"This run has looked at the {data} test set {times(len(uses))}, "
-        f"{'the last time ' if len(uses) > 1 else ''}as the {number} by experiments named '{name}' "
-        f"(in {run.runs_dir}/)."
-    )
+    return looks_text(record, looks, run.runs_dir)
 
 
 def _next_steps(run: RunDirectory, record: RunRecord) -> str:
@@ -238,13 +232,17 @@ def sweep_closing_text(sweep: SweepDirectory, record: SweepRecord) -> str:
     """The closing screen of a sweep, from its record only."""
     width = terminal_width()
     blocks = [wrapped(_sweep_headline(record), width)]
-    if scored := len(record.ranked()):
+    if record.nested is not None:
+        blocks += _nested_blocks(record, record.nested, width)
+    if scored := len(record.ranked()) if record.has_best else 0:
         shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN else ""
+        if record.nested is not None:
+            shown += "all trials, by the mean over the inner folds of all outer folds\n"
         blocks.append(f"{shown}{aligned(board(record))}")
     failures = _failures(record)
     if failures:
         blocks.append(wrapped(failures, width))
-    if record.ranked():
+    if record.has_best:
         blocks.append(wrapped(_warning(record), width))
     blocks.append(_sweep_next_steps(sweep, record))
     return printable("\n\n".join(blocks))
@@ -267,6 +265,25 @@ def _sweep_headline(record: SweepRecord) -> str:
     return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
 
 
+def _nested_blocks(record: SweepRecord, nested: NestedRecord, width: int | None) -> list[str]:
+    """What was chosen within the outer folds, how it scores there, and of what that is the score."""
+    names, columns = nested_columns(nested)
+    table = [["", *columns], *([name, *(cells[name] for cells in columns.values())] for name in names)]
+    tried = counted(record.total, "trial")
+    if not record.has_best:
+        tried = f"{counted(record.total // nested.k, 'trial')} in each outer fold"
+    remarks = (
+        choices_text(nested, tried),
+        nested_text(nested, has_best=record.has_best),
+        nested_interval_text(nested),
+    )
+    return [
+        f"{wrapped(nested_heading(nested), width)}\n{aligned(table)}",
+        in_blocks(nested_rows(nested), width),
+        wrapped("\n".join(text for text in remarks if text), width),
+    ]
+
+
 def _failures(record: SweepRecord) -> str:
     """The trials that went wrong, each with its error."""
     wrong = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
@@ -281,6 +298,11 @@ def _failures(record: SweepRecord) -> str:
 
 def _warning(record: SweepRecord) -> str:
     scored = len(record.ranked())
+    if scored > 1 and record.nested is not None:
+        return (
+            f"The best of {scored} validation scores is optimistic: part of it is luck. The outer folds "
+            "above measure the choice."
+        )
     return (
         f"The best of {scored} validation scores is optimistic: part of it is luck. Only rows that were not "
         "used to choose it can measure it."
@@ -296,7 +318,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     steps = [] if record.status == "completed" else ["the same command resumes this sweep"]
     if record.ended_by_time is not None:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
-    if record.ranked():
+    if record.has_best:
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.run_of(record.ranked()[0]).path
         steps += [
@@ -312,6 +334,6 @@ def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]
     return {
         **record.to_json(),
         "path": str(sweep.path),
-        "best_spec": str(sweep.best_spec) if record.ranked() else None,
+        "best_spec": str(sweep.best_spec) if record.has_best else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,
     }

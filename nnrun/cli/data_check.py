@@ -73,13 +73,19 @@ def _check(
     runs_dir: Path,
     data_dir: Path | None,
 ) -> CheckedData:
-    from nnrun.data.catalog import path_of
+    from nnrun.data.catalog import CATALOG, path_of
+    from nnrun.data.summaries.describe_file import kind_of_file
     from nnrun.experiment.checking.check import check_file, check_run, check_spec
     from nnrun.records import RunDirectory, find_run
 
     is_spec = Path(what).suffix.lower() in _SPEC_ENDINGS
     path = Path(path_of(what, data_dir)).expanduser()
-    is_file = not is_spec and (path.is_file() or (path.is_dir() and not RunDirectory(path).is_run()))
+    is_file = kind_of_file(what) is not None or path.suffix.lower() == ".npz" or path.is_file()
+    is_file = not is_spec and (is_file or (path.is_dir() and not RunDirectory(path).is_run()))
+    if what in CATALOG and not is_file:
+        raise UsageError(
+            f"'{what}' is a data set; its split and its task are in a spec: nnrun data check SPEC."
+        )
     if not is_file and (target or task or test):
         raise UsageError(
             "--target, --task and --test are for a FILE; a spec or a run says what is predicted."
@@ -110,7 +116,7 @@ def _text(checked: CheckedData) -> str:
     head = f"{checked.name}: {checked.train_rows:,} training rows, {test}{validated}"
     parts = [f"{head}\n{counts_text(checked.findings)}", *map(_finding_text, checked.findings)]
     if checked.remarks:
-        parts.append("\n".join(paragraph(f"note: {remark}", text_width()) for remark in checked.remarks))
+        parts.append("\n".join(paragraph(remark, text_width()) for remark in checked.remarks))
     return "\n\n".join(parts)
 
 

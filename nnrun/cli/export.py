@@ -11,6 +11,7 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import hanging, print_result, terminal_width
 from nnrun.errors import UsageError, printable
+from nnrun.spec import schema
 
 if TYPE_CHECKING:
     from nnrun.experiment.exporting.export import Exported, ExportedInput, ExportedOutput
@@ -98,7 +99,7 @@ def _given(output: ExportedOutput) -> dict[str, Any]:
 
 def _has_threshold(meaning: OutputDecoder) -> bool:
     """Whether the second of two classes is predicted from another probability than 0.5 on."""
-    return meaning.kind == "binary" and meaning.has_probabilities and meaning.threshold != 0.5
+    return meaning.kind == "binary" and meaning.has_probabilities and meaning.threshold != schema.HALF
 
 
 def _text(exported: Exported) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.evaluate import Split
-from nnrun.cli.output import aligned, in_blocks, nth_look, print_result, text_width
+from nnrun.cli.output import aligned, in_blocks, print_result, text_width
 from nnrun.errors import printable
 from nnrun.spec.wording import counted
 
@@ -116,6 +116,8 @@ def _document(run: RunDirectory, record: ImportanceRecord, figures: list[Path]) 
 
 def _text(run: RunDirectory, record: ImportanceRecord, figures: list[Path], *, whole: bool) -> str:
     from nnrun.experiment.evaluating import importance_text as words
+    from nnrun.experiment.finished.look_text import this_look_text
+    from nnrun.records import LookCount
 
     width = text_width()
     columns = counted(len(record.tables[0].columns), "column")
@@ -134,8 +136,8 @@ def _text(run: RunDirectory, record: ImportanceRecord, figures: list[Path], *, w
         blocks.append(f"{note}\n{in_blocks(words.curve_rows(curve, everything=whole), width)}")
     blocks.append("\n".join(textwrap.fill(text, width) for text in words.curve_cautions(record.curves)))
     blocks.append("\n".join(map(str, figures)))
-    if record.look is not None:
-        known = run.read_record()
-        use = known.test_uses[-1]
-        blocks.append(f"{nth_look(record.look, use.data or '', str(known.name), run.runs_dir)}.")
+    if record.look is not None and record.look_of_any is not None:
+        known, count = run.read_record(), LookCount(record.look, record.look_of_any)
+        uses, data = known.test_uses, known.test_uses[-1].data or ""
+        blocks.append(this_look_text(count, data, str(known.name), run.runs_dir, by_this_run=len(uses)))
     return printable("\n\n".join(block for block in blocks if block))

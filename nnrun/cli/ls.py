@@ -13,7 +13,6 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import (
     message,
-    ordinal,
     paragraph,
     print_json,
     shortened,
@@ -22,9 +21,10 @@ from nnrun.cli.output import (
     terminal_width,
 )
 from nnrun.errors import printable
+from nnrun.spec.wording import ordinal
 
 if TYPE_CHECKING:
-    from nnrun.records import RunSummary
+    from nnrun.records import LookCount, RunSummary
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def ls(
                 message(f"{run.id} is broken: {run.problem}")
 
 
-def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
-    """A run as `--json` gives it; `looks` at its test set by experiments of its name, where it has looked."""
+def as_document(run: RunSummary, looks: LookCount | None) -> dict[str, Any]:
+    """A run as `--json` gives it; `looks` at its test set up to now, where it has looked."""
     return {
         "id": run.id,
         "path": str(run.run.path),
@@ -142,18 +142,20 @@ def as_document(run: RunSummary, looks: int | None) -> dict[str, Any]:
         "data": list(run.data),
         "test_uses": len(run.looks),
         "look": run.look,
-        "looks": looks,
+        "looks": None if looks is None else looks.by_name,
+        "look_of_any": run.look_of_any,
+        "looks_of_any": None if looks is None else looks.by_any,
         "problem": run.problem,
     }
 
 
 def as_row(
-    run: RunSummary, looks: int | None, sort: str | None = None, scores: int = _MOST_SCORES
+    run: RunSummary, looks: LookCount | None, sort: str | None = None, scores: int = _MOST_SCORES
 ) -> dict[str, str]:
     """A run as a row of the table: heading → text; the score that is sorted by before the others.
 
     `scores` is how many of validation and of test are shown at most. LOOK is which
-    look at its test set its last was, of how many by experiments of its name.
+    look at its test set its last was, of how many by experiments of its name, and by any where that differs.
     """
     validation = {
         name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
@@ -169,11 +171,18 @@ def as_row(
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores),
         "TEST": _scores(run.test, _after("test_", sort), scores),
-        "LOOK": "" if looks is None else f"{'?' if run.look is None else ordinal(run.look)} of {looks}",
+        "LOOK": "" if looks is None else _look(run, looks),
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
         "SIZE": size_text(run.size),
     }
+
+
+def _look(run: RunSummary, looks: LookCount) -> str:
+    """`2nd of 3`; `2nd of 3, 4th of 7 by any` where experiments of other names have looked, too."""
+    by_name, by_any = ("?" if n is None else ordinal(n) for n in (run.look, run.look_of_any))
+    text = f"{by_name} of {looks.by_name}"
+    return text if looks.by_any == looks.by_name else f"{text}, {by_any} of {looks.by_any} by any"
 
 
 def _command(run: RunSummary) -> str:
@@ -184,7 +193,7 @@ def _command(run: RunSummary) -> str:
 
 def _table(
     runs: Sequence[RunSummary],
-    looks: Sequence[int | None],
+    looks: Sequence[LookCount | None],
     width: int | None,
     sort: str | None,
     beside: Sequence[str],
@@ -197,7 +206,7 @@ def _table(
 
     Args:
         runs: one row each.
-        looks: how often experiments of each one's name have looked at its test set.
+        looks: how often the test set of each has been looked at.
         width: None for a table that may be as wide as it is.
         sort: the key that is sorted by.
         beside: the ids of all runs in the folder.

@@ -138,6 +138,16 @@ Weights = Annotated[
     WeightsName,
     typer.Option("--weights", help="Use the final weights (last) or those of the best epoch (best)."),
 ]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        metavar="LEVEL",
+        help="Add an interval to each number, or a set of classes, for this share of new rows, such as 0.9: "
+        "conformal prediction from the run's validation rows.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors and results, no progress.")]
@@ -222,6 +232,13 @@ def time_limit(time: str | None) -> list[Override]:
     from nnrun.spec.reading.overrides import Override
 
     return [] if time is None else [Override.of_value("time_limit", time, "--time")]
+
+
+def outer_folds(k: int | None) -> list[Override]:
+    """What --nested changes in the spec of a sweep."""
+    from nnrun.spec.reading.overrides import Override
+
+    return [] if k is None else [Override.of_value("nested.k", k, "--nested", prevails=True)]
 
 
 # --- groups of options -------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 from nnrun.cells import json_for, json_text
@@ -110,23 +109,6 @@ def folder_document(error: BaseException) -> dict[str, str]:
     """The id and the folder of the run or sweep that an error ended, as keys of a JSON document."""
     folder = folder_of(error)
     return {} if folder is None else {"id": folder.name, "path": str(folder)}
-
-
-def times(number: int) -> str:
-    """`once`, `twice`, `3 times`."""
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
-
-
-def ordinal(number: int) -> str:
-    """`1st`, `2nd`, `3rd`, `11th`, `21st`."""
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number:,}{ending}"
-
-
-def nth_look(look: int, data: str, name: str, runs_dir: Path) -> str:
-    """The sentence that counts a look at a test set."""
-    whose = f"experiments named '{name}' (in {runs_dir}/)"
-    return f"This is the {ordinal(look)} look at the {data} test set by {whose}"
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

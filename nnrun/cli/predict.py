@@ -13,7 +13,7 @@ import typer
 
 from nnrun.cells import json_for
 from nnrun.cli import options
-from nnrun.cli.output import message, nth_look, print_json
+from nnrun.cli.output import message, print_json
 from nnrun.errors import UsageError
 from nnrun.spec.wording import counted
 
@@ -79,6 +79,7 @@ class _Form:
         format: None for what the file's name says.
         probabilities: of every class as well.
         spread: the standard deviations over several networks as well.
+        interval: the share of rows that intervals or sets are to cover; None for none.
         as_json: one document.
     """
 
@@ -86,6 +87,7 @@ class _Form:
     format: Format | None
     probabilities: bool
     spread: bool
+    interval: float | None
     as_json: bool
 
 
@@ -96,6 +98,7 @@ def predict(
     output: Output = None,
     probabilities: Probabilities = False,
     spread: Spread = False,
+    interval: options.Interval = None,
     format_: AsFormat = None,
     skip_bad: SkipBad = False,
     member: OfMember = None,
@@ -115,12 +118,12 @@ def predict(
     Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
     network that did not train on it. A look at the test set is counted in the run's record.
     """
-    form = _Form(output, format_, probabilities, spread, as_json)
+    form = _Form(output, format_, probabilities, spread, interval, as_json)
     _refuse_contradictions(form, input_, split)
     if split is not None and skip_bad:
         raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
-    if split is None and (set_ or allow_unknown):
-        option = "--set" if set_ else "--allow-unknown"
+    if split is None and ((set_ and interval is None) or allow_unknown):
+        option = "--set" if set_ and interval is None else "--allow-unknown"
         raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
 
     from nnrun.cli.running import listener_for
@@ -150,16 +153,29 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
 
 
 def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
+    from nnrun.experiment.finished.look_text import this_look_text
     from nnrun.experiment.predicting.predict_split import predict_split
 
     shown = form.probabilities
     found = predict_split(
-        run, split, access, probabilities=shown, need_probabilities=shown, spread=form.spread
+        run,
+        split,
+        access,
+        probabilities=shown,
+        need_probabilities=shown,
+        spread=form.spread,
+        interval=form.interval,
     )
     opened = found.opened
     if found.look is not None and not quiet:
-        message(f"{nth_look(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir)}.")
-    told = {"split": found.split, "combination": found.combined.how, "look": found.look}
+        message(this_look_text(found.look, opened.dataset.name, opened.spec.name, opened.run.runs_dir))
+    look, of_any = (None, None) if found.look is None else (found.look.by_name, found.look.by_any)
+    told = {
+        "split": found.split,
+        "combination": found.combined.how,
+        "look": look,
+        "look_of_any": of_any,
+    }
     _give(found, found.blocks(), form, told, dict)
 
 
@@ -167,7 +183,7 @@ def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, 
     from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
     from nnrun.experiment.predicting.predict_split import refuse_without_probabilities
 
-    predictor = load_predictor(run, access, spread=form.spread)
+    predictor = load_predictor(run, access, spread=form.spread, interval=form.interval)
     if form.probabilities:
         refuse_without_probabilities(predictor.run, predictor.output_decoders)
     source = _source(input_, predictor)
@@ -194,14 +210,7 @@ def _give(
         told: more for the head of a JSON document; empty for rows without targets.
         found: what is known of the rows once all were predicted, for its end.
     """
-    from nnrun.experiment.predicting.prediction_table import PredictionTable
-
-    table = PredictionTable(
-        asked.output_decoders,
-        probabilities=form.probabilities,
-        targets=bool(told),
-        spread=form.spread,
-    )
+    table = asked.layout(probabilities=form.probabilities)
     table.refuse_one_name_twice()
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
@@ -261,6 +270,8 @@ def _head(asked: Predictor | SplitPredictions) -> dict[str, Any]:
         "members": [member.folder for member in members if member is not None],
         "weights": asked.weights.as_document(),
     }
+    if asked.calibrated is not None:
+        head["interval"] = asked.calibrated.as_document()
     first, *_ = asked.output_decoders.values()
     if first.port is not None:
         return {**head, "outputs": list(asked.output_decoders)}

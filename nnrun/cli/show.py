@@ -16,7 +16,7 @@ from nnrun.spec.ports import INPUT
 
 if TYPE_CHECKING:
     from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
-    from nnrun.records import RunDirectory, RunRecord
+    from nnrun.records import LookCount, RunDirectory, RunRecord
     from nnrun.spec import schema
     from nnrun.spec.reading.load import LoadedSpec
 
@@ -115,7 +115,7 @@ def _document(loaded: LoadedSpec, description: Description, run: RunDirectory | 
     if run is None:
         return document
     record = run.read_record()
-    return {**document, "run": {**record.to_json(), "path": str(run.path), "looks": _looks(run, record)}}
+    return {**document, "run": {**record.to_json(), "path": str(run.path), **_looks_document(run, record)}}
 
 
 def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None) -> str:
@@ -139,8 +139,14 @@ def _text(loaded: LoadedSpec, description: Description, run: RunDirectory | None
     return printable("\n\n".join(blocks))
 
 
-def _looks(run: RunDirectory, record: RunRecord) -> int | None:
-    """How often experiments of the run's name have looked at its test set; None where the run has not."""
+def _looks_document(run: RunDirectory, record: RunRecord) -> dict[str, int | None]:
+    looks = _looks(run, record)
+    by_name, by_any = (None, None) if looks is None else (looks.by_name, looks.by_any)
+    return {"looks": by_name, "looks_of_any": by_any}
+
+
+def _looks(run: RunDirectory, record: RunRecord) -> LookCount | None:
+    """How often the run's test set has been looked at; None where the run has not."""
     from nnrun.records import all_looks
 
     if not record.test_uses:

@@ -34,6 +34,15 @@ Monitor = Annotated[
     ),
 ]
 New = Annotated[bool, typer.Option("--new", help="Start over, even if the same sweep was started before.")]
+Nested = Annotated[
+    int | None,
+    typer.Option(
+        "--nested",
+        min=2,
+        metavar="K",
+        help="Choose the trial anew within each of K outer folds, and score it on the fold.",
+    ),
+]
 ResumeSweep = Annotated[
     str | None, typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last.")
 ]
@@ -48,6 +57,7 @@ def sweep(
     new: New = False,
     resume: ResumeSweep = None,
     time: options.Time = None,
+    nested: Nested = None,
     *,
     changes: options.Changes,
     training: options.Training,
@@ -55,14 +65,15 @@ def sweep(
     """Try values for keys of a spec, each trial as its own run, and report the best.
 
     A sweep that was stopped or killed, or ended by --time, continues when it is started again, with its spec
-    or with --resume.
+    or with --resume. With --nested, or a `nested` section, trials are compared within each outer fold, and
+    the one that is chosen there is scored on the fold, whose rows no choice has seen.
     """
     from nnrun.spec.sweep_plan import load_sweep
 
     asked = {"method": method, "trials": trials, "monitor": monitor, "time_limit": time}
     given = {key: value for key, value in asked.items() if value is not None}
     begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
-    of_spec = changes.overrides()
+    of_spec = [*changes.overrides(), *options.outer_folds(nested)]
     if resume is not None:
         if spec is not None or over or set(given) - {"trials", "time_limit"} or of_spec or smoke or new:
             raise UsageError(
@@ -81,6 +92,11 @@ def sweep(
             raise UsageError(
                 f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "
                 "add trials, start a new sweep of its spec with more values (--over)."
+            )
+        if trials is not None and any(trial.outer_fold is not None for trial in record.trials):
+            raise UsageError(
+                f"--trials {trials}: {begun.id} searches within each outer fold, with as many trials in each "
+                "as it was started with. For more, start a new sweep of its spec."
             )
         spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), given)

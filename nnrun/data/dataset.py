@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -232,6 +232,7 @@ class SourceFile:
         rows_without_target: rows that were left out, since the target is missing there.
         index_columns: columns that were left out, since they only number or name the rows.
         rows_without_target_of: output → rows that lack its target and count for the other outputs only.
+        split: which rows it holds, where these are training rows only or test rows only; else None.
     """
 
     name: str
@@ -242,6 +243,7 @@ class SourceFile:
     rows_without_target: int = 0
     index_columns: tuple[str, ...] = ()
     rows_without_target_of: Mapping[Port, int] = field(default_factory=dict)
+    split: Literal["train", "test"] | None = None
 
     def as_record(self) -> dict[str, Any]:
         """What the record of a run or a sweep says of it."""
@@ -309,6 +311,11 @@ class Dataset:
     num_words: int | None = None
     smoke: bool = False
     targets_of: Mapping[Port, TargetFacts] = field(default_factory=dict)
+
+    @property
+    def test_hashes(self) -> list[str]:
+        """SHA-256 of what the test rows come from: all sources but those of training rows alone."""
+        return [source.sha256 for source in self.sources if source.split != "train"]
 
     def input(self, port: Port) -> Dataset:
         """The data set as one of several inputs sees it."""

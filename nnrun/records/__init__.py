@@ -11,7 +11,7 @@ from nnrun.records.index import (
     list_runs,
     runs_of_sweep,
 )
-from nnrun.records.looks import Look, looks_of_record
+from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
 from nnrun.records.run_record import (
     MEASURING_COMMANDS,
@@ -51,6 +51,7 @@ __all__ = [
     "HistoryWriter",
     "KeptWeights",
     "Look",
+    "LookCount",
     "Looks",
     "Member",
     "MemberType",

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnrun.errors import DataError, LockedError, NnrunError, UsageError
 from nnrun.records.looks import looks_of_record
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
-from nnrun.records.test_set_uses import append_looks, read_ledger
+from nnrun.records.test_set_uses import append_looks, missing_in_ledger
 
 
 def delete_run(run: RunDirectory, runs_dir: Path) -> None:
@@ -21,8 +21,7 @@ def delete_run(run: RunDirectory, runs_dir: Path) -> None:
     """
     refuse_to_delete(run, runs_dir)
     with run.owned():
-        known = read_ledger(runs_dir).looks
-        missing = [look for look in looks_of_record(run.read_record()) if look not in known]
+        missing = missing_in_ledger(runs_dir, looks_of_record(run.read_record()))
         if missing:
             append_looks(runs_dir, missing)
         for left in runs_dir.glob(".*.deleted"):  # by a process that was killed while it deleted

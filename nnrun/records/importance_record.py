@@ -54,7 +54,12 @@ class ImportanceTable(_Part):
 
 
 class CorrelatedColumns(_Part):
-    """Two columns of numbers and the rank correlation (Spearman's) of their training rows."""
+    """Two columns, and how alike they are in the training rows.
+
+    Attributes:
+        first, second: their names.
+        correlation: of numbers Spearman's rank correlation; of categories Cramér's V, from 0 to 1.
+    """
 
     first: str
     second: str
@@ -110,6 +115,7 @@ class ImportanceRecord(_Part):
         repeats: how often each column was shuffled for each network.
         seed: of the permutations.
         look: which look at this test set it was by experiments of the run's name; None for other rows.
+        look_of_any: which it was by experiments of any name.
         averaged: whether the networks' average is the model.
         tables: one for each output.
         correlated: pairs of columns that hide each other, the most correlated first.
@@ -126,6 +132,7 @@ class ImportanceRecord(_Part):
     repeats: Count
     seed: Count
     look: Count | None
+    look_of_any: Count | None = None
     averaged: bool
     tables: list[ImportanceTable]
     correlated: list[CorrelatedColumns]

@@ -1,4 +1,9 @@
-"""A look at a test set, and those that a run's own record lists."""
+"""A look at a test set, and those that a run's own record lists.
+
+Test sets are the same that have a file in common, by the SHA-256 of its bytes: whatever the file is called,
+and whichever of its rows a spec takes for its test set, since the rows of another split overlap. A file that
+was written anew, with other bytes, is another one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ class Look:
 
     Attributes:
         data: the data set, as a spec names it.
-        sha256: of the files behind it.
+        sha256: of the files that its rows come from.
         name: the experiment's name.
         run: the run's id.
         command: `final`, `evaluate`, `importance` or `predict`.
@@ -27,21 +32,30 @@ class Look:
     command: str
     at: str
 
-    def counts_with(self, other: Look) -> bool:
-        """Whether both are at the same test set (they share a file) by experiments of one name."""
-        return self.name == other.name and not set(self.sha256).isdisjoint(other.sha256)
+
+@dataclass(frozen=True)
+class LookCount:
+    """How many looks at one test set there were.
+
+    Attributes:
+        by_name: by experiments of one name.
+        by_any: by experiments of any name.
+    """
+
+    by_name: int
+    by_any: int
 
 
 def looks_of_record(record: RunRecord) -> tuple[Look, ...]:
     """The looks that a run's own record lists. Those of a smoke run, at generated rows, do not count."""
     if record.smoke:
         return ()
-    sha256 = tuple(data.sha256 for data in record.data)
+    of_all_files = tuple(data.sha256 for data in record.data)
     of_file = record.data[0].name.removesuffix(".npz") if record.data else ""  # older records name no data
     return tuple(
         Look(
             of_file if use.data is None else use.data,
-            sha256,
+            of_all_files if use.sha256 is None else tuple(use.sha256),
             str(record.name),
             str(record.id),
             use.command,

@@ -249,7 +249,17 @@ class ChosenFrom(_Record):
 
 
 class TestUse(_Record):
-    """One use of a test set by a run; `look` counts those by all experiments of its name, from 1."""
+    """One use of a test set by a run.
+
+    Attributes:
+        command: `final`, `evaluate` or `predict`.
+        at: when.
+        data: the data set, as a spec names it.
+        look: which look at this test set it was by experiments of the run's name, from 1.
+        look_of_any: which it was by experiments of any name.
+        sha256: of the files that the test rows come from, where these are not all that `data` of the run
+            lists.
+    """
 
     __test__ = False  # its name begins as pytest's classes do
 
@@ -257,6 +267,8 @@ class TestUse(_Record):
     at: str = ""
     data: str | None = None
     look: Count | None = None
+    look_of_any: Count | None = None
+    sha256: list[str] | None = None
 
 
 class MemberRecord(_Record):
@@ -320,6 +332,37 @@ class EnsembleRecord(_Record):
     test_std: Scores = {}
 
 
+class CoverageRecord(_Record):
+    """How many test rows the intervals of a number, or the sets of classes, cover.
+
+    Attributes:
+        output: the output, of several numbers with the number's name; None where outputs have no names.
+        level: the share that they were to cover.
+        method: what they are, in the field's terms.
+        weights: of which epochs the weights were.
+        rows, covered: all of them, and those whose target is covered.
+        low, high: the 95 % interval of the share that is covered (Clopper-Pearson).
+        width: of intervals, on average, in the target's own units.
+        classes: in a set, on average.
+    """
+
+    output: str | None = None
+    level: float
+    method: str = ""
+    weights: str = ""
+    rows: Count
+    covered: Count
+    low: float
+    high: float
+    width: float | None = None
+    classes: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the rows that are covered."""
+        return self.covered / max(1, self.rows)
+
+
 class NestedFold(_Record):
     """An outer fold of nested cross-validation: what was chosen within it, and what that scores on its rows.
 
@@ -355,6 +398,7 @@ class NestedRecord(_Record):
         k: how many outer folds there are.
         inner_folds: how many folds there are within each.
         only_fold: of an inner run that has only the inner folds of one outer fold, its index.
+        diverged: of the inner run of a trial the inner folds that diverged.
         chosen_by: the column that chose.
         folds: the outer folds, ascending; of an inner run none.
         inner, scores: column → the mean over the outer folds of theirs. `*_std` the standard deviation over
@@ -365,6 +409,7 @@ class NestedRecord(_Record):
     k: Count
     inner_folds: Count
     only_fold: Count | None = None
+    diverged: list[Count] = []
     chosen_by: str | None = None
     folds: Records[NestedFold] = []
     inner: Scores = {}
@@ -485,6 +530,7 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
         decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
         error: why the run did not complete, as a sentence.
@@ -554,6 +600,7 @@ class RunRecord(_Record):
     test_epoch: Count | None = None
     test_ensemble: Scores | None = None
     test_std: Scores = {}
+    coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
     without_out_of_fold: str | None = None
     error: str | None = None

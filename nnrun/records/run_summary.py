@@ -35,7 +35,8 @@ class RunSummary:
         data: the names of the files or data sets behind it.
         directions: custom metric → whether it is better the higher it is.
         looks: at its test set, as its record lists them.
-        look: which look its last was by experiments of its name, as it was numbered then.
+        look, look_of_any: which look its last was by experiments of its name, and of any, as it was numbered
+            then.
         nested: which part of nested cross-validation it is: `inner` or `outer`; None for any other run.
     """
 
@@ -57,6 +58,7 @@ class RunSummary:
     directions: Mapping[str, bool] = field(default_factory=dict)
     looks: tuple[Look, ...] = ()
     look: int | None = None
+    look_of_any: int | None = None
     nested: str | None = None
 
     @cached_property
@@ -102,6 +104,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         directions=record.directions,
         looks=looks_of_record(record),
         look=record.test_uses[-1].look if record.test_uses else None,
+        look_of_any=record.test_uses[-1].look_of_any if record.test_uses else None,
         nested=None if record.nested is None else record.nested.part,
     )
 

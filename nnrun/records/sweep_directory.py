@@ -28,6 +28,7 @@ from nnrun.atomic_files import locked, make_folder, plain, read_json_object, ref
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.run_directory import RunDirectory, new_id
+from nnrun.records.run_record import NestedRecord
 from nnrun.spec.wording import listing
 
 SWEEP_RECORD = "sweep.json"
@@ -37,6 +38,7 @@ _RESOLVED = "resolved.yaml"
 _TRIALS = "trials.csv"
 _BEST = "best.yaml"
 _STUDY = "study.log"
+_STUDY_OF_FOLD = "study-{}.log"
 _PLOTS = "plots"
 _FIGURE = "sweep.png"
 
@@ -77,6 +79,7 @@ class TrialRecord(BaseModel):
         seconds: how long it trained.
         error: why there is no score, as a sentence.
         stopped_by_time: the epoch after which a time limit ended it.
+        outer_fold: the only outer fold within which it was trained, of nested cross-validation by TPE.
     """
 
     model_config = ConfigDict(strict=True, defer_build=True)
@@ -90,6 +93,7 @@ class TrialRecord(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     error: str | None = None
     stopped_by_time: Number | None = None
+    outer_fold: Count | None = None
 
 
 class SweepRecord(BaseModel):
@@ -109,6 +113,7 @@ class SweepRecord(BaseModel):
         data, versions: as in run.json.
         best: the number of the best trial.
         trials: those that are known, in order.
+        nested: of a sweep within the outer folds of nested cross-validation what was chosen there; else None.
     """
 
     model_config = ConfigDict(strict=True, defer_build=True)
@@ -132,6 +137,7 @@ class SweepRecord(BaseModel):
     versions: dict[str, str] = {}
     best: Number | None = None
     trials: list[TrialRecord] = []
+    nested: NestedRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields as sweep.json has them."""
@@ -149,12 +155,17 @@ class SweepRecord(BaseModel):
         return [trial for trial in self.trials if trial.status not in FINISHED]
 
     @property
+    def has_best(self) -> bool:
+        """Whether trials have scores of the same rows: TPE within outer folds has trials for each of them."""
+        return any(trial.score is not None and trial.outer_fold is None for trial in self.trials)
+
+    @property
     def left(self) -> int:
         """How many trials are still to be run, or to be run to their end."""
         return self.total - len(self.trials) + len(self.unfinished())
 
 
-_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time")
+_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time", "outer_fold", "nested")
 """Fields that stand in the file only where they are set."""
 
 
@@ -316,9 +327,12 @@ class SweepDirectory:
         """Make the folder of the figure."""
         make_folder(self.figure.parent)
 
-    def study_file(self) -> Path:
-        """The file of Optuna's study. A last line that a kill has torn is cut off: nobody could read it."""
-        path = self.path / _STUDY
+    def study_file(self, outer_fold: int | None = None) -> Path:
+        """The file of Optuna's study, or of the one of an outer fold.
+
+        A last line that a kill has torn is cut off: nobody could read it.
+        """
+        path = self.path / (_STUDY if outer_fold is None else _STUDY_OF_FOLD.format(outer_fold))
         with writing(path):
             if path.exists():
                 text = path.read_bytes()

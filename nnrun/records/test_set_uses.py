@@ -1,4 +1,4 @@
-"""How often experiments of one name have looked at a test set, counted over the runs of a folder.
+"""How often a test set was looked at, by experiments of one name and by any, over the runs of a folder.
 
 Each look stands in the run's own record and as a line of .test-uses.jsonl, in order, which outlives the runs:
 deleting one that disappointed does not take back that it was tested.
@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from nnrun.atomic_files import writing
 from nnrun.errors import NnrunError
 from nnrun.records.index import list_runs
-from nnrun.records.looks import Look, looks_of_record
+from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import RunDirectory
 from nnrun.records.run_record import RunRecord, TestUse, now
 from nnrun.records.run_summary import RunSummary
@@ -47,22 +47,52 @@ class Looks:
     problem: str | None = None
     exists: bool = True
 
-    def like(self, look: Look) -> int:
-        """How many looks there were at this look's test set by experiments of its name, itself included."""
-        return sum(other.counts_with(look) for other in self.looks)
+    def like(self, look: Look) -> LookCount:
+        """How many looks there were at this look's test set, itself included.
 
-    def of_run(self, own: Sequence[Look]) -> int | None:
+        Its cost is that of the data sets with a file in common, whatever the number of looks.
+        """
+        return self._counts.like(look)
+
+    @cached_property
+    def _counts(self) -> _Counts:
+        return _Counts(self.looks)
+
+    def of_run(self, own: Sequence[Look]) -> LookCount | None:
         """The same for the last of a run's own looks; None for a run that has not looked."""
         return self.like(own[-1]) if own else None
 
-    def of_record(self, record: RunRecord) -> int | None:
+    def of_record(self, record: RunRecord) -> LookCount | None:
         """The same for the last look of a run, by its record."""
         return self.of_run(looks_of_record(record))
 
 
+class _Counts:
+    """Looks by what is looked at: the files of a test set, and the name of the experiments."""
+
+    def __init__(self, looks: Iterable[Look]) -> None:
+        self._by_name = Counter((look.sha256, look.name) for look in looks)
+        self._by_any = Counter(look.sha256 for look in looks)
+        self._with_file: dict[str, set[tuple[str, ...]]] = {}
+        for files in self._by_any:
+            for file in files:
+                self._with_file.setdefault(file, set()).add(files)
+
+    def like(self, look: Look) -> LookCount:
+        same: set[tuple[str, ...]] = set().union(*(self._with_file.get(file, ()) for file in look.sha256))
+        by_name = sum(self._by_name[files, look.name] for files in same)
+        return LookCount(by_name, sum(self._by_any[files] for files in same))
+
+
 def look_at_test_set(
-    run: RunDirectory, record: RunRecord, data: str, command: str, on_message: Callable[[str], None]
-) -> int | None:
+    run: RunDirectory,
+    record: RunRecord,
+    data: str,
+    command: str,
+    on_message: Callable[[str], None],
+    *,
+    sha256: Sequence[str],
+) -> LookCount | None:
     """Write a look into the run's record and into the ledger of all runs next to it, before it is made.
 
     Args:
@@ -71,23 +101,28 @@ def look_at_test_set(
         data: the name of the data set.
         command: `final`, `evaluate` or `predict`.
         on_message: is told where the number may be too low.
+        sha256: of the files that the test rows come from.
 
     Returns:
-        Which look at this test set it is by experiments of this name, from 1. None for a smoke run, whose
-        rows are generated: its look does not count.
+        Which look at this test set it is by experiments of this name, and of any, from 1. None for a smoke
+        run, whose rows are generated: its look does not count.
     """
     use = TestUse(command=command, at=now(), data=data)
+    if list(sha256) != [source.sha256 for source in record.data]:
+        use.sha256 = list(sha256)
     record.test_uses = [*record.test_uses, use]
     counted = looks_of_record(record)
+    count = None
     if counted:
-        use.look, problem = count_look(run.runs_dir, counted[-1])
+        count, problem = count_look(run.runs_dir, counted[-1])
+        use.look, use.look_of_any = count.by_name, count.by_any
         if problem is not None:
             on_message(problem)
     run.write_record(record)
-    return use.look
+    return count
 
 
-def count_look(runs_dir: Path, look: Look) -> tuple[int, str | None]:
+def count_look(runs_dir: Path, look: Look) -> tuple[LookCount, str | None]:
     """Write a look into the ledger; its number, and why that may be too low, as a sentence.
 
     Of two that come at the same moment, the one that stands first in the ledger has the lower number. Where
@@ -101,8 +136,9 @@ def count_look(runs_dir: Path, look: Look) -> tuple[int, str | None]:
         known = _with_recorded(runs_dir, read_ledger(runs_dir), recorded | Counter([look]))
         return known.like(look), f"{error} The look is counted only in the run's record."
     known = _with_recorded(runs_dir, read_ledger(runs_dir), recorded, existed=existed)
-    later = read_ledger(runs_dir, start=end)
-    return known.like(look) - later.like(look), known.problem
+    all_of_them, later = known.like(look), read_ledger(runs_dir, start=end).like(look)
+    count = LookCount(all_of_them.by_name - later.by_name, all_of_them.by_any - later.by_any)
+    return count, known.problem
 
 
 def all_looks(runs_dir: Path, summaries: Sequence[RunSummary] | None = None) -> Looks:
@@ -121,7 +157,8 @@ def _recorded(summaries: Iterable[RunSummary]) -> Counter[Look]:
     """The looks of all records; those of a run that was copied count once."""
     looks: Counter[Look] = Counter()
     for summary in summaries:
-        looks |= Counter(summary.looks)
+        for look, number in Counter(summary.looks).items():
+            looks[look] = max(looks[look], number)
     return looks
 
 
@@ -163,6 +200,24 @@ def read_ledger(runs_dir: Path, *, start: int = 0) -> Looks:
     return Looks(found, f"{path}: {where} damaged: {_INSTEAD}")
 
 
+def missing_in_ledger(runs_dir: Path, looks: Sequence[Look]) -> list[Look]:
+    """Those of these looks that a folder's ledger does not hold.
+
+    A line as it is written now is found without parsing the others: whoever deletes many runs asks for each
+    of them.
+    """
+    if not looks:
+        return []
+    path = runs_dir / LEDGER
+    try:
+        data = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        data = b""
+    unseen = [look for look in looks if _line(look) not in data]
+    known = set(read_ledger(runs_dir).looks) if unseen else set()
+    return [look for look in unseen if look not in known]
+
+
 def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
     """Add lines and bring them to the disk. Who adds at the same moment adds before or after, not between.
 
@@ -173,7 +228,7 @@ def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
         NnrunError: the file cannot be written.
     """
     path = runs_dir / LEDGER
-    lines = "".join(json.dumps(asdict(look), ensure_ascii=False) + "\n" for look in looks).encode()
+    lines = b"".join(map(_line, looks))
     with writing(path), path.open("a+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
@@ -184,6 +239,10 @@ def append_looks(runs_dir: Path, looks: Iterable[Look]) -> int:
         end = file.tell()
         os.fsync(file.fileno())
     return end
+
+
+def _line(look: Look) -> bytes:
+    return (json.dumps(asdict(look), ensure_ascii=False) + "\n").encode()
 
 
 def _look(line: bytes) -> Look | None:

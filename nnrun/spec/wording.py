@@ -51,6 +51,17 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else several}"
 
 
+def times(number: int) -> str:
+    """`once`, `twice`, `3 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `11th`, `21st`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
+
+
 def letters(place: int) -> str:
     """What to call one of several: `A` for 0, `B`, ... `Z`, `AA`, `AB`, ..."""
     text = ""
@@ -64,4 +75,6 @@ def with_std(value: object, std: object = None) -> str:
     """`0.8123 ± 0.0040`; nothing where there is no number."""
     if not isinstance(value, (int, float)):
         return ""
-    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"
+    text = f"{value:.4f}"
+    text = "0.0000" if text == "-0.0000" else text  # a sign that means nothing
+    return f"{text} ± {std:.4f}" if isinstance(std, (int, float)) else text

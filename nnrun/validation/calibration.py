@@ -19,9 +19,6 @@ from nnrun.spec import schema
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-HALF = 0.5
-"""The threshold of networks as they are trained, and that of their metrics."""
-
 _LOG_TEMPERATURE = (float(np.log(0.01)), float(np.log(100)))
 _MOST_STEPS = 100
 
@@ -183,10 +180,10 @@ def best_threshold(metric: str, probabilities_N: Floats, labels_N: Labels) -> fl
     low, high = np.append(0.0, values), np.append(values, 1.0)
     middle = (low + high) / 2
     middle = np.where(middle < high, middle, low)  # between two neighbours among floats there is none
-    middle = np.where((low <= HALF) & (high > HALF), HALF, middle)
+    middle = np.where((low <= schema.HALF) & (high > schema.HALF), schema.HALF, middle)
     usable = (middle > 0) & (middle < 1) & (low < high)
     best = usable & (scores >= scores[usable].max() - 1e-12)
-    return float(middle[best][np.abs(middle[best] - HALF).argmin()])
+    return float(middle[best][np.abs(middle[best] - schema.HALF).argmin()])
 
 
 # --- both ---

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nnrun.cli.closing import closing_text
-from nnrun.records import RunDirectory, RunRecord
+from nnrun.records import LookCount, RunDirectory, RunRecord
 
 RUN = RunDirectory(Path("runs/small-20260101T000000Z-aaaa"))
 RECORD: dict[str, Any] = {
@@ -227,7 +227,8 @@ def test_a_final_run_says_why_it_trained_so_long(chosen: dict[str, Any] | None, 
 
 def use(look: int | None = None) -> dict[str, Any]:
     """One look at the test set, as a record has it."""
-    return {"command": "evaluate", "at": "noon", "data": "reuters"} | ({"look": look} if look else {})
+    number = {"look": look, "look_of_any": look} if look else {}
+    return {"command": "evaluate", "at": "noon", "data": "reuters"} | number
 
 
 WHOSE = "by experiments named 'small' (in runs/)."
@@ -270,7 +271,7 @@ def test_looks_at_the_test_set_are_counted(
     text = closing_text(
         RUN,
         RunRecord.read(RECORD | {"verdict": None, "baseline": {}, "baseline_on": None, "test_uses": uses}),
-        looks,
+        None if looks is None else LookCount(looks, looks),
     )
     assert text.split("\n\n")[2] == sentence
 

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from nnrun.cli import main
-from tests.support.small_experiments import check_screen, numbers, only_run, record_of, write_small
+from tests.support.small_experiments import (
+    BINARY,
+    check_screen,
+    numbers,
+    only_run,
+    record_of,
+    write_small,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -68,6 +75,8 @@ def test_mistakes_that_are_asked_for_are_shown_in_full(folder: Path, capsys: Cap
 def test_the_screens_of_folds(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last", "--runs-dir", "folds"]) == 0
     check_screen("evaluate_folds", capsys.readouterr())
+    assert main(["evaluate", "@last", "--runs-dir", "folds", "--interval", "0.8"]) == 0
+    check_screen("evaluate_interval", capsys.readouterr())
     assert main(["evaluate", "@last", "--runs-dir", "folds", "--split", "validation"]) == 0
     check_screen("evaluate_folds_validation", capsys.readouterr())
 
@@ -81,6 +90,40 @@ def test_the_screens_of_seeds(folder: Path, capsys: Capture) -> None:
     check_screen("evaluate_seeds", capsys.readouterr())
     assert main(["evaluate", "@last", "--runs-dir", "seeds", "--split", "validation"]) == 0
     check_screen("evaluate_seeds_validation", capsys.readouterr())
+
+
+def test_the_screens_of_a_calibrated_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fitted = {"calibrate": "platt", "threshold": {"maximize": "f1"}}
+    write_small(tmp_path, BINARY, metrics=["f1"], epochs=20, **fitted)
+    assert main(["kfold", "small.yaml", "--k", "3", "-q"]) == 0
+    check_screen("kfold_calibrated", capsys.readouterr())
+    assert main(["evaluate", "@last"]) == 0
+    check_screen("evaluate_calibrated", capsys.readouterr())
+    assert main(["evaluate", "@last", "--split", "validation"]) == 0
+    check_screen("evaluate_calibrated_validation", capsys.readouterr())
+    assert main(["evaluate", "@last", "--json"]) == 0
+    undecided = json.loads(capsys.readouterr().out)["undecided"]
+    assert undecided["scores"].keys() == {"loss", "f1"}
+    assert not undecided["fitted_on_these_rows"]
+    assert main(["export", "@last", "--member", "fold-0", "-o", "m.pt2"]) == 0
+    check_screen("export_calibrated", capsys.readouterr())
+    assert main(["final", "@last", "-q"]) == 0
+    check_screen("final_calibrated", capsys.readouterr())
+
+
+def test_the_screen_of_a_model_of_folds_on_validation_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path, BINARY, metrics=["accuracy", "f1"], epochs=20)
+    assert main(["kfold", "small.yaml", "--k", "5", "-q"]) == 0
+    assert main(["final", "@last", "--members", "folds", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--split", "validation", "--no-figures"]) == 0
+    check_screen("evaluate_out_of_fold", capsys.readouterr())
 
 
 def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> None:
@@ -97,8 +140,14 @@ def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> Non
     )
     assert main(["final", "small.yaml", "-q", "--set", "name=other"]) == 0
     assert (
-        "This is the 1st look at the small test set by experiments named 'other' " in capsys.readouterr().out
-    )
+        "This is the 1st look at the small test set by experiments named 'other', the 4th by any experiment "
+        "(in runs/)."
+    ) in capsys.readouterr().out
+    assert main(["ls", "--json", "--name", "other"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert [listed[key] for key in ("look", "looks", "look_of_any", "looks_of_any")] == [1, 1, 4, 4]
+    assert main(["ls", "--name", "other"]) == 0
+    assert "1st of 1, 4th of 4 by any" in capsys.readouterr().out
 
 
 def test_json(folder: Path, capsys: Capture) -> None:
@@ -124,6 +173,7 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "baseline",
         "test_uses",
         "look",
+        "look_of_any",
         "combination",
         "not_better_than_baseline",
         "unknown",

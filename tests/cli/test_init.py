@@ -84,7 +84,7 @@ def test_what_the_rows_show_at_once_is_said(capsys: Capture) -> None:
     """Three rows once more at the end, and a column that is mostly empty."""
     rng = random.Random(3)
     rows = [
-        [rng.choice("ab"), f"{rng.gauss(0, 1):.4f}", rng.choice(["", "", "", "5", "6"])] for _ in range(50)
+        [rng.choice("ab"), f"{rng.gauss(0, 1):.4f}", rng.choice(["", "", "", "", "", "5"])] for _ in range(50)
     ]
     write_rows("copies.csv", "kind,x,rare", [*rows, *rows[:3]])
     assert main(["init", "copies.csv", "--target", "kind", "--yes"]) == 0

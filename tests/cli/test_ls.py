@@ -199,6 +199,8 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "test_uses": 2,
         "look": 3,
         "looks": 4,
+        "look_of_any": None,
+        "looks_of_any": 4,
         "problem": None,
     }
     assert boston["status"] == "interrupted"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnrun.cli import main
-from nnrun.records import RunDirectory, list_runs
+from nnrun.records import RunDirectory, list_runs, list_sweeps
 from tests.support.small_experiments import check_screen, record_of, write_small
 
 Capture = pytest.CaptureFixture[str]
@@ -92,3 +92,39 @@ def test_what_was_fixed_is_refused(folder: Path, capsys: Capture) -> None:
     assert main(["kfold", "--resume", "@last", "--nested", "3"]) == 2
     sentence = "error: --nested was fixed when the run started; leave it out with --resume.\n"
     assert capsys.readouterr() == ("", sentence)
+
+
+# --- sweeps ------------------------------------------------------------------------------------------------
+
+UNITS = ["--over", "layers[0].dense.units=2,8", "--set", "optimizer=adam"]
+
+
+def test_the_screen_of_a_sweep(folder: Path, capsys: Capture) -> None:
+    assert main(["sweep", "small.yaml", "--nested", "3", *UNITS]) == 0
+    check_screen("sweep_nested", capsys.readouterr())
+
+
+def test_the_screen_of_a_search_within_each_fold(folder: Path, capsys: Capture) -> None:
+    """TPE has trials of its own in each outer fold, so that none is the best of all."""
+    section = ["--method", "tpe", "--trials", "2", "--epochs", "2"]
+    assert main(["sweep", "small.yaml", "--nested", "2", *UNITS, *section]) == 0
+    check_screen("sweep_nested_tpe", capsys.readouterr())
+    (sweep,) = list_sweeps(folder / "runs")
+    assert main(["sweep", "--resume", sweep.id, "--trials", "3"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --trials 3: {sweep.id} searches within each outer fold, with as many trials in each as it "
+        "was started with. For more, start a new sweep of its spec.\n"
+    )
+
+
+def test_json_of_a_sweep(folder: Path, capsys: Capture) -> None:
+    assert main(["sweep", "small.yaml", "--nested", "3", *UNITS, "--json", "-q"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (sweep,) = list_sweeps(folder / "runs")
+    nested = document["nested"]
+    assert nested == sweep.read_record().to_json()["nested"]
+    assert {fold["trial"] for fold in nested["folds"]} <= {1, 2}
+    assert document["best_spec"] is not None
+    assert "nested" not in sweep.best_spec.read_text(encoding="utf-8")
+    assert main(["sweep", "--resume", sweep.id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nested"] == nested

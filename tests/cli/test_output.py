@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.cli.output import aligned, hanging, in_blocks, message, ordinal, paragraph, shortened
+from nnrun.cli.output import aligned, hanging, in_blocks, message, paragraph, shortened
 from nnrun.errors import Problem
+from nnrun.spec.wording import ordinal
 
 TABLE = [["", "A", "B", "C"], ["epochs", "10", "200", "3"], ["loss", "0.5", "0.25", "0.125"]]
 

@@ -79,11 +79,15 @@ def test_the_screens_of_classes(flowers: Path, capsys: Capture) -> None:
     check_screen("predict_jsonl", capsys.readouterr())
     assert main(["predict", "@last", "flowers.csv", "--json"]) == 0
     check_screen("predict_json", capsys.readouterr())
+    assert main(["predict", "@last", "flowers.csv", "--interval", "0.9"]) == 0
+    check_screen("predict_sets", capsys.readouterr())
 
 
 def test_the_screens_of_numbers(folds: Path, capsys: Capture) -> None:
     assert main(["predict", "@last", "rows.csv"]) == 0
     check_screen("predict_folds", capsys.readouterr())
+    assert main(["predict", "@last", "rows.csv", "--interval", "0.9"]) == 0
+    check_screen("predict_interval", capsys.readouterr())
     assert main(["predict", "@last", "rows.csv", "--member", "fold-1"]) == 0
     check_screen("predict_member", capsys.readouterr())
 

@@ -212,7 +212,12 @@ def test_json_of_a_run(folder: Path, capsys: Capture) -> None:
     assert main(["show", "@last", "--json"]) == 0
     run = only_run(folder / "runs")
     document = json.loads(capsys.readouterr().out)
-    assert document["run"] == {**record_of(run), "path": f"runs/{run.name}", "looks": None}
+    assert document["run"] == {
+        **record_of(run),
+        "path": f"runs/{run.name}",
+        "looks": None,
+        "looks_of_any": None,
+    }
 
 
 def test_the_shown_spec_is_one_that_can_be_run(folder: Path, capsys: Capture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,26 @@ def test_final_and_evaluate_count_on_over_all_runs(tmp_path: Path) -> None:
         (other.id, "final"),
     ]
     assert {look.data for look in ledger.looks} == {"small"}
+
+
+def test_a_test_file_is_the_same_whatever_it_is_called_and_whoever_trained_on_what(tmp_path: Path) -> None:
+    """Three looks at the same 12 rows, of which one file is a copy; another file is another test set."""
+    rows = [f"{i % 5},{i % 7},{i % 5 - i % 7}\n" for i in range(60)]
+    for file, its_rows in {"train": rows[24:], "held": rows[:12], "others": rows[12:24]}.items():
+        (tmp_path / f"{file}.csv").write_text("a,b,y\n" + "".join(its_rows))
+    shutil.copy(tmp_path / "held.csv", tmp_path / "renamed.csv")
+    table = {"csv": {"path": "train.csv", "target": "y"}}
+
+    def final(name: str, test: str) -> list[int | None]:
+        loaded = load_small(tmp_path, epochs=1, name=name, dataset=table)
+        run = final_of_spec(loaded, settings(tmp_path), test=tmp_path / test)
+        use = record_of(run.path)["test_uses"][-1]
+        return [use["look"], use["look_of_any"]]
+
+    assert final("a", "held.csv") == [1, 1]
+    assert final("b", "renamed.csv") == [1, 2]
+    assert final("b", "others.csv") == [1, 1]
+    assert final("b", "held.csv") == [2, 3]
 
 
 def test_validation_rows_and_smoke_runs_do_not_count(tmp_path: Path) -> None:

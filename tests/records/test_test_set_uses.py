@@ -6,20 +6,26 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnrun.errors import NnrunError
 from nnrun.records import RunDirectory, RunRecord, all_looks, delete_run, list_runs
-from nnrun.records.looks import Look, looks_of_record
+from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_record import TestUse
+from nnrun.records.run_summary import RunSummary
 from nnrun.records.test_set_uses import (
     LEDGER,
+    Looks,
     append_looks,
     count_look,
+    look_at_test_set,
+    missing_in_ledger,
     read_ledger,
 )
 
@@ -154,11 +160,40 @@ def test_a_record_of_no_looks(changes: dict[str, Any]) -> None:
     ],
 )
 def test_which_looks_count_together(changes: dict[str, Any], together: bool) -> None:
-    assert look().counts_with(look(**changes)) is together
+    other = look(**changes)
+    found = Looks((look("x", name="else"), other)).like(look())
+    assert found.by_name == together
+    assert found.by_any == 1 + (not set(other.sha256).isdisjoint(look().sha256))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from("1234"), max_size=3)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_counts_are_those_of_a_plain_search(looked: list[tuple[str, list[str]]]) -> None:
+    looks = Looks(tuple(look(name=name, sha256=tuple(files)) for name, files in looked))
+    for one in looks.looks:
+        same = [other for other in looks.looks if set(other.sha256) & set(one.sha256)]
+        assert looks.like(one) == LookCount(sum(o.name == one.name for o in same), len(same))
+
+
+def test_many_looks_are_counted_without_comparing_each_with_each(tmp_path: Path) -> None:
+    """One that compares each with each takes 400 million steps here, which is minutes."""
+    looks = [look(f"run-{i}", name=f"experiment-{i % 500}") for i in range(20_000)]
+    summaries = [RunSummary(RunDirectory(tmp_path / one.run), "completed", looks=(one,)) for one in looks]
+    known = all_looks(tmp_path, summaries)
+    assert {known.of_run(summary.looks) for summary in summaries} == {LookCount(40, 20_000)}
 
 
 def look_of(runs_dir: Path, id_: str, at: str = "noon", **changes: Any) -> int:
-    """A run that looks once more, as `final` and `evaluate` do; the look's number."""
+    """A run that looks once more, as `final` and `evaluate` do; the look's number among those of its name."""
+    return count_of(runs_dir, id_, at, **changes).by_name
+
+
+def count_of(runs_dir: Path, id_: str, at: str = "noon", **changes: Any) -> LookCount:
     run = RunDirectory(runs_dir / id_)
     if run.is_run():
         record = run.read_record()
@@ -176,7 +211,56 @@ def look_of(runs_dir: Path, id_: str, at: str = "noon", **changes: Any) -> int:
 
 
 def total(runs_dir: Path, id_: str) -> int | None:
-    return all_looks(runs_dir).of_record(RunDirectory(runs_dir / id_).read_record())
+    count = all_looks(runs_dir).of_record(RunDirectory(runs_dir / id_).read_record())
+    return None if count is None else count.by_name
+
+
+def test_looks_by_experiments_of_other_names_are_counted_beside(tmp_path: Path) -> None:
+    renamed = [{"name": "newswires.npz", "sha256": "1f"}]
+    counts = [
+        count_of(tmp_path, "a"),
+        count_of(tmp_path, "b", name="wide", data=renamed),
+        count_of(tmp_path, "c", name="wide", data=[{"name": "imdb.npz", "sha256": "2e"}]),
+        count_of(tmp_path, "a", "later"),
+    ]
+    assert counts == [LookCount(1, 1), LookCount(1, 2), LookCount(1, 1), LookCount(2, 3)]
+    shutil.rmtree(tmp_path / "b")
+    delete_run(RunDirectory(tmp_path / "a"), tmp_path)
+    assert count_of(tmp_path, "d", name="third") == LookCount(1, 4)
+
+
+def test_only_the_files_of_test_rows_tell_test_sets_apart(tmp_path: Path) -> None:
+    """Other training rows with the same test file, and another test file beside the same training rows."""
+    heard: list[str] = []
+
+    def looked(id_: str, *hashes: str) -> LookCount | None:
+        run = RunDirectory(tmp_path / id_)
+        run.path.mkdir()
+        data = [{"name": name, "sha256": sha256} for name, sha256 in zip(("a", "b"), hashes, strict=True)]
+        record = RunRecord.read({"id": id_, "name": "x", "status": "completed", "data": data})
+        count = look_at_test_set(run, record, "x", "final", heard.append, sha256=hashes[1:])
+        assert run.read_record().test_uses[0].sha256 == [hashes[1]]
+        return count
+
+    assert looked("first", "train", "test") == LookCount(1, 1)
+    assert looked("second", "train", "other") == LookCount(1, 1)
+    assert looked("third", "more", "test") == LookCount(2, 2)
+    (tmp_path / LEDGER).unlink()
+    assert [total(tmp_path, id_) for id_ in ("first", "second", "third")] == [2, 1, 2]
+    assert heard == []
+
+
+def test_what_the_ledger_lacks(tmp_path: Path) -> None:
+    lines = [look("a"), look("b", name="Rosé")]
+    assert missing_in_ledger(tmp_path, lines) == lines
+    append_looks(tmp_path, lines[:1])
+    text = json.dumps(
+        {**json.loads(json.dumps(asdict(lines[1])))}, sort_keys=True
+    )  # as another program may write it
+    assert missing_in_ledger(tmp_path, lines) == lines[1:]
+    with (tmp_path / LEDGER).open("a") as file:
+        file.write(text + "\n")
+    assert missing_in_ledger(tmp_path, lines) == []
 
 
 def test_looks_are_numbered_over_all_runs_of_a_name(tmp_path: Path) -> None:
@@ -206,7 +290,7 @@ def test_without_the_ledger_the_records_count(tmp_path: Path) -> None:
         "looks by deleted runs are not included."
     )
     counted = count_look(tmp_path, replace(looks.looks[0], run="c"))
-    assert counted == (2, looks.problem)
+    assert counted == (LookCount(2, 2), looks.problem)
     assert all_looks(tmp_path).problem is None  # there is one again, and it has been said
 
 
@@ -241,7 +325,7 @@ def test_a_ledger_that_cannot_be_written_is_said_and_the_record_counts(tmp_path:
     (tmp_path / LEDGER).unlink()
     (tmp_path / LEDGER).mkdir()
     number, problem = count_look(tmp_path, Look("reuters", ("1f",), "reuters", "b", "final", "later"))
-    assert number == 2
+    assert number == LookCount(2, 2)
     assert problem == (
         f"Cannot write {tmp_path / LEDGER}: Is a directory. The look is counted only in the run's record."
     )
@@ -250,7 +334,7 @@ def test_a_ledger_that_cannot_be_written_is_said_and_the_record_counts(tmp_path:
 def test_a_list_tells_a_run_s_looks_and_its_last_number(tmp_path: Path) -> None:
     look_of(tmp_path, "a")
     record = RunDirectory(tmp_path / "a").read_record()
-    record.test_uses = [TestUse(command="final", at="noon", look=7)]
+    record.test_uses = [TestUse(command="final", at="noon", look=7, look_of_any=9)]
     RunDirectory(tmp_path / "a").write_record(record)
     (summary,) = list_runs(tmp_path)
-    assert (summary.look, len(summary.looks)) == (7, 1)
+    assert (summary.look, summary.look_of_any, len(summary.looks)) == (7, 9, 1)

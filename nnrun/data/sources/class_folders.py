@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +82,7 @@ def load_class_folders(
     test_files = {} if test_root is None else files_of(test_root, kind)
     if test_root is not None:
         _refuse_unknown_class(test_root, test_files, names, kind)
-        sources.append(_source(test_root, test_files))
+        sources = [replace(sources[0], split="train"), replace(_source(test_root, test_files), split="test")]
     train, train_labels = _listed(train_files, names)
     test, test_labels = _listed(test_files, names)
     if test_rows is not None and test_root is None:

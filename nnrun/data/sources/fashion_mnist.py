@@ -11,8 +11,9 @@ import hashlib
 import math
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,7 @@ CLASS_NAMES: Final = (
     "Bag",
     "Ankle boot",
 )
+_SPLITS: Final[tuple[Literal["train", "test"], ...]] = ("train", "test")
 _MOST_BYTES: Final = 100 * 2**20  # of a file, unpacked; the largest published one has 47 million
 
 
@@ -50,12 +52,13 @@ def load(spec: schema.FashionMnist, context: LoadContext) -> Dataset:
         return generated("fashion_mnist", spec.facts, class_names=CLASS_NAMES)
     parts: list[Samples] = []
     sources: list[SourceFile] = []
-    for images, labels in (FASHION_MNIST[:2], FASHION_MNIST[2:]):
+    for split, (images, labels) in zip(_SPLITS, (FASHION_MNIST[:2], FASHION_MNIST[2:]), strict=True):
         paths = [fetch(remote, context.data_dir, context.on_message) for remote in (images, labels)]
         x, y = (_read_idx(path, axes) for path, axes in zip(paths, (3, 1), strict=True))
         parts.append(checked_images(x, y, (28, 28), 10, f"{paths[0]} and {paths[1].name}"))
         rows = len(parts[-1])
-        sources += [_source(remote, path, rows) for remote, path in zip((images, labels), paths, strict=True)]
+        found = [_source(remote, path, rows) for remote, path in zip((images, labels), paths, strict=True)]
+        sources += [replace(source, split=split) for source in found]
     return Dataset(
         name="fashion_mnist",
         train=parts[0],

@@ -194,7 +194,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     train_rows = chosen
     if spec.test is not None and spec.test.path is not None:
         test, record = _test_file(source, Path(spec.test.path), file, targets, of_outputs)
-        records.append(record)
+        records = [replace(records[0], split="train"), replace(record, split="test")]
     elif spec.test is not None:
         by = of_outputs[spec.test.stratify] if isinstance(spec.test.stratify, str) else targets
         is_test = _is_test(file, spec.test, chosen, by, everything.groups)

@@ -32,7 +32,7 @@ def said_at_once(inputs: Sequence[Column], targets: Sequence[Column], n_rows: in
     found = [finding.text.rstrip(".") for finding in empty_findings(columns, some.stop)]
     keys = combined_keys(list(columns.values()))
     pairs = earlier_rows(keys)
-    if len(pairs) and len(pairs) > more_than_chance(expected_pairs(columns.values(), some.stop)):
+    if len(pairs) and len(pairs) > more_than_chance(expected_pairs(columns.values(), keys)):
         agree = combined_keys([column.take(some) for column in targets])
         same = int((agree[pairs.rows] == agree[pairs.like]).sum())
         equal = "equals" if len(pairs) == 1 else "equal"

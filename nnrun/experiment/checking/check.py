@@ -123,10 +123,10 @@ def _checked(
     if rows.columns:
         found += single_column_findings(rows, found)
     else:
-        remarks.append("these rows have no columns: duplicates, the test set and labels were looked at.")
+        remarks.append("These rows have no columns: identical rows, the test set and labels were looked at.")
     found += test_set_findings(rows, remarks.append)
     if not rows.targets:
-        remarks.append("no target is one class or one number a row, so labels were not looked at.")
+        remarks.append("No target is one class or one number a row, so labels were not looked at.")
     for target in rows.targets:
         if known is None or target.port in known:
             own = None if known is None else known[target.port]
@@ -134,10 +134,10 @@ def _checked(
             found += labels.findings
             doubted[target.name] = labels.doubted
         else:
-            remarks.append(f"labels of {target.name}: not looked at, since the run gives no probabilities.")
+            remarks.append(f"Labels of {target.name}: not looked at, since the run gives no probabilities.")
     if len(rows) > MOST_ROWS:
         remarks.append(
-            f"models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
+            f"Models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
             "columns are those of all."
         )
     return CheckedData(

@@ -26,6 +26,10 @@ _KEPT: Final = 1_000  # rows in the evidence for programs
 _MANY: Final = 0.01
 _OF_COPIES: Final = 0.8  # of the way from chance to full agreement of targets
 _BEYOND_CHANCE: Final = 2.0
+_ALIKE: Final = (
+    "Too many of them differ in the target to be copies of one row: they look alike, since the inputs are "
+    "coarse. No score is wrong; only inputs that tell them apart would help."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,7 @@ def identical_row_findings(rows: CheckedRows) -> list[Finding]:
     within = earlier_rows(rows.keys[: rows.n_train])
     if not len(in_test) and not len(within):
         return found
-    expected = expected_pairs(rows.columns.values(), len(rows)) if rows.columns else 0.0
+    expected = expected_pairs(rows.columns.values(), rows.keys) if rows.columns else 0.0
     ways = 2 * rows.n_train * rows.n_test / max(1, len(rows) * (len(rows) - 1))
     if len(in_test) > more_than_chance(expected * ways):
         found.append(_in_test(rows, in_test, targets))
@@ -61,18 +65,26 @@ def more_than_chance(expected: float) -> float:
     return _BEYOND_CHANCE * expected + 3 * np.sqrt(expected) if expected >= 0.5 else 0.0
 
 
-def expected_pairs(columns: Iterable[Column], n_rows: int) -> float:
+def expected_pairs(columns: Iterable[Column], keys: Keys) -> float:
     """How many pairs of rows would be identical if the columns were independent of each other.
 
-    Two texts of many words are never the same by chance.
+    How often the values of a column coincide is counted over different rows alone where there are several
+    columns and most rows differ: else copies would pass for chance. Long texts never coincide by chance.
+
+    Args:
+        columns: (N,) each.
+        keys: (N,) of all columns together.
     """
-    share = 1.0
-    for column in columns:
-        if isinstance(column, TextColumn):
-            return 0.0
-        counts = np.unique(column_keys(column), return_counts=True)[1].astype(np.float64)
-        share *= float(((counts / n_rows) ** 2).sum() - 1 / n_rows) / (1 - 1 / max(2, n_rows))
-    return max(0.0, share) * n_rows * (n_rows - 1) / 2
+    several = list(columns)
+    if any(isinstance(column, TextColumn) for column in several):
+        return 0.0
+    n_rows, different = len(keys), np.unique(keys, return_index=True)[1]
+    chosen = different if len(several) > 1 and 2 * len(different) >= n_rows else np.arange(n_rows)
+    n, share = len(chosen), 1.0
+    for column in several:
+        counts = np.unique(column_keys(column)[chosen], return_counts=True)[1].astype(np.float64)
+        share *= float((counts * (counts - 1)).sum()) / max(1, n * (n - 1))
+    return share * n_rows * (n_rows - 1) / 2
 
 
 def earlier_rows(keys: Keys) -> _Pairs:
@@ -117,14 +129,10 @@ def _in_test(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
     text = f"{len(pairs):,} of {counted(rows.n_test, 'test row')} ({share:.1%}) {has} the inputs of a"
     text += " training row"
     if not copies:
-        advice = (
-            "Too many of them differ in the target to be copies of one row: they look alike, since the "
-            "inputs are coarse. No score is wrong; a further column would tell them apart."
-        )
-        return _finding("identical_rows_in_test", rows, pairs, f"{text}{told}.", advice, note=True, same=same)
+        return _finding("identical_rows_in_test", rows, pairs, f"{text}{told}.", _ALIKE, note=True, same=same)
     advice = (
-        "The network has seen the answers to these. Remove them from the training rows; or, where they are "
-        "several measurements of one thing, name its column: `group: COLUMN` keeps them on one side."
+        "The network has seen the answers to these. Remove them from the training "
+        f"rows{_or_group(rows, 'on one side')}."
     )
     return _finding(
         "identical_rows_in_test",
@@ -149,23 +157,29 @@ def _within(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
         text += f", {same:,} of them in the target too"
     parted = _parted_by_folds(rows)
     if not copies:
-        advice = (
-            "Too many of them differ in the target to be copies of one row: they look alike, since the "
-            "inputs are coarse. No score is wrong; a further column would tell them apart."
-        )
         return _finding(
-            "identical_rows_in_training", rows, pairs, f"{text}.", advice, note=True, same=same, parted=parted
+            "identical_rows_in_training", rows, pairs, f"{text}.", _ALIKE, note=True, same=same, parted=parted
         )
-    advice = "Remove the later ones from the file."
+    advice = "Remove the later ones from the data."
     if parted:
         text += f". {counted(parted, 'row')} validated a network that had trained on the same inputs"
         advice = (
-            "Their validation scores are too good. Remove the later ones from the file; or, where they are "
-            "several measurements of one thing, name its column: `group: COLUMN` keeps them in one fold."
+            "Their validation scores are too good. Remove the later ones from the "
+            f"data{_or_group(rows, 'in one fold')}."
         )
     note = share < _MANY or not parted
     return _finding(
         "identical_rows_in_training", rows, pairs, f"{text}.", advice, note=note, same=same, parted=parted
+    )
+
+
+def _or_group(rows: CheckedRows, where: str) -> str:
+    """What else can be done where rows have named columns in a file."""
+    if rows.lines is None:
+        return ""
+    return (
+        "; or, where they are several measurements of one thing, name its column: `group: COLUMN` keeps "
+        f"them {where}"
     )
 
 

@@ -28,12 +28,14 @@ from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, e
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
+from nnrun.experiment.finished.look_text import looks_text
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
     baseline_text,
     best_epoch_text,
     caution_text,
     chosen_on,
+    coverage_text,
     interval_text,
     member_rows,
     procedure_text,
@@ -48,7 +50,7 @@ from nnrun.figures.curve_figure import curves_figure, name_of, outputs_among, ti
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records import RunDirectory, RunRecord, WeightsChoice
+from nnrun.records import RunDirectory, RunRecord, WeightsChoice, all_looks
 from nnrun.spec.ports import Port
 from nnrun.spec.wording import counted, with_std
 
@@ -135,9 +137,10 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
         paragraphs.append(Paragraph(record.verdict, "verdict"))
     if record.parent:
         paragraphs.append(Paragraph(f"It comes from {record.parent}.", "muted"))
-    if uses := len(record.test_uses):
-        times = "once" if uses == 1 else f"{uses} times"
-        paragraphs.append(Paragraph(f"This run has looked at the test set {times}.", "muted"))
+    if record.test_uses:
+        looks = None if record.smoke else all_looks(run.runs_dir).of_record(record)
+        paragraphs.append(Paragraph(looks_text(record, looks, run.runs_dir), "muted"))
+    paragraphs += [Paragraph(text) for text in coverage_text(record.coverage).splitlines()]
     paragraphs += [Paragraph(text) for text in decisions_text(record).splitlines()]
     used = recorded_weights(record)
     at_last = _at_last(record, used, weights)

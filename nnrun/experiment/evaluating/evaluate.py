@@ -22,6 +22,7 @@ from nnrun.data.preprocess.unknown_values import Unknown, together, unknown_in
 from nnrun.data.summaries.describe_data import row_in_one_line
 from nnrun.data.table import Table
 from nnrun.errors import UsageError, one_line
+from nnrun.experiment.evaluating.coverage import coverage_of
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
@@ -38,16 +39,22 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.finished.verdict import not_better
+from nnrun.experiment.predicting.intervals import (
+    Calibrated,
+    calibrate,
+    refuse_level,
+    refuse_rows_of_calibration,
+)
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
 from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
+from nnrun.records.run_record import CoverageRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
 from nnrun.spec.wording import quoted
-from nnrun.validation.calibration import HALF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,6 +134,8 @@ class Evaluation:
         combination: how several networks gave that one prediction.
         not_better_than_baseline: each score that does not beat its baseline, and both.
         unknown: what these rows hold that training never saw.
+        calibrated: what intervals and sets come from, where they were asked for.
+        coverage: how many rows they cover; likewise.
     """
 
     run: RunDirectory
@@ -148,10 +157,13 @@ class Evaluation:
     undecided: Undecided | None
     test_uses: int
     look: int | None
+    look_of_any: int | None
     analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
+    calibrated: Calibrated | None = None
+    coverage: Sequence[CoverageRecord] = ()
 
     @property
     def epoch(self) -> int | None:
@@ -174,7 +186,10 @@ class Evaluation:
         undecided = self.undecided
         if undecided is None:
             return ""
-        text = "As trained: without calibration, at a threshold of 0.5."
+        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
+        parts = ["without calibration"] if calibrated else []
+        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
+        text = f"As trained: {', '.join(parts)}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."
@@ -200,7 +215,12 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: RunDirectory, access: Access = DEFAULT_ACCESS, *, split: Split = "test", mistakes: int = 5
+    run: RunDirectory,
+    access: Access = DEFAULT_ACCESS,
+    *,
+    split: Split = "test",
+    mistakes: int = 5,
+    interval: float | None = None,
 ) -> Evaluation:
     """Measure every network that a run kept. A look at the test set is written into the run's record first.
 
@@ -209,17 +229,22 @@ def evaluate_run(
         access: how it is opened.
         split: which rows.
         mistakes: how many wrong or worst rows to name.
+        interval: the share of rows that intervals, or sets of classes, are to cover; how many they cover is
+            measured on test rows only.
 
     Raises:
-        UsageError: the data set has no such rows.
+        UsageError: the data set has no such rows; or an interval is asked for, and there is none.
         DataError: the run's files or data are missing, damaged or changed; or most test rows hold values that
             training never saw.
         LockedError: another process writes into the run's record.
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be test or validation.")
+    if interval is not None:
+        refuse_level(interval)
+        refuse_rows_of_calibration(split)
     with run.owned() if split == "test" else nullcontext():
-        return evaluate_opened(open_run(run, access), split, mistakes)
+        return evaluate_opened(open_run(run, access), split, mistakes, interval=interval)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +265,12 @@ class _Measured:
 
 
 def evaluate_opened(
-    opened: OpenRun, split: Split, mistakes: int = 0, *, command: str = "evaluate"
+    opened: OpenRun,
+    split: Split,
+    mistakes: int = 0,
+    *,
+    command: str = "evaluate",
+    interval: float | None = None,
 ) -> Evaluation:
     """The same of a run that is open, and owned where the test set is looked at.
 
@@ -249,9 +279,11 @@ def evaluate_opened(
         split: which rows.
         mistakes: how many wrong or worst rows to name.
         command: what the look at the test set is recorded as.
+        interval: as `evaluate_run` has it.
     """
     run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
     samples = samples_of(opened, split)
+    calibrated = None if interval is None else calibrate(opened, interval, tell=True)
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
     measured = [_measure(opened, network, samples, split) for network in opened.networks]
@@ -291,11 +323,16 @@ def evaluate_opened(
         baseline=baseline,
         undecided=_undecided(opened, samples, split, one_model=one_model),
         test_uses=len(record.test_uses),
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
         unknown=unknown,
+        calibrated=calibrated,
+        coverage=[]
+        if calibrated is None
+        else coverage_of(calibrated, samples, [each.outputs for each in measured], weights.text),
     )
     if split == "test":
         _record_test_scores(evaluation, record)
@@ -439,7 +476,7 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
         outputs if len(rows) == len(combined.rows) else outputs[np.isin(combined.rows, rows)],
         samples.targets[rows],
         activation=last.activation,
-        threshold=HALF if chosen is None or chosen.at is None else chosen.at,
+        threshold=schema.HALF if chosen is None or chosen.at is None else chosen.at,
         rows=rows,
         class_names=dataset.class_names,
         label_names=dataset.target_names,
@@ -458,6 +495,8 @@ def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
         record.ensemble.test_std = {name: std for name, (_, std) in evaluation.members_mean.items()}
     else:
         record.test_ensemble = evaluation.ensemble
+    if evaluation.coverage:
+        record.coverage = list(evaluation.coverage)
     if evaluation.std:
         record.test_std = evaluation.std
     evaluation.run.write_record(record)

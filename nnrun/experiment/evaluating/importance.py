@@ -25,13 +25,14 @@ from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNe
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.running.score import MeasuredNetwork
 from nnrun.frozen_random import frozen_random
-from nnrun.records import RunDirectory, now
+from nnrun.records import LookCount, RunDirectory, now
 from nnrun.records.importance_record import (
     ColumnImportance,
     ImportanceRecord,
     ImportanceTable,
 )
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.score_columns import directions, metric_column
@@ -99,7 +100,9 @@ def measure_importance(
     with run.owned() if settings.split == "test" else nullcontext():
         opened = open_run(run, access)
         scores = _scores_asked_for(opened.spec, settings)
-        columns = input_columns(run.id, opened.dataset, opened.networks[0].fitted.inputs)
+        columns = input_columns(
+            run.id, graph_of(opened.spec), opened.dataset, opened.networks[0].fitted.inputs
+        )
         samples = samples_of(opened, settings.split)
         curves = plan_curves(opened, columns, settings.curves, [score.port for score in scores])
         look = opened.count_look("importance")[1] if settings.split == "test" else None
@@ -115,7 +118,7 @@ def _measured(
     columns: Sequence[InputColumn],
     scores: Sequence[_Score],
     curves: Sequence[PlannedCurve],
-    look: int | None,
+    look: LookCount | None,
 ) -> ImportanceRecord:
     seed = opened.spec.seed if settings.seed is None else settings.seed
     rows = [_rows_of(opened, network, samples, settings.split) for network in opened.networks]
@@ -139,7 +142,8 @@ def _measured(
         over=kind if networks > 1 else "repeats",
         repeats=settings.repeats,
         seed=seed,
-        look=look,
+        look=None if look is None else look.by_name,
+        look_of_any=None if look is None else look.by_any,
         averaged=opened.run.read_record().ensemble is not None,
         tables=[_table(score, columns, [found[score.column] for found in each]) for score in scores],
         correlated=correlated_columns(columns, opened.dataset),

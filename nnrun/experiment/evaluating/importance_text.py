@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nnrun.errors import one_line
 from nnrun.experiment.finished.record_text import range_in_words
 from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, ImportanceTable
 from nnrun.spec.wording import counted, listing, quoted, with_std
 
 _MOST_NAMED = 20
-_MOST_PAIRS = 3
+_MOST_PAIRS = 5
 _MOST_VALUES = 7
 
 
@@ -85,20 +86,21 @@ def _of_correlated(record: ImportanceRecord) -> str:
     more = f" and {counted(len(pairs) - _MOST_PAIRS, 'more pair')}" if len(pairs) > _MOST_PAIRS else ""
     named = "; ".join(pairs[:_MOST_PAIRS]) + more
     return (
-        f"Columns that rank the rows nearly alike (Spearman's correlation): {named}. While one of a pair is "
-        "shuffled, the network still sees the other, so each may matter more than its number says."
+        "Columns that say nearly the same (Spearman's correlation of numbers, Cramér's V of categories): "
+        f"{named}. While one of a pair is shuffled, the network still sees the other, so each may matter "
+        "more than its number says."
     )
 
 
 def curve_title(curve: DependenceCurve) -> str:
     """`mean probability of yes by sex`."""
-    return f"{predicted_text(curve)} by {curve.column}"
+    return f"{predicted_text(curve)} by {one_line(curve.column)}"
 
 
 def predicted_text(curve: DependenceCurve) -> str:
     """What the numbers of a curve are: `mean probability of yes`, `mean prediction of body_mass`."""
     names = [curve.lines[0].name] if len(curve.lines) == 1 else []
-    of = " of ".join(name for name in [*names, curve.output or ""] if name)
+    of = " of ".join(one_line(name) for name in [*names, curve.output or ""] if name)
     return f"mean {curve.predicted}{f' of {of}' if of else ''}"
 
 

@@ -30,7 +30,8 @@ from nnrun.experiment.exporting.export_formats import (
     require_onnx,
 )
 from nnrun.experiment.exporting.program_inputs import ProgramInput
-from nnrun.experiment.finished.decisions import calibration_in_words, decided_spec
+from nnrun.experiment.finished.decision_text import calibration_in_words
+from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
     Access,

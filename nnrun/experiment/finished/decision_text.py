@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nnrun.experiment.finished.decisions import calibration_in_words
 from nnrun.records import RunRecord
 from nnrun.records.run_record import DecisionRecord
 from nnrun.spec import schema
@@ -41,8 +40,9 @@ def decisions_text(record: RunRecord) -> str:
     if any(keys.values()):
         what = listing([key for key, there in keys.items() if there], "and")
         sentences.append(
-            "Training and validation scores, and histories, are those of the network as trained, at a "
-            f"threshold of 0.5; predictions, test scores and exports use {what}."
+            "Training and validation scores, and histories, are those of the network as trained"
+            f"{', at a threshold of 0.5' if keys['the threshold'] else ''}; predictions, test scores and "
+            f"exports use {what}."
         )
     return "\n".join(sentences)
 
@@ -59,7 +59,22 @@ def decision_text(told: DecisionRecord) -> str:
         why = "given" if told.maximizes is None else f"maximizes {told.maximizes}"
         parts.append(f"threshold {told.threshold:.4g} ({why})")
     rows = f"{told.rows:,} {'out-of-fold' if told.out_of_fold else 'validation'} predictions"
-    return f"{of}{listing(parts, 'and').capitalize()}, fitted on {rows}. {_worth(told)}."
+    text = f"{of}{listing(parts, 'and').capitalize()}, fitted on {rows}. {_worth(told)}."
+    return " ".join([text, *_of_no_use(told)])
+
+
+def _of_no_use(told: DecisionRecord) -> list[str]:
+    """A sentence for what is not better on rows that did not fit it."""
+    sentences = []
+    before, after = told.log_loss.get("before"), told.log_loss.get("after")
+    if before is not None and after is not None and after >= before:
+        sentences.append("The calibration does not lower the log loss on other rows: leave calibrate out.")
+    before, after = told.score.get("before"), told.score.get("after")
+    if before is not None and after is not None and after <= before and told.threshold != schema.HALF:
+        sentences.append(
+            f"The threshold does not raise {told.maximizes} on other rows: leave threshold out, for 0.5."
+        )
+    return sentences
 
 
 def _worth(told: DecisionRecord) -> str:
@@ -99,3 +114,31 @@ def _change(scores: Mapping[str, float | None]) -> str:
     if after is None:
         return f"{with_std(before)} before"
     return f"{with_std(before)} before, {with_std(after)} after"
+
+
+def decision_in_words(view: schema.ExperimentSpec) -> str:
+    """`probabilities are calibrated (temperature 1.83); the second class is predicted above 0.312`."""
+    parts = []
+    if (calibration := calibration_in_words(view)) is not None:
+        parts.append(f"probabilities are calibrated ({calibration})")
+    if view.threshold is not None and view.threshold.at is not None:
+        parts.append(f"the second class is predicted above {view.threshold.at:.4g}")
+    return "; ".join(parts)
+
+
+def calibration_in_words(view: schema.ExperimentSpec) -> str | None:
+    """The calibration of an output; None where there is none whose parameters are known."""
+    method = view.calibrate
+    return None if method is None or not method.is_fitted else method_in_words(method)
+
+
+def method_in_words(method: schema.CalibrationMethod) -> str:
+    """`temperature 1.83`, `platt, slope 0.5, intercept -0.12`, `isotonic, 12 points`."""
+    values = {name: getattr(method, name) for name in type(method).model_fields}
+    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
+    points = [len(value) for value in values.values() if isinstance(value, list)]
+    if points:
+        return f"{method.kind}, {points[0]} points"
+    if list(numbers) == [method.kind]:
+        return f"{method.kind} {numbers[method.kind]:.4g}"
+    return f"{method.kind}, {listing([f'{name} {value:.4g}' for name, value in numbers.items()], 'and')}"

@@ -14,11 +14,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from nnrun.errors import DataError
+from nnrun.experiment.finished.decision_text import decision_in_words
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port, output_views
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import quoted
 from nnrun.validation.calibration import Decision
 
 _FIXED = "calibrate", "threshold"
@@ -187,31 +188,3 @@ def decided_spec(
         of = f"{quoted(port)}: " if spec.outputs else ""
         on_message(f"{of}{decision_in_words(view)}")
     return spec
-
-
-def decision_in_words(view: schema.ExperimentSpec) -> str:
-    """`probabilities are calibrated (temperature 1.83); the second class is predicted above 0.312`."""
-    parts = []
-    if (calibration := calibration_in_words(view)) is not None:
-        parts.append(f"probabilities are calibrated ({calibration})")
-    if view.threshold is not None and view.threshold.at is not None:
-        parts.append(f"the second class is predicted above {view.threshold.at:.4g}")
-    return "; ".join(parts)
-
-
-def calibration_in_words(view: schema.ExperimentSpec) -> str | None:
-    """The calibration of an output; None where there is none whose parameters are known."""
-    method = view.calibrate
-    return None if method is None or not method.is_fitted else method_in_words(method)
-
-
-def method_in_words(method: schema.CalibrationMethod) -> str:
-    """`temperature 1.83`, `platt, slope 0.5, intercept -0.12`, `isotonic, 12 points`."""
-    values = {name: getattr(method, name) for name in type(method).model_fields}
-    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
-    points = [len(value) for value in values.values() if isinstance(value, list)]
-    if points:
-        return f"{method.kind}, {points[0]} points"
-    if list(numbers) == [method.kind]:
-        return f"{method.kind} {numbers[method.kind]:.4g}"
-    return f"{method.kind}, {listing([f'{name} {value:.4g}' for name, value in numbers.items()], 'and')}"

@@ -163,6 +163,8 @@ def selection_of(record: RunRecord) -> Selection:
     ids, nested = record.member_ids, record.nested
     if nested is not None and nested.is_inner:
         return Selection(only_fold=nested.only_fold)
+    if nested is not None and 1 < len(ids) < nested.k:
+        return Selection(some_folds=tuple(ids))
     if record.member_type == "seed":
         return Selection(seeds=len(ids))
     return Selection(only_fold=ids[0] if len(ids) == 1 else None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnrun.errors import DataError
+from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import (
     chosen_on,
     limits_of,
@@ -57,12 +57,12 @@ def choose_within(
 
 
 def refuse_missing_choices(found: Sequence[int], wanted: Sequence[int], column: str | None) -> None:
-    """Raise DataError where nothing could be chosen within an outer fold."""
+    """Raise NnrunError where nothing could be chosen within an outer fold."""
     missing = [fold for fold in wanted if fold not in found]
     if missing:
-        raise DataError(
+        raise NnrunError(
             f"Within outer fold {missing[0]} no epoch has a finite {column}, so nothing can be chosen there. "
-            "Choose by another column (early_stopping.monitor, or --monitor of a sweep), or use fewer folds."
+            "Choose by another column (early_stopping.monitor), or use fewer folds."
         )
 
 

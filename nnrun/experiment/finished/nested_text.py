@@ -19,6 +19,13 @@ INNER_PART_TEXT = (
 )
 
 
+_ON_ALL_ROWS = (
+    "For the model itself, choose once more on all rows, by the same command without --nested, and then type "
+    "nnrun final RUN."
+)
+_OF_ALL_TRIALS = "For the model itself, take the best of all trials, which stands below."
+
+
 def nested_heading(nested: NestedRecord) -> str:
     """`5 outer folds, each scored at the epoch chosen within it (mean ± std over outer folds)`."""
     several = " (mean ± std over outer folds)" if len(nested.folds) > 1 else ""
@@ -74,8 +81,13 @@ def nested_rows(nested: NestedRecord) -> list[list[str]]:
     return rows
 
 
-def nested_text(nested: NestedRecord) -> str:
-    """Of what the scores of the outer folds are, and of what those of the inner ones."""
+def nested_text(nested: NestedRecord, *, has_best: bool = False) -> str:
+    """Of what the scores of the outer folds are, and of what those of the inner ones.
+
+    Args:
+        nested: what is known.
+        has_best: whether a sweep tells its best trial on all rows as well.
+    """
     swept = any(fold.trial is not None for fold in nested.folds)
     what = "the trial and its epoch" if swept else "the epoch"
     how = f"{nested.inner_folds} inner folds" if nested.inner_folds > 1 else "an inner holdout"
@@ -83,24 +95,19 @@ def nested_text(nested: NestedRecord) -> str:
         "Outer: rows that no choice has seen. Their score is that of the procedure, not of one network: "
         f"choose {what} by {nested.chosen_by} of {how}, then train on all rows that there are. "
         "Inner: the score of what was chosen, on the rows that chose it: optimistic, although its networks "
-        "trained on fewer rows. For the model itself, choose once more on all rows, by the same command "
-        "without --nested, and then type nnrun final RUN."
+        f"trained on fewer rows. {_OF_ALL_TRIALS if has_best else _ON_ALL_ROWS}"
     )
 
 
-def choices_text(nested: NestedRecord, tried: int) -> str:
-    """How often which trial was chosen, and which values; empty where nothing is swept."""
+def choices_text(nested: NestedRecord, tried: str) -> str:
+    """How often which values were chosen; empty where nothing is swept. `tried`: of how many trials."""
     folds = [fold for fold in nested.folds if fold.trial is not None]
     if not folds:
         return ""
     keys = list(folds[0].values)
     labels = key_labels(keys)
     told = [f"{labels[key]} {_counts([value_label(fold.values.get(key)) for fold in folds])}" for key in keys]
-    different = len({fold.trial for fold in folds})
-    return (
-        f"Of {counted(tried, 'trial')}, {different} {'was' if different == 1 else 'were'} chosen in "
-        f"{counted(len(folds), 'outer fold')}: {'; '.join(told)}."
-    )
+    return f"Chosen of {tried}: {'; '.join(told)}."
 
 
 def _counts(values: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from nnrun.experiment.finished.nested_text import (
     nested_text,
 )
 from nnrun.records import SHUFFLED, RunRecord, measures
-from nnrun.records.run_record import DrownedLoss, NearPerfect, RowCounts
+from nnrun.records.run_record import CoverageRecord, DrownedLoss, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
 from nnrun.spec.score_columns import INNER
@@ -244,6 +244,25 @@ def interval_text(record: RunRecord) -> str:
     return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
 
 
+def coverage_text(coverage: Sequence[CoverageRecord]) -> str:
+    """What intervals and sets cover of the test rows, a line for each output."""
+    lines = []
+    for found in coverage:
+        of, what = "" if found.output is None else f"{found.output}: ", "sets of classes"
+        size = "" if found.classes is None else f", {found.classes:.2f} classes on average"
+        if found.width is not None:
+            what, size = "intervals", f", {found.width:.4g} wide on average"
+        text = (
+            f"{of}{100 * found.level:g} % {what} cover {found.covered:,} of {found.rows:,} test rows: "
+            f"{100 * found.share:.1f} % (95 % interval {100 * found.low:.1f} to {100 * found.high:.1f} %, "
+            f"Clopper-Pearson){size}."
+        )
+        if found.high < found.level:
+            text += " That is less than promised: these rows are not like those that the intervals come from."
+        lines.append(text)
+    return "\n".join(lines)
+
+
 def procedure_text(record: RunRecord) -> str:
     """Of what the scores of a run of nested cross-validation are; empty for any other run."""
     if record.nested is None:
@@ -257,9 +276,17 @@ def baseline_text(record: RunRecord) -> str:
         return "No baseline: a constant prediction cannot be scored for sequences of classes."
     if not record.baseline:
         return ""
-    text = f"Baseline: the best constant for each score, on the {record.baseline_on} rows"
+    rows = "outer" if record.is_nested else record.baseline_on
+    text = f"Baseline: the best constant for each score, on the {rows} rows"
     shuffled = record.baseline.get(SHUFFLED)
-    return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
+    if shuffled is not None:
+        text += f"; shuffled labels would score {shuffled:.2f}"
+    below = [n for n, value in record.baseline.items() if f"_{n}".endswith("_r2") and (value or 0) < -5e-5]
+    if below:  # one expects 0, which the mean of the very rows would score
+        text += (
+            f". {listing(below, 'and')} is below 0: the constant is the training rows' mean, not these rows'"
+        )
+    return f"{text}."
 
 
 def caution_text(record: RunRecord) -> str:

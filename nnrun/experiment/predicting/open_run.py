@@ -20,7 +20,7 @@ from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.outputs import in_own_units, members_function, outputs_function
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
-from nnrun.records import MemberType, RunDirectory, look_at_test_set
+from nnrun.records import LookCount, MemberType, RunDirectory, look_at_test_set
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import Port, output_views
@@ -94,12 +94,11 @@ class OpenRun:
         view, dataset = output_views(self.spec)[port], self.dataset.output(port)
         return replace(self, spec=view, networks=networks, dataset=dataset)
 
-    def count_look(self, command: str) -> tuple[list[Unknown], int | None]:
+    def count_look(self, command: str) -> tuple[list[Unknown], LookCount | None]:
         """Write a look at the test set into the run's record, before its rows are used.
 
         Returns:
-            What the test rows hold that training never saw, and which look it is by experiments of this name
-            (None for a smoke run).
+            What the test rows hold that training never saw, and which look it is (None for a smoke run).
 
         Raises:
             DataError: most test rows hold values that training never saw, and that is not allowed.
@@ -108,7 +107,10 @@ class OpenRun:
         allowed, listener = self.access.allow_unknown or record.smoke, self.access.listener
         fitted = [network.fitted for network in self.networks]
         unknown = unknown_in_test_set(self.dataset, fitted, listener.message, allowed=allowed)
-        return unknown, look_at_test_set(self.run, record, self.dataset.name, command, listener.message)
+        data = self.dataset
+        return unknown, look_at_test_set(
+            self.run, record, data.name, command, listener.message, sha256=data.test_hashes
+        )
 
 
 def open_run(run: RunDirectory, access: Access) -> OpenRun:

@@ -78,13 +78,18 @@ def out_of_fold(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, logits: b
         UsageError: the run has not completed, or has no validation rows.
         DataError: its files or data are missing, damaged or changed; or outputs are not finite numbers.
     """
+    refuse_unfinished(run)
+    return predict_out_of_fold(open_run(run, access), logits=logits)
+
+
+def refuse_unfinished(run: RunDirectory) -> None:
+    """Raise UsageError unless the run has completed."""
     status = run.read_record().status
     if status != "completed":
         raise UsageError(
             f"{run.id} has no out-of-fold predictions: its status is {status}, and its networks have not "
             "been trained to their end. Resume it (nnrun train --resume), or name another run."
         )
-    return predict_out_of_fold(open_run(run, access), logits=logits)
 
 
 def predict_out_of_fold(opened: OpenRun, *, logits: bool = False) -> OutOfFold:

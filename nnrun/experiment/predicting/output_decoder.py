@@ -37,6 +37,9 @@ class Predictions:
         spread: (N, C) float32, the standard deviation over several networks of each class's probability, or
             (N, K) of each number; None where it is not asked for, or there are neither.
         spread_of_predicted: (N,) float32, of the predicted class; None where `probability` is.
+        interval: (N, 2 K) float32, the lower ends of all numbers' intervals, then the upper ends; None where
+            it is not asked for, or no numbers are predicted.
+        sets: the classes of which each row's set consists, in the order of `OutputDecoder.classes`; likewise.
     """
 
     rows: Sequence[int]
@@ -46,6 +49,8 @@ class Predictions:
     true: list[Any] | None = None
     spread: npt.NDArray[np.float32] | None = None
     spread_of_predicted: npt.NDArray[np.float32] | None = None
+    interval: npt.NDArray[np.float32] | None = None
+    sets: list[list[str | int]] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -95,7 +100,9 @@ class OutputDecoder:
         """Whether there are numbers or probabilities in which several networks can differ."""
         return self.kind == "numbers" or self.has_probabilities
 
-    def columns(self, *, probabilities: bool, targets: bool = False, spread: bool = False) -> list[str]:
+    def columns(
+        self, *, probabilities: bool, targets: bool = False, spread: bool = False, interval: bool = False
+    ) -> list[str]:
         """The names of this output's columns in a table of predictions.
 
         Args:
@@ -103,6 +110,7 @@ class OutputDecoder:
             targets: with those of the true targets before them.
             spread: with a standard deviation over networks for each number, or for each probability that has
                 a column; of labels for each.
+            interval: with the two ends of each number's interval, or with the set of classes.
         """
 
         def named(what: str, several: bool) -> list[str]:
@@ -111,9 +119,11 @@ class OutputDecoder:
         target, prediction, probability = prediction_columns(self.port)
         of_target = named(target, self.several_targets) if targets else []
         numbers = named(prediction, self.several_numbers)
+        predicted = [*numbers, *(interval_columns(self.kind, numbers) if interval else ())]
         if not self.has_probabilities:
-            return [*of_target, *numbers, *map(spread_column, numbers if spread and self.has_spread else ())]
-        names = [*of_target, *numbers]
+            spreads = map(spread_column, numbers if spread and self.has_spread else ())
+            return [*of_target, *predicted, *spreads]
+        names = [*of_target, *predicted]
         if self.kind != "labels":
             names += [probability, *([spread_column(probability)] if spread else ())]
         names += self.class_columns if probabilities else []
@@ -134,6 +144,12 @@ class OutputDecoder:
         """The names of the columns of the classes' probabilities."""
         return [f"{self.port or 'probability'}_{name}" for name in self.classes]
 
+    def class_numbers(self, targets: Array) -> npt.NDArray[np.int64]:
+        """(N,) the class of each row, of targets as a data set has them, (N,) or (N, K)."""
+        if targets.ndim == 2:
+            targets = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
+        return targets.astype(np.int64)
+
     def true(self, targets: Array) -> list[Any]:
         """Targets as a data set has them, (N,) or (N, K), as predictions are written."""
         if self.kind == "numbers":
@@ -145,11 +161,7 @@ class OutputDecoder:
             return ["".join(map(chr, codes)) for codes in lists_of(targets)]
         if self.kind in ("steps", "sequence"):
             return self._sequences(targets)
-        if targets.ndim == 2:
-            index = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0]
-        else:
-            index = targets
-        return [self.classes[i] for i in index.astype(np.int64).tolist()]
+        return [self.classes[i] for i in self.class_numbers(targets).tolist()]
 
     def predictions(
         self,
@@ -158,6 +170,7 @@ class OutputDecoder:
         targets: Array | None = None,
         spread_NK: Array | None = None,
         present: Flags | None = None,
+        region: Array | None = None,
     ) -> Predictions:
         """Decode the outputs of these rows.
 
@@ -167,10 +180,17 @@ class OutputDecoder:
             targets: where they are known.
             spread_NK: the standard deviation of each output over several networks, where it is asked for.
             present: (N,) which rows have a target, where some lack it: that of these is then None.
+            region: where it is asked for, the lower ends of the numbers' intervals and the upper ends,
+                (N, 2 K); or (N, C) which classes the sets contain.
         """
         found = self._predictions(rows, outputs_NK)
         if spread_NK is not None and self.has_spread:
             found = self._with_spread(found, outputs_NK, spread_NK.astype(np.float32))
+        if region is not None and self.kind == "numbers":
+            found = replace(found, interval=region.astype(np.float32))
+        elif region is not None:
+            sets = [[self.classes[k] for k in np.flatnonzero(of_row)] for of_row in region]
+            found = replace(found, sets=sets)
         if targets is None:
             return found
         true = self.true(targets)
@@ -224,6 +244,13 @@ class OutputDecoder:
         if self.kind == "sequence" and all(isinstance(c, str) and len(c) == 1 for c in self.classes[1:]):
             return ["".join(map(str, row)) for row in named]
         return named
+
+
+def interval_columns(kind: Kind, predicted: Sequence[str]) -> list[str]:
+    """The columns of the intervals, or of the sets, of what these columns predict."""
+    if kind != "numbers":
+        return [f"{name}_set" for name in predicted]
+    return [f"{name}_{end}" for end in ("lower", "upper") for name in predicted]
 
 
 def spread_column(name: str) -> str:

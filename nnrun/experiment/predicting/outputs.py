@@ -174,14 +174,17 @@ class Average:
         mean: (N, K), of T steps (N, T, K), float64.
         spread: the standard deviation over the networks and their members (ddof 1), of the same shape; None
             where it is not asked for.
+        region: (N, ...) the intervals, or the sets of classes; likewise.
     """
 
     mean: Array
     spread: Array | None = None
+    region: Array | None = None
 
     def rows(self, chosen: Array) -> Average:
         """That of some rows."""
-        return Average(self.mean[chosen], None if self.spread is None else self.spread[chosen])
+        spread, region = (None if of is None else of[chosen] for of in (self.spread, self.region))
+        return Average(self.mean[chosen], spread, region)
 
 
 def average(each: Sequence[Array], members: Sequence[Array] | None = None) -> Average:

@@ -25,6 +25,7 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.intervals import Calibrated, calibrate_run
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders, refuse_without_spread
 from nnrun.experiment.predicting.outputs import (
     Average,
@@ -63,6 +64,7 @@ class Predictor:
         weights: of which epochs they are.
         spread: whether the standard deviation over the networks and their members is asked for.
         of_members: then, where each network is an ensemble, the outputs of its members; else none.
+        calibrated: what intervals and sets come from, where they are asked for.
     """
 
     run: RunDirectory
@@ -74,6 +76,7 @@ class Predictor:
     weights: UsedWeights
     spread: bool = False
     of_members: tuple[OutputsFunction, ...] = ()
+    calibrated: Calibrated | None = None
 
     @property
     def output_decoder(self) -> OutputDecoder:
@@ -86,6 +89,13 @@ class Predictor:
         """Between the fields of the CSV that they were trained on, where the spec says it."""
         return self.spec.dataset.delimiter if isinstance(self.spec.dataset, schema.Csv) else None
 
+    def layout(self, *, probabilities: bool) -> PredictionTable:
+        """How its predictions are written."""
+        intervals = () if self.calibrated is None else self.calibrated.of_outputs
+        return PredictionTable(
+            self.output_decoders, probabilities=probabilities, spread=self.spread, intervals=tuple(intervals)
+        )
+
     def by_input(self, inputs: RawInputs | RowsByInput) -> Mapping[Port, RawInputs]:
         """What each input takes of some rows. A table has the columns of all inputs, found by their names."""
         if isinstance(inputs, RowsByInput):
@@ -97,7 +107,7 @@ class Predictor:
         return {port: found.mean for port, found in self.averages(inputs).items()}
 
     def averages(self, inputs: RawInputs | RowsByInput) -> dict[Port, Average]:
-        """The same with the standard deviation over the networks, where that is asked for."""
+        """The same with the standard deviation over the networks and the intervals that are asked for."""
         rows = self.by_input(inputs)
         each = [
             in_own_units(network.fitted, function(rows))
@@ -108,10 +118,14 @@ class Predictor:
             for network, function in zip(self.networks, self.of_members, strict=False)
         ]
         found = {}
+        calibrations = {} if self.calibrated is None else self.calibrated.of_outputs
         for port in each[0]:
             networks = [own[port] for own in each]
             members = [outputs for own in of_members for outputs in own[port]] or networks
             found[port] = average(networks, members if self.spread else None)
+            if port in calibrations:
+                region = calibrations[port].regions(np.stack(networks))
+                found[port] = replace(found[port], region=region)
         return found
 
     def outputs(self, inputs: RawInputs | RowsByInput) -> Array:
@@ -130,7 +144,13 @@ class Predictor:
         return found
 
 
-def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread: bool = False) -> Predictor:
+def load_predictor(
+    run: RunDirectory,
+    access: Access = DEFAULT_ACCESS,
+    *,
+    spread: bool = False,
+    interval: float | None = None,
+) -> Predictor:
     """The networks that a run kept.
 
     Args:
@@ -138,9 +158,11 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         access: how it is opened. `data_dir` is for a word index, where the run kept no vocabulary; the
             listener hears which weights are used, whether networks are averaged, what is ignored of the rows.
         spread: whether the standard deviation over the networks and their members is asked for.
+        interval: the share of rows that intervals, or sets of classes, are to cover, which need the data.
 
     Raises:
-        UsageError: there is no such network or device; or a spread is asked for, and there is none.
+        UsageError: there is no such network or device; or a spread or an interval is asked for, and there is
+            none.
         DataError: the run's files are missing or damaged.
     """
     device, listener = resolve_device(access.device), access.listener
@@ -176,6 +198,7 @@ def load_predictor(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, spread
         tuple(
             members_function(spec, n.fitted, n.weights, device) for n in networks if spread and members > 1
         ),
+        None if interval is None else calibrate_run(run, access, interval),
     )
 
 
@@ -251,7 +274,7 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
         UsageError: two columns would have one name, or the inputs lack one that the network takes.
         DataError: a row is bad: says which, and what is wrong with it.
     """
-    table = PredictionTable(predictor.output_decoders, probabilities=probabilities, spread=predictor.spread)
+    table = predictor.layout(probabilities=probabilities)
     table.refuse_one_name_twice()
     unknown = unknown_counts(predictor)
     blocks = []
@@ -283,7 +306,7 @@ def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, 
     rows, outputs, bad = _outputs_of(predictor, batch)
     decoders = predictor.output_decoders
     made = {
-        port: decoders[port].predictions(rows, found.mean, spread_NK=found.spread)
+        port: decoders[port].predictions(rows, found.mean, spread_NK=found.spread, region=found.region)
         for port, found in outputs.items()
     }
     return made, bad

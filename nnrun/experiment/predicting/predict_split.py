@@ -16,6 +16,12 @@ from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.predicting.intervals import (
+    Calibrated,
+    calibrate,
+    refuse_level,
+    refuse_rows_of_calibration,
+)
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.output_decoder import (
     OutputDecoder,
@@ -32,7 +38,7 @@ from nnrun.experiment.predicting.outputs import (
     spread_over_networks,
 )
 from nnrun.experiment.predicting.prediction_table import PredictedRows, PredictionTable
-from nnrun.records import RunDirectory
+from nnrun.records import LookCount, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, told_of
 from nnrun.spec.wording import listing
@@ -58,6 +64,8 @@ class SplitPredictions:
         present: (M,) which of these rows have a target, of each output that some rows have none for.
         spread: of each output the standard deviation over the networks that predict a row, where it is asked
             for.
+        regions: of each output with intervals or sets these, as `Calibration.regions` gives them.
+        calibrated: what they come from, where they are asked for.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
@@ -68,8 +76,10 @@ class SplitPredictions:
     of_outputs: Mapping[Port, Combined]
     targets: Mapping[Port, Array]
     present: Mapping[Port, Flags]
-    look: int | None
+    look: LookCount | None
     spread: Mapping[Port, Array] = field(default_factory=dict)
+    regions: Mapping[Port, Array] = field(default_factory=dict)
+    calibrated: Calibrated | None = None
 
     @property
     def run(self) -> RunDirectory:
@@ -104,16 +114,24 @@ class SplitPredictions:
         decoder, outputs = self.output_decoders[port], self.of_outputs[port].outputs[part]
         spread = self.spread[port][part] if port in self.spread else None
         present = self.present[port][part] if port in self.present else None
-        return decoder.predictions(numbers, outputs, self.targets[port][part], spread, present)
+        region = self.regions[port][part] if port in self.regions else None
+        return decoder.predictions(numbers, outputs, self.targets[port][part], spread, present, region)
+
+    def layout(self, *, probabilities: bool) -> PredictionTable:
+        """How they are written: of each output the target (empty where a row lacks it), the prediction and,
+        for classes, its probability; with `probabilities` also that of each class.
+        """
+        return PredictionTable(
+            self.output_decoders,
+            probabilities=probabilities,
+            targets=True,
+            spread=bool(self.spread),
+            intervals=tuple(self.regions),
+        )
 
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
-        """All of them: of each output the target (None or NaN where a row lacks it), the prediction and, for
-        classes, its probability; with `probabilities` also that of each class. The index is the row.
-        """
-        table = PredictionTable(
-            self.output_decoders, probabilities=probabilities, targets=True, spread=bool(self.spread)
-        )
-        return table.frame(self.blocks())
+        """All of them; the index is the row."""
+        return self.layout(probabilities=probabilities).frame(self.blocks())
 
 
 def predict_split(
@@ -124,6 +142,7 @@ def predict_split(
     probabilities: bool = False,
     need_probabilities: bool = False,
     spread: bool = False,
+    interval: float | None = None,
 ) -> SplitPredictions:
     """Predict rows of a run's own data set. A use of the test set is counted before its rows are predicted.
 
@@ -138,6 +157,7 @@ def predict_split(
         need_probabilities: refuse networks that have none, before the test set is looked at.
         spread: whether the standard deviation over the networks that predict a row, and over their members,
             is asked for.
+        interval: the share of rows that intervals, or sets of classes, are to cover; for test rows only.
 
     Raises:
         UsageError: there are no such rows, or several networks were trained on different ones.
@@ -146,6 +166,9 @@ def predict_split(
     """
     if split not in get_args(Split):
         raise UsageError(f"split is {split!r}; it must be train, validation or test.")
+    if interval is not None:
+        refuse_level(interval)
+        refuse_rows_of_calibration(split)
     listener = access.listener
     with run.owned() if split == "test" else nullcontext():
         opened = open_run(run, access)
@@ -157,7 +180,11 @@ def predict_split(
             refuse_without_probabilities(run, decoders)
         if spread:
             _refuse_without_spread(run, decoders, split, rows, number_of_members(spec))
-        table = PredictionTable(decoders, probabilities=probabilities, targets=True, spread=spread)
+        calibrated = None if interval is None else calibrate(opened, interval, tell=True)
+        calibrations = {} if calibrated is None else calibrated.of_outputs
+        table = PredictionTable(
+            decoders, probabilities=probabilities, targets=True, spread=spread, intervals=calibrations
+        )
         table.refuse_one_name_twice()
         listener.message(opened.weights.sentence)
         _, look = opened.count_look("predict") if split == "test" else ([], None)
@@ -175,7 +202,13 @@ def predict_split(
     targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
     present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
     spreads = _spreads(opened, samples, rows, parts) if spread else {}
-    return SplitPredictions(opened, decoders, split, found, targets, present, look, spreads)
+    regions = {
+        port: calibration.regions(np.stack([outputs for _, outputs in parts[port]]))
+        for port, calibration in calibrations.items()
+    }
+    return SplitPredictions(
+        opened, decoders, split, found, targets, present, look, spreads, regions, calibrated
+    )
 
 
 def _refuse_without_spread(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -19,9 +19,11 @@ from nnrun.errors import UsageError
 from nnrun.experiment.predicting.output_decoder import (
     OutputDecoder,
     Predictions,
+    interval_columns,
     plain_floats,
     spread_column,
 )
+from nnrun.native.number_text import rows_of_numbers, shortest
 from nnrun.spec.ports import Port, prediction_columns
 from nnrun.spec.wording import quoted
 
@@ -44,6 +46,7 @@ class PredictionTable:
         probabilities: whether the probability of every class has a column.
         targets: whether the true targets have columns.
         spread: whether the standard deviations over several networks have.
+        intervals: the outputs whose predictions have an interval, or a set of classes, beside them.
         beside: names of columns between the row's number and the outputs; who writes them has their values.
     """
 
@@ -51,14 +54,20 @@ class PredictionTable:
     probabilities: bool = False
     targets: bool = False
     spread: bool = False
+    intervals: Collection[Port] = ()
     beside: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> list[str]:
         """The names of the columns."""
         each = [
-            decoder.columns(probabilities=self.probabilities, targets=self.targets, spread=self.spread)
-            for decoder in self.decoders.values()
+            decoder.columns(
+                probabilities=self.probabilities,
+                targets=self.targets,
+                spread=self.spread,
+                interval=port in self.intervals,
+            )
+            for port, decoder in self.decoders.items()
         ]
         return [ROW, *self.beside, *chain.from_iterable(each)]
 
@@ -96,12 +105,16 @@ class PredictionTable:
                 parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
             else:
                 parts.append([[p] for p in values])
+        if predictions.sets is not None:
+            parts.append([[";".join(map(str, of_row))] for of_row in predictions.sets])
         parts += [plain_floats(values_NC) for values_NC in self.numbers(decoder, predictions)]
         return parts
 
     def numbers(self, decoder: OutputDecoder, predictions: Predictions) -> list[npt.NDArray[np.float32]]:
-        """The columns that follow what is predicted, (N, C) each: probabilities and spreads."""
+        """The columns that follow what is predicted, (N, C) each: intervals, probabilities and spreads."""
         found: list[npt.NDArray[np.float32]] = []
+        if predictions.interval is not None:
+            found.append(predictions.interval)
         if predictions.probability is not None:
             found.append(predictions.probability[:, None])
         if predictions.spread_of_predicted is not None:
@@ -133,6 +146,12 @@ class PredictionTable:
         if self.targets and predictions.true is not None:
             yield target, predictions.true
         yield prediction, predictions.predicted
+        if predictions.sets is not None:
+            yield from zip(interval_columns(decoder.kind, [prediction]), [predictions.sets], strict=True)
+        if predictions.interval is not None:
+            for end, column in enumerate(interval_columns(decoder.kind, [prediction])):
+                ends = np.split(predictions.interval, 2, axis=1)[end]
+                yield column, plain_floats(ends) if decoder.several_numbers else _single(ends)
         if predictions.probability is not None:
             yield probability, _single(predictions.probability[:, None])
         if predictions.spread_of_predicted is not None:
@@ -214,8 +233,9 @@ class CsvLines:
                 parts.append([self._field(tuple(v) if isinstance(v, list) else v) for v in values])
             else:
                 parts.append(map(self._field, values))
-        for values_NC in self._table.numbers(decoder, predictions):
-            parts += [shortest(column) for column in values_NC.T]
+        if predictions.sets is not None:
+            parts.append([self._field(tuple(of_row)) for of_row in predictions.sets])
+        parts += map(rows_of_numbers, self._table.numbers(decoder, predictions))
         return parts
 
     def _field(self, value: Hashable) -> str:
@@ -272,6 +292,13 @@ class JsonLines:
             else:
                 parts.append(map(self._value, values))
             pieces.append(f"{_key(name)}: {place}")
+        if predictions.sets is not None:
+            parts.append([self._value(tuple(of_row)) for of_row in predictions.sets])
+            pieces += [f"{_key(column)}: {{}}" for column in interval_columns(decoder.kind, [prediction])]
+        if predictions.interval is not None:
+            each = ", ".join(["{}"] * (predictions.interval.shape[1] // 2))
+            place = f"[{each}]" if decoder.several_numbers else each
+            pieces += [f"{_key(end)}: {place}" for end in interval_columns(decoder.kind, [prediction])]
         if predictions.probability is not None:
             pieces.append(f"{_key(probability)}: {{}}")
         if predictions.spread_of_predicted is not None:
@@ -307,12 +334,6 @@ class JsonLines:
 def _key(name: str) -> str:
     """A key of JSON, safe in a template of `str.format`."""
     return json_text(name).replace("{", "{{").replace("}", "}}")
-
-
-def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
-    """float32 numbers with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
-    texts: list[str] = values_N.astype("U").tolist()
-    return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
 
 
 def _numbers(values: Sequence[Any], *, missing: str) -> list[Iterable[str]]:

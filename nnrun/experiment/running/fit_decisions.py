@@ -17,12 +17,11 @@ import numpy as np
 from nnrun.data.dataset import Array, split_values
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.error_analysis import CALIBRATION_BINS, calibrate, class_labels
-from nnrun.experiment.finished.decision_text import given_decision
+from nnrun.experiment.finished.decision_text import given_decision, method_in_words
 from nnrun.experiment.finished.decisions import (
     FittedDecisions,
     decided_outputs,
     epochs_of,
-    method_in_words,
     open_outputs,
 )
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
@@ -37,7 +36,6 @@ from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.wording import listing
 from nnrun.validation.calibration import (
-    HALF,
     Decision,
     Floats,
     Labels,
@@ -167,7 +165,7 @@ def _fit(
     if view.threshold is not None and view.threshold.maximize is not None:
         metric, kept = view.threshold.maximize, found.calibrated(logits)
         told.maximizes = metric
-        told.score = {"before": decision_score(metric, positive_probability(logits) > HALF, labels)}
+        told.score = {"before": decision_score(metric, positive_probability(logits) > schema.HALF, labels)}
         told.score = {**told.score, "same_rows": _score_of(metric, kept, found, labels)}
         if crossed is not None:
             told.score = {**told.score, "after": decision_score(metric, crossed.positive, labels)}

@@ -21,6 +21,7 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.folds import smoke_spec, with_validation
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord, list_runs
+from nnrun.spec import schema
 from nnrun.spec.outer_folds import outer_validation
 from nnrun.spec.reading.load import LoadedSpec
 
@@ -37,7 +38,8 @@ def run_nested(loaded: LoadedSpec, settings: Settings, listener: Listener = SILE
         listener: is told what happens.
 
     Raises:
-        DataError: there are no such folds, or nothing can be chosen within one of them.
+        NnrunError: nothing can be chosen within one of them.
+        DataError: the data do not allow such folds.
         UsageError, DivergedError, RunInterrupted: as from `run_experiment`, of the inner or the outer run.
     """
     if settings.smoke:
@@ -79,6 +81,12 @@ def _outer_runs(inner: RunDirectory, record: RunRecord) -> list[RunDirectory]:
     return [run for run, of in records if of.parent == inner.id and of.is_nested]
 
 
+def outer_spec(spec: schema.ExperimentSpec, epochs: int) -> schema.ExperimentSpec:
+    """The spec of an outer run, whose validation are the outer folds of a spec with `nested`."""
+    changes = {**_AS_FINAL, "epochs": epochs}
+    return with_validation(spec, outer_validation(spec)).model_copy(update=changes)
+
+
 def _run_outer(
     inner: RunDirectory, loaded: LoadedSpec, settings: Settings, listener: Listener
 ) -> RunDirectory:
@@ -96,8 +104,7 @@ def _run_outer(
     )
     nested = known.model_copy(update={"part": "outer", "folds": list(chosen.values())})
     nested.chosen_by = record.chosen_by
-    changes = {**_AS_FINAL, "epochs": max(epochs.values())}
-    outer = with_validation(spec, outer_validation(spec)).model_copy(update=changes)
+    outer = outer_spec(spec, max(epochs.values()))
     return run_experiment(
         replace(loaded, spec=outer),
         replace(

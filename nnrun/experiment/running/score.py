@@ -32,7 +32,6 @@ from nnrun.training.metric_types import Scored as RowsToScore
 from nnrun.training.metrics import MetricTotals, build_metrics
 from nnrun.training.objective import mean_loss, mean_over_steps
 from nnrun.training.problem import TargetRows, TrainingProblem
-from nnrun.validation.calibration import HALF
 
 
 @dataclass(frozen=True)
@@ -293,7 +292,7 @@ def _decided(
     """
     if threshold is None or threshold.at is None:
         return z, outputs
-    if not getattr(metric, "of_decisions", False) or getattr(metric, "threshold", HALF) != HALF:
+    if not getattr(metric, "of_decisions", False) or getattr(metric, "threshold", schema.HALF) != schema.HALF:
         return z, outputs
     decided = torch.where(outputs > threshold.at, 1.0, -1.0).to(z.dtype)
     return decided, decided.sigmoid()

@@ -139,7 +139,14 @@ def _score_test_set(run: ActiveRun) -> None:
     if not job.settings.use_test_set or job.dataset.test is None:
         return
     if not record.test_uses:  # else it was stopped between the look and its score
-        look_at_test_set(run.directory, record, job.dataset.name, job.settings.command, job.listener.message)
+        look_at_test_set(
+            run.directory,
+            record,
+            job.dataset.name,
+            job.settings.command,
+            job.listener.message,
+            sha256=job.dataset.test_hashes,
+        )
     if record.ensemble is None:
         fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
         weights = run.directory.read_weights()
@@ -237,8 +244,8 @@ def train_group(
                 with uninterrupted():  # the weights that are kept are those of the last row
                     for recorder, part in parts.items():
                         recorder.epoch(part)
-                        for reason in recorder.own(trainer.diverged).values():
-                            recorder.diverged(reason)
+                        for member_id, reason in recorder.own(trainer.diverged).items():
+                            recorder.diverged(member_id, reason)
                     last.take(epoch)
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
@@ -293,7 +300,8 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
             seconds=seconds,
         ),
         kind=job.member_type or "replica",
-        leave_out_diverged=len(recorders) > 1,
+        leave_out_diverged=len(recorders) > 1
+        or (job.settings.inner_folds and job.settings.trial is not None),
     )
 
 

@@ -70,11 +70,13 @@ class Selection:
     Attributes:
         only_fold: one fold's index, to leave out the others; of nested folds the index of an outer one, whose
             inner folds are trained.
+        some_folds: the indices of several folds, to leave out the others.
         seeds: how many seeds, from the spec's own upwards; None for only the spec's own, without a name.
     """
 
     only_fold: int | None = None
     seeds: int | None = None
+    some_folds: tuple[int, ...] = ()
 
     def member_type(self, spec: schema.ExperimentSpec) -> MemberType | None:
         """What tells the networks of a run apart; None where there is one."""
@@ -87,7 +89,7 @@ class Selection:
         if self.seeds is not None:
             return self.seeds
         if self.only_fold is None:
-            return spec.number_of_folds
+            return len(self.some_folds) or spec.number_of_folds
         return 1 if spec.nested is None else spec.validation.number_of_folds
 
 
@@ -201,6 +203,8 @@ def _selected(
                     f"{there - 1}."
                 )
             folds = folds[selection.only_fold * within : (selection.only_fold + 1) * within]
+        if selection.some_folds:
+            folds = tuple(folds[index] for index in selection.some_folds)
         for fold in folds:
             yield fold.index, RandomSource(seed, fold.index), fold
 

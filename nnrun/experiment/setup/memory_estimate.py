@@ -11,6 +11,7 @@ from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.preprocess import share_rows
 from nnrun.data.table import CategoryColumn, Column, Table, TextColumn
 from nnrun.errors import NnrunError
+from nnrun.experiment.finished.decisions import open_outputs
 from nnrun.experiment.setup.groups import Group
 from nnrun.lazy_torch import torch
 from nnrun.limits import ADVICE, free_memory, in_words
@@ -28,6 +29,8 @@ _COPIES_FOR_GRADIENTS = 2
 # Of a shared kernel for each member of an ensemble: times r, times s, all side by side, and their gradients.
 _COPIES_OF_A_MEMBERS_KERNEL = 6
 
+# Of the logits that a calibration is fitted on, in float64: gathered, ordered, scaled, their probabilities.
+_COPIES_OF_A_LOGIT = 6
 
 # Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
 _COPIES_WHILE_READING = 3
@@ -94,7 +97,10 @@ def estimate_memory(
         data=data,
         rows=row_bytes * copies,
         networks=max(of_groups),
-        work=max(_work(group, spec.batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
+        work=max(
+            *(_work(group, spec.batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
+            _fitting(spec, groups),
+        ),
         least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
 
@@ -124,6 +130,17 @@ def refuse_what_does_not_fit(memory: Memory, device: torch.device, on_message: C
         f"warning: memory may run out: networks and batches take about {in_words(wanted)}, and {there}. "
         f"{ADVICE}"
     )
+
+
+def _fitting(spec: schema.ExperimentSpec, groups: Sequence[Group]) -> int:
+    """Bytes of the logits of all validation rows, from which calibrations and thresholds are fitted."""
+    if not open_outputs(spec):
+        return 0
+    numbers = 0
+    for group in groups:
+        of_row = sum(math.prod(layer.output_shape) for layer in group.network.output_layers.values())
+        numbers += of_row * sum(len(fold.validation_rows) for fold in group.folds)
+    return _COPIES_OF_A_LOGIT * 2 * _FLOAT * numbers
 
 
 def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:

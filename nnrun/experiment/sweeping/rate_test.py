@@ -27,7 +27,7 @@ from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.spec.wording import listing
 
 _COLUMN = "val_loss"
-_LEFT_OUT: dict[str, Any] = {"learning_rate_schedule": [], "early_stopping": None}
+_LEFT_OUT: dict[str, Any] = {"learning_rate_schedule": [], "early_stopping": None, "nested": None}
 _LARGEST_COUNT = 200
 
 

@@ -27,6 +27,12 @@ from nnrun.experiment.running.recorder import RunInterrupted, versions
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, stack_runs, train_stacked
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.experiment.sweeping.nested_sweep import (
+    OuterFolds,
+    has_all_scores,
+    searches_within_folds,
+    share_of_time,
+)
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -49,7 +55,7 @@ from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.duration import seconds_of
 from nnrun.spec.score_columns import directions
 from nnrun.spec.sweep_plan import SweepPlan, Trial, spec_key
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, listing
 from nnrun.spec.writing.dump import dump_spec, dump_value
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.device import resolve_device
@@ -104,6 +110,7 @@ def run_sweep(
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()
+    settings = replace(settings, inner_folds=plan.base.spec.nested is not None)
     datasets = datasets or Datasets(settings, listener)
     datasets.check(plan)
     spec, content = plan.base.spec, _content(plan, datasets, settings)
@@ -136,7 +143,7 @@ def _first_record(
         monitor=plan.monitor,
         maximize=monitor_mode(plan.monitor, directions(plan.base.spec)) == "max",
         seed=plan.seed,
-        total=plan.total,
+        total=_total(plan),
         smoke=settings.smoke,
         command=None if settings.command == "sweep" else settings.command,
         started=now(),
@@ -144,6 +151,11 @@ def _first_record(
         versions=versions(),
         trials=[TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials],
     )
+
+
+def _total(plan: SweepPlan) -> int:
+    """How many trials there are, of all outer folds where each is searched by itself."""
+    return plan.total * (searches_within_folds(plan.base.spec) or 1)
 
 
 _CLEARLY_LONGER = 1.25
@@ -164,7 +176,7 @@ def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: Sweep
     _align(record, plan)
     _take_in_runs(record, runs_dir)
     finished = record.total - record.left
-    if finished == record.total:
+    if finished == record.total and (plan.base.spec.nested is None or has_all_scores(record)):
         _repair(sweep, record, opened, plan)
         listener.message(_nothing_to_do(sweep, record, plan))
         return False
@@ -191,8 +203,7 @@ def _repair(sweep: SweepDirectory, record: SweepRecord, opened: OpenSweep, plan:
         draw_sweep(sweep, record, plan.sweep)
     if opened.notes or record.status != "completed":
         record.status, record.ended = "completed", record.ended or now()
-        ranked = record.ranked()
-        record.best = ranked[0].number if ranked else None
+        record.best = record.ranked()[0].number if record.has_best else None
         sweep.write_record(record)
         sweep.write_trials(record)
 
@@ -205,7 +216,10 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
     known = {trial.number: trial for trial in record.trials}
     last = max((number for number, trial in known.items() if trial.status in FINISHED), default=0)
     if plan.sweep.method == "tpe":
-        record.total = max(plan.total, last)
+        record.total = max(_total(plan), last)
+        if searches_within_folds(plan.base.spec) is not None:  # time may have ended each of its searches
+            record.trials = [known[number] for number in sorted(known)]
+            return
         whole = next(number for number in range(1, len(known) + 2) if number not in known)
         record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
         return
@@ -264,7 +278,7 @@ def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     """A hash of all that decides what the trials compute."""
     given = plan.base.spec.init_weights
     spec = plan.base.spec
-    if plan.sweep.method != "grid":  # more trials go on where fewer ended
+    if plan.sweep.method != "grid" and searches_within_folds(spec) is None:  # more go on where fewer ended
         spec = spec.model_copy(update={"sweep": plan.sweep.model_copy(update={"trials": None})})
     assert spec.sweep is not None, "it was read for its sweep"
     # How long one start of it may take does not change what its trials compute.
@@ -305,7 +319,13 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
     trial.stopped_by_time = found.stopped_by_time_at
     if trial.status == "completed":
         trial.score, trial.epoch = found.best.get(monitor), found.best_epoch
-        if trial.score is None:
+        if found.nested is not None and (diverged := found.nested.diverged):
+            outer = listing(
+                [str(n) for n in sorted({n // found.nested.inner_folds for n in diverged})], "and"
+            )
+            trial.status, trial.score, trial.epoch = "diverged", None, None
+            trial.error = f"its loss stopped being a finite number within outer fold {outer}"
+        elif trial.score is None:
             trial.status, trial.error = "failed", f"no epoch ended with a finite {monitor}"
 
 
@@ -319,15 +339,18 @@ class _Sweep:
     datasets: Datasets
     sweep: SweepDirectory
     record: SweepRecord
-    study: TpeStudy | None = None
+    studies: dict[int, TpeStudy] = field(default_factory=dict)
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         record, limit = self.record, self.plan.sweep.time_limit
         self.pace = Pace(None if limit is None else seconds_of(limit))
         if record.method == "tpe":
-            file = self.sweep.study_file()
-            self.study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize)
+            each = self.plan.total
+            for place, fold in enumerate(self._searched_folds):
+                file = self.sweep.study_file(fold)
+                study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize, place * each)
+                self.studies[place] = study
 
     def run(self) -> None:
         """Run what is left, and keep the results."""
@@ -338,8 +361,10 @@ class _Sweep:
         try:
             for trials in self._coming():
                 self._run(trials)
-                if record.ended_by_time is not None:
+                if record.ended_by_time is not None and len(self.studies) < 2:
                     break
+            if self.plan.base.spec.nested is not None:
+                self._score_outer_folds()
             if record.ranked():
                 draw_sweep(self.sweep, record, self.plan.sweep)
             record.status = "completed"
@@ -357,25 +382,76 @@ class _Sweep:
 
     def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
         """Whether a trial does so badly that it need not go on."""
-        if self.study is None:
+        study = self._study_of(trial.number)
+        if study is None:
             return False
         value, _ = means(epoch)[self.record.monitor]
-        return self.study.should_stop(trial.number, epoch.epoch, value)
+        return study.should_stop(trial.number, epoch.epoch, value)
+
+    @property
+    def _searched_folds(self) -> Sequence[int | None]:
+        """The outer folds that have trials of their own; [None] where trials are of all rows alike."""
+        folds = searches_within_folds(self.plan.base.spec)
+        return [None] if folds is None else range(folds)
+
+    def _known(self, number: int) -> TrialRecord:
+        return next(trial for trial in self.record.trials if trial.number == number)
+
+    def _study_of(self, number: int) -> TpeStudy | None:
+        """The study that a trial belongs to; None in a sweep without."""
+        return self.studies[(number - 1) // self.plan.total] if self.studies else None
+
+    def _score_outer_folds(self) -> None:
+        """Train and score what was chosen within the outer folds; the same command again goes on with it."""
+        try:
+            OuterFolds(
+                self.plan.base,
+                self.settings,
+                self.sweep,
+                self.record,
+                self.datasets.of,
+                self.listener,
+                self.save,
+            ).score()
+        except NnrunError:
+            self.record.status = "interrupted"
+            raise
 
     def _coming(self) -> Iterator[Sequence[Trial]]:
         """The trials that are left, those of one architecture together. `tpe` thinks of them one by one."""
         record = self.record
-        if self.study is None:
+        if not self.studies:
             left = [t for t in self.plan.trials if record.trials[t.number - 1].status not in FINISHED]
             yield from _alike(left, self.plan.sweep.together, self.settings.selection)
             return
+        whole, folds = self.pace, self._searched_folds
+        for place, fold in enumerate(folds):
+            if fold is None:
+                yield from self._chosen_by_tpe(self.studies[0], range(1, record.total + 1))
+                continue
+            self.pace = share_of_time(whole, len(folds) - place)
+            first = place * self.plan.total + 1
+            yield from self._chosen_by_tpe(
+                self.studies[place], range(first, first + self.plan.total), outer_fold=fold
+            )
+
+    def _chosen_by_tpe(
+        self, study: TpeStudy, numbers: Sequence[int], outer_fold: int | None = None
+    ) -> Iterator[Sequence[Trial]]:
+        """The trials of one study that are left, until its time is up."""
+        record = self.record
         earlier: dict[str, TrialRecord] = {}
-        for number in range(1, record.total + 1):
-            point = self.study.point(number)
-            if number > len(record.trials):
-                record.trials.append(TrialRecord(number=number, values=self.plan.values(point)))
+        for number in numbers:
+            if outer_fold is not None and self.pace.is_over():
+                record.ended_by_time = self.plan.sweep.time_limit
+                return
+            point = study.point(number)
+            if all(trial.number != number for trial in record.trials):
+                values = self.plan.values(point)
+                added = TrialRecord(number=number, values=values, outer_fold=outer_fold)
+                record.trials = sorted([*record.trials, added], key=lambda trial: trial.number)
                 self.save()
-            known = record.trials[number - 1]
+            known = self._known(number)
             try:
                 trial = self.plan.trial(number, point)
             except SpecError as error:  # a combination that could not be checked before
@@ -385,7 +461,7 @@ class _Sweep:
                 continue
             same = earlier.setdefault(spec_key(trial.loaded.spec), known)
             if known.status in FINISHED:
-                self.study.ended(known)
+                study.ended(known)
             elif same is not known:
                 self._take_over(known, same)
             else:
@@ -425,21 +501,24 @@ class _Sweep:
             self._run(trials[half:])
 
     def _candidate(self, trial: Trial) -> Candidate:
-        known = self.record.trials[trial.number - 1]
+        known = self._known(trial.number)
         known.run = None
+        alone = known.outer_fold is not None
+        selection = Selection(only_fold=known.outer_fold) if alone else self.settings.selection
         settings = replace(
             self.settings,
             parent=self.sweep.id,
             trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
             seconds=self.pace.left,
+            selection=selection,
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
 
     @contextmanager
     def _endings(self, trials: Sequence[Trial]) -> Iterator[None]:
         """Take note of how the trials that run here end."""
-        everyone = [self.record.trials[trial.number - 1] for trial in trials]
+        everyone = [self._known(trial.number) for trial in trials]
         pruned, error = False, None
         try:
             yield
@@ -461,21 +540,24 @@ class _Sweep:
 
     def _trial_ended(self, trial: TrialRecord) -> None:
         record = self.record
-        if self.study is not None:
-            self.study.ended(trial)
+        if study := self._study_of(trial.number):
+            study.ended(trial)
         ranked = record.ranked()
-        if ranked and ranked[0].number != record.best:
+        if record.has_best and ranked[0].number != record.best:
             record.best = ranked[0].number
-            if record.best <= len(self.plan.trials) or self.study is not None:
+            if record.best <= len(self.plan.trials) or self.studies:
                 self.sweep.write_best(best_text(self.sweep, record, self._spec_of(record.best)))
         self.save()
         self.sweep.write_trials(record)
         self.listener.trial_ended(trial)
 
     def _spec_of(self, number: int) -> schema.ExperimentSpec:
-        if self.study is None:
-            return self.plan.trials[number - 1].loaded.spec
-        return self.plan.trial(number, self.study.point(number)).loaded.spec
+        study = self._study_of(number)
+        if study is None:
+            spec = self.plan.trials[number - 1].loaded.spec
+        else:
+            spec = self.plan.trial(number, study.point(number)).loaded.spec
+        return spec.model_copy(update={"nested": None})
 
 
 def _alike(trials: Sequence[Trial], at_most: int, selection: Selection) -> Iterator[Sequence[Trial]]:

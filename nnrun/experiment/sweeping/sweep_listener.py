@@ -84,8 +84,9 @@ def sweep_line(record: SweepRecord) -> str:
 def trial_line(trial: TrialRecord, record: SweepRecord) -> str:
     """`trial  3/24  units 32, loss mse: val_accuracy 0.8812 at epoch 4, the best so far  1.23 s`."""
     place = f"trial {trial.number:>{len(str(record.total))}}/{record.total}"
-    line = f"{place}  {values_label(trial.values)}: {outcome(trial, record.monitor)}"
-    ranked = record.ranked()
+    within = "" if trial.outer_fold is None else f"outer fold {trial.outer_fold}, "
+    line = f"{place}  {within}{values_label(trial.values)}: {outcome(trial, record.monitor)}"
+    ranked = [other for other in record.ranked() if other.outer_fold == trial.outer_fold]
     if trial.score is not None and len(ranked) > 1:
         best = ranked[0]
         line += ", the best so far" if best is trial else f" (best {best.score:.4f}, trial {best.number})"

@@ -53,9 +53,10 @@ class TpeStudy:
         sweep: what is varied.
         seed: of what is drawn.
         maximize: whether a high score is good.
+        before: how many trials of the sweep come before its first, where other studies have these.
     """
 
-    def __init__(self, file: Path, sweep: schema.Sweep, seed: int, maximize: bool) -> None:
+    def __init__(self, file: Path, sweep: schema.Sweep, seed: int, maximize: bool, before: int = 0) -> None:
         import optuna
         from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -77,7 +78,7 @@ class TpeStudy:
             )
         finally:
             optuna.logging.set_verbosity(verbosity)
-        self._file, self._over, self._seed = file, sweep.over, seed
+        self._file, self._over, self._seed, self._before = file, sweep.over, seed, before
         self._trials: dict[int, optuna.Trial] = {}
 
     def point(self, number: int) -> Point:
@@ -88,6 +89,7 @@ class TpeStudy:
         """
         import optuna
 
+        number -= self._before
         known = self._study.get_trials(deepcopy=False)
         if len(known) < number - 1:
             raise DataError(
@@ -109,6 +111,7 @@ class TpeStudy:
 
     def should_stop(self, number: int, epoch: int, value: float) -> bool:
         """Take note of a trial's value after an epoch; whether it is worse than the median of others."""
+        number -= self._before
         trial = self._trial(number)
         reported = self._study.get_trials(deepcopy=False)[number - 1].intermediate_values
         if not math.isfinite(value) or epoch < max(reported, default=0):
@@ -121,14 +124,15 @@ class TpeStudy:
         """Take note of how a trial ended. Told again, it changes nothing."""
         import optuna
 
-        if self._study.get_trials(deepcopy=False)[trial.number - 1].state.is_finished():
+        place = trial.number - self._before - 1
+        if self._study.get_trials(deepcopy=False)[place].state.is_finished():
             return
         if trial.status == "completed":
-            self._study.tell(trial.number - 1, trial.score, skip_if_finished=True)
+            self._study.tell(place, trial.score, skip_if_finished=True)
             return
         states = optuna.trial.TrialState
         state = states.PRUNED if trial.status == "pruned" else states.FAIL
-        self._study.tell(trial.number - 1, state=state, skip_if_finished=True)
+        self._study.tell(place, state=state, skip_if_finished=True)
 
     def _trial(self, number: int) -> optuna.Trial:
         import optuna

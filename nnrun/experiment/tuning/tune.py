@@ -253,7 +253,8 @@ class _Steps:
         limit = canonical_duration(round(self.clock.before_the_end(1.0 if has_folds else _SWEEP_SHARE)))
         new = self.request.new
         self.tell("sweep", str(path), *self._seed_words, "--time", limit, *(["--new"] if new else []))
-        plan = load_sweep(path, self._changes, changes={"time_limit": limit})
+        alone = Override.of_value("nested", None, "nnrun tune", prevails=True)
+        plan = load_sweep(path, [*self._changes, alone], changes={"time_limit": limit})
         settings, listener = replace(self.settings, command="sweep"), self.listener.of_sweep()
         sweep = run_sweep(plan, settings, listener, new=new, only_if_longer=True)
         record = sweep.read_record()

@@ -12,7 +12,7 @@ from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import quoted
 
-_SWEPT = ("seed", "validation", "nested")
+_SWEPT = ("seed", "dataset", "validation", "nested")
 """Keys that decide which rows the outer folds have."""
 
 

@@ -343,6 +343,10 @@ Metric = Annotated[
 ]
 
 
+HALF = 0.5
+"""The threshold of networks as they are trained, and that of their metrics."""
+
+
 class CalibrationMethod(Component):
     """Base of the ways to calibrate probabilities. Their parameters are fitted when training ends.
 

@@ -11,6 +11,7 @@ import pytest
 from sklearn.inspection import permutation_importance
 
 import nnrun
+from nnrun.cli import main
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating import importance
 from nnrun.experiment.evaluating.correlated_columns import correlated_columns
@@ -22,7 +23,7 @@ from nnrun.experiment.predicting.open_run import open_run
 from nnrun.records import RunDirectory
 from nnrun.records.importance_record import ImportanceRecord, ImportanceTable
 from nnrun.spec.ports import INPUT
-from tests.support.column_tables import dataset, numbers, table
+from tests.support.column_tables import categories, dataset, numbers, table
 from tests.support.port_experiments import write_arrays, write_columns
 from tests.support.small_experiments import (
     BINARY,
@@ -191,6 +192,27 @@ def test_networks_that_are_averaged_are_asked_one_by_one(tmp_path: Path) -> None
     assert record.tables == measured(folds).tables
 
 
+def test_calibration_and_threshold_count(tmp_path: Path) -> None:
+    """The scores are those of `evaluate`, of the classes that the threshold decides."""
+    changes = {"calibrate": {"temperature": 3.0}, "threshold": 0.9, "validation": KFOLD}
+    run = train(tmp_path, BINARY, epochs=20, optimizer={"adam": 0.02}, **changes)
+    scores = nnrun.evaluate(nnrun.Run(run.path), split="validation").scores
+    (accuracy,), (loss,) = measured(run).tables, measured(run, metric="loss").tables
+    assert accuracy.score == pytest.approx(scores["accuracy"])
+    assert loss.score == pytest.approx(scores["loss"])
+    at_half = train(tmp_path, BINARY, epochs=20, optimizer={"adam": 0.02}, validation=KFOLD)
+    assert drops(measured(at_half).tables[0]) != drops(accuracy)
+
+
+def test_what_training_makes_untrue_is_not_kept(tmp_path: Path) -> None:
+    run = train(tmp_path, time_limit="0.001s", epochs=4)
+    assert run.read_record().epochs_run < 4
+    assert measured(run) == run.read_importance()
+    assert main(["train", "--resume", str(run.path), "--time", "10m", "-q"]) == 0
+    assert run.read_record().epochs_run == 4
+    assert run.read_importance() is None
+
+
 # --- inputs and outputs that have names --------------------------------------------------------------------
 
 
@@ -261,6 +283,22 @@ def test_it_is_kept_and_read_again(tmp_path: Path) -> None:
     path.write_text(json.dumps({**document, "version": 99}))
     with pytest.raises(DataError, match="version 99"):
         run.read_importance()
+
+
+def test_categories_that_hide_each_other() -> None:
+    rng = np.random.default_rng(0)
+    place = rng.integers(1, 4, 60)
+    own = table(
+        categories("class", [["first", "second", "third"][i - 1] for i in place]),
+        numbers("pclass", place.tolist()),
+        categories("port", rng.choice(["C", "Q", "S"], 60).tolist()),
+        categories("ticket", [f"t{i // 4}" for i in rng.permutation(60)]),
+        numbers("fare", rng.normal(size=60).tolist()),
+    )
+    columns = [InputColumn(name, (INPUT,)) for name in own.names]
+    (pair,) = correlated_columns(columns, dataset(own))
+    assert (pair.first, pair.second) == ("class", "pclass")
+    assert pair.correlation == pytest.approx(1)
 
 
 def test_columns_that_hide_each_other() -> None:

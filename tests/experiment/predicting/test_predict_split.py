@@ -19,7 +19,7 @@ from nnrun.experiment.predicting.predict_split import predict_split, refuse_with
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory
+from nnrun.records import LookCount, RunDirectory
 from nnrun.spec.ports import INPUT
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, load_small, numbers, record_of
 
@@ -99,7 +99,7 @@ def test_a_look_at_the_test_set_is_counted_and_others_are_not(tmp_path: Path) ->
     for split in ("train", "validation"):
         assert predict_split(run, split).look is None  # type: ignore[arg-type]
     assert record_of(run.path)["test_uses"] == []
-    assert [predict_split(run, "test").look for _ in range(2)] == [1, 2]
+    assert [predict_split(run, "test").look for _ in range(2)] == [LookCount(1, 1), LookCount(2, 2)]
     assert [use["command"] for use in record_of(run.path)["test_uses"]] == ["predict", "predict"]
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nnrun
 from nnrun.errors import DataError, UsageError
+from nnrun.experiment.describing.describe_spec import describe_spec
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.decision_text import decisions_text
-from nnrun.experiment.finished.decisions import FittedDecisions, kept_decisions
+from nnrun.experiment.finished.decisions import FittedDecisions, as_trained, kept_decisions
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.predicting.open_run import open_run
 from nnrun.experiment.predicting.predict import load_predictor
@@ -28,6 +31,7 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT
+from nnrun.spec.reading.load import load_spec
 from nnrun.training.loop import EpochRecord
 from nnrun.validation.calibration import Decision, best_threshold, fit_temperature
 from tests.support.small_experiments import BINARY, load_small, record_of, without_seconds
@@ -207,6 +211,25 @@ def test_final_takes_over_what_its_parent_fitted_for_best_epochs(
     assert fitted.id in decisions_text(run.read_record())
 
 
+@pytest.mark.parametrize(
+    "change", [{"calibrate": "platt"}, {"calibrate": None}, {"threshold.maximize": "mcc"}], ids=str
+)
+def test_final_takes_over_nothing_that_was_fitted_for_something_else(
+    fitted: RunDirectory, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="would be fitted on rows that the network"):
+        final_of_run(fitted, settings(tmp_path), overrides=change)
+
+
+def test_final_takes_over_a_calibration_beside_another_threshold(
+    fitted: RunDirectory, tmp_path: Path
+) -> None:
+    run = final_of_run(fitted, settings(tmp_path), overrides={"threshold": 0.4}, epochs=2)
+    spec = load_predictor(run).spec
+    assert spec.calibrate == kept(fitted).method
+    assert spec.threshold == schema.Threshold(at=0.4)
+
+
 def test_final_of_a_spec_has_no_rows_to_fit_on(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, OVERFITTED, arrays=noisy(), **BOTH)
     with pytest.raises(UsageError, match="calibrate and threshold would be fitted on rows that the network"):
@@ -316,3 +339,95 @@ def test_what_was_fitted_reads_back_bit_for_bit() -> None:
     for method in methods:
         found = FittedDecisions({"fold-0": 3, "": 4}, {"a": Decision(method, 2 / 3), "b": Decision(method)})
         assert FittedDecisions.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def of_two_outputs(folder: Path, **of_yes: Any) -> RunDirectory:
+    """Two outputs: `yes`, of two classes, some of whose rows lack a target; `kind`, of three classes."""
+    own = noisy()
+    yes = own["y_train"].astype(float)
+    yes[::7] = np.nan
+    kinds = own["y_train"] + (own["x_train"][:, 1] > 0)
+    arrays = {"x_train": own["x_train"], "yes_train": yes, "kind_train": kinds}
+    spec: dict[str, Any] = {
+        "dataset": {"npz": "small.npz"},
+        "layers": {
+            "both": [{"dense": {"units": 32, "activation": "relu"}}],
+            "yes": [{"from": "both"}, {"dense": {"units": 1, "activation": "sigmoid"}}],
+            "kind": [{"from": "both"}, {"dense": {"units": 3, "activation": "softmax"}}],
+        },
+        "outputs": {
+            "yes": {"loss": "binary_crossentropy", "metrics": ["accuracy"], **of_yes},
+            "kind": {"loss": "sparse_categorical_crossentropy", "calibrate": "temperature"},
+        },
+        "optimizer": {"adam": {"learning_rate": 0.02}},
+        "epochs": 30,
+        "validation": {"kfold": {"k": 3}},
+    }
+    np.savez(folder / "small.npz", **arrays)
+    path = folder / "small.yaml"
+    path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in spec.items()))
+    return run_experiment(load_spec(path), settings(folder))
+
+
+def test_each_output_has_its_own(tmp_path: Path) -> None:
+    run = of_two_outputs(tmp_path, calibrate="platt", threshold={"maximize": "balanced_accuracy"})
+    yes, kind = run.read_record().decisions
+    assert (yes.output, yes.rows, yes.maximizes) == ("yes", 102, "balanced_accuracy")
+    assert (kind.output, kind.rows, kind.threshold) == ("kind", 120, None)
+    before, after = kind.log_loss["before"], kind.log_loss["after"]
+    assert before is not None
+    assert after is not None
+    assert after < before
+    found = kept_decisions(run)[0].outputs
+    assert isinstance(found["kind"].method, schema.Temperature)
+    decoders = load_predictor(run).output_decoders
+    assert decoders["yes"].threshold == found["yes"].threshold
+    evaluation = evaluate_run(run, split="validation")
+    assert evaluation.undecided is not None
+    assert evaluation.undecided.calibration_errors.keys() == {"yes", "kind"}
+    assert evaluation.undecided.thresholds.keys() == {"yes"}
+    final = final_of_run(run, settings(tmp_path))
+    assert [told.output for told in final.read_record().decisions] == ["yes", "kind"]
+
+
+def test_an_output_may_be_decided_alone(tmp_path: Path) -> None:
+    run = of_two_outputs(tmp_path, threshold=0.2)
+    yes, kind = run.read_record().decisions
+    assert (yes.output, yes.threshold, yes.rows) == ("yes", 0.2, None)
+    assert (kind.output, kind.rows) == ("kind", 120)
+    assert set(kept_decisions(run)[0].outputs) == {"kind"}
+    assert load_predictor(run).output_decoders["yes"].threshold == 0.2
+
+
+def test_a_temperature_changes_no_class(tmp_path: Path) -> None:
+    run = of_two_outputs(tmp_path)
+    table = nnrun.predict(nnrun.Run(run.path), split="validation")
+    columns = [f"kind_{n}" for n in range(3)]
+    assert np.array_equal(table["kind"], table[columns].to_numpy().argmax(1))
+    opened = open_run(run, Access())
+    plain = replace(opened, spec=as_trained(opened.spec))
+    for network in opened.networks:
+        ours, theirs = (
+            each.by_output(network, opened.dataset.train)["kind"].argmax(1) for each in (opened, plain)
+        )
+        assert np.array_equal(ours, theirs)
+
+
+def test_out_of_fold_predictions_are_those_of_predict(fitted: RunDirectory) -> None:
+    kept_ = pd.read_csv(fitted.path / "oof.csv")
+    p, classes, _ = predicted(fitted, "validation")
+    np.testing.assert_allclose(kept_["probability_1"], p, atol=1e-6)
+    assert np.array_equal(kept_["prediction"], classes)
+
+
+def test_a_smoke_run_calibrates(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, OVERFITTED, arrays=noisy(), **BOTH)
+    run = run_experiment(loaded, settings(tmp_path, smoke=True))
+    assert run.read_record().decisions
+
+
+def test_the_memory_of_the_fit_is_estimated(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path, OVERFITTED, arrays=noisy(), **BOTH)
+    described = describe_spec(loaded.spec, None)
+    assert described.memory is not None
+    assert described.memory.work >= 6 * 8 * 120

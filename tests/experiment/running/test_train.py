@@ -308,7 +308,8 @@ def test_seeds_are_kept_each_and_their_mean(tmp_path: Path) -> None:
     kept = [name for name in files_of(run.path) if not name.startswith("checkpoint-")]
     assert kept == sorted(
         [
-            *("history.csv", "history_mean.csv", "labels.json", "resolved.yaml", "run.json", "spec.yaml"),
+            *("history.csv", "history_mean.csv", "labels.json", "oof.csv"),
+            *("resolved.yaml", "run.json", "spec.yaml"),
             *(
                 f"seed-{s}/{name}"
                 for s in (5, 6, 7)
