@@ -138,6 +138,6 @@ def _text(run: RunDirectory, record: ImportanceRecord, figures: list[Path], *, w
     blocks.append("\n".join(map(str, figures)))
     if record.look is not None and record.look_of_any is not None:
         known, count = run.read_record(), LookCount(record.look, record.look_of_any)
-        use = known.test_uses[-1]
-        blocks.append(this_look_text(count, use.data or "", str(known.name), run.runs_dir))
+        uses, data = known.test_uses, known.test_uses[-1].data or ""
+        blocks.append(this_look_text(count, data, str(known.name), run.runs_dir, by_this_run=len(uses)))
     return printable("\n\n".join(block for block in blocks if block))

@@ -156,6 +156,7 @@ def test_a_hostile_record_on_a_terminal(folder: Path, capsys: Capture) -> None:
         ["compare", str(run), "good", "--json"],
         ["plot", str(run), "--terminal"],
         ["evaluate", str(run)],
+        ["importance", str(run)],
         ["final", str(run)],
         ["reproduce", str(run)],
         ["predict", str(run), "small.yaml"],

@@ -48,6 +48,16 @@ def clean(seed: int, *, classes: int = 2, rows: int = 500) -> Columns:
     return columns
 
 
+def clusters(seed: int, *, classes: int, rows: int = 600) -> Columns:
+    """Classes around centres of their own, in five of eight numbers; they hardly overlap."""
+    random = np.random.RandomState(seed)
+    centres = random.normal(0, 2, (classes, 8))
+    centres[:, 5:] = 0
+    labels = random.randint(0, classes, rows)
+    values = np.round(centres[labels] + random.normal(0, 1, (rows, 8)), 4)
+    return {**{f"x{i}": values[:, i] for i in range(8)}, "y": np.array(list("abcdef"))[labels]}
+
+
 def with_wrong_labels(columns: Columns, seed: int, share: float = 0.05) -> np.ndarray:
     """Change a share of the labels; (n,) the rows, from 0."""
     random = np.random.RandomState(seed + 1000)
@@ -190,7 +200,7 @@ def write_table(
         name=name,
         inputs=inputs,
         more=more,
-        one_hot=", one_hot",
+        one_hot=", one_hot" if "shop" in columns else "",
         layer=layer,
         loss=losses.get(classes, "categorical_crossentropy"),
         validation=validation or "{kfold: {k: 5, shuffle: true}}",

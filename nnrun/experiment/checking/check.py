@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from nnrun.data.catalog import CATALOG, path_of
 from nnrun.data.load_data import load_data
+from nnrun.data.summaries.describe_file import kind_of_file
 from nnrun.errors import UsageError
 from nnrun.experiment.checking.column_findings import column_findings
 from nnrun.experiment.checking.finding import Finding, by_severity
@@ -21,16 +23,17 @@ from nnrun.experiment.checking.rows import CheckedRows, checked_rows
 from nnrun.experiment.checking.split_findings import split_findings
 from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
 from nnrun.experiment.setup.folds import folds_of
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.reading.load import load_spec_text
 
 if TYPE_CHECKING:
     from nnrun.experiment.finished.load_run import Access
-    from nnrun.records import RunDirectory
 
 OnMessage = Callable[[str], None]
 _NOTHING_SAID: Final = Wanted()
+_SPEC_ENDINGS: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,26 @@ class CheckedData:
         """Plain values, for JSON."""
         plain = {**vars(self), "remarks": list(self.remarks)}
         return {**plain, "findings": [finding.as_document() for finding in self.findings]}
+
+
+def file_of(what: str, data_dir: Path | None) -> Path | None:
+    """The file or folder of data that a person means; None where it is a spec, or the name of a run.
+
+    Raises:
+        UsageError: it is the name of a data set.
+    """
+    if Path(what).suffix.lower() in _SPEC_ENDINGS:
+        return None
+    path = Path(path_of(what, data_dir)).expanduser()
+    if kind_of_file(what) is not None or path.suffix.lower() == ".npz" or path.is_file():
+        return path
+    if path.is_dir() and not RunDirectory(path).is_run():
+        return path
+    if what in CATALOG:
+        raise UsageError(
+            f"'{what}' is a data set; its split and its task are in a spec. Check a spec that names it."
+        )
+    return None
 
 
 def check_spec(
@@ -123,10 +146,10 @@ def _checked(
     if rows.columns:
         found += single_column_findings(rows, found)
     else:
-        remarks.append("these rows have no columns: duplicates, the test set and labels were looked at.")
+        remarks.append("These rows have no columns: identical rows, the test set and labels were looked at.")
     found += test_set_findings(rows, remarks.append)
     if not rows.targets:
-        remarks.append("no target is one class or one number a row, so labels were not looked at.")
+        remarks.append("No target is one class or one number a row, so labels were not looked at.")
     for target in rows.targets:
         if known is None or target.port in known:
             own = None if known is None else known[target.port]
@@ -134,10 +157,10 @@ def _checked(
             found += labels.findings
             doubted[target.name] = labels.doubted
         else:
-            remarks.append(f"labels of {target.name}: not looked at, since the run gives no probabilities.")
+            remarks.append(f"Labels of {target.name}: not looked at, since the run gives no probabilities.")
     if len(rows) > MOST_ROWS:
         remarks.append(
-            f"models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
+            f"Models were fitted to samples of at most {MOST_ROWS:,} rows; identical rows, groups and "
             "columns are those of all."
         )
     return CheckedData(

@@ -26,6 +26,10 @@ _KEPT: Final = 1_000  # rows in the evidence for programs
 _MANY: Final = 0.01
 _OF_COPIES: Final = 0.8  # of the way from chance to full agreement of targets
 _BEYOND_CHANCE: Final = 2.0
+_ALIKE: Final = (
+    "Too many of them differ in the target to be copies of one row: they look alike, since the inputs are "
+    "coarse. No score is wrong; only inputs that tell them apart would help."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,14 +129,10 @@ def _in_test(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
     text = f"{len(pairs):,} of {counted(rows.n_test, 'test row')} ({share:.1%}) {has} the inputs of a"
     text += " training row"
     if not copies:
-        advice = (
-            "Too many of them differ in the target to be copies of one row: they look alike, since the "
-            "inputs are coarse. No score is wrong; a further column would tell them apart."
-        )
-        return _finding("identical_rows_in_test", rows, pairs, f"{text}{told}.", advice, note=True, same=same)
+        return _finding("identical_rows_in_test", rows, pairs, f"{text}{told}.", _ALIKE, note=True, same=same)
     advice = (
-        "The network has seen the answers to these. Remove them from the training rows; or, where they are "
-        "several measurements of one thing, name its column: `group: COLUMN` keeps them on one side."
+        "The network has seen the answers to these. Remove them from the training "
+        f"rows{_or_group(rows, 'on one side')}."
     )
     return _finding(
         "identical_rows_in_test",
@@ -157,23 +157,29 @@ def _within(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
         text += f", {same:,} of them in the target too"
     parted = _parted_by_folds(rows)
     if not copies:
-        advice = (
-            "Too many of them differ in the target to be copies of one row: they look alike, since the "
-            "inputs are coarse. No score is wrong; a further column would tell them apart."
-        )
         return _finding(
-            "identical_rows_in_training", rows, pairs, f"{text}.", advice, note=True, same=same, parted=parted
+            "identical_rows_in_training", rows, pairs, f"{text}.", _ALIKE, note=True, same=same, parted=parted
         )
-    advice = "Remove the later ones from the file."
+    advice = "Remove the later ones from the data."
     if parted:
         text += f". {counted(parted, 'row')} validated a network that had trained on the same inputs"
         advice = (
-            "Their validation scores are too good. Remove the later ones from the file; or, where they are "
-            "several measurements of one thing, name its column: `group: COLUMN` keeps them in one fold."
+            "Their validation scores are too good. Remove the later ones from the "
+            f"data{_or_group(rows, 'in one fold')}."
         )
     note = share < _MANY or not parted
     return _finding(
         "identical_rows_in_training", rows, pairs, f"{text}.", advice, note=note, same=same, parted=parted
+    )
+
+
+def _or_group(rows: CheckedRows, where: str) -> str:
+    """What else can be done where rows have named columns in a file."""
+    if rows.lines is None:
+        return ""
+    return (
+        "; or, where they are several measurements of one thing, name its column: `group: COLUMN` keeps "
+        f"them {where}"
     )
 
 

@@ -31,9 +31,9 @@ from nnrun.spec.wording import counted, quoted
 SHOWN: Final = 20
 _FEWEST_OF_A_CLASS: Final = 5
 _FEWEST_ROWS: Final = 50
-_USUAL_SHARE: Final = 0.01  # of rows that classes which overlap have among the others
+_USUAL_SHARE: Final = 0.005  # of right labels that are doubted where classes overlap a little
 _DEVIATIONS: Final = 2.0
-_CLEAR: Final = 0.85
+_CLEAR: Final = 0.88
 """The share of labels that must be predicted out of fold before others are doubted. On generated tables with
 5 % of the labels changed, of the doubted ones 0.2 to 0.7 were changed below this, and 0.65 to 1 above."""
 _TELLING: Final = 0.7  # the area under the ROC curve likewise: the model must tell rare classes from others
@@ -94,7 +94,7 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
         if not enough.all():
             few = int(((counts > 0) & (counts < _FEWEST_OF_A_CLASS)).sum())
             say(
-                f"labels: {counted(int((~enough).sum()), 'row')} of {few:,} "
+                f"Labels: {counted(int((~enough).sum()), 'row')} of {few:,} "
                 f"{'class' if few == 1 else 'classes'} with fewer than {_FEWEST_OF_A_CLASS} rows were left "
                 "out."
             )
@@ -103,13 +103,13 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
             return None
     if len(known) < _FEWEST_ROWS:
         say(
-            f"labels: not looked at, since {counted(len(known), 'row')} are too few; {_FEWEST_ROWS} are "
+            f"Labels: not looked at, since {counted(len(known), 'row')} are too few; {_FEWEST_ROWS} are "
             "needed."
         )
         return None
     if len(known) > MOST_ROWS:
         say(
-            f"labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
+            f"Labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
             "of a finished k-fold run cover all: `nnrun data check RUN`."
         )
         known = sample_of(known)
@@ -136,14 +136,14 @@ def _wrong_labels(
     right = float((found.outputs.argmax(axis=1) == labels).mean())
     some = ", ".join(str(one["place"]) for one in each[:_NAMED]) + (", ..." if len(each) > _NAMED else "")
     are = "is" if len(each) == 1 else "are"
-    doubtful = f"labels of {quoted(target.name)}: {len(each):,} of {n:,} {are} doubtful"
+    doubtful = f"Labels of {quoted(target.name)}: {len(each):,} of {n:,} {are} doubtful"
     if right < _CLEAR or area_under_curve(labels, found.outputs) < _TELLING:
         told = f"only {right:.0%} of all labels are predicted out of fold by {found.by}"
         say(f"{doubtful} ({some}), but most of them may be right: {told}.")
         return CheckedLabels((), each)
     share = len(wrong) / n
     if share - _DEVIATIONS * np.sqrt(share * (1 - share) / n) <= _USUAL_SHARE:
-        say(f"{doubtful} ({some}), no more than where right labels of classes that overlap are.")
+        say(f"{doubtful} ({some}); so few are usual where classes overlap.")
         return CheckedLabels((), each)
     finding = Finding(
         "likely_wrong_labels",

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.experiment.checking.column_findings import columns_told, without
 from nnrun.experiment.checking.finding import Finding
@@ -91,7 +92,7 @@ def test_set_findings(rows: CheckedRows, say: Callable[[str], None]) -> Iterator
     if not rows.n_test:
         return
     if min(rows.n_train, rows.n_test) < _FEWEST_ROWS:
-        say(f"training and test set were not compared: each needs {_FEWEST_ROWS} rows.")
+        say(f"Training and test set were not compared: each needs {_FEWEST_ROWS} rows.")
         return
     train = sample_of(np.arange(rows.n_train))
     test = sample_of(np.arange(rows.n_train, len(rows)))
@@ -145,8 +146,18 @@ def _difference(rows: CheckedRows, column: Column) -> str:
         return f"median {medians[0]:.5g} in training, {medians[1]:.5g} in the test set"
     if not (isinstance(train, CategoryColumn) and isinstance(test, CategoryColumn)):
         return "texts"
+    if train.dates:
+        ranges = [_first_and_last(part) for part in (train, test)]
+        return f"{ranges[0]} in training, {ranges[1]} in the test set"
     size = len(train.levels) + 1
     shares = [np.bincount(part.codes + 1, minlength=size) / len(part.codes) for part in (train, test)]
     most = int(np.abs(shares[0] - shares[1]).argmax())
     level = "missing" if most == 0 else quoted(train.levels[most - 1])
     return f"{level} in {shares[0][most]:.0%} of training, {shares[1][most]:.0%} of the test set"
+
+
+def _first_and_last(dates: CategoryColumn) -> str:
+    """`2020-01-01 to 2020-03-31`."""
+    all_texts = iso_texts(dates.levels)
+    texts = [all_texts[code] for code in np.unique(dates.codes).tolist() if code >= 0]
+    return f"{min(texts)} to {max(texts)}" if texts else "missing"

@@ -72,10 +72,8 @@ def _of_column(column: Column) -> Any:
     if isinstance(column, TextColumn):
         return _of_texts(column)
     if isinstance(column, CategoryColumn) and column.dates:
-        days = np.array([*iso_texts(column.levels), "NaT"], "datetime64[s]").astype("datetime64[s]")
-        seconds = days.astype(np.float64)
-        seconds[np.isnat(days)] = np.nan
-        return _scaled(seconds[column.codes][:, None])
+        places = np.unique(np.array(iso_texts(column.levels)), return_inverse=True)[1].reshape(-1)
+        return _scaled(np.append(places.astype(np.float64), np.nan)[column.codes][:, None])
     if isinstance(column, CategoryColumn):
         different, counts = np.unique(column.codes, return_counts=True)
         frequent = different[np.argsort(-counts, kind="stable")][:_MOST_LEVELS]

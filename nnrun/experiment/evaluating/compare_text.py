@@ -202,8 +202,14 @@ def _why_none(scores: RunScores) -> str:
 def _of_choice(comparison: Comparison) -> list[str]:
     """Which scores were used to choose on the rows that they are measured on."""
     choosing = [run for run in comparison.runs if _chose_on_its_rows(run.scores)]
+    nested = [run.label for run in comparison.runs if run.scores.record.is_nested]
+    unseen = (
+        [f"The validation scores of {listing(nested, 'and')} are of outer folds, which no choice has seen."]
+        if nested
+        else []
+    )
     if not choosing:
-        return []
+        return unseen
     columns = dict.fromkeys(run.scores.record.chosen_by or str(chooser(run.scores.spec)) for run in choosing)
     epochs = {run.scores.record.epochs_run for run in choosing}
     rows = f"chosen by {listing(columns, 'or')} on the rows that score"
@@ -227,11 +233,13 @@ def _of_choice(comparison: Comparison) -> list[str]:
         texts.append(
             f"{which} {are} of a sweep: the score that one was chosen by there is more optimistic still."
         )
-    return [" ".join(texts)]
+    return [" ".join(texts), *unseen]
 
 
 def _chose_on_its_rows(scores: RunScores) -> bool:
-    """Whether the validation rows chose the epoch that they score, among several."""
+    """Whether the validation rows chose the epoch that they score, among several; outer folds never do."""
+    if scores.record.is_nested:
+        return False
     column = scores.record.chosen_by or chooser(scores.spec) or ""
     return bool(scores.validation) and column.startswith("val_") and scores.record.epochs_run > 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nnrun.errors import one_line
 from nnrun.experiment.finished.record_text import range_in_words
 from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, ImportanceTable
 from nnrun.spec.wording import counted, listing, quoted, with_std
@@ -93,13 +94,13 @@ def _of_correlated(record: ImportanceRecord) -> str:
 
 def curve_title(curve: DependenceCurve) -> str:
     """`mean probability of yes by sex`."""
-    return f"{predicted_text(curve)} by {curve.column}"
+    return f"{predicted_text(curve)} by {one_line(curve.column)}"
 
 
 def predicted_text(curve: DependenceCurve) -> str:
     """What the numbers of a curve are: `mean probability of yes`, `mean prediction of body_mass`."""
     names = [curve.lines[0].name] if len(curve.lines) == 1 else []
-    of = " of ".join(name for name in [*names, curve.output or ""] if name)
+    of = " of ".join(one_line(name) for name in [*names, curve.output or ""] if name)
     return f"mean {curve.predicted}{f' of {of}' if of else ''}"
 
 

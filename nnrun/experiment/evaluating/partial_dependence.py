@@ -17,7 +17,7 @@ from nnrun.data.dataset import Array
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.labels import Labels
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, TextColumn
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.exchanged_columns import InputColumn, PreparedRows
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
@@ -99,7 +99,7 @@ def _planned(
         )
     raw = known[name].raw(opened.dataset.train)
     if raw is None or isinstance(raw, TextColumn):
-        what = "is an input as a whole" if raw is None else "holds texts"
+        what = "holds texts" if raw is not None else "has no single value in a row"
         raise UsageError(
             f"--curve {quoted(name)}: this column {what}, and a curve needs numbers, dates or categories."
         )
@@ -189,6 +189,12 @@ def _of_network(
             own = in_own_units(fitted, {port: of_output[0] for port, of_output in given.items()})
             for port, of_values in means.items():
                 of_values.append(own[port].mean(axis=0))
+                if not np.isfinite(of_values[-1]).all():
+                    raise DataError(
+                        f"--curve {quoted(curve.column.name)}: with {curve.values[place]} in every row some "
+                        "predictions are not finite numbers. The network diverged, or such rows are far "
+                        "outside of what it was trained on."
+                    )
         found.append({port: np.stack(of_values) for port, of_values in means.items()})
     return found
 

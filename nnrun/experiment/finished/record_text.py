@@ -278,10 +278,18 @@ def baseline_text(record: RunRecord) -> str:
         return "No baseline: a constant prediction cannot be scored for sequences of classes."
     if not record.baseline:
         return ""
-    text = f"Baseline: the best constant for each score, on the {record.baseline_on} rows"
+    rows = "outer" if record.is_nested else record.baseline_on
+    text = f"Baseline: the best constant for each score, on the {rows} rows"
     shuffled = record.baseline.get(SHUFFLED)
-    text = f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
-    return f"{text}\n{linear}" if (linear := linear_text(record.linear_baseline)) else text
+    if shuffled is not None:
+        text += f"; shuffled labels would score {shuffled:.2f}"
+    below = [n for n, value in record.baseline.items() if f"_{n}".endswith("_r2") and (value or 0) < -5e-5]
+    if below:  # one expects 0, which the mean of the very rows would score
+        text += (
+            f". {listing(below, 'and')} is below 0: the constant is the training rows' mean, not these rows'"
+        )
+    linear = linear_text(record.linear_baseline)
+    return f"{text}.\n{linear}" if linear else f"{text}."
 
 
 def linear_scores(record: RunRecord) -> Mapping[str, float | None]:

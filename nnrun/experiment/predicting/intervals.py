@@ -19,7 +19,7 @@ from nnrun.experiment.predicting.out_of_fold import OutOfFold, predict_out_of_fo
 from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.records import MemberType, RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import Port, output_views
 from nnrun.spec.wording import listing, quoted
 from nnrun.validation.conformal import (
     Places,
@@ -82,7 +82,7 @@ class Calibrated:
         kind: what these networks are; None for a run of one.
         repeated: whether some rows were validated more than once, by networks of several splits.
         in_time: whether the rows are in the order of time, so that later ones may be different.
-        optimistic: whether these rows chose the epochs of the weights.
+        chosen: what these rows decided of the networks, as ends of a sentence: their errors are too small.
         left_out: the outputs without an interval.
     """
 
@@ -93,7 +93,7 @@ class Calibrated:
     kind: MemberType | None
     repeated: bool
     in_time: bool
-    optimistic: bool
+    chosen: tuple[str, ...]
     left_out: tuple[Port, ...] = ()
 
     @property
@@ -117,7 +117,7 @@ class Calibrated:
             "method": self.method,
             "rows": self.rows,
             "left_out": list(self.left_out),
-            "optimistic": self.optimistic,
+            "optimistic": bool(self.chosen),
             "text": ". ".join(self.sentences),
         }
 
@@ -139,10 +139,10 @@ class Calibrated:
                 "if they are like these (exchangeable)"
             )
         found = [f"{self.method}, from {rows}: {promise}"]
-        if self.optimistic:
+        if self.chosen:
             found.append(
-                "these rows also chose the epochs of the weights, so their errors are somewhat too small and "
-                "fewer new rows may be covered (early_stopping: {on: inner} leaves the choice to others)"
+                f"these rows also {listing(self.chosen, 'and')}, so their errors are somewhat too small and "
+                "fewer new rows may be covered"
             )
         if self.left_out:
             found.append(f"without an interval: {listing([quoted(port) for port in self.left_out], 'and')}")
@@ -215,7 +215,7 @@ def calibrate(opened: OpenRun, level: float, *, tell: bool = False) -> Calibrate
         opened.member_type,
         len(networks) > 1 and (opened.member_type == "seed" or bool((networks.sum(axis=1) > 1).any())),
         isinstance(opened.spec.validation, schema.TimeSeries),
-        found.chosen_on_these_rows,
+        _chosen_by_rows(found),
         tuple(port for port in found.decoders if port not in suitable),
     )
     for sentence in made.sentences if tell else ():
@@ -262,6 +262,16 @@ def _of_all_rows(opened: OpenRun, level: float) -> str:
         f"{text}Ask the run that was validated (nnrun predict {parent} --interval {level:g}); or, if "
         f"that is of folds, make these the model (nnrun final {parent} --members folds)."
     )
+
+
+def _chosen_by_rows(found: OutOfFold) -> tuple[str, ...]:
+    """What the rows that intervals come from decided of the networks."""
+    decided = []
+    if found.chosen_on_these_rows:
+        decided.append("chose the epochs of the weights (early_stopping: {on: inner} leaves that to others)")
+    if any(view.calibrate is not None for view in output_views(found.opened.spec).values()):
+        decided.append("fitted the calibration of the probabilities")
+    return tuple(decided)
 
 
 def _has_interval(decoder: OutputDecoder) -> bool:

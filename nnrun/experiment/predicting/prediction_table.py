@@ -23,6 +23,7 @@ from nnrun.experiment.predicting.output_decoder import (
     plain_floats,
     spread_column,
 )
+from nnrun.native.number_text import rows_of_numbers, shortest
 from nnrun.spec.ports import Port, prediction_columns
 from nnrun.spec.wording import quoted
 
@@ -234,8 +235,7 @@ class CsvLines:
                 parts.append(map(self._field, values))
         if predictions.sets is not None:
             parts.append([self._field(tuple(of_row)) for of_row in predictions.sets])
-        for values_NC in self._table.numbers(decoder, predictions):
-            parts += [shortest(column) for column in values_NC.T]
+        parts += map(rows_of_numbers, self._table.numbers(decoder, predictions))
         return parts
 
     def _field(self, value: Hashable) -> str:
@@ -334,12 +334,6 @@ class JsonLines:
 def _key(name: str) -> str:
     """A key of JSON, safe in a template of `str.format`."""
     return json_text(name).replace("{", "{{").replace("}", "}}")
-
-
-def shortest(values_N: npt.NDArray[np.float32]) -> list[str]:
-    """float32 numbers with the fewest digits that read back as the same float32: 0.1, not 0.10000000149."""
-    texts: list[str] = values_N.astype("U").tolist()
-    return [repr(float(text)) if "e" in text else text for text in texts]  # NumPy: 1e-04, Python: 0.0001
 
 
 def _numbers(values: Sequence[Any], *, missing: str) -> list[Iterable[str]]:

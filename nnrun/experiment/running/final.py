@@ -25,6 +25,7 @@ from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, is_overridden
 from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import counted, listing
+from nnrun.validation.calibration import Decision
 
 Epochs = int | Literal["best"]
 
@@ -106,10 +107,25 @@ def _with_decisions_of(
     wanted = open_outputs(loaded.spec)
     if not wanted or not (kept := kept_decisions(parent)):
         return loaded, []
-    spec = with_decisions(loaded.spec, kept[-1 if at_best else 0].outputs)
+    own = output_views(read_kept_spec(parent.read_resolved(), file=f"the spec of {parent.id}"))
+    decisions = {
+        port: _still_meant(found, own[port], wanted[port])
+        for port, found in kept[-1 if at_best else 0].outputs.items()
+        if port in wanted and port in own
+    }
+    spec = with_decisions(loaded.spec, decisions)
+    if open_outputs(spec):
+        return loaded, []
     views = output_views(spec)
     told = [given_decision(port if spec.outputs else None, views[port], parent.id) for port in wanted]
     return replace(loaded, spec=spec), told
+
+
+def _still_meant(found: Decision, then: schema.ExperimentSpec, now: schema.ExperimentSpec) -> Decision:
+    """What was fitted, as far as an output asks for the same now: a threshold is that of one calibration."""
+    if then.calibrate != now.calibrate:
+        return Decision()
+    return found if then.threshold == now.threshold else replace(found, threshold=None)
 
 
 def _why(record: RunRecord) -> str:

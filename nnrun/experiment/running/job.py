@@ -18,7 +18,7 @@ from nnrun.data.targets import rare_class_warnings
 from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.setup.baseline import baseline, mean_of
+from nnrun.experiment.setup.baseline import baseline
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.linear_baseline import (
     NOT_SIDE_BY_SIDE,
@@ -33,6 +33,7 @@ from nnrun.lazy_torch import torch
 from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
+from nnrun.native import number_text
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import (
     ChosenFrom,
@@ -117,7 +118,7 @@ class Job:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
         groups: its folds or seeds: those of a group train as replicas.
-        baseline_scores: measure → score of the best constant.
+        baselines: of each fold or seed (0 for the only network): measure → score of the best constant.
         linear: what a linear model scores on the same rows; None where none is fitted.
         device: where it trains.
         compiled: whether its training steps are.
@@ -131,7 +132,7 @@ class Job:
     settings: Settings
     dataset: Dataset
     groups: tuple[Group, ...]
-    baseline_scores: Mapping[str, float]
+    baselines: Mapping[int, Mapping[str, float]]
     device: torch.device
     compiled: bool
     listener: Listener
@@ -260,7 +261,7 @@ def prepare_job(
         settings=settings,
         dataset=dataset,
         groups=groups,
-        baseline_scores=mean_of(constants),
+        baselines=dict(zip((m.id for group in groups for m in group.members), constants, strict=True)),
         device=device,
         compiled=planned[0].choice.compiled,
         listener=listener,
@@ -367,7 +368,10 @@ def _load(
     spec: schema.ExperimentSpec, settings: Settings, device: torch.device, listener: Listener
 ) -> Dataset:
     """The spec's data. Our own C++ is compiled meanwhile, where the run will want it."""
-    begin_compiling(settings.compile, spec, device, kernels_of(graph_of(spec).layers))
+    wanted = list(kernels_of(graph_of(spec).layers))
+    if settings.trial is None and settings.selection.member_type(spec) is not None:
+        wanted.append(number_text.LIBRARY)  # of the out-of-fold predictions
+    begin_compiling(settings.compile, spec, device, wanted)
     return load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
 
 

@@ -107,6 +107,23 @@ def test_an_order_in_time_that_the_split_keeps_is_no_finding(tmp_path: Path) -> 
     assert [each.kind for each in checked(path).findings] == []
 
 
+def test_the_columns_that_tell_test_rows_from_training_rows_are_named(tmp_path: Path) -> None:
+    """One number is 1.5 higher there, and all dates are later."""
+    columns = clean(0)
+    FAULTS["another test set"].plant(columns, np.random.RandomState(0))
+    months = np.where(columns["part"] == "test", "2024-06-", "2024-05-")
+    days = np.random.RandomState(1).randint(10, 29, 500).astype(str)
+    columns["day"] = np.char.add(months, days)
+    path = write_table(tmp_path, "shift", columns, more=FAULTS["another test set"].more)
+    finding = found_in(checked(path), "test_set_differs")
+    assert finding.severity == "serious"
+    assert list(finding.evidence["columns"]) == ["day", "x3"]
+    assert (
+        "2024-05-10 to 2024-05-28 in training, 2024-06-10 to 2024-06-28 in the test set"
+        in finding.examples[0]
+    )
+
+
 def test_texts_are_looked_at_for_copies_and_labels(tmp_path: Path) -> None:
     """Two vocabularies; 12 of 200 texts have the other's label, and one stands twice."""
     random = np.random.RandomState(0)

@@ -11,13 +11,14 @@ import pytest
 from sklearn.inspection import partial_dependence
 
 import nnrun
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating import partial_dependence as module
 from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS
 from nnrun.experiment.predicting.open_run import open_run
 from nnrun.records import RunDirectory
 from nnrun.records.importance_record import DependenceCurve
+from nnrun.spec.ports import OUTPUT
 from tests.support.port_experiments import write_columns
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, numbers, write_small
 
@@ -129,21 +130,42 @@ def test_each_output_has_a_curve_and_each_class_a_line(tmp_path: Path) -> None:
     assert 900 < min(size.lines[0].mean) < max(size.lines[0].mean) < 1100  # in the target's own units
 
 
+def test_a_network_that_gives_no_numbers_has_no_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(tmp_path)
+
+    def nowhere(*_: Any) -> Any:
+        return lambda inputs, rows: {OUTPUT: np.full((1, rows, 1), np.inf)}
+
+    monkeypatch.setattr(module, "outputs_of_inputs", nowhere)
+    with pytest.raises(
+        DataError, match=r"^--curve '1': with .* in every row some predictions are not finite"
+    ):
+        curves_of(run, "1")
+
+
 def test_what_has_no_curve(tmp_path: Path) -> None:
     run = train(tmp_path)
     with pytest.raises(UsageError, match=r"^--curve 'x': the networks of small-.* take no such column\.$"):
         curves_of(run, "x")
     rows = pd.DataFrame({"y": np.arange(48.0) % 7, "x": np.arange(48.0) ** 2 % 17})
     rows["note"] = [f"a long note about number {i} and its many friends" for i in range(48)]
-    steps = {"inputs": [{"text": {"num_words": 20}}]}
+    words = {"inputs": [{"text": {"num_words": 20}}]}
     rows.to_csv(tmp_path / "rows.csv", index=False)
     dataset = {"csv": {"path": "rows.csv", "target": "y", "types": {"note": "text"}}}
     texts = RunDirectory(
         nnrun.train(
-            write_small(tmp_path, dataset=dataset, preprocessing=steps), runs_dir=tmp_path / "texts"
+            write_small(tmp_path, dataset=dataset, preprocessing=words), runs_dir=tmp_path / "texts"
         ).path
     )
     with pytest.raises(UsageError, match=r"^--curve 'note': this column holds texts, and a curve needs"):
         curves_of(texts, "note")
+    x = np.random.default_rng(0).normal(size=(48, 4, 2))
+    layers = [{"lstm": 3}, {"dense": 1}]
+    steps = train(tmp_path, arrays={"x_train": x, "y_train": x[:, 1, 1]}, layers=layers)
+    with pytest.raises(UsageError, match=r"^--curve '1': this column has no single value in a row, and a"):
+        curves_of(steps, "1")
+    assert {c.column for c in measure_importance(steps).tables[0].columns} == {"0", "1"}
     names = {c.column for c in measure_importance(texts).tables[0].columns}
     assert names == {"x", "note"}

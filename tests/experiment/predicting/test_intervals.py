@@ -178,9 +178,23 @@ def test_what_is_promised(tmp_path: Path) -> None:
     assert calibrate_run(train(tmp_path, **restored), Access(), 0.9).sentences == [
         "intervals by split conformal prediction, from 16 validation rows: at least 90 % of new rows are "
         "covered, if they are like these (exchangeable)",
-        "these rows also chose the epochs of the weights, so their errors are somewhat too small and fewer "
-        "new rows may be covered (early_stopping: {on: inner} leaves the choice to others)",
+        "these rows also chose the epochs of the weights (early_stopping: {on: inner} leaves that to "
+        "others), so their errors are somewhat too small and fewer new rows may be covered",
     ]
+
+
+def test_sets_are_of_calibrated_probabilities(tmp_path: Path) -> None:
+    run = train(tmp_path, BINARY, validation=KFOLD, calibrate="temperature")
+    found = calibrate_run(run, Access(), 0.9)
+    assert found.sentences[1] == (
+        "these rows also fitted the calibration of the probabilities, so their errors are somewhat too small "
+        "and fewer new rows may be covered"
+    )
+    (calibration,) = found.of_outputs.values()
+    positive = predict_split(run, "validation").combined.outputs[:, 0]
+    true = np.load(tmp_path / "small.npz")["y_train"]
+    of_true = np.where(true == 1, positive, 1 - positive)
+    assert calibration.scores[:, 0] == pytest.approx(np.where(of_true > 0.5, 0, 1 - of_true))
 
 
 def test_the_model_of_all_folds_has_the_intervals_of_its_parent(tmp_path: Path) -> None:

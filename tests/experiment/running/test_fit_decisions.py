@@ -211,6 +211,25 @@ def test_final_takes_over_what_its_parent_fitted_for_best_epochs(
     assert fitted.id in decisions_text(run.read_record())
 
 
+@pytest.mark.parametrize(
+    "change", [{"calibrate": "platt"}, {"calibrate": None}, {"threshold.maximize": "mcc"}], ids=str
+)
+def test_final_takes_over_nothing_that_was_fitted_for_something_else(
+    fitted: RunDirectory, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="would be fitted on rows that the network"):
+        final_of_run(fitted, settings(tmp_path), overrides=change)
+
+
+def test_final_takes_over_a_calibration_beside_another_threshold(
+    fitted: RunDirectory, tmp_path: Path
+) -> None:
+    run = final_of_run(fitted, settings(tmp_path), overrides={"threshold": 0.4}, epochs=2)
+    spec = load_predictor(run).spec
+    assert spec.calibrate == kept(fitted).method
+    assert spec.threshold == schema.Threshold(at=0.4)
+
+
 def test_final_of_a_spec_has_no_rows_to_fit_on(tmp_path: Path) -> None:
     loaded = load_small(tmp_path, OVERFITTED, arrays=noisy(), **BOTH)
     with pytest.raises(UsageError, match="calibrate and threshold would be fitted on rows that the network"):

@@ -11,6 +11,7 @@ import pytest
 from nnrun.data.load_data import load_data
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
+from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.running import checkpointer
@@ -170,6 +171,9 @@ def test_the_outer_run_predicts_and_is_compared_as_a_k_fold_run(tmp_path: Path) 
     plain = load_small(tmp_path, REGRESSION, epochs=4, validation={"kfold": {"k": K, "shuffle": True}})
     other = run_experiment(plain, Settings("kfold", tmp_path / "plain"))
     compared = compare_runs([outer, other])
+    note = "The validation scores of A are of outer folds, which no choice has seen."
+    assert [text for text in notes(compared) if "outer folds" in text] == [note]
+    assert "The best epoch of B was chosen by val_loss" in " ".join(notes(compared))
     scores = compared.runs[0].all_scores()
     record = outer.read_record()
     assert record.nested is not None

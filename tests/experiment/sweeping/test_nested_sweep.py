@@ -24,8 +24,9 @@ from nnrun.records.run_record import NestedRecord
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
+from nnrun.validation.summary import interval_of_mean
 from tests.support.clocks import let_trials_take_seconds, ticking
-from tests.support.small_experiments import REGRESSION, numbers, write_small
+from tests.support.small_experiments import BINARY, REGRESSION, numbers, write_small
 
 K = 3
 UNITS, RATE = "layers[0].dense.units", "optimizer.adam.learning_rate"
@@ -250,3 +251,28 @@ def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pyte
 def test_a_smoke_run(tmp_path: Path) -> None:
     sweep = swept(plan_of(tmp_path, GRID, nested=20), tmp_path, smoke=True)
     assert len(nested_of(sweep).folds) == nested_of(sweep).k == 8
+
+
+def test_on_noise_the_plain_best_is_above_chance_and_the_outer_folds_are_not(tmp_path: Path) -> None:
+    """Rows and labels drawn at random: 200 such tables are in tests/benchmarks/nested.py."""
+    noise = {
+        **BINARY,
+        "epochs": 8,
+        "validation": {"holdout": {"fraction": 0.3, "stratify": True}},
+        "sweep": {"over": {"optimizer": [{"adam": 0.003}, {"adam": 0.1}]}, "monitor": "val_accuracy"},
+    }
+    plain, outer = [], []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        arrays = {"x_train": rng.normal(size=(60, 5)), "y_train": rng.permutation(60) % 2}
+        for nested in (None, 5):
+            plan = load_sweep(write_small(tmp_path, noise, arrays, seed=seed, nested=nested))
+            sweep = swept(plan, tmp_path)
+            if nested is None:
+                plain.append(sweep.read_record().ranked()[0].score)
+            else:
+                outer.append(nested_of(sweep).scores["val_accuracy"])
+    low, high = interval_of_mean(float(np.mean(outer)), float(np.std(outer, ddof=1)), len(outer))
+    assert low <= 0.5 <= high
+    assert min(plain) >= 0.5
+    assert np.mean(plain) > max(0.55, np.mean(outer))
