@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
@@ -609,6 +610,45 @@ def importance(
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
+
+
+def check_data(
+    what: Run | PathLike,
+    *,
+    target: str | Sequence[str] = (),
+    task: Literal["classification", "regression"] | None = None,
+    test: PathLike | None = None,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> CheckedData:
+    """What is wrong with data: `findings`, the serious ones first, each with its evidence and what to do.
+
+    Args:
+        what: a spec; a file or folder of data, checked by the spec that `nnrun init` writes for it; or a run,
+            whose own out-of-fold predictions judge the labels.
+        target, task, test: of a file, as for `nnrun init`.
+        overrides, runs_dir, data_dir, verbose, allow_custom: as for `train`, of a spec or a run.
+    """
+    from nnrun.experiment.checking.check import check_file, check_run, check_spec, file_of
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.spec.reading.load import load_spec
+
+    listener, data = _listener(verbose), _data_dir(data_dir)
+    with allowing(allow_custom):
+        file = None if isinstance(what, Run) else file_of(str(what), data)
+        if file is not None:
+            targets = (target,) if isinstance(target, str) else tuple(target)
+            return check_file(
+                file, Wanted(targets, task, None if test is None else Path(test)), listener.message
+            )
+        if not isinstance(what, Run) and is_spec_file(what):
+            return check_spec(load_spec(what, _changes(overrides)).spec, data, listener.message)
+        access = Access(overrides=_changes(overrides), data_dir=data, listener=listener)
+        return check_run(_run(what, runs_dir)._directory, access)
 
 
 def predict(

@@ -15,6 +15,7 @@ from nnrun.cli.output import (
     in_blocks,
     paragraph,
     print_result,
+    shortened,
     text_width,
 )
 from nnrun.errors import printable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _MISTAKES = 5
 _LINES = 30
+_LONGEST_CLASS = 20
 # How many classes, mistakes and confusions a brief screen shows: as many as fit.
 _BRIEF = ((5, 5, 3), (5, 3, 3), (3, 3, 3), (3, 2, 3), (2, 1, 3), (2, 2, 0), (1, 1, 0), (1, 0, 0))
 
@@ -152,20 +154,10 @@ def _text(evaluation: Evaluation, figures: list[Path], *, whole: bool) -> str:
 
 
 def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *, members: bool) -> str:
-    from nnrun.experiment.finished.record_text import coverage_text, no_better_text, range_in_words
+    from nnrun.experiment.finished.record_text import coverage_text, no_better_text
 
-    networks = ""
-    if evaluation.members_mean is not None:
-        networks = f", the average of {evaluation.networks} {evaluation.kind}s' networks"
-    elif evaluation.networks > 1:
-        networks = f", mean ± std over {evaluation.networks} {evaluation.kind}s"
     width = text_width()
-    each = [member.rows for member in evaluation.members] or [evaluation.rows]
-    rows = sorted({min(each), max(each)})  # uneven folds differ by a row
-    head = [
-        f"{evaluation.run.id} on {range_in_words(rows)} {evaluation.split} rows{networks}",
-        evaluation.weights.sentence,
-    ]
+    head = [f"{evaluation.run.id} on {_rows_and_networks(evaluation)}", evaluation.weights.sentence]
     lines = ["\n".join(paragraph(text, width) for text in head)]
     several = evaluation.networks > 1
     averaged = evaluation.members_mean is not None and evaluation.combination == "ensemble"
@@ -186,6 +178,26 @@ def _screen(evaluation: Evaluation, figures: list[Path], brief: Brief | None, *,
     return printable("\n\n".join(lines))
 
 
+def _rows_and_networks(evaluation: Evaluation) -> str:
+    """`569 validation rows, each by the network of its own fold`: what the scores are of."""
+    from nnrun.experiment.finished.record_text import range_in_words
+
+    each = [member.rows for member in evaluation.members] or [evaluation.rows]
+    rows = range_in_words(sorted({min(each), max(each)}))  # uneven folds differ by a row
+    rows += f" {evaluation.split} rows"
+    networks, kind = evaluation.networks, evaluation.kind
+    if evaluation.members_mean is None:
+        return f"{rows}, mean ± std over {networks} {kind}s" if networks > 1 else rows
+    if evaluation.combination == "out_of_fold":
+        return (
+            f"{sum(each):,} {evaluation.split} rows, each by the network of its own {kind}, not by the "
+            f"average of the {networks}"
+        )
+    if evaluation.combination == "mean_out_of_fold":
+        return f"{rows} of each {kind}, by the networks that did not train on them, not by the average of all"
+    return f"{rows}, the average of {networks} {kind}s' networks"
+
+
 def _score_rows(evaluation: Evaluation) -> list[list[str]]:
     """The scores, beside what the kept weights score where that is something else, and the baseline."""
     columns: dict[str, dict[str, str]] = {
@@ -197,7 +209,7 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
         columns["own epochs"] = {n: with_std(mean, std) for n, (mean, std) in evaluation.kept.items()}
     if evaluation.members_mean is not None:
         each = evaluation.members_mean.items()
-        columns["each network"] = {name: with_std(mean, std) for name, (mean, std) in each}
+        columns[_heading_of_members(evaluation)] = {name: with_std(mean, std) for name, (mean, std) in each}
     if evaluation.ensemble is not None:
         columns["ensemble"] = {name: with_std(value) for name, value in evaluation.ensemble.items()}
     if evaluation.undecided is not None:
@@ -205,7 +217,19 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
         columns["as trained"] = {name: with_std(value) for name, value in scores}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
-    return rows + [[name, *(cells[name] for cells in columns.values())] for name in evaluation.scores]
+    return rows + [
+        [_label(evaluation, name), *(cells[name] for cells in columns.values())] for name in evaluation.scores
+    ]
+
+
+def _label(evaluation: Evaluation, measure: str) -> str:
+    """`f1 (benign)`: a measure, and its class where the table below has the same of each class."""
+    from nnrun.experiment.evaluating.error_analysis import Classification
+
+    found = evaluation.analysis
+    if measure not in ("precision", "recall", "f1") or not isinstance(found, Classification):
+        return measure
+    return measure if found.positive is None else f"{measure} ({shortened(found.positive, _LONGEST_CLASS)})"
 
 
 def _heading(evaluation: Evaluation) -> str:
@@ -214,13 +238,21 @@ def _heading(evaluation: Evaluation) -> str:
     return evaluation.split if by_all or evaluation.members_mean is None else "out of fold"
 
 
+def _heading_of_members(evaluation: Evaluation) -> str:
+    """What the mean over the networks is of: all of them on the same rows, or each on its own."""
+    same = evaluation.split == "test" or evaluation.combination == "ensemble"
+    return "each network" if same else f"mean over {evaluation.kind}s"
+
+
 def _members(evaluation: Evaluation) -> list[list[str]]:
     """The scores of each fold or seed: a row for each measure."""
     kind, members = str(evaluation.kind), evaluation.members
     rows = [[f"each {kind}", *(str(member.member).removeprefix(f"{kind}-") for member in members)]]
     if evaluation.scores_epoch is None:
         rows.append(["epoch", *(str(member.epoch) for member in members)])
-    return rows + [[name, *(with_std(m.scores[name]) for m in members)] for name in evaluation.scores]
+    return rows + [
+        [_label(evaluation, name), *(with_std(m.scores[name]) for m in members)] for name in evaluation.scores
+    ]
 
 
 def _remarks(evaluation: Evaluation) -> list[str]:
@@ -252,14 +284,18 @@ def _remarks_of_one_model(evaluation: Evaluation) -> list[str]:
 
     if evaluation.split == "test":
         return []
-    return [
-        validation_text(
-            evaluation.combination,
-            evaluation.kind,
-            "these rows",
-            optimistic=evaluation.chosen_on_these_rows,
+    text = validation_text(
+        evaluation.combination,
+        evaluation.kind,
+        "these rows",
+        optimistic=evaluation.chosen_on_these_rows,
+    )
+    if _heading_of_members(evaluation) != "each network":
+        text += (
+            f" These scores are of all rows together; the mean over {evaluation.kind}s is of those of each "
+            f"{evaluation.kind}."
         )
-    ]
+    return [text]
 
 
 def _look(evaluation: Evaluation) -> str:

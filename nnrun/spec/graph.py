@@ -117,6 +117,21 @@ class Graph:
         """What the spec says of each node."""
         return tuple(node.layer for node in self.nodes)
 
+    def takes_steps(self, port: Port) -> bool:
+        """Whether a layer goes along the steps of an input's rows, (steps, features), before one flattens."""
+        waiting, seen = list(self.takers.get(port, ())), set[int]()
+        while waiting:
+            index = waiting.pop()
+            layer = self.nodes[index].layer
+            if getattr(layer, "of_steps", False):
+                return True
+            if index not in seen and not (
+                getattr(layer, "of_images", False) or getattr(layer, "flattens", False)
+            ):
+                waiting += self.takers.get(index, ())
+            seen.add(index)
+        return False
+
     @property
     def first_output(self) -> schema.Component:
         """The layer that gives the first output, or the only one."""

@@ -75,4 +75,6 @@ def with_std(value: object, std: object = None) -> str:
     """`0.8123 ± 0.0040`; nothing where there is no number."""
     if not isinstance(value, (int, float)):
         return ""
-    return f"{value:.4f} ± {std:.4f}" if isinstance(std, (int, float)) else f"{value:.4f}"
+    text = f"{value:.4f}"
+    text = "0.0000" if text == "-0.0000" else text  # a sign that means nothing
+    return f"{text} ± {std:.4f}" if isinstance(std, (int, float)) else text

@@ -114,6 +114,18 @@ def test_the_screens_of_a_calibrated_run(
     check_screen("final_calibrated", capsys.readouterr())
 
 
+def test_the_screen_of_a_model_of_folds_on_validation_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path, BINARY, metrics=["accuracy", "f1"], epochs=20)
+    assert main(["kfold", "small.yaml", "--k", "5", "-q"]) == 0
+    assert main(["final", "@last", "--members", "folds", "-q"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "@last", "--split", "validation", "--no-figures"]) == 0
+    check_screen("evaluate_out_of_fold", capsys.readouterr())
+
+
 def test_looks_of_other_runs_count_as_well(folder: Path, capsys: Capture) -> None:
     assert main(["evaluate", "@last"]) == 0
     assert main(["final", "@last", "-q"]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, with_std
 
 
 @pytest.mark.parametrize(
@@ -13,3 +13,8 @@ from nnrun.spec.wording import counted
 )
 def test_counted_things(number: int, noun: str, said: str) -> None:
     assert counted(number, noun) == said
+
+
+def test_a_score_that_rounds_to_nothing_has_no_sign() -> None:
+    assert [with_std(value) for value in (-0.00001, -0.0, 0.0, -0.00006)] == ["0.0000"] * 3 + ["-0.0001"]
+    assert with_std(-0.00001, 0.00002) == "0.0000 ± 0.0000"

@@ -6,7 +6,7 @@ Plain values from outputs and targets, for a screen, a report or JSON. N rows, K
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,8 @@ class Classification:
         wrong: misclassified rows.
         mistakes: the wrong rows of the highest probability, the highest first.
         calibration: of the probabilities.
+        positive: of a network with one output, the class that its metrics `precision`, `recall` and `f1` are
+            of.
     """
 
     rows: int
@@ -138,6 +140,7 @@ class Classification:
     wrong: int
     mistakes: tuple[Mistake, ...]
     calibration: Calibration
+    positive: str | None = None
 
     def as_document(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -263,9 +266,10 @@ def analyse(
         labels = class_labels(targets, probabilities.shape[1])
         if labels is not None and activation == ("sigmoid" if one_output else "softmax"):
             predicted = _predicted(probabilities, threshold)
-            return _classification(
+            found = _classification(
                 probabilities, predicted, labels, numbers, class_names, mistakes, text_of, lines
             )
+            return replace(found, positive=found.classes[1].name) if one_output else found
     if activation == "sigmoid" and not one_output:
         several = targets.shape == outputs.shape and np.isin(targets, (0, 1)).all()
         return _multi_label(outputs > 0.5, targets.astype(bool), label_names) if several else None

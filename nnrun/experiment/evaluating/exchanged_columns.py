@@ -25,6 +25,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.setup.groups import inputs_of_rows
 from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Inputs
+from nnrun.spec.graph import Graph
 from nnrun.spec.ports import Port
 
 AnyRows: TypeAlias = "DenseRows | ByteRows | SparseRows"
@@ -38,30 +39,38 @@ class InputColumn:
         name: of a table its own; of an array that of the feature, or its position; of an input that is taken
             as a whole the input's.
         ports: the inputs that take it; several may take the same column of a table.
-        position: of an array's feature; None for others.
+        position: of an array's feature, along the last axis; None for others.
+        of_steps: whether a row has a value of it at each of several steps.
         whole: whether it is all that the input takes, such as an image, or the words of a text.
     """
 
     name: str
     ports: tuple[Port, ...]
     position: int | None = None
+    of_steps: bool = False
     whole: bool = False
 
     def raw(self, samples: Samples) -> Column | Array | None:
-        """Its values as the data set has them: a column of a table, or (N,) numbers; None of whole inputs."""
+        """Its values as the data set has them: a column of a table, or (N,) numbers.
+
+        None where a row has no single value: of a whole input, and of steps.
+        """
         inputs = samples.by_input(self.ports)[self.ports[0]]
         if isinstance(inputs, Table):
             return inputs.by_name[self.name]
-        if self.position is None:
+        if self.position is None or self.of_steps:
             return None
         assert isinstance(inputs, np.ndarray), "only an array has features by position"
         return inputs[:, self.position]
 
 
 def input_columns(
-    run_id: str, dataset: Dataset, fitted: Mapping[Port, FittedInputs]
+    run_id: str, graph: Graph, dataset: Dataset, fitted: Mapping[Port, FittedInputs]
 ) -> tuple[InputColumn, ...]:
     """The columns that networks with this preprocessing take, in the order of the data.
+
+    Where a layer goes along the steps of rows (steps, features), as lstm and conv1d do, each feature is a
+    column, with all its steps.
 
     Raises:
         UsageError: the only input is an image, a sequence or a list of words, which has no columns.
@@ -74,10 +83,11 @@ def input_columns(
             for column in own.columns:
                 before = found.get(column.name, InputColumn(column.name, ()))
                 found[column.name] = replace(before, ports=(*before.ports, port))
-        elif isinstance(inputs, np.ndarray) and inputs.ndim == 2 and own is not None:
-            names = array_columns(dataset.feature_names, inputs.shape[1])
+        elif isinstance(inputs, np.ndarray) and own is not None and _has_columns(inputs, port, graph):
+            names = array_columns(dataset.feature_names, inputs.shape[-1])
             for position, name in enumerate(names):
-                found[prefix + name] = InputColumn(prefix + name, (port,), position)
+                of_steps = inputs.ndim > 2
+                found[prefix + name] = InputColumn(prefix + name, (port,), position, of_steps)
         elif len(fitted) > 1:
             found[port] = InputColumn(port, (port,), whole=True)
         else:
@@ -85,16 +95,22 @@ def input_columns(
     return tuple(found.values())
 
 
+def _has_columns(inputs: Array, port: Port, graph: Graph) -> bool:
+    """Whether a feature means the same in every row. Bytes of several axes are taken for images."""
+    return inputs.ndim == 2 or (inputs.ndim == 3 and inputs.dtype != np.uint8 and graph.takes_steps(port))
+
+
 def _no_columns(run_id: str, inputs: RawInputs) -> str:
     what = (
-        f"arrays of shape {inputs.shape[1:]}, such as images or sequences"
+        f"arrays of shape {inputs.shape[1:]}, such as images"
         if isinstance(inputs, np.ndarray)
         else "lists of words"
     )
     return (
-        f"The inputs of {run_id} are {what}, which have no columns to shuffle: a pixel, step or word does "
-        "not mean the same in every row. Importance is measured for tables and for arrays (rows, features); "
-        "of several inputs, an input of another kind counts as one column."
+        f"The inputs of {run_id} are {what}, which have no columns to shuffle: a pixel or a word does not "
+        "mean the same in every row. Importance is measured for tables, for arrays (rows, features), and for "
+        "arrays (rows, steps, features) that a layer such as lstm or conv1d takes; of several inputs, an "
+        "input of another kind counts as one column."
     )
 
 
@@ -161,5 +177,5 @@ class PreparedRows:
         assert isinstance(mine, np.ndarray), "tables and token rows are done"
         assert isinstance(theirs, np.ndarray), "of the same data set"
         changed = mine.copy()
-        changed[:, column.position] = theirs[at, column.position]
+        changed[..., column.position] = theirs[at][..., column.position]
         return changed

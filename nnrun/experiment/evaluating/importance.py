@@ -32,6 +32,7 @@ from nnrun.records.importance_record import (
     ImportanceTable,
 )
 from nnrun.spec import schema
+from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.score_columns import directions, metric_column
@@ -99,7 +100,9 @@ def measure_importance(
     with run.owned() if settings.split == "test" else nullcontext():
         opened = open_run(run, access)
         scores = _scores_asked_for(opened.spec, settings)
-        columns = input_columns(run.id, opened.dataset, opened.networks[0].fitted.inputs)
+        columns = input_columns(
+            run.id, graph_of(opened.spec), opened.dataset, opened.networks[0].fitted.inputs
+        )
         samples = samples_of(opened, settings.split)
         curves = plan_curves(opened, columns, settings.curves, [score.port for score in scores])
         look = opened.count_look("importance")[1] if settings.split == "test" else None

@@ -99,7 +99,7 @@ def _planned(
         )
     raw = known[name].raw(opened.dataset.train)
     if raw is None or isinstance(raw, TextColumn):
-        what = "is an input as a whole" if raw is None else "holds texts"
+        what = "holds texts" if raw is not None else "has no single value in a row"
         raise UsageError(
             f"--curve {quoted(name)}: this column {what}, and a curve needs numbers, dates or categories."
         )

@@ -279,7 +279,14 @@ def baseline_text(record: RunRecord) -> str:
     rows = "outer" if record.is_nested else record.baseline_on
     text = f"Baseline: the best constant for each score, on the {rows} rows"
     shuffled = record.baseline.get(SHUFFLED)
-    return f"{text}; shuffled labels would score {shuffled:.2f}." if shuffled is not None else f"{text}."
+    if shuffled is not None:
+        text += f"; shuffled labels would score {shuffled:.2f}"
+    below = [n for n, value in record.baseline.items() if f"_{n}".endswith("_r2") and (value or 0) < -5e-5]
+    if below:  # one expects 0, which the mean of the very rows would score
+        text += (
+            f". {listing(below, 'and')} is below 0: the constant is the training rows' mean, not these rows'"
+        )
+    return f"{text}."
 
 
 def caution_text(record: RunRecord) -> str:

@@ -18,7 +18,7 @@ from nnrun.data.targets import rare_class_warnings
 from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.setup.baseline import baseline, mean_of
+from nnrun.experiment.setup.baseline import baseline
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.pretrained_vectors import PretrainedVectors, read_pretrained
@@ -110,7 +110,7 @@ class Job:
         spec, settings, listener: as `run_experiment` has them.
         dataset: the data.
         groups: its folds or seeds: those of a group train as replicas.
-        baseline_scores: measure → score of the best constant.
+        baselines: of each fold or seed (0 for the only network): measure → score of the best constant.
         device: where it trains.
         compiled: whether its training steps are.
         memory: what it will take.
@@ -123,7 +123,7 @@ class Job:
     settings: Settings
     dataset: Dataset
     groups: tuple[Group, ...]
-    baseline_scores: Mapping[str, float]
+    baselines: Mapping[int, Mapping[str, float]]
     device: torch.device
     compiled: bool
     listener: Listener
@@ -251,7 +251,7 @@ def prepare_job(
         settings=settings,
         dataset=dataset,
         groups=groups,
-        baseline_scores=mean_of(constants),
+        baselines=dict(zip((m.id for group in groups for m in group.members), constants, strict=True)),
         device=device,
         compiled=planned[0].choice.compiled,
         listener=listener,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,6 +21,7 @@ from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history
+from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.groups import Group
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import out_of_memory
@@ -336,7 +337,7 @@ def recording(
     columns = history_columns(
         trained_columns(job.spec)[1:], validated, job.member_type, inner=has_inner_rows(job.spec)
     )
-    record.baseline = dict(job.baseline_scores)
+    record.baseline = _baseline(job)
     record.baseline_on = "validation" if validated else "training"
     try:
         resumed = None if state is None else state.history
@@ -403,11 +404,17 @@ def _settle(run: ActiveRun, seconds: float) -> None:
     record.unset("not_trained")
     if missing := not_trained(table, job.member_type, job.member_ids):
         record.not_trained = missing
+        record.baseline = _baseline(job, without=missing)  # as the scores beside it
     record.take(cautions(record, job.spec, job.dataset.train))
     if job.settings.smoke:  # its numbers mean nothing, so nothing follows from them
         record.verdict = None
     if job.member_type is not None:
         run.directory.write_history_mean(history_mean(table))
+
+
+def _baseline(job: Job, without: Collection[int] = ()) -> dict[str, float]:
+    """The best constants' scores, the mean over the folds or seeds but some."""
+    return mean_of([scores for id_, scores in job.baselines.items() if id_ not in without])
 
 
 _SHORTEST_LIMIT = 0.001  # seconds; what is left of a sweep's time may be less, or nothing

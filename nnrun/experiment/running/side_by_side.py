@@ -135,7 +135,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
             settings=candidate.settings,
             dataset=dataset,
             groups=(single,),
-            baseline_scores=constants,
+            baselines={single.members[0].id: constants},
             device=device,
             compiled=planned.choice.compiled,
             listener=candidate.listener,

@@ -23,6 +23,7 @@ class AttentionComponent(NetworkLayer):
     it the three are the row that comes in.
     """
 
+    of_steps = True
     mask = "uses"
     of: Annotated[list[str], ONE_IS_ENOUGH] = []
 

@@ -36,6 +36,7 @@ class Conv1D(NetworkLayer):
     """
 
     kind = "conv1d"
+    of_steps = True
     ranks = {"kernel": 3, "bias": 1}
     filters: Count
     kernel_size: Count
@@ -96,6 +97,7 @@ class SeparableConv1D(NetworkLayer):
     """
 
     kind = "separable_conv1d"
+    of_steps = True
     ranks = {"depthwise": 3, "pointwise": 3, "bias": 1}
     filters: Count
     kernel_size: Count
@@ -195,6 +197,7 @@ class Conv1DTranspose(NetworkLayer):
     """
 
     kind = "conv1d_transpose"
+    of_steps = True
     ranks = {"kernel": 3, "bias": 1}
     filters: Count
     kernel_size: Count

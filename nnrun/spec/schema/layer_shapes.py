@@ -206,6 +206,7 @@ class NetworkLayer(Component):
     Class attributes:
         flattens: whether it gives rows of one axis, whatever it takes.
         of_images: whether it takes (height, width, channels); of an input also (height, width).
+        of_steps: whether it takes (steps, features) and learns from the order of the steps.
         mask: what it does with the mask of what it takes: it `drops` it; or `keeps` it, and computes as
             without one; or `uses` it.
         ranks: how many axes its arrays have in Keras, by what the names of their options begin with: of
@@ -216,6 +217,7 @@ class NetworkLayer(Component):
 
     flattens: ClassVar[bool] = False
     of_images: ClassVar[bool] = False
+    of_steps: ClassVar[bool] = False
     mask: ClassVar[Literal["drops", "keeps", "uses"]] = "drops"
     ranks: ClassVar[Mapping[str, int]] = {}
     ensemble: ClassVar[Literal["own", "same", "refused"]] = "refused"

@@ -76,6 +76,7 @@ class Masking(NetworkLayer):
 class RecurrentLayer(NetworkLayer):
     """Base of the layers that go from step to step."""
 
+    of_steps = True
     mask = "uses"
     bare = "units"
     if TYPE_CHECKING:  # each declares them itself, among its others: their order is that of a written spec

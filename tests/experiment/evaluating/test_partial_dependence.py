@@ -151,15 +151,21 @@ def test_what_has_no_curve(tmp_path: Path) -> None:
         curves_of(run, "x")
     rows = pd.DataFrame({"y": np.arange(48.0) % 7, "x": np.arange(48.0) ** 2 % 17})
     rows["note"] = [f"a long note about number {i} and its many friends" for i in range(48)]
-    steps = {"inputs": [{"text": {"num_words": 20}}]}
+    words = {"inputs": [{"text": {"num_words": 20}}]}
     rows.to_csv(tmp_path / "rows.csv", index=False)
     dataset = {"csv": {"path": "rows.csv", "target": "y", "types": {"note": "text"}}}
     texts = RunDirectory(
         nnrun.train(
-            write_small(tmp_path, dataset=dataset, preprocessing=steps), runs_dir=tmp_path / "texts"
+            write_small(tmp_path, dataset=dataset, preprocessing=words), runs_dir=tmp_path / "texts"
         ).path
     )
     with pytest.raises(UsageError, match=r"^--curve 'note': this column holds texts, and a curve needs"):
         curves_of(texts, "note")
+    x = np.random.default_rng(0).normal(size=(48, 4, 2))
+    layers = [{"lstm": 3}, {"dense": 1}]
+    steps = train(tmp_path, arrays={"x_train": x, "y_train": x[:, 1, 1]}, layers=layers)
+    with pytest.raises(UsageError, match=r"^--curve '1': this column has no single value in a row, and a"):
+        curves_of(steps, "1")
+    assert {c.column for c in measure_importance(steps).tables[0].columns} == {"0", "1"}
     names = {c.column for c in measure_importance(texts).tables[0].columns}
     assert names == {"x", "note"}

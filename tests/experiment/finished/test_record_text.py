@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words, score_table
+from nnrun.experiment.finished.record_text import (
+    baseline_text,
+    drowned_loss,
+    drowned_text,
+    rows_in_words,
+    score_table,
+)
 from nnrun.records import RunRecord
 from nnrun.records.run_record import DrownedLoss, RowCounts
 from nnrun.spec import schema
@@ -157,3 +163,18 @@ def test_what_is_no_size_is_not_compared(kind: float) -> None:
 def test_a_spec_of_one_output_has_nothing_to_compare() -> None:
     assert drowned_loss(spec_text().spec, [{"loss": 4e6}]) is None
     assert drowned_text(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("r2", "more"),
+    [
+        (0.0, ""),
+        (-0.00001, ""),
+        (-0.0104, ". r2 is below 0: the constant is the training rows' mean, not these rows'"),
+    ],
+)
+def test_a_baseline_of_r2_below_0_is_explained(r2: float, more: str) -> None:
+    record = RunRecord(baseline={"loss": -1.5, "r2": r2}, baseline_on="validation")
+    assert baseline_text(record) == (
+        f"Baseline: the best constant for each score, on the validation rows{more}."
+    )

@@ -199,6 +199,10 @@ def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
     run = interruption.value.run
     record = run.read_record().to_json()
     assert record.get("not_trained") == untrained
+    trained = [fold for fold in range(5) if fold not in (untrained or ())]
+    alone = [nnrun.kfold(tmp_path / "spec.yaml", fold=fold, runs_dir=tmp_path / "alone") for fold in trained]
+    for name, value in record["baseline"].items():  # of the folds that the scores beside it are of
+        assert value == pytest.approx(np.mean([run.record["baseline"][name] for run in alone]))
     assert sentence in closing_text(run, run.read_record()).split("\n")
     assert sentence in report_page([run], {})
     heading = closing_text(run, run.read_record()).split("\n\n")[1].partition("\n")[0]
@@ -210,3 +214,4 @@ def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
     assert "reached epoch" not in closing_text(run, run.read_record())
     whole = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "whole")
     assert record["best"] == whole.record["best"]
+    assert record["baseline"] == whole.record["baseline"]
