@@ -12,7 +12,13 @@ from nnrun.records.index import (
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
-from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
+from nnrun.records.run_directory import (
+    MOST_OUT_OF_FOLD,
+    OUT_OF_FOLD,
+    RunDirectory,
+    create_run,
+    refuse_unwritable,
+)
 from nnrun.records.run_record import (
     MEASURING_COMMANDS,
     MEMBER_TYPES,
@@ -45,6 +51,7 @@ __all__ = [
     "LAST",
     "MEASURING_COMMANDS",
     "MEMBER_TYPES",
+    "MOST_OUT_OF_FOLD",
     "OUT_OF_FOLD",
     "SHUFFLED",
     "STATUSES",
