@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
+    from nnrun.experiment.sweeping.size_curve_result import SizeCurve
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
     from nnrun.records.importance_record import ImportanceRecord
     from nnrun.spec.reading.overrides import Override
@@ -325,6 +327,53 @@ def lr(
         return read_rate_test(run_rate_test(planned, listener, new=new))
 
 
+def curve(
+    spec: PathLike,
+    *,
+    fractions: Sequence[float] | None = None,
+    seeds: int | None = None,
+    metric: str | None = None,
+    same_epochs: bool = False,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> SizeCurve:
+    """Train on parts of the training rows: `points` are the scores of each, `helped` whether more rows did.
+
+    Args:
+        spec: the YAML file; it must have validation.
+        fractions: of each fold's training rows; default: 1/8, 1/4, 1/2 and 1.
+        seeds: networks for each fraction, where the spec has no folds; default: 5.
+        metric: the score that is compared; default: the one that chooses the best epoch.
+        same_epochs: train each for the spec's epochs, and not for as many steps as all rows.
+        new: train again, even if the same curve is there.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
+    """
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.sweeping.size_curve import CurveOptions, plan_curve, run_curve
+    from nnrun.experiment.sweeping.size_curve_result import read_size_curve
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+
+    asked: dict[str, Any] = {"fractions": fractions, "seeds": seeds, "metric": metric}
+    given = {name: value for name, value in asked.items() if value is not None}
+    settings = Settings("curve", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    with allowing(allow_custom):
+        planned = plan_curve(
+            spec,
+            settings,
+            overrides=_changes(overrides),
+            options=CurveOptions(**given, same_epochs=same_epochs),
+            listener=listener,
+        )
+        return read_size_curve(run_curve(planned, listener, new=new))
+
+
 def kfold(
     spec: PathLike,
     *,
@@ -609,6 +658,45 @@ def importance(
             Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
+
+
+def check_data(
+    what: Run | PathLike,
+    *,
+    target: str | Sequence[str] = (),
+    task: Literal["classification", "regression"] | None = None,
+    test: PathLike | None = None,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> CheckedData:
+    """What is wrong with data: `findings`, the serious ones first, each with its evidence and what to do.
+
+    Args:
+        what: a spec; a file or folder of data, checked by the spec that `nnrun init` writes for it; or a run,
+            whose own out-of-fold predictions judge the labels.
+        target, task, test: of a file, as for `nnrun init`.
+        overrides, runs_dir, data_dir, verbose, allow_custom: as for `train`, of a spec or a run.
+    """
+    from nnrun.experiment.checking.check import check_file, check_run, check_spec, file_of
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.spec.reading.load import load_spec
+
+    listener, data = _listener(verbose), _data_dir(data_dir)
+    with allowing(allow_custom):
+        file = None if isinstance(what, Run) else file_of(str(what), data)
+        if file is not None:
+            targets = (target,) if isinstance(target, str) else tuple(target)
+            return check_file(
+                file, Wanted(targets, task, None if test is None else Path(test)), listener.message
+            )
+        if not isinstance(what, Run) and is_spec_file(what):
+            return check_spec(load_spec(what, _changes(overrides)).spec, data, listener.message)
+        access = Access(overrides=_changes(overrides), data_dir=data, listener=listener)
+        return check_run(_run(what, runs_dir)._directory, access)
 
 
 def predict(

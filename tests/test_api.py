@@ -315,6 +315,8 @@ def test_what_is_exported() -> None:
         "Sweep",
         "Tuned",
         "__version__",
+        "check_data",
+        "curve",
         "evaluate",
         "final",
         "importance",
@@ -326,6 +328,21 @@ def test_what_is_exported() -> None:
         "train",
         "tune",
     ]
+
+
+def test_data_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spec, the run that it trains, and a file; three rows of the test set are training rows."""
+    monkeypatch.chdir(tmp_path)
+    arrays = numbers()
+    for name in ("x", "y"):
+        arrays[f"{name}_test"][:3] = arrays[f"{name}_train"][:3]
+    spec = write_small(tmp_path, arrays=arrays)
+    for what in (spec, nnrun.train(spec), "small.npz"):
+        (finding,) = nnrun.check_data(what).findings
+        assert (finding.kind, finding.severity) == ("identical_rows_in_test", "serious")
+        assert [pair[0]["row"] for pair in finding.evidence["pairs"]] == [0, 1, 2]
+    with pytest.raises(UsageError, match="No run 'nowhere'"):
+        nnrun.check_data("nowhere")
 
 
 def test_a_run_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.checking.finding import Finding
 
-_SPEC_ENDINGS = (".yaml", ".yml")
 _INDENT = 9  # of what stands below the severity of a finding
 
 
@@ -73,36 +72,24 @@ def _check(
     runs_dir: Path,
     data_dir: Path | None,
 ) -> CheckedData:
-    from nnrun.data.catalog import CATALOG, path_of
-    from nnrun.data.summaries.describe_file import kind_of_file
-    from nnrun.experiment.checking.check import check_file, check_run, check_spec
-    from nnrun.records import RunDirectory, find_run
+    from nnrun.cli.running import listener_for
+    from nnrun.experiment.checking.check import check_file, check_run, check_spec, file_of
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.records import find_run
+    from nnrun.spec.reading.load import load_spec
 
-    is_spec = Path(what).suffix.lower() in _SPEC_ENDINGS
-    path = Path(path_of(what, data_dir)).expanduser()
-    is_file = kind_of_file(what) is not None or path.suffix.lower() == ".npz" or path.is_file()
-    is_file = not is_spec and (is_file or (path.is_dir() and not RunDirectory(path).is_run()))
-    if what in CATALOG and not is_file:
-        raise UsageError(
-            f"'{what}' is a data set; its split and its task are in a spec: nnrun data check SPEC."
-        )
-    if not is_file and (target or task or test):
+    file = file_of(what, data_dir)
+    if file is not None:
+        if set_:
+            raise UsageError("--set is for a spec or a run; write a spec for the file first: nnrun init.")
+        return check_file(file, Wanted(tuple(target or ()), task, test), message)
+    if target or task or test:
         raise UsageError(
             "--target, --task and --test are for a FILE; a spec or a run says what is predicted."
         )
-    if is_spec:
-        from nnrun.spec.reading.load import load_spec
-
+    if options.is_spec(what):
         return check_spec(load_spec(what, set_ or ()).spec, data_dir, message)
-    if is_file:
-        from nnrun.experiment.init.initial_spec import Wanted
-
-        if set_:
-            raise UsageError("--set is for a spec or a run; write a spec for the file first: nnrun init.")
-        return check_file(path, Wanted(tuple(target or ()), task, test), message)
-    from nnrun.cli.running import listener_for
-    from nnrun.experiment.finished.load_run import Access
-
     listener = listener_for(quiet=False, verbose=False)
     access = Access(overrides=set_ or (), data_dir=data_dir, listener=listener)
     return check_run(find_run(what, runs_dir), access)

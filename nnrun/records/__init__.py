@@ -13,6 +13,7 @@ from nnrun.records.index import (
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import (
+    CALIBRATION,
     MOST_OUT_OF_FOLD,
     OUT_OF_FOLD,
     RunDirectory,
@@ -47,6 +48,7 @@ from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read
 
 __all__ = [
     "BROKEN",
+    "CALIBRATION",
     "FINISHED",
     "LAST",
     "MEASURING_COMMANDS",

@@ -97,7 +97,9 @@ def test_what_is_refused(capsys: Capture) -> None:
     assert refused(capsys, "t.csv", "--set", "seed=1") == (2, for_a_spec)
     assert refused(capsys, "nothing") == (2, "error: No run 'nothing': there are no runs in runs yet.\n")
     assert refused(capsys, "nothing.csv") == (4, "error: nothing.csv does not exist.\n")
-    a_name = "error: 'iris' is a data set; its split and its task are in a spec: nnrun data check SPEC.\n"
+    a_name = (
+        "error: 'iris' is a data set; its split and its task are in a spec. Check a spec that names it.\n"
+    )
     assert refused(capsys, "iris") == (2, a_name)
     assert refused(capsys, "t.csv", "--target", "nobody")[0] == 2
 

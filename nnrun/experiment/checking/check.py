@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from nnrun.data.catalog import CATALOG, path_of
 from nnrun.data.load_data import load_data
+from nnrun.data.summaries.describe_file import kind_of_file
 from nnrun.errors import UsageError
 from nnrun.experiment.checking.column_findings import column_findings
 from nnrun.experiment.checking.finding import Finding, by_severity
@@ -21,16 +23,17 @@ from nnrun.experiment.checking.rows import CheckedRows, checked_rows
 from nnrun.experiment.checking.split_findings import split_findings
 from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
 from nnrun.experiment.setup.folds import folds_of
+from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.reading.load import load_spec_text
 
 if TYPE_CHECKING:
     from nnrun.experiment.finished.load_run import Access
-    from nnrun.records import RunDirectory
 
 OnMessage = Callable[[str], None]
 _NOTHING_SAID: Final = Wanted()
+_SPEC_ENDINGS: Final = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,26 @@ class CheckedData:
         """Plain values, for JSON."""
         plain = {**vars(self), "remarks": list(self.remarks)}
         return {**plain, "findings": [finding.as_document() for finding in self.findings]}
+
+
+def file_of(what: str, data_dir: Path | None) -> Path | None:
+    """The file or folder of data that a person means; None where it is a spec, or the name of a run.
+
+    Raises:
+        UsageError: it is the name of a data set.
+    """
+    if Path(what).suffix.lower() in _SPEC_ENDINGS:
+        return None
+    path = Path(path_of(what, data_dir)).expanduser()
+    if kind_of_file(what) is not None or path.suffix.lower() == ".npz" or path.is_file():
+        return path
+    if path.is_dir() and not RunDirectory(path).is_run():
+        return path
+    if what in CATALOG:
+        raise UsageError(
+            f"'{what}' is a data set; its split and its task are in a spec. Check a spec that names it."
+        )
+    return None
 
 
 def check_spec(
