@@ -291,6 +291,8 @@ def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     ]
     if settings.selection.only_fold is not None:
         parts.append(settings.selection.only_fold)
+    if settings.selection.seeds is not None:
+        parts.append(f"{settings.selection.seeds} seeds")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
