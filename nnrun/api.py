@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
+    from nnrun.experiment.sweeping.size_curve_result import SizeCurve
     from nnrun.records import RunDirectory, SweepDirectory, SweepRecord
     from nnrun.records.importance_record import ImportanceRecord
     from nnrun.spec.reading.overrides import Override
@@ -324,6 +325,53 @@ def lr(
             listener=listener,
         )
         return read_rate_test(run_rate_test(planned, listener, new=new))
+
+
+def curve(
+    spec: PathLike,
+    *,
+    fractions: Sequence[float] | None = None,
+    seeds: int | None = None,
+    metric: str | None = None,
+    same_epochs: bool = False,
+    new: bool = False,
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    smoke: bool = False,
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> SizeCurve:
+    """Train on parts of the training rows: `points` are the scores of each, `helped` whether more rows did.
+
+    Args:
+        spec: the YAML file; it must have validation.
+        fractions: of each fold's training rows; default: 1/8, 1/4, 1/2 and 1.
+        seeds: networks for each fraction, where the spec has no folds; default: 5.
+        metric: the score that is compared; default: the one that chooses the best epoch.
+        same_epochs: train each for the spec's epochs, and not for as many steps as all rows.
+        new: train again, even if the same curve is there.
+        overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
+    """
+    from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.sweeping.size_curve import CurveOptions, plan_curve, run_curve
+    from nnrun.experiment.sweeping.size_curve_result import read_size_curve
+    from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener
+
+    asked: dict[str, Any] = {"fractions": fractions, "seeds": seeds, "metric": metric}
+    given = {name: value for name, value in asked.items() if value is not None}
+    settings = Settings("curve", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
+    listener = SweepLines(_write_line) if verbose else SweepListener()
+    with allowing(allow_custom):
+        planned = plan_curve(
+            spec,
+            settings,
+            overrides=_changes(overrides),
+            options=CurveOptions(**given, same_epochs=same_epochs),
+            listener=listener,
+        )
+        return read_size_curve(run_curve(planned, listener, new=new))
 
 
 def kfold(

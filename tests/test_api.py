@@ -316,6 +316,7 @@ def test_what_is_exported() -> None:
         "Tuned",
         "__version__",
         "check_data",
+        "curve",
         "evaluate",
         "final",
         "importance",

@@ -18,6 +18,7 @@ COMMANDS = {
     "kfold": "nnrun.cli.kfold:kfold",
     "sweep": "nnrun.cli.sweep:sweep",
     "lr": "nnrun.cli.lr:lr",
+    "curve": "nnrun.cli.curve:curve",
     "tune": "nnrun.cli.tune:tune",
     "final": "nnrun.cli.final:final",
     "evaluate": "nnrun.cli.evaluate:evaluate",

@@ -104,6 +104,8 @@ def _document(evaluation: Evaluation, figures: list[Path]) -> dict[str, Any]:
         "chosen_on_these_rows": evaluation.chosen_on_these_rows,
         "unknown": [found.as_document() for found in evaluation.unknown],
     }
+    linear = evaluation.linear_baseline
+    document["linear_baseline"] = None if linear is None else linear.model_dump(exclude_unset=True)
     if evaluation.members_mean is None:
         del document["members_mean"]
     else:
@@ -216,6 +218,8 @@ def _score_rows(evaluation: Evaluation) -> list[list[str]]:
         scores = evaluation.undecided.scores.items()
         columns["as trained"] = {name: with_std(value) for name, value in scores}
     columns["baseline"] = {name: with_std(evaluation.baseline.get(name)) for name in evaluation.scores}
+    if evaluation.linear_baseline is not None and (linear := evaluation.linear_baseline.scores):
+        columns["linear"] = {name: with_std(linear.get(name)) for name in evaluation.scores}
     rows = [["", *columns]]
     return rows + [
         [_label(evaluation, name), *(cells[name] for cells in columns.values())] for name in evaluation.scores

@@ -11,11 +11,9 @@ import typer
 from nnrun.cli import options
 from nnrun.cli.output import hanging, print_result, terminal_width
 from nnrun.errors import UsageError, printable
-from nnrun.spec import schema
 
 if TYPE_CHECKING:
     from nnrun.experiment.exporting.export import Exported, ExportedInput, ExportedOutput
-    from nnrun.experiment.predicting.output_decoder import OutputDecoder
 
 
 ExportFormat = Literal["safetensors", "pt2", "onnx"]
@@ -92,14 +90,9 @@ def _given(output: ExportedOutput) -> dict[str, Any]:
     meaning: dict[str, Any] = {"kind": output.meaning.kind, "classes": list(output.meaning.classes)}
     if output.calibration is not None:
         meaning["calibration"] = output.calibration
-    if _has_threshold(output.meaning):
+    if output.meaning.has_own_threshold:
         meaning["threshold"] = output.meaning.threshold
     return {"outputs": output.outputs, "meaning": meaning}
-
-
-def _has_threshold(meaning: OutputDecoder) -> bool:
-    """Whether the second of two classes is predicted from another probability than 0.5 on."""
-    return meaning.kind == "binary" and meaning.has_probabilities and meaning.threshold != schema.HALF
 
 
 def _text(exported: Exported) -> str:
@@ -152,7 +145,7 @@ def _output(given: ExportedOutput) -> str:
     what = "score" if given.meaning.of_scores else "probability"
     if given.calibration is not None:
         what = f"calibrated {what}"
-    above = f"; predicted above {given.meaning.threshold:.4g}" if _has_threshold(given.meaning) else ""
+    above = f"; predicted above {given.meaning.threshold:.4g}" if given.meaning.has_own_threshold else ""
     if given.meaning.of_one:
         return f"{shape}: {', '.join(map(str, given.meaning.classes))} in the target's own units"
     return {

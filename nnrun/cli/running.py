@@ -131,11 +131,12 @@ def resume_and_report(
             allow_inexact=resuming.allow_inexact,
             listener=listener,
         )
-        if not done and not options.quiet and not run.read_record().is_inner:
+        outer = go_on_with_nested(run, options.settings(command), listener)
+        if not done and outer is run and not options.quiet:
             by_time = run.read_record().stopped_by_time_at is not None
             longer = " Its time limit ended it: with a longer one (--time) it goes on." if by_time else ""
             message(f"{run.id} has ended: there is nothing to resume.{longer}")
-        return go_on_with_nested(run, options.settings(command), listener)
+        return outer
 
     return train_and_report(start, options)
 

@@ -12,7 +12,14 @@ from nnrun.records.index import (
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
-from nnrun.records.run_directory import OUT_OF_FOLD, RunDirectory, create_run, refuse_unwritable
+from nnrun.records.run_directory import (
+    CALIBRATION,
+    MOST_OUT_OF_FOLD,
+    OUT_OF_FOLD,
+    RunDirectory,
+    create_run,
+    refuse_unwritable,
+)
 from nnrun.records.run_record import (
     MEASURING_COMMANDS,
     MEMBER_TYPES,
@@ -41,10 +48,12 @@ from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read
 
 __all__ = [
     "BROKEN",
+    "CALIBRATION",
     "FINISHED",
     "LAST",
     "MEASURING_COMMANDS",
     "MEMBER_TYPES",
+    "MOST_OUT_OF_FOLD",
     "OUT_OF_FOLD",
     "SHUFFLED",
     "STATUSES",

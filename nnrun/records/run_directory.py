@@ -68,7 +68,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RECORD = "run.json"
+CALIBRATION = "calibration.json"
 OUT_OF_FOLD = "oof.csv"
+MOST_OUT_OF_FOLD = 20_000_000
+"""Outputs of all networks together, beyond which a run keeps no out-of-fold predictions: 200 MB of text."""
 KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""
@@ -80,7 +83,6 @@ _HISTORY_MEAN = "history_mean.csv"
 _WEIGHTS = "weights.safetensors"
 _BEST_WEIGHTS = "weights-best.safetensors"
 _PREPROCESSING = "preprocessing.json"
-_CALIBRATION = "calibration.json"
 _LABELS = "labels.json"
 _VOCABULARY = "vocabulary.json"
 _IMPORTANCE = "importance.json"
@@ -301,7 +303,7 @@ class RunDirectory:
             which: with `best` only the weights of the best epochs are taken, as the weights of this run; else
                 those that training ended with, and beside them those of the best epochs.
         """
-        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, _CALIBRATION)}
+        copied = {name: name for name in (_SPEC, _HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, CALIBRATION)}
         for member in members:
             own = [f"{member.folder}/{name}" for name in (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)]
             copied |= dict(zip(own, own, strict=True))
@@ -324,11 +326,11 @@ class RunDirectory:
 
     def write_calibration(self, document: Mapping[str, Any]) -> None:
         """Keep the calibrations and thresholds that were fitted when training ended."""
-        self._write_json(_CALIBRATION, document)
+        self._write_json(CALIBRATION, document)
 
     def read_calibration(self) -> dict[str, Any] | None:
         """The calibrations and thresholds that were fitted; None where there are none."""
-        return self._read_json(_CALIBRATION)
+        return self._read_json(CALIBRATION)
 
     # --- the state that training goes on from ---
 

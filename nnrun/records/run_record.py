@@ -332,6 +332,22 @@ class EnsembleRecord(_Record):
     test_std: Scores = {}
 
 
+class LinearBaselineRecord(_Record):
+    """A linear model on the rows that the network trains on, after preprocessing.
+
+    Attributes:
+        model: which, in words; None where there is none.
+        scores: measure → its score, on the rows that `baseline_on` of the run names.
+        left_out: why there is none.
+        unscaled: whether a column of the inputs is far larger than 1 after preprocessing.
+    """
+
+    model: str | None = None
+    scores: Scores = {}
+    left_out: str | None = None
+    unscaled: bool = False
+
+
 class CoverageRecord(_Record):
     """How many test rows the intervals of a number, or the sets of classes, cover.
 
@@ -530,6 +546,9 @@ class RunRecord(_Record):
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
+        linear_baseline: what a linear model scores; None where none was asked for.
+        not_better_than_linear: as `not_better_than_baseline`.
+        advice: what to try where a baseline is not beaten.
         coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
         decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
@@ -593,6 +612,9 @@ class RunRecord(_Record):
     best_interval: Pairs = {}
     not_trained: list[Count] = []
     not_better_than_baseline: Pairs = {}
+    linear_baseline: LinearBaselineRecord | None = None
+    not_better_than_linear: Pairs = {}
+    advice: str | None = None
     near_perfect: NearPerfect | None = None
     drowned: DrownedLoss | None = None
     decisions: Records[DecisionRecord] = []

@@ -107,7 +107,7 @@ class SweepRecord(BaseModel):
         method, monitor, seed, smoke: as the spec or the command line says.
         maximize: whether a high score is good.
         total: how many trials there will be.
-        command: that made it, where that is not `sweep`: `lr`.
+        command: that made it, where that is not `sweep`: `lr`, `curve`.
         ended_by_time: the time limit that ended it before all trials had run.
         started, ended: as in run.json.
         data, versions: as in run.json.

@@ -120,6 +120,10 @@ class Rows(Protocol):
         """Whether batches are tensors, all of one shape."""
 
     @property
+    def features(self) -> int:
+        """F, the numbers of a row."""
+
+    @property
     def elements_per_row(self) -> int:
         """How many numbers a row takes in memory, on average."""
 

@@ -42,7 +42,8 @@ class Fold:
         repeat: from 0.
         fold: from 0 within its repeat.
         train_rows, validation_rows: ascending, and no row is in both. Together they are all rows, but for a
-            time series, whose later rows are in neither, and for the inner rows.
+            time series, whose later rows are in neither, for the inner rows, and for those that
+            `train_fraction` leaves out.
         inner_rows: ascending, those that decide when training stops (`nnrun.validation.inner_split`).
     """
 

@@ -50,6 +50,10 @@ _REACH = 60
 """Epochs farther away than this would have a weight below 0.3 %."""
 
 MORE_EPOCHS = "more epochs may help."
+TRAINING_STUCK = "The training loss did not fall"
+OVERFITTING = "the network kept improving on the training set only (overfitting)."
+TRAINING_IS_WORSE = "the training loss became worse as well."
+"""How sentences on a validation curve begin or end."""
 
 
 def history_mean(history: pd.DataFrame) -> pd.DataFrame:
@@ -245,7 +249,7 @@ def overfitting_sentence(
         return f"One epoch is too few to see a trend in {column}."
     learned = training[np.isfinite(training)]
     if len(learned) and not (learned[1:] < learned[0] - FLAT * abs(learned[0])).any():
-        return "The training loss did not fall: another learning rate may help."
+        return f"{TRAINING_STUCK}: another learning rate may help."
     cut = epochs is not None and last < epochs
     if best_epoch >= last:
         better = "rising" if mode == "max" else "falling"
@@ -262,11 +266,8 @@ def overfitting_sentence(
     if not (math.isfinite(_end(training[best_epoch:])) and math.isfinite(training[best_epoch - 1])):
         return f"{best} at epoch {best_epoch}, and has been worse since."
     if _end(training[best_epoch:]) < training[best_epoch - 1]:
-        return (
-            f"{best} at epoch {best_epoch}; "
-            "after that, the network kept improving on the training set only (overfitting)."
-        )
-    return f"{best} at epoch {best_epoch}; after that, the training loss became worse as well."
+        return f"{best} at epoch {best_epoch}; after that, {OVERFITTING}"
+    return f"{best} at epoch {best_epoch}; after that, {TRAINING_IS_WORSE}"
 
 
 def _losses(history: pd.DataFrame, column: str, mode: Mode) -> Values:

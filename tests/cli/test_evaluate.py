@@ -52,7 +52,7 @@ def test_it_fits_a_screen_unless_all_is_asked_for(
     arrays = {"x_train": rng.normal(size=(120, 3)), "y_train": np.arange(120) % classes}
     layers = [{"dense": {"units": classes, "activation": "softmax"}}]
     losses = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    write_small(tmp_path, arrays=arrays, layers=layers, **losses)
+    write_small(tmp_path, arrays=arrays, layers=layers, **losses, linear_baseline=False)
     assert main(["kfold", "small.yaml", "--k", "3", "-q"]) == 0
     capsys.readouterr()
     assert main(["evaluate", "@last", "--split", "validation"]) == 0
@@ -176,6 +176,8 @@ def test_json(folder: Path, capsys: Capture) -> None:
         "look_of_any",
         "combination",
         "not_better_than_baseline",
+        "linear_baseline",
+        "not_better_than_linear",
         "unknown",
         "epoch",
         "chosen_on_these_rows",

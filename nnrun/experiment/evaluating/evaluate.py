@@ -47,10 +47,10 @@ from nnrun.experiment.predicting.intervals import (
 )
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
-from nnrun.experiment.running.score import Scored, known_targets, score, score_ensemble, std_of
+from nnrun.experiment.running.score import Scored, known_targets, linear_score, score, score_ensemble, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
-from nnrun.records.run_record import CoverageRecord
+from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
@@ -133,6 +133,9 @@ class Evaluation:
             target; None where the targets are neither classes or labels nor one number per row.
         combination: how several networks gave that one prediction.
         not_better_than_baseline: each score that does not beat its baseline, and both.
+        linear_baseline: what linear models score on these rows, fitted to the training rows of the networks;
+            None where none is wanted.
+        not_better_than_linear: as `not_better_than_baseline`.
         unknown: what these rows hold that training never saw.
         calibrated: what intervals and sets come from, where they were asked for.
         coverage: how many rows they cover; likewise.
@@ -161,6 +164,8 @@ class Evaluation:
     analyses: Mapping[Port, Analysis | None]
     combination: Combination
     not_better_than_baseline: dict[str, list[float]]
+    linear_baseline: LinearBaselineRecord | None
+    not_better_than_linear: dict[str, list[float]]
     unknown: Sequence[Unknown] = ()
     calibrated: Calibrated | None = None
     coverage: Sequence[CoverageRecord] = ()
@@ -189,13 +194,14 @@ class Evaluation:
         calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
         parts = ["without calibration"] if calibrated else []
         parts += ["at a threshold of 0.5"] if undecided.thresholds else []
-        text = f"As trained: {', '.join(parts)}."
+        too = "" if self.kept is None else f", as is the history's epoch {self.scores_epoch}"
+        text = f"As trained: {', '.join(parts)}{too}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."
-        if self.kept is not None:
-            text += f" So is the column of epoch {self.scores_epoch}, which is from the history."
         for port, threshold in undecided.thresholds.items():
+            if threshold == schema.HALF:
+                continue
             of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
             text += (
                 f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "
@@ -299,6 +305,7 @@ def evaluate_opened(
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
+    linear = None if record.smoke else _linear(opened, samples, split, measured)
     std = std_of([m.scores for m in members]) if len(members) > 1 else {}
     members_mean = None
     if one_model and ensemble is not None:
@@ -328,6 +335,10 @@ def evaluate_opened(
         analyses=_analyses(opened, samples, combined, mistakes),
         combination=next(iter(combined.values())).how,
         not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
+        linear_baseline=linear,
+        not_better_than_linear={}
+        if linear is None
+        else not_better(scores, linear.scores, spec, of_constant=False),
         unknown=unknown,
         calibrated=calibrated,
         coverage=[]
@@ -427,6 +438,15 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
         unknown = unknown_in([network.fitted], own)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
     return _Measured(rows, scored, opened.by_output(network, own), unknown)
+
+
+def _linear(
+    opened: OpenRun, samples: Samples, split: Split, measured: Sequence[_Measured]
+) -> LinearBaselineRecord | None:
+    """What linear models score on the same rows, each fitted to the training rows of a network."""
+    networks = [(each.fitted, opened.fold_of(each).train_rows) for each in opened.networks]
+    scored = [samples.take(each.rows) if split == "validation" else samples for each in measured]
+    return linear_score(opened.spec, networks, opened.dataset.train, scored, opened.device)
 
 
 def _ensemble(

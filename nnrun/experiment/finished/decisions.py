@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from nnrun.errors import DataError
 from nnrun.experiment.finished.decision_text import decision_in_words
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.records import RunDirectory
+from nnrun.records import CALIBRATION, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port, output_views
 from nnrun.spec.wording import quoted
@@ -38,7 +38,7 @@ class FittedDecisions:
     outputs: Mapping[Port, Decision]
 
     def to_json(self) -> dict[str, Any]:
-        """As `calibration.json` has it."""
+        """As the run's file has it."""
         outputs = {
             port: {
                 "calibrate": None if found.method is None else found.method.model_dump(),
@@ -145,16 +145,14 @@ def kept_decisions(run: RunDirectory) -> Sequence[FittedDecisions]:
     if document is None:
         if any(found.reason is None and found.parent is None for found in run.read_record().decisions):
             raise DataError(
-                f"{run.path} has lost its calibration.json, without which its probabilities and classes are "
+                f"{run.path} has lost its {CALIBRATION}, without which its probabilities and classes are "
                 "not those of its record. Restore the file, or train again."
             )
         return ()
     try:
         return [FittedDecisions.from_json(each) for each in document["fitted"]]
     except (KeyError, TypeError, ValidationError) as error:
-        raise DataError(
-            f"The calibration.json of {run.path} is damaged. Restore it, or train again."
-        ) from error
+        raise DataError(f"The {CALIBRATION} of {run.path} is damaged. Restore it, or train again.") from error
 
 
 def decided_spec(

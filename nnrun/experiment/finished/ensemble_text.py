@@ -26,12 +26,14 @@ def ensemble_columns(
         if ensemble.validation
         else {n: with_std(record.last.get(n), record.last_std.get(n)) for n in names}
     )
+    linear = {} if record.linear_baseline is None else record.linear_baseline.scores
     columns: dict[str, Mapping[str, str]] = {
         "training, each": shared,
         _validation_heading(ensemble): {n: with_std(ensemble.validation.get(n)) for n in names},
         _test_heading(record): {n: with_std(record.test.get(n)) for n in names},
         "test, each": {n: with_std(ensemble.test_mean.get(n), ensemble.test_std.get(n)) for n in names},
         "baseline": {n: with_std(record.baseline.get(n)) for n in names},
+        "linear": {n: with_std(linear.get(n)) for n in names},
     }
     return names, {heading: cells for heading, cells in columns.items() if any(cells.values())}
 

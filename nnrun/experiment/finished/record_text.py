@@ -22,7 +22,7 @@ from nnrun.experiment.finished.nested_text import (
     nested_text,
 )
 from nnrun.records import SHUFFLED, RunRecord, measures
-from nnrun.records.run_record import CoverageRecord, DrownedLoss, NearPerfect, RowCounts
+from nnrun.records.run_record import CoverageRecord, DrownedLoss, LinearBaselineRecord, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
 from nnrun.spec.score_columns import INNER
@@ -70,7 +70,8 @@ class ScoreTable:
     Attributes:
         heading: of which epoch, and what the deviations are over.
         names: the measures, a row each.
-        columns: heading (`training`, `validation`, `test`, `baseline`) → measure → text; none is all empty.
+        columns: heading (`training`, `validation`, `test`, `baseline`, `linear`) → measure → text; none is
+            all empty.
     """
 
     heading: str
@@ -127,6 +128,7 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
         "test": {name: with_std(record.test.get(name), record.test_std.get(name)) for name in names},
         "baseline": {name: with_std(record.baseline.get(name)) for name in names},
+        "linear": {name: with_std(linear_scores(record).get(name)) for name in names},
     }
     # The test was of these weights, best epoch or not.
     measured = record.test_epoch or record.weights_epoch  # of several networks each has its own
@@ -286,37 +288,81 @@ def baseline_text(record: RunRecord) -> str:
         text += (
             f". {listing(below, 'and')} is below 0: the constant is the training rows' mean, not these rows'"
         )
-    return f"{text}."
+    linear = linear_text(record.linear_baseline)
+    return f"{text}.\n{linear}" if linear else f"{text}."
+
+
+def linear_scores(record: RunRecord) -> Mapping[str, float | None]:
+    """Measure → score of the linear model; empty where there is none."""
+    return {} if record.linear_baseline is None else record.linear_baseline.scores
+
+
+def linear_text(found: LinearBaselineRecord | None) -> str:
+    """What the linear model is, or why there is none; empty where none was asked for."""
+    if found is None:
+        return ""
+    if found.left_out is not None:
+        return f"No linear model beside it: {found.left_out}."
+    return f"Linear: {found.model}, fitted to the same rows."
 
 
 def caution_text(record: RunRecord) -> str:
     """What to know before the scores, as sentences; empty where there is nothing."""
+    several, averaged = len(record.member_ids) > 1, scores_are_of_average(record)
     sentences = (
-        no_better_text(
+        no_better_text(record.not_better_than_baseline, several=several, averaged=averaged),
+        no_better_than_linear_text(
+            record.linear_baseline,
+            record.not_better_than_linear,
             record.not_better_than_baseline,
-            several=len(record.member_ids) > 1,
-            averaged=scores_are_of_average(record),
+            several=several,
+            averaged=averaged,
         ),
+        record.advice or "",
         near_perfect_text(record.near_perfect),
         drowned_text(record.drowned),
     )
     return "\n".join(text for text in sentences if text)
 
 
-def no_better_text(worse: Mapping[str, Sequence[float]], *, several: bool, averaged: bool = False) -> str:
-    """That a constant does as well; empty where the networks beat it.
+def no_better_text(
+    worse: Mapping[str, Sequence[float]],
+    *,
+    several: bool,
+    averaged: bool = False,
+    than: str = "the best constant",
+    short: str = "baseline",
+) -> str:
+    """That a baseline does as well; empty where the networks beat it.
 
     Args:
-        worse: measure → its value, and the constant's.
+        worse: measure → its value, and the baseline's.
         several: whether values are means over networks.
         averaged: whether they are of one model, the average of several networks; out of fold they are not.
+        than: what the baseline is.
+        short: the same in a word, as it heads a column of scores.
     """
     if not worse:
         return ""
     who = "On average the networks do" if several else "The network does"
     who = "The average of the networks does" if averaged else who
-    pairs = [f"{name} {with_std(value)} (baseline {with_std(best)})" for name, (value, best) in worse.items()]
-    return f"{who} not beat the best constant: {', '.join(pairs)}."
+    pairs = [f"{name} {with_std(value)} ({short} {with_std(best)})" for name, (value, best) in worse.items()]
+    return f"{who} not beat {than}: {', '.join(pairs)}."
+
+
+def no_better_than_linear_text(
+    linear: LinearBaselineRecord | None,
+    worse: Mapping[str, Sequence[float]],
+    told: Mapping[str, object],
+    *,
+    several: bool,
+    averaged: bool,
+) -> str:
+    """That a linear model does as well; without the scores `told` before, which a constant reaches."""
+    if linear is None or linear.model is None:
+        return ""
+    left = {name: both for name, both in worse.items() if name not in told}
+    return no_better_text(left, several=several, averaged=averaged, than=linear.model, short="linear")
 
 
 def near_perfect_text(found: NearPerfect | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
+from nnrun.experiment.finished.advice import what_to_try
 from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
@@ -265,8 +266,10 @@ _SMALL = 1e-9  # a difference that rounding explains
 def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -> RunRecord:
     """The fields of a run's record that say what to know before its scores.
 
-    `not_better_than_baseline` maps each score that does not beat its baseline to both; `near_perfect` names a
-    score that is close to perfect and the column of a table that predicts the target best by itself.
+    `not_better_than_baseline` maps each score that does not beat its baseline to both, and
+    `not_better_than_linear` each that does not beat the linear model's; `advice` says what to try then.
+    `near_perfect` names a score that is close to perfect and the column of a table that predicts the target
+    best by itself.
 
     Args:
         record: with scores and baselines.
@@ -279,17 +282,29 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
     scores = record.test if record.baseline_on == "test" else (record.best or record.last)
     own = {name.removeprefix(prefix): v for name, v in scores.items() if name.startswith(prefix)}
     worse = not_better(own, record.baseline, spec)
-    return RunRecord(not_better_than_baseline=worse, near_perfect=near_perfect(own, samples))
+    found = RunRecord(not_better_than_baseline=worse, near_perfect=near_perfect(own, samples))
+    linear = record.linear_baseline
+    than_linear = {} if linear is None else not_better(own, linear.scores, spec, of_constant=False)
+    if linear is not None:
+        found.not_better_than_linear, found.advice = than_linear, None
+    if (worse or than_linear) and (advice := what_to_try(record, spec, than_linear)):
+        found.advice = advice
+    return found
 
 
 def not_better(
-    scores: Mapping[str, float | None], baseline: Mapping[str, float | None], spec: schema.ExperimentSpec
+    scores: Mapping[str, float | None],
+    baseline: Mapping[str, float | None],
+    spec: schema.ExperimentSpec,
+    *,
+    of_constant: bool = True,
 ) -> dict[str, list[float]]:
     """Score → [its value, the baseline's], of each that is no better than the best constant.
 
-    A baseline that is perfect tells nothing: whoever always says yes misses no positive. Nor does a loss that
-    a penalty is part of. With class weights a network is to answer a rare class more often than it occurs,
-    which costs accuracy and loss: where another score is better than its constant, these two tell nothing.
+    Or than another baseline, without `of_constant`. A constant that is perfect tells nothing: whoever always
+    says yes misses no positive. Nor does a loss that a penalty is part of. With class weights a network is to
+    answer a rare class more often than it occurs, which costs accuracy and loss: where another score is
+    better than its baseline, these two tell nothing.
     """
     own, worse = directions(spec), {}
     penalized = any(any(schema.regularizers(layer).values()) for _, layer in all_layers(spec))
@@ -300,7 +315,7 @@ def not_better(
         if not (math.isfinite(value) and math.isfinite(constant)):
             continue
         highest = monitor_mode(name, own) == "max"
-        if name not in own and constant == (1.0 if highest else 0.0):
+        if of_constant and name not in own and constant == (1.0 if highest else 0.0):
             continue
         gain = value - constant if highest else constant - value
         if gain <= _SMALL * max(1.0, abs(constant)):

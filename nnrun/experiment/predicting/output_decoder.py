@@ -96,6 +96,11 @@ class OutputDecoder:
         return self.kind in ("binary", "class", "labels") and not self.of_scores
 
     @property
+    def has_own_threshold(self) -> bool:
+        """Whether the second of two classes is said above another probability than 0.5."""
+        return self.kind == "binary" and not self.of_scores and self.threshold != THRESHOLD
+
+    @property
     def has_spread(self) -> bool:
         """Whether there are numbers or probabilities in which several networks can differ."""
         return self.kind == "numbers" or self.has_probabilities

@@ -283,3 +283,6 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
 def _keep_baseline(record: RunRecord, found: Evaluation, on: str) -> None:
     record.baseline, record.baseline_on = found.baseline, on
     record.not_better_than_baseline = found.not_better_than_baseline
+    if found.linear_baseline is not None:
+        record.linear_baseline = found.linear_baseline
+        record.not_better_than_linear = found.not_better_than_linear

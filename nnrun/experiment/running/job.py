@@ -20,6 +20,13 @@ from nnrun.experiment.finished.load_run import refuse_changed_data
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.baseline import baseline
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
+from nnrun.experiment.setup.linear_baseline import (
+    NOT_SIDE_BY_SIDE,
+    LinearTask,
+    RowsOfProblem,
+    linear_baseline,
+    why_left_out,
+)
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.pretrained_vectors import PretrainedVectors, read_pretrained
 from nnrun.lazy_torch import torch
@@ -31,6 +38,7 @@ from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import (
     ChosenFrom,
     DecisionRecord,
+    LinearBaselineRecord,
     NestedRecord,
     TrialOfSweep,
     VectorsRecord,
@@ -111,6 +119,7 @@ class Job:
         dataset: the data.
         groups: its folds or seeds: those of a group train as replicas.
         baselines: of each fold or seed (0 for the only network): measure → score of the best constant.
+        linear: what a linear model scores on the same rows; None where none is fitted.
         device: where it trains.
         compiled: whether its training steps are.
         memory: what it will take.
@@ -131,6 +140,7 @@ class Job:
     networks_at_once: int
     unknown: Sequence[Unknown] = ()
     vectors: Sequence[VectorsRecord] = ()
+    linear: LinearBaselineRecord | None = None
 
     @property
     def member_type(self) -> MemberType | None:
@@ -259,8 +269,41 @@ def prepare_job(
         networks_at_once=max(len(group.members) for group in groups),
         unknown=unknown,
         vectors=tuple(each.record for each in vectors),
+        linear=_linear(spec, settings, dataset, planned, device),
     )
     return job, Plan(planned, given, settings.threads or threads_for(max(work)), vectors)
+
+
+def _linear(
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    dataset: Dataset,
+    planned: Sequence[PlannedGroup],
+    device: torch.device,
+) -> LinearBaselineRecord | None:
+    """What a linear model scores where the best constant is scored, too.
+
+    None for a trial, for a smoke run, for nested folds, and where the test set is what will be scored.
+    """
+    tested = settings.use_test_set and dataset.test is not None
+    nested = spec.nested is not None or settings.nested is not None
+    if spec.linear_baseline is False or settings.trial is not None or settings.smoke or tested or nested:
+        return None
+    group = planned[0].group
+    counts = [len(fold.train_rows) for each in planned for fold in each.group.folds]
+    if why := why_left_out(spec, group.network, group.fitted[0], counts):
+        return LinearBaselineRecord(left_out=why)
+    tasks = []
+    for each in planned:
+        if each.problem is None and spec.linear_baseline is not True:
+            return LinearBaselineRecord(left_out=NOT_SIDE_BY_SIDE)
+        problem = each.problem or training_problem(spec, each.group, dataset, device)
+        for replica, fold in enumerate(each.group.folds):
+            known = RowsOfProblem(problem, replica, fold.train_rows)
+            validated = len(fold.validation_rows) > 0
+            scored = RowsOfProblem(problem, replica, fold.validation_rows) if validated else known
+            tasks.append(LinearTask(known, scored))
+    return linear_baseline(spec, tasks)
 
 
 def _vectors(

@@ -51,13 +51,13 @@ def run_nested(loaded: LoadedSpec, settings: Settings, listener: Listener = SILE
 def go_on_with_nested(run: RunDirectory, settings: Settings, listener: Listener = SILENT) -> RunDirectory:
     """The outer run of an inner run that has completed: trained now, where it has not begun yet.
 
-    Any other run is given back.
+    Any other run is given back; of the trials of a sweep the sweep trains what was chosen.
 
     Raises:
         UsageError: the outer run has begun and not ended: it is to be resumed itself.
     """
     record = run.read_record()
-    if not record.is_inner or record.status != "completed":
+    if not record.is_inner or record.trial is not None or record.status != "completed":
         return run
     begun = _outer_runs(run, record)
     if not begun:

@@ -339,6 +339,8 @@ def recording(
     )
     record.baseline = _baseline(job)
     record.baseline_on = "validation" if validated else "training"
+    if job.linear is not None:
+        record.linear_baseline = job.linear
     try:
         resumed = None if state is None else state.history
         with run.directory.history_writer(columns, resumed) as history:

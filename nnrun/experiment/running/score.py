@@ -16,10 +16,12 @@ from nnrun.experiment.finished.decisions import decided_outputs
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function, outputs_of_inputs
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
+from nnrun.experiment.setup.linear_baseline import LinearTask, RowsOfProblem, linear_baseline, why_left_out
 from nnrun.interrupts import stopping_between_batches
 from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Inputs
 from nnrun.model.network import Network, network_of
+from nnrun.records.run_record import LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, loss_weights, output_views
@@ -153,6 +155,38 @@ class MeasuredNetwork:
     def _outputs(self) -> Callable[[Mapping[Port, Any], int], dict[Port, Array]]:
         """What the network gives, as its calibration and threshold have it."""
         return outputs_of_inputs(self.spec, self.fitted, self.weights, self.device)
+
+
+def linear_score(
+    spec: schema.ExperimentSpec,
+    networks: Sequence[tuple[FittedPreprocessing, Array]],
+    train: Samples,
+    scored: Sequence[Samples],
+    device: torch.device,
+) -> LinearBaselineRecord | None:
+    """What linear models score that are fitted as each of several networks was; None where none is wanted.
+
+    Args:
+        spec: their experiment.
+        networks: the preprocessing of each, and the training rows that it was fitted on.
+        train: the samples that these rows are of.
+        scored: for each the rows to measure on.
+        device: where rows are prepared.
+    """
+    if spec.linear_baseline is False:
+        return None
+    first = networks[0][0]
+    counts = [len(rows) for _, rows in networks]
+    if why := why_left_out(spec, network_of(spec, first.inputs), first, counts):
+        return LinearBaselineRecord(left_out=why)
+    tasks = []
+    for (fitted, rows), samples in zip(networks, scored, strict=True):
+        network = network_of(spec, fitted.inputs)
+        known = make_problem(spec, network, [fitted], train, device, training=True)
+        measured = make_problem(spec, network, [fitted], samples, device)
+        positions = np.arange(len(samples))
+        tasks.append(LinearTask(RowsOfProblem(known, 0, rows), RowsOfProblem(measured, 0, positions)))
+    return linear_baseline(spec, tasks)
 
 
 def score_average(

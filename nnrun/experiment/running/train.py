@@ -20,14 +20,15 @@ from nnrun.experiment.running.fit_decisions import fit_decisions
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
-from nnrun.experiment.running.score import known_targets, score, score_average, std_of
+from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.linear_baseline import NOT_SIDE_BY_SIDE
 from nnrun.experiment.setup.pretrained_vectors import start_from_vectors
 from nnrun.interrupts import stopping_between_batches, uninterrupted
 from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_unwritable
-from nnrun.records.run_record import EnsembleRecord
+from nnrun.records.run_record import EnsembleRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
@@ -148,7 +149,9 @@ def _score_test_set(run: ActiveRun) -> None:
             sha256=job.dataset.test_hashes,
         )
     if record.ensemble is None:
-        fitted, known = job.groups[0].fitted[0], known_targets(job.dataset.train)
+        fitted = job.groups[0].fitted[0]
+        rows = None if job.spec.train_fraction == 1 else job.groups[0].folds[0].train_rows
+        known = known_targets(job.dataset.train, rows)
         weights = run.directory.read_weights()
         scored = score(job.spec, fitted, weights, job.dataset.test, known, job.device)
         record.test, record.baseline = scored.scores, scored.baseline
@@ -156,7 +159,24 @@ def _score_test_set(run: ActiveRun) -> None:
     else:
         _score_average(run, record.ensemble, job.dataset.test)
     record.baseline_on = "test"
+    _score_linear(run, job.dataset.test)
     record.take(cautions(record, job.spec, job.dataset.train))
+
+
+def _score_linear(run: ActiveRun, test: Samples) -> None:
+    """Keep what linear models score on the test set, fitted to the rows of the run's networks."""
+    job, record = run.job, run.record
+    record.unset("linear_baseline")
+    if job.settings.smoke or job.settings.trial is not None:
+        return
+    if any(group.bytes_if_stacked is not None for group in job.groups):
+        record.linear_baseline = LinearBaselineRecord(left_out=NOT_SIDE_BY_SIDE)
+        return
+    members = [member for group in job.groups for member in group.members]
+    networks = [(member.fitted, member.fold.train_rows) for member in members]
+    found = linear_score(job.spec, networks, job.dataset.train, [test] * len(members), job.device)
+    if found is not None:
+        record.linear_baseline = found
 
 
 def _score_average(run: ActiveRun, ensemble: EnsembleRecord, test: Samples) -> None:

@@ -73,11 +73,16 @@ def constant_scores(
         port: _constant_scores(views[port], head, known[port], scored[port])
         for port, head in problem.heads.items()
     }
+    return of_all_heads(problem.heads, each)
+
+
+def of_all_heads(heads: Mapping[Port, Head], each: Mapping[Port, dict[str, float]]) -> dict[str, float]:
+    """The scores of a whole network from those of each head: with the total loss, where each has one."""
     if not named(each):
         return each[OUTPUT]
     scores = {}
     if all("loss" in own for own in each.values()):
-        scores["loss"] = sum(problem.heads[port].loss_weight * own["loss"] for port, own in each.items())
+        scores["loss"] = sum(heads[port].loss_weight * own["loss"] for port, own in each.items())
     for port, own in each.items():
         scores |= {f"{port}_{name}": value for name, value in own.items() if name != SHUFFLED}
     return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nnrun.data import Dataset
 from nnrun.data.dataset import Array, SplitValues, split_columns_of, split_values
@@ -18,12 +19,13 @@ from nnrun.spec.reading.overrides import Overrides
 from nnrun.spec.score_columns import has_inner_rows
 from nnrun.validation.inner_split import with_inner_rows
 from nnrun.validation.splits import Fold, make_folds
+from nnrun.validation.training_subset import with_fraction
 
 EPOCHS = 2
 
 
 def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[Fold, ...]:
-    """How a spec with this seed splits the training rows, and sets inner rows apart where it has such.
+    """How a spec with this seed splits the training rows, sets inner rows apart and leaves rows out.
 
     With `nested`, the folds that its validation makes within each outer fold, one outer fold after the other.
 
@@ -39,21 +41,19 @@ def folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> tuple[
         folds = tuple(
             replace(fold, index=place * n + fold.index) for place, own in enumerate(within) for fold in own
         )
+    by: dict[str, Any] = {"groups": values.groups, "column": values.column}
     stopping = spec.early_stopping
-    if stopping is None or not has_inner_rows(spec):
-        return folds
-    labels = values.labels if _stratifies(spec, values.labels) else None
-    return tuple(
-        with_inner_rows(
-            fold,
-            stopping.fraction,
-            spec.validation,
-            seed,
-            labels=labels,
-            groups=values.groups,
-            column=values.column,
+    if stopping is not None and has_inner_rows(spec):
+        labels = values.labels if _stratifies(spec, values.labels) else None
+        folds = tuple(
+            with_inner_rows(fold, stopping.fraction, spec.validation, seed, labels=labels, **by)
+            for fold in folds
         )
-        for fold in folds
+    if spec.train_fraction == 1:
+        return folds
+    labels = values.labels if _are_classes(spec, values.labels) else None
+    return tuple(
+        with_fraction(fold, spec.train_fraction, spec.validation, seed, labels=labels, **by) for fold in folds
     )
 
 
@@ -104,8 +104,12 @@ def _folds(validation: schema.Validation, values: SplitValues, n_rows: int, seed
 def _stratifies(spec: schema.ExperimentSpec, labels: Array | None) -> bool:
     """Whether inner rows are stratified: as the outer split is; without one, by the classes of one output."""
     if isinstance(spec.validation, schema.NoValidation):
-        return isinstance(spec.loss, schema.ClassLoss) and labels is not None and labels.dtype.kind in "iub"
+        return _are_classes(spec, labels)
     return isinstance(spec.validation, (schema.Holdout, schema.KFold)) and bool(spec.validation.stratify)
+
+
+def _are_classes(spec: schema.ExperimentSpec, labels: Array | None) -> bool:
+    return isinstance(spec.loss, schema.ClassLoss) and labels is not None and labels.dtype.kind in "iub"
 
 
 def smoke_spec(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:

@@ -189,7 +189,7 @@ def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: Sweep
 
 
 def _nothing_to_do(sweep: SweepDirectory, record: SweepRecord, plan: SweepPlan) -> str:
-    if plan.total < record.total:
+    if _total(plan) < record.total:
         return (
             f"{sweep.id} has already finished {record.total} trials, and {plan.total} were requested. For "
             "more trials, raise --trials; to run it again: --new."
@@ -291,6 +291,8 @@ def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     ]
     if settings.selection.only_fold is not None:
         parts.append(settings.selection.only_fold)
+    if settings.selection.seeds is not None:
+        parts.append(f"{settings.selection.seeds} seeds")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

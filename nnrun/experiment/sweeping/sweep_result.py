@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nnrun.experiment.sweeping.rate_test_result import COMMAND as RATE_TEST
 from nnrun.experiment.sweeping.rate_test_result import draw_rate_test, read_rate_test
+from nnrun.experiment.sweeping.size_curve_result import COMMAND as CURVE
+from nnrun.experiment.sweeping.size_curve_result import draw_size_curve, read_size_curve
 from nnrun.records import SweepDirectory, SweepRecord
 from nnrun.spec import schema
 from nnrun.spec.writing.dump import dump_spec
@@ -22,10 +24,14 @@ def best_text(sweep: SweepDirectory, record: SweepRecord, spec: schema.Experimen
 
 
 def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep) -> None:
-    """Draw the figure of a sweep: its trials' scores against each key; of a range test the losses."""
+    """Draw the figure of a sweep: its trials' scores against each key; of a range test the losses; of
+    a learning curve the scores against the rows."""
     sweep.make_plots()
     if record.command == RATE_TEST:
         draw_rate_test(read_rate_test(sweep), sweep.figure)
+        return
+    if record.command == CURVE:
+        draw_size_curve(read_size_curve(sweep), sweep.figure)
         return
     from nnrun.figures.curve_figure import save  # they bring Matplotlib, which takes half a second
     from nnrun.figures.sweep_figure import panel_of, sweep_figure

@@ -46,6 +46,7 @@ SCALARS = {
     "shared": ScalarWords("the name of a shared chain", "string", "NAME"),
     "duration": ScalarWords(duration.WORDS, ["number", "string"], "10m"),
     "stratify": ScalarWords("true, false or the name of an output", ["boolean", "string"], "true"),
+    "auto_or_switch": ScalarWords("auto, true or false", ["boolean", "string"], "auto"),
     "auto_or_amount": ScalarWords("auto, or a number, 0 or more", ["number", "string"], "auto"),
 }
 """Kind of a single value, by its type's name or by the mark of an annotation in the schema → its words."""

@@ -45,6 +45,8 @@ AutoOrAmount = Annotated[
     Union[Literal["auto"], Annotated[float, Field(ge=0, allow_inf_nan=False)]], "auto_or_amount"
 ]
 """A number from 0 on, or `auto`, where it follows from the training rows."""
+AutoOrSwitch = Annotated[Union[Literal["auto"], bool], "auto_or_switch"]
+"""Yes, no, or `auto`, where it follows from the sizes."""
 
 
 def _as_list(value: Any) -> Any:

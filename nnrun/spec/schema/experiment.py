@@ -6,6 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from nnrun.spec.schema.component import (
     ONE_COMPONENT_IS_ENOUGH,
+    AutoOrSwitch,
     Component,
     Config,
     Count,
@@ -13,6 +14,7 @@ from nnrun.spec.schema.component import (
     Finite,
     Positive,
     Seed,
+    Share,
     component_tag,
 )
 from nnrun.spec.schema.inputs_and_outputs import NamedInput, NamedOutput
@@ -175,6 +177,14 @@ class ExperimentSpec(Config):
     least one epoch is trained. Loading the data and preparing the rows do not count. Folds that train one
     after the other share the time. Trials that train side by side each have all of it.
 
+    `train_fraction` trains on a part of each fold's training rows, as `nnrun curve` does: drawn by class
+    where there are classes, by whole groups where there are groups, the latest where the split goes by time.
+    Those of a smaller part are among those of a larger one. Validation rows stay.
+
+    `linear_baseline` fits a linear model to the same rows, ridge (alpha = 1) or logistic regression (C = 1)
+    as scikit-learn defines them, whose scores stand beside the network's: `auto` where that takes about half
+    a second at most by the sizes of the data, `true` in any case, `false` never. It changes nothing else.
+
     `calibrate` (`temperature`, `platt`, `isotonic`) corrects probabilities that are too sure or too unsure,
     and `threshold` (a number, or `maximize: f1`) says above which probability the second of two classes is
     predicted. Both are fitted when training ends, on rows that a network did not train on: of folds each row
@@ -191,7 +201,16 @@ class ExperimentSpec(Config):
         "validation": "none",
     }
     rarely_changed = frozenset(
-        ("weight_averaging", "time_limit", "nested", "ensemble", "calibrate", "threshold")
+        (
+            "weight_averaging",
+            "time_limit",
+            "nested",
+            "ensemble",
+            "calibrate",
+            "threshold",
+            "train_fraction",
+            "linear_baseline",
+        )
     )
     name: str = ""
     description: str = ""
@@ -221,6 +240,8 @@ class ExperimentSpec(Config):
     early_stopping: EarlyStopping | None = None
     time_limit: Duration | None = None
     validation: Validation = NoValidation()
+    train_fraction: Share = 1.0
+    linear_baseline: AutoOrSwitch = "auto"
     nested: Nested | None = None
     sweep: Sweep | None = None
 

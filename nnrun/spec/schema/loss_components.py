@@ -288,6 +288,16 @@ def takes_standardized(loss: Component) -> bool:
     return in_own_units(loss) and not isinstance(loss, Poisson)
 
 
+def linear_model_of(loss: Component) -> Literal["ridge", "logistic"] | None:
+    """The linear model that a network trained on this loss is compared with; None where there is none.
+
+    The output of `ridge` is any number, which these losses take; `logistic` gives probabilities.
+    """
+    if isinstance(loss, ClassLoss):
+        return None if loss.score_activations else "logistic"
+    return "ridge" if isinstance(loss, Mse | Mae | Huber | LogCosh | Mape | Msle) else None
+
+
 def last_activation_of(loss: Component) -> Literal["sigmoid", "softmax"] | None:
     """The last activation that a loss of classes needs; None for any other loss."""
     return loss.last_activation if isinstance(loss, ClassLoss) else None

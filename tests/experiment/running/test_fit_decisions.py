@@ -15,6 +15,9 @@ import pytest
 import nnrun
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.describing.describe_spec import describe_spec
+from nnrun.experiment.describing.report import analysis_blocks, report_page
+from nnrun.experiment.evaluating.compare import compare_runs
+from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.decisions import FittedDecisions, as_trained, kept_decisions
@@ -418,6 +421,16 @@ def test_out_of_fold_predictions_are_those_of_predict(fitted: RunDirectory) -> N
     p, classes, _ = predicted(fitted, "validation")
     np.testing.assert_allclose(kept_["probability_1"], p, atol=1e-6)
     assert np.array_equal(kept_["prediction"], classes)
+
+
+def test_the_page_and_comparisons_tell_of_it(plain: RunDirectory, fitted: RunDirectory) -> None:
+    said = decisions_text(fitted.read_record())
+    assert said.startswith("Calibration (temperature ")
+    assert "Each fold by what the other folds fit: log loss" in said
+    page = report_page([fitted], {fitted.id: analysis_blocks(fitted, Access(), "s")})
+    assert "fitted on 120 out-of-fold predictions" in page
+    assert "was fitted on these very rows" in page
+    assert "A has a calibration or a threshold of its own" in "\n".join(notes(compare_runs([fitted, plain])))
 
 
 def test_a_smoke_run_calibrates(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.nested import go_on_with_nested
 from nnrun.experiment.setup.folds import outer_folds_of
 from nnrun.experiment.sweeping import nested_sweep
 from nnrun.experiment.sweeping.nested_sweep import OuterFolds
@@ -195,6 +196,16 @@ class Stops(SweepListener):
             raise KeyboardInterrupt
 
 
+class Heard(SweepListener):
+    """Takes note of what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+
 @pytest.mark.parametrize(("method", "trial"), [("grid", 3), ("tpe", 5)])
 def test_interrupted_in_a_trial_it_goes_on(
     method: str, trial: int, before: dict[str, SweepDirectory], tmp_path: Path
@@ -224,8 +235,9 @@ def test_interrupted_among_the_outer_folds_it_keeps_those_that_were_scored(
     assert _alike(found, nested_of(before["tpe"]))
     assert found.folds[0].run in first
     assert len(trained) == 2 + len({fold.trial for fold in found.folds[1:]})
-    again = nested_of(swept(plan, tmp_path))  # all is done: nothing is trained
-    assert again == found
+    heard = Heard()
+    assert nested_of(swept(plan, tmp_path, heard)) == found
+    assert heard.said[-1].endswith("is already complete. To run it again: --new.")
 
 
 def _alike(one: NestedRecord, two: NestedRecord) -> bool:
@@ -276,3 +288,11 @@ def test_on_noise_the_plain_best_is_above_chance_and_the_outer_folds_are_not(tmp
     assert low <= 0.5 <= high
     assert min(plain) >= 0.5
     assert np.mean(plain) > max(0.55, np.mean(outer))
+
+
+def test_a_trial_alone_trains_nothing_for_outer_folds(
+    before: dict[str, SweepDirectory], tmp_path: Path
+) -> None:
+    trial = before["grid"].read_record().trials[0]
+    run = before["grid"].run_of(trial)
+    assert go_on_with_nested(run, Settings("train", tmp_path)).path == run.path
