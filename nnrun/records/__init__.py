@@ -14,6 +14,7 @@ from nnrun.records.index import (
 from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import (
     CALIBRATION,
+    MOST_OUT_OF_FOLD,
     OUT_OF_FOLD,
     RunDirectory,
     create_run,
@@ -52,6 +53,7 @@ __all__ = [
     "LAST",
     "MEASURING_COMMANDS",
     "MEMBER_TYPES",
+    "MOST_OUT_OF_FOLD",
     "OUT_OF_FOLD",
     "SHUFFLED",
     "STATUSES",

@@ -70,6 +70,8 @@ T = TypeVar("T")
 RECORD = "run.json"
 CALIBRATION = "calibration.json"
 OUT_OF_FOLD = "oof.csv"
+MOST_OUT_OF_FOLD = 20_000_000
+"""Outputs of all networks together, beyond which a run keeps no out-of-fold predictions: 200 MB of text."""
 KILLED = "its process ended without recording why: it was killed, the machine stopped, or the disk was full"
 RUN_ID = re.compile(r".+-\d{8}T\d{6}Z-[0-9a-f]{4}")
 """What the ids that `create_run` makes look like."""

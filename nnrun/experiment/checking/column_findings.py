@@ -80,9 +80,7 @@ def empty_findings(columns: Mapping[str, Column], n_rows: int) -> Iterator[Findi
                 f"{quoted(name)} has a value in {counted(n_rows - lacking, 'row')} "
                 f"({1 - lacking / n_rows:.1%})"
             )
-        elif (
-            others < min(_FEW_OTHERS, (1 - _NEARLY_ALL) * n_rows + 1) and others <= (1 - _NEARLY_ALL) * n_rows
-        ):
+        elif others < _FEW_OTHERS and others <= (1 - _NEARLY_ALL) * n_rows:
             first = int(np.flatnonzero(column_keys(column) == values[counts.argmax()])[0])
             nearly[name] = f"{quoted(name)} is {_value(column, first)} in all but {counted(others, 'row')}"
     advice = "Leave out of `inputs` what says nothing: {}."

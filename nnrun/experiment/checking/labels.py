@@ -88,6 +88,12 @@ def check_labels(
 
 def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> OutOfFold | None:
     known = np.flatnonzero(target.present[: rows.n_train])
+    if len(known) > MOST_ROWS:
+        say(
+            f"Labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
+            "of a finished k-fold run cover all: `nnrun data check RUN`."
+        )
+        known = sample_of(known)
     if target.classes:
         counts = np.bincount(target.labels[known])
         enough = counts[target.labels[known]] >= _FEWEST_OF_A_CLASS
@@ -107,12 +113,6 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
             "needed."
         )
         return None
-    if len(known) > MOST_ROWS:
-        say(
-            f"Labels: of {len(known):,} training rows {MOST_ROWS:,} were drawn for the quick model; those "
-            "of a finished k-fold run cover all: `nnrun data check RUN`."
-        )
-        known = sample_of(known)
     features = features_of(rows.inputs, known)
     if not features.shape[1]:
         return None

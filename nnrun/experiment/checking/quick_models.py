@@ -35,7 +35,6 @@ _LEAF_OF_A_COLUMN: Final = 5
 MODEL: Final = "the mean of a linear model and 100 extremely randomized trees of scikit-learn"
 LINEAR: Final = "a linear model of scikit-learn on word counts"
 Floats = npt.NDArray[np.float64]
-Features = "Floats | sparse.csr_matrix"
 
 
 def sample_of(rows: npt.NDArray[np.int64], most: int = MOST_ROWS) -> npt.NDArray[np.int64]:

@@ -194,13 +194,14 @@ class Evaluation:
         calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
         parts = ["without calibration"] if calibrated else []
         parts += ["at a threshold of 0.5"] if undecided.thresholds else []
-        text = f"As trained: {', '.join(parts)}."
+        too = "" if self.kept is None else f", as is the history's epoch {self.scores_epoch}"
+        text = f"As trained: {', '.join(parts)}{too}."
         for port, error in undecided.calibration_errors.items():
             of = f" of {quoted(port)}" if self.outputs_have_names else ""
             text += f" The expected calibration error{of} was then {error:.4f}."
-        if self.kept is not None:
-            text += f" So is the column of epoch {self.scores_epoch}, which is from the history."
         for port, threshold in undecided.thresholds.items():
+            if threshold == schema.HALF:
+                continue
             of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
             text += (
                 f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "

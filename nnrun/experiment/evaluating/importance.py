@@ -92,6 +92,8 @@ def measure_importance(
     settings = ImportanceSettings() if settings is None else settings
     if settings.split not in get_args(Split):
         raise UsageError(f"split is {settings.split!r}; it must be test or validation.")
+    if settings.repeats < 1:
+        raise UsageError(f"repeats is {settings.repeats}; it must be at least 1.")
     if run.read_record().smoke:
         raise UsageError(
             f"{run.id} is a smoke run: its networks learned from generated rows, to which no column matters. "

@@ -23,13 +23,10 @@ from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_dec
 from nnrun.experiment.predicting.outputs import finite_rows
 from nnrun.experiment.predicting.prediction_table import CsvLines, PredictedRows, PredictionTable
 from nnrun.model.network import network_of
-from nnrun.records import OUT_OF_FOLD, RunDirectory
+from nnrun.records import MOST_OUT_OF_FOLD, OUT_OF_FOLD, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, told_of
 from nnrun.spec.wording import quoted
-
-MOST_NUMBERS = 20_000_000
-"""Outputs of all networks together, beyond which a run keeps no oof.csv: it would be a file of 200 MB."""
 
 _ROWS_AT_ONCE = 4096
 
@@ -143,10 +140,10 @@ def keep_out_of_fold(opened: OpenRun) -> str | None:
     assert kind is not None, "of a run of one network predict gives the validation rows"
     instead = f"nnrun predict {run.id} --split validation writes the predictions."
     numbers = _outputs_of_all(opened)
-    if numbers > MOST_NUMBERS:
+    if numbers > MOST_OUT_OF_FOLD:
         return (
-            f"{OUT_OF_FOLD} was left out: its rows have {numbers:,} outputs, and more than {MOST_NUMBERS:,} "
-            f"are not kept with a run. {instead}"
+            f"{OUT_OF_FOLD} was left out: its rows have {numbers:,} outputs, and more than "
+            f"{MOST_OUT_OF_FOLD:,} are not kept with a run. {instead}"
         )
     try:
         found = predict_out_of_fold(opened)

@@ -15,6 +15,7 @@ from nnrun.experiment.finished.decisions import open_outputs
 from nnrun.experiment.setup.groups import Group
 from nnrun.lazy_torch import torch
 from nnrun.limits import ADVICE, free_memory, in_words
+from nnrun.records import MOST_OUT_OF_FOLD
 from nnrun.spec import schema
 from nnrun.training.optimizers import build_optimizer
 from nnrun.training.problem import BLOCK_ELEMENTS
@@ -31,6 +32,9 @@ _COPIES_OF_A_MEMBERS_KERNEL = 6
 
 # Of the logits that a calibration is fitted on, in float64: gathered, ordered, scaled, their probabilities.
 _COPIES_OF_A_LOGIT = 6
+
+# Of the out-of-fold outputs, in float64: of each network, of all one after the other, and in order.
+_COPIES_OF_OUT_OF_FOLD = 3
 
 # Token lists are held three times while they are put in order: as they lie in the file, shuffled, encoded.
 _COPIES_WHILE_READING = 3
@@ -92,14 +96,16 @@ def estimate_memory(
     # Rows that folds prepare differently are kept once for each of them.
     copies = 1 if all(share_rows(g.fitted) for g in groups) else max(len(g.members) for g in groups)
     tokens = any(isinstance(each, TokenRows) for each in inputs)
+    bytes_per_row = row_bytes / max(1, len(dataset.train))
     return Memory(
         reading=data * (_COPIES_WHILE_READING if tokens else 1),
         data=data,
         rows=row_bytes * copies,
         networks=max(of_groups),
         work=max(
-            *(_work(group, spec.batch_size, row_bytes / max(1, len(dataset.train))) for group in groups),
+            *(_work(group, spec.batch_size, bytes_per_row) for group in groups),
             _fitting(spec, groups),
+            _out_of_fold(groups, bytes_per_row),
         ),
         least=max(len(g.members) * _FLOAT * g.network.parameter_count * (1 + slots) for g in groups),
     )
@@ -156,6 +162,20 @@ def _work(group: Group, batch_size: int, bytes_per_row: float) -> int:
     trained = min(batch_size, longest) * (of_row + _COPIES_FOR_GRADIENTS * group.network.activations_per_row)
     made = _COPIES_OF_A_MEMBERS_KERNEL * group.network.made_of_shared
     return len(group.members) * (max(measured, trained) + made) * _FLOAT
+
+
+def _out_of_fold(groups: Sequence[Group], bytes_per_row: float) -> int:
+    """At the end of a run of several networks: the rows that one was validated on, prepared again, and the
+    outputs of all for theirs.
+    """
+    validated = [len(fold.validation_rows) for group in groups for fold in group.folds]
+    if len(validated) < 2:
+        return 0
+    outputs = sum(math.prod(layer.output_shape) for layer in groups[0].network.output_layers.values())
+    numbers = outputs * sum(validated)
+    if numbers > MOST_OUT_OF_FOLD:  # they are not kept, and so not predicted
+        return 0
+    return int(max(validated) * bytes_per_row) + 2 * _FLOAT * numbers * _COPIES_OF_OUT_OF_FOLD
 
 
 def _bytes(inputs: RawInputs) -> int:

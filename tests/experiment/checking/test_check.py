@@ -9,6 +9,7 @@ import pytest
 
 from nnrun.experiment.checking.check import CheckedData, check_file, check_spec
 from nnrun.experiment.checking.finding import Finding
+from nnrun.experiment.checking.quick_models import MOST_ROWS
 from nnrun.spec.reading.load import load_spec, load_spec_text
 from tests.support.faulty_tables import FAULTS, clean, with_wrong_labels, write_fault, write_table
 
@@ -88,6 +89,17 @@ def test_the_changed_labels_are_named(tmp_path: Path) -> None:
     assert all(label["suggested"] == truth[label["row"]] for label in labels if label["row"] in wrong)
     probabilities = [label["probability_of_given"] for label in labels]
     assert probabilities == sorted(probabilities)
+
+
+def test_of_many_rows_a_sample_is_judged_and_classes_of_few_rows_are_left_out(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    labels = random.choice(["a", "b"], MOST_ROWS + 1_000)
+    labels[:4] = "rare"
+    columns = {"x": np.round(random.normal(0, 1, len(labels)) + 6 * (labels == "a"), 4), "y": labels}
+    columns["z"] = np.round(random.normal(0, 1, len(labels)), 4)
+    remarks = checked(write_table(tmp_path, "many", columns, classes=3)).remarks
+    assert remarks[0].startswith("Labels: of 6,000 training rows 5,000 were drawn for the quick model")
+    assert remarks[1].endswith("of 1 class with fewer than 5 rows were left out.")
 
 
 def test_a_group_that_the_spec_names_is_no_finding(tmp_path: Path) -> None:

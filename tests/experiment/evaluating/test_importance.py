@@ -251,6 +251,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
         measured(run, metric="accuracy")
     with pytest.raises(UsageError, match=r"^--output names one of several outputs"):
         measured(run, output="y")
+    with pytest.raises(UsageError, match=r"^repeats is 0; it must be at least 1\.$"):
+        measured(run, repeats=0)
     path = write_small(tmp_path)
     smoke = RunDirectory(nnrun.train(path, smoke=True, runs_dir=tmp_path / "smoke").path)
     with pytest.raises(UsageError, match=r"is a smoke run: its networks learned from generated rows"):

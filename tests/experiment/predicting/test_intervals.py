@@ -260,7 +260,9 @@ def test_outputs_without_an_interval_are_refused(changes: dict[str, Any], said: 
         load_predictor(run, interval=0.9)
 
 
-def test_evaluate_measures_the_coverage_and_keeps_it(tmp_path: Path) -> None:
+def test_evaluate_measures_the_coverage_and_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train(tmp_path, validation=KFOLD, epochs=30)
     evaluation = evaluate_run(run, interval=0.8)
     (found,) = evaluation.coverage
@@ -273,3 +275,10 @@ def test_evaluate_measures_the_coverage_and_keeps_it(tmp_path: Path) -> None:
     assert found.low < found.share <= found.high
     assert record_of(run.path)["coverage"] == [found.model_dump(exclude_unset=True)]
     assert [use["command"] for use in record_of(run.path)["test_uses"]] == ["evaluate", "predict"]
+    capsys.readouterr()
+    assert main(["evaluate", str(run.path), "--interval", "0.8", "--json", "-q", "--no-figures"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["coverage"] == [{**found.model_dump(exclude_none=True), "share": found.share}]
+    assert document["interval"]["method"] == found.method == "intervals by CV+"
+    assert main(["show", str(run.path)]) == 0
+    assert "80 % intervals cover" in capsys.readouterr().out

@@ -201,14 +201,14 @@ def test_trials_keep_none(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_NUMBERS", 143)
+    monkeypatch.setattr(module, "MOST_OUT_OF_FOLD", 143)
     run = train(tmp_path, CLASSES, validation=KFOLD)
     assert record_of(run.path)["without_out_of_fold"] == (
         "oof.csv was left out: its rows have 144 outputs, and more than 143 are not kept with a run. "
         f"nnrun predict {run.id} --split validation writes the predictions."
     )
     assert not (run.path / "oof.csv").exists()
-    monkeypatch.setattr(module, "MOST_NUMBERS", 144)
+    monkeypatch.setattr(module, "MOST_OUT_OF_FOLD", 144)
     assert "without_out_of_fold" not in record_of(train(tmp_path, CLASSES, validation=KFOLD).path)
 
 

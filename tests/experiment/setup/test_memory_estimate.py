@@ -10,7 +10,7 @@ import pytest
 
 from nnrun.experiment.describing.describe_spec import describe_spec
 from nnrun.experiment.setup.memory_estimate import Memory
-from tests.support.small_experiments import BINARY, growing_tokens, load_small
+from tests.support.small_experiments import BINARY, growing_tokens, load_small, numbers
 
 PARAMETERS = 41
 BATCH_ROWS, NUMBERS = 32, 3 + 3 * 8
@@ -62,6 +62,15 @@ def test_folds_have_networks_of_their_own_and_rows_where_they_differ(
     assert found.networks == 4 * PARAMETERS * 4 * 6
     assert found.rows == 48 * 3 * 4 * (4 if standardized else 1)
     assert found.work == 4 * 36 * NUMBERS * 4
+
+
+def test_out_of_fold_predictions_count(tmp_path: Path) -> None:
+    """Of the rows of one fold what its network takes, of all rows 400 outputs in float64, three times."""
+    layers = [{"dense": {"units": 400, "activation": "softmax"}}]
+    changes: dict[str, Any] = {"layers": layers, "loss": "sparse_categorical_crossentropy", "metrics": []}
+    arrays = numbers() | {"y_train": np.arange(48) % 3, "y_test": np.arange(12) % 3}
+    found = memory(tmp_path, arrays=arrays, **changes, optimizer="sgd", validation={"kfold": {"k": 2}})
+    assert found.work == 24 * 3 * 4 + 3 * 8 * 48 * 400
 
 
 def test_token_lists_are_held_three_times_while_they_are_read(tmp_path: Path) -> None:
