@@ -81,7 +81,7 @@ OF_NETWORK = ("stopped_early", "weights_epoch", "weights_averaged", "best_weight
 SHUFFLED = "accuracy_shuffled"
 """The accuracy of labels against themselves in another order (the book's listing 3.21), in `baseline`."""
 
-MEASURING_COMMANDS = frozenset({"lr"})
+MEASURING_COMMANDS = frozenset({"curve", "lr"})
 """Commands that train networks only to measure a setting. `@last` is none of their runs, and `ls` lists them
 where it is asked for them."""
 

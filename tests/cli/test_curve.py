@@ -44,6 +44,12 @@ def test_json(folder: Path, capsys: Capture) -> None:
     assert Path(document["figure"]).is_file()
 
 
+def test_its_networks_are_not_the_last_run(folder: Path, capsys: Capture) -> None:
+    assert main(["curve", "small.yaml", "--fractions", "0.5,1", "-q"]) == 0
+    assert main(["show", "@last"]) == 2
+    assert "@last: there are no runs" in capsys.readouterr().err
+
+
 def test_where_every_part_diverges_the_exit_code_is_1(folder: Path, capsys: Capture) -> None:
     arguments = ["--set", "optimizer={sgd: 1e20}", "--fractions", "0.5,1"]
     assert main(["curve", "small.yaml", *arguments, "-q"]) == 1

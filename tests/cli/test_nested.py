@@ -31,6 +31,20 @@ def test_the_screen(folder: Path, capsys: Capture) -> None:
     check_screen("kfold_nested", capsys.readouterr())
 
 
+def test_rows_set_apart_for_the_choice_leave_the_inner_scores_as_they_are(
+    folder: Path, capsys: Capture
+) -> None:
+    stopping = "early_stopping={on: inner, fraction: 0.2, patience: 2}"
+    assert main(["kfold", "small.yaml", "--nested", "3", "--set", KFOLD, "--set", stopping, "-q"]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "choose the epoch by inner_loss of 2 inner folds" in screen
+    assert (
+        "Inner: the score of what was chosen, on rows that had no say in it; its networks trained" in screen
+    )
+    assert "optimistic" not in screen
+    assert "inner, chosen on" not in screen
+
+
 def test_the_screen_of_the_inner_run(folder: Path, capsys: Capture) -> None:
     """A holdout stays a holdout: without --k nothing takes its place."""
     assert main(["kfold", "small.yaml", "--nested", "3", "-q"]) == 0

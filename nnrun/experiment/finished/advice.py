@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from nnrun.records import RunRecord
 from nnrun.spec import schema
@@ -31,10 +32,27 @@ def what_to_try(
     elif verdict.startswith(TRAINING_STUCK) or verdict.endswith(TRAINING_IS_WORSE):
         tries.append("a smaller learning rate (the training loss did not keep falling; see nnrun lr)")
     elif verdict.endswith(OVERFITTING):
-        tries.append("a smaller network or dropout (it learns its training rows by heart)")
+        tries.append("a smaller network or dropout (in the end only its training rows gained)")
     if worse_than_linear and (layers := _linear_layers(spec)):
         tries.append(f"the linear model itself, layers: [{layers}]")
     return f"Try {listing(tries, 'or')}." if tries else None
+
+
+def are_noise(record: RunRecord, pairs: Mapping[str, Sequence[float]]) -> bool:
+    """Whether scores differ from a baseline's by no more than one standard error of their mean over networks.
+
+    Args:
+        record: of several folds or seeds; of a single network nothing is known about noise.
+        pairs: measure → its mean, and the baseline's.
+    """
+    n = len(record.members)
+    if n < 2 or not pairs or record.baseline_on != "validation":
+        return False
+    stds = [record.best_std.get(f"val_{name}") for name in pairs]
+    return all(
+        std is not None and abs(value - other) <= std / math.sqrt(n)
+        for std, (value, other) in zip(stds, pairs.values(), strict=True)
+    )
 
 
 def _scales_itself(spec: schema.ExperimentSpec) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import counted, listing, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label
 
@@ -52,7 +53,7 @@ def nested_columns(
         "outer": {
             n: with_std(nested.scores.get(f"val_{n}"), nested.scores_std.get(f"val_{n}")) for n in names
         },
-        "inner, chosen on": {
+        "inner" if _is_chosen_elsewhere(nested) else "inner, chosen on": {
             n: with_std(nested.inner.get(f"val_{n}"), nested.inner_std.get(f"val_{n}")) for n in names
         },
     }
@@ -81,6 +82,11 @@ def nested_rows(nested: NestedRecord) -> list[list[str]]:
     return rows
 
 
+def _is_chosen_elsewhere(nested: NestedRecord) -> bool:
+    """Whether inner rows of the training rows chose, and not the validation rows of the inner folds."""
+    return nested.chosen_by is not None and nested.chosen_by.startswith(INNER)
+
+
 def nested_text(nested: NestedRecord, *, has_best: bool = False) -> str:
     """Of what the scores of the outer folds are, and of what those of the inner ones.
 
@@ -91,10 +97,13 @@ def nested_text(nested: NestedRecord, *, has_best: bool = False) -> str:
     swept = any(fold.trial is not None for fold in nested.folds)
     what = "the trial and its epoch" if swept else "the epoch"
     how = f"{nested.inner_folds} inner folds" if nested.inner_folds > 1 else "an inner holdout"
+    inner = "the score of what was chosen, on the rows that chose it: optimistic, although its networks "
+    if _is_chosen_elsewhere(nested):
+        inner = "the score of what was chosen, on rows that had no say in it; its networks "
     return (
         "Outer: rows that no choice has seen. Their score is that of the procedure, not of one network: "
         f"choose {what} by {nested.chosen_by} of {how}, then train on all rows that there are. "
-        "Inner: the score of what was chosen, on the rows that chose it: optimistic, although its networks "
+        f"Inner: {inner}"
         f"trained on fewer rows. {_OF_ALL_TRIALS if has_best else _ON_ALL_ROWS}"
     )
 

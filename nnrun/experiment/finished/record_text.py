@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nnrun.experiment.finished.advice import are_noise
 from nnrun.experiment.finished.ensemble_text import (
     ensemble_columns,
     ensemble_heading,
@@ -317,6 +318,7 @@ def caution_text(record: RunRecord) -> str:
             record.not_better_than_baseline,
             several=several,
             averaged=averaged,
+            noise=are_noise(record, record.not_better_than_linear),
         ),
         record.advice or "",
         near_perfect_text(record.near_perfect),
@@ -357,12 +359,17 @@ def no_better_than_linear_text(
     *,
     several: bool,
     averaged: bool,
+    noise: bool = False,
 ) -> str:
-    """That a linear model does as well; without the scores `told` before, which a constant reaches."""
+    """That a linear model does as well; without the scores `told` before, which a constant reaches.
+
+    With `noise`, that the difference is one that other folds or seeds could turn around.
+    """
     if linear is None or linear.model is None:
         return ""
     left = {name: both for name, both in worse.items() if name not in told}
-    return no_better_text(left, several=several, averaged=averaged, than=linear.model, short="linear")
+    text = no_better_text(left, several=several, averaged=averaged, than=linear.model, short="linear")
+    return f"{text.rstrip('.')}; by less than one standard error of the mean." if text and noise else text
 
 
 def near_perfect_text(found: NearPerfect | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.experiment.finished.advice import what_to_try
+from nnrun.experiment.finished.advice import are_noise, what_to_try
 from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
@@ -287,7 +287,8 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
     than_linear = {} if linear is None else not_better(own, linear.scores, spec, of_constant=False)
     if linear is not None:
         found.not_better_than_linear, found.advice = than_linear, None
-    if (worse or than_linear) and (advice := what_to_try(record, spec, than_linear)):
+    surely_worse = worse or (than_linear and not are_noise(record, than_linear))
+    if surely_worse and (advice := what_to_try(record, spec, than_linear)):
         found.advice = advice
     return found
 
