@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.reading.load import load_spec_text
+from nnrun.spec.wording import listing, quoted
 
 if TYPE_CHECKING:
     from nnrun.experiment.finished.load_run import Access
@@ -109,20 +110,32 @@ def check_file(
     spec = loaded.spec
     dataset = load_data(spec, on_message=on_message)
     rows = checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), on_message)
-    return _checked(rows, left_out_by_init=True)
+    checked = _checked(rows, left_out_by_init=True)
+    targets = [quoted(name) for name in getattr(spec.dataset, "target", ())]
+    if wanted.targets or not targets:
+        return checked
+    by = f"by the target {listing(targets, 'and')}, which nnrun init would choose"
+    said = f"The rows were checked {by}; --target names another."
+    return replace(checked, remarks=(said, *checked.remarks))
 
 
 def check_run(run: RunDirectory, access: Access) -> CheckedData:
     """Check the data of a finished run, its labels by its own out-of-fold predictions.
 
     Raises:
-        UsageError: it has no validation rows, or is a smoke run.
+        UsageError: it is a smoke run.
         DataError: its files or data are missing, damaged or changed.
     """
+    from nnrun.experiment.finished.load_run import load_run_spec
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if run.read_record().smoke:
         raise UsageError(f"{run.id} is a smoke run, whose rows are generated. Check the spec or the file.")
+    trained = load_run_spec(run, access.overrides, access.data_dir).spec
+    if isinstance(trained.validation, schema.NoValidation):
+        tell = access.listener.message
+        tell(f"{run.id} was trained on all rows: its spec is checked, labels by a quick model")
+        return check_spec(trained, access.data_dir, tell)
     predicted = predict_split(run, "validation", access)
     spec, dataset = predicted.opened.spec, predicted.opened.dataset
     rows = checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), access.listener.message)

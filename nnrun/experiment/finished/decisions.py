@@ -143,7 +143,13 @@ def kept_decisions(run: RunDirectory) -> Sequence[FittedDecisions]:
     """
     document = run.read_calibration()
     if document is None:
-        if any(found.reason is None and found.parent is None for found in run.read_record().decisions):
+        record = run.read_record()
+        if any(found.reason is None and found.parent is None for found in record.decisions):
+            if record.status != "completed":
+                raise DataError(
+                    f"{run.path} was {record.status} before its calibration.json was written. Let it end: "
+                    f"nnrun train --resume {run.path}"
+                )
             raise DataError(
                 f"{run.path} has lost its {CALIBRATION}, without which its probabilities and classes are "
                 "not those of its record. Restore the file, or train again."

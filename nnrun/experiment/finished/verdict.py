@@ -284,7 +284,9 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
     worse = not_better(own, record.baseline, spec)
     found = RunRecord(not_better_than_baseline=worse, near_perfect=near_perfect(own, samples))
     linear = record.linear_baseline
-    than_linear = {} if linear is None else not_better(own, linear.scores, spec, of_constant=False)
+    # On training rows the better one may only have learned them by heart.
+    compares = linear is not None and record.baseline_on != "training"
+    than_linear = not_better(own, linear.scores, spec, of_constant=False) if linear and compares else {}
     if linear is not None:
         found.not_better_than_linear, found.advice = than_linear, None
     surely_worse = worse or (than_linear and not are_noise(record, than_linear))

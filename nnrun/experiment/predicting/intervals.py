@@ -6,7 +6,7 @@ How wrong they are is measured on the rows that they did not train on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.out_of_fold import OutOfFold, predict_out_of_fold, refuse_unfinished
 from nnrun.experiment.predicting.output_decoder import OutputDecoder
+from nnrun.experiment.running.listener import SILENT
 from nnrun.records import MemberType, RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
@@ -131,6 +132,8 @@ class Calibrated:
         if self.in_time or self.repeated:
             why = "these rows are in the order of time" if self.in_time else "folds were drawn more than once"
             promise = f"about {percent} of new rows are covered, though nothing is proven, since {why}"
+        elif self.chosen:
+            promise = f"about {percent} of new rows are covered, if they are like these (exchangeable)"
         elif self.folds == 1:
             promise = f"at least {percent} of new rows are covered, if they are like these (exchangeable)"
         else:
@@ -141,8 +144,8 @@ class Calibrated:
         found = [f"{self.method}, from {rows}: {promise}"]
         if self.chosen:
             found.append(
-                f"these rows also {listing(self.chosen, 'and')}, so their errors are somewhat too small and "
-                "fewer new rows may be covered"
+                f"these rows also {listing(self.chosen, 'and')}, so their errors are somewhat too small: "
+                "nothing is proven, and fewer new rows may be covered"
             )
         if self.left_out:
             found.append(f"without an interval: {listing([quoted(port) for port in self.left_out], 'and')}")
@@ -150,11 +153,14 @@ class Calibrated:
 
 
 def refuse_level(level: float) -> None:
-    """Raise UsageError unless it is a share of rows."""
-    if not 0 < level < 1:
+    """Raise UsageError unless it is a share of rows, of half of them or more.
+
+    Below that, the ends of CV+'s intervals, which are quantiles of different numbers, may change places.
+    """
+    if not 0.5 <= level < 1:
         instead = f", such as {level / 100:g}" if 1 < level < 100 else ", such as 0.9"
         raise UsageError(
-            f"--interval {level:g}: it is the share of rows to cover, above 0 and below 1{instead}."
+            f"--interval {level:g}: it is the share of rows to cover, from 0.5 and below 1{instead}."
         )
 
 
@@ -171,7 +177,11 @@ def refuse_rows_of_calibration(split: str) -> None:
 def calibrate_run(run: RunDirectory, access: Access, level: float) -> Calibrated:
     """`calibrate` of a run that is not open yet, whose listener is told."""
     refuse_level(level)
-    return calibrate(open_run(run, access), level, tell=True)
+    # What is to be known of the run itself is told by who predicts with it.
+    made = calibrate(open_run(run, replace(access, listener=SILENT)), level)
+    for sentence in made.sentences:
+        access.listener.message(sentence)
+    return made
 
 
 def calibrate(opened: OpenRun, level: float, *, tell: bool = False) -> Calibrated:
@@ -269,7 +279,11 @@ def _chosen_by_rows(found: OutOfFold) -> tuple[str, ...]:
     decided = []
     if found.chosen_on_these_rows:
         decided.append("chose the epochs of the weights (early_stopping: {on: inner} leaves that to others)")
-    if any(view.calibrate is not None for view in output_views(found.opened.spec).values()):
+    views, told = output_views(found.opened.spec), found.opened.run.read_record().decisions
+    fitted_here = any(of.rows and of.method is not None for of in told)
+    if fitted_here and any(
+        view.calibrate is not None and view.calibrate.is_fitted for view in views.values()
+    ):
         decided.append("fitted the calibration of the probabilities")
     return tuple(decided)
 

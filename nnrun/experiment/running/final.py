@@ -132,6 +132,10 @@ def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
     if record.status == "running":
         return "it has not ended"
+    if not record.epochs_run:
+        return f"it was {record.status} before the end of its first epoch"
+    if record.status in ("interrupted", "failed") and "best_epoch" not in record.model_fields_set:
+        return "its process was killed before its history was summed up (nnrun train --resume goes on)"
     if record.is_nested:
         return "each of its folds has the epoch that was chosen within it"
     if record.command == "final":

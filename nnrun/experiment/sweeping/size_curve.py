@@ -21,6 +21,7 @@ from nnrun.experiment.sweeping.sweep import Datasets, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import SweepDirectory
 from nnrun.spec import schema
+from nnrun.spec.comparing.sweep_scores import not_comparable
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.reading.overrides import Override, Overrides, overrides_of
 from nnrun.spec.score_columns import ranking_column, validated_columns
@@ -128,17 +129,27 @@ def _checked(options: CurveOptions) -> list[float]:
 
 
 def _monitor(spec: schema.ExperimentSpec, metric: str | None) -> str:
-    """The validated column that is compared."""
+    """The validated column that is compared: what chooses the best epoch, if it means the same for all parts.
+
+    The loss of targets that are scaled by the rows of each part does not.
+    """
     columns = validated_columns(spec)
-    if metric is None:
-        chosen = ranking_column(spec)
-        assert chosen is not None, "there is validation"
-        return chosen
-    column = f"val_{metric.removeprefix('val_')}"
-    if column not in columns:
+    whole, part = (spec.model_copy(update={KEY: fraction}) for fraction in (1.0, 0.5))
+    reasons = {column: not_comparable(whole, part, column) for column in columns}
+    comparable = [column.removeprefix("val_") for column, reason in reasons.items() if reason is None]
+    chosen = ranking_column(spec) if metric is None else f"val_{metric.removeprefix('val_')}"
+    assert chosen is not None, "there is validation"
+    if chosen not in columns:
         names = listing([name.removeprefix("val_") for name in columns], "and")
         raise UsageError(f"metric {metric}: the spec has no such score. It has {names}.")
-    return column
+    if reasons[chosen] is None:
+        return chosen
+    if metric is None and comparable:
+        return f"val_{comparable[0]}"
+    instead = (
+        f"Compare by another: --metric {comparable[0]}" if comparable else "Add one: --set metrics=[mae]"
+    )
+    raise UsageError(f"{chosen} cannot compare parts of the training rows: {reasons[chosen]}. {instead}.")
 
 
 def _as_many_steps(spec: schema.ExperimentSpec, dataset: Dataset) -> schema.ExperimentSpec:

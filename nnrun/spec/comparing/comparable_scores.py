@@ -106,6 +106,8 @@ def _other_loss(first: schema.ExperimentSpec, second: schema.ExperimentSpec) -> 
         if None in scales and any(isinstance(scale, schema.StandardizeTargets) for scale in scales):
             return "only one of the two standardizes the targets, so that the units of the loss differ"
         return "the targets are scaled differently, so that the units of the loss differ"
+    if first.train_fraction != second.train_fraction and _scale_is_fitted(scales[0]):
+        return "each part of the training rows scales the targets its own way, so that the units differ"
     if getattr(first.dataset, "weight", None) != getattr(second.dataset, "weight", None):
         return "the loss counts rows by their weights, and the weights differ"
     return None
@@ -130,6 +132,12 @@ def _target_scale(spec: schema.ExperimentSpec) -> schema.Component | None:
     step = spec.preprocessing.targets
     form_alone = (schema.OneHotTargets, schema.ClassIndexTargets, schema.NoTargetStep)
     return None if step is None or isinstance(step, form_alone) else step
+
+
+def _scale_is_fitted(step: schema.Component | None) -> bool:
+    """Whether the training rows decide the units of scaled targets."""
+    fitted = isinstance(step, (schema.StandardizeTargets, schema.QuantileTargets))
+    return fitted or (isinstance(step, schema.Log1pTargets) and step.standardize)
 
 
 def _one_hot(spec: schema.ExperimentSpec) -> bool:

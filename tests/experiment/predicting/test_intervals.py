@@ -176,10 +176,11 @@ def test_what_is_promised(tmp_path: Path) -> None:
     ]
     restored = {"early_stopping": {"patience": 1, "restore_best": True}}
     assert calibrate_run(train(tmp_path, **restored), Access(), 0.9).sentences == [
-        "intervals by split conformal prediction, from 16 validation rows: at least 90 % of new rows are "
+        "intervals by split conformal prediction, from 16 validation rows: about 90 % of new rows are "
         "covered, if they are like these (exchangeable)",
         "these rows also chose the epochs of the weights (early_stopping: {on: inner} leaves that to "
-        "others), so their errors are somewhat too small and fewer new rows may be covered",
+        "others), so their errors are somewhat too small: nothing is proven, and "
+        "fewer new rows may be covered",
     ]
 
 
@@ -187,8 +188,8 @@ def test_sets_are_of_calibrated_probabilities(tmp_path: Path) -> None:
     run = train(tmp_path, BINARY, validation=KFOLD, calibrate="temperature")
     found = calibrate_run(run, Access(), 0.9)
     assert found.sentences[1] == (
-        "these rows also fitted the calibration of the probabilities, so their errors are somewhat too small "
-        "and fewer new rows may be covered"
+        "these rows also fitted the calibration of the probabilities, so their errors are somewhat too "
+        "small: nothing is proven, and fewer new rows may be covered"
     )
     (calibration,) = found.of_outputs.values()
     positive = predict_split(run, "validation").combined.outputs[:, 0]
@@ -211,8 +212,9 @@ def test_the_model_of_all_folds_has_the_intervals_of_its_parent(tmp_path: Path) 
     [
         ("train", 0.9, r"for new rows and for --split test: train rows trained the networks"),
         ("validation", 0.9, r"validation rows are those that the intervals come from"),
-        ("test", 1.0, r"--interval 1: it is the share of rows to cover, above 0 and below 1, such as 0.9\."),
-        ("test", 95, r"above 0 and below 1, such as 0\.95\."),
+        ("test", 1.0, r"--interval 1: it is the share of rows to cover, from 0.5 and below 1, such as 0.9\."),
+        ("test", 0.3, r"--interval 0\.3: it is the share of rows to cover, from 0\.5"),
+        ("test", 95, r"from 0.5 and below 1, such as 0\.95\."),
         ("test", 0.99, r"--interval 0\.99 needs 99 validation rows or more, and small.* has 48\."),
     ],
 )

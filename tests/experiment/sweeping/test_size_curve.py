@@ -154,3 +154,16 @@ def test_the_guess_shrinks_as_the_gains_do() -> None:
     assert _next_gain(points, [0.1, 0.2]) == pytest.approx(0.2)
     assert _next_gain(points, [-0.1, 0.2]) is None
     assert _next_gain(points[1:], [0.1]) is None
+
+
+def test_losses_in_units_of_each_part_are_not_compared(tmp_path: Path) -> None:
+    """Targets are standardized by the rows of each part, so that val_loss has another unit in each."""
+    path = write_small(tmp_path, validation=KFOLD, preprocessing={"targets": "standardize"})
+    assert plan_curve(path, Settings("x", tmp_path / "runs")).plan.monitor == "val_mae"
+    with pytest.raises(UsageError, match=r"val_loss cannot compare parts .* --metric mae\."):
+        plan_curve(path, Settings("x", tmp_path / "runs"), options=CurveOptions(metric="loss"))
+    bare = write_small(tmp_path, validation=KFOLD, preprocessing={"targets": "standardize"}, metrics=[])
+    with pytest.raises(UsageError, match=r"Add one: --set metrics=\[mae\]\."):
+        plan_curve(bare, Settings("x", tmp_path / "runs"))
+    plain = write_small(tmp_path, validation=KFOLD)
+    assert plan_curve(plain, Settings("x", tmp_path / "runs")).plan.monitor == "val_loss"
