@@ -120,6 +120,7 @@ def test_the_screen_of_a_sweep(folder: Path, capsys: Capture) -> None:
 
 def test_the_screen_of_a_search_within_each_fold(folder: Path, capsys: Capture) -> None:
     """TPE has trials of its own in each outer fold, so that none is the best of all."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     section = ["--method", "tpe", "--trials", "2", "--epochs", "2"]
     assert main(["sweep", "small.yaml", "--nested", "2", *UNITS, *section]) == 0
     check_screen("sweep_nested_tpe", capsys.readouterr())

@@ -42,6 +42,8 @@ def _scalar(form: Scalar) -> st.SearchStrategy[Any]:
         return st.integers(1, 10**6) | st.sampled_from(["90s", "10m", "2 h", "0.5"])
     if form.kind == "auto_or_switch":
         return st.booleans() | st.just("auto")
+    if form.kind == "auto_or_amount":
+        return st.floats(0, 1e9) | st.just("auto")
     if form.kind == "stratify":
         return st.booleans() | TEXT
     low = next((b.ge if isinstance(b, Ge) else b.gt for b in form.bounds if isinstance(b, (Ge, Gt))), None)

@@ -205,7 +205,8 @@ def test_a_run_that_is_interrupted_names_the_folds_that_were_not_trained(
         assert value == pytest.approx(np.mean([run.record["baseline"][name] for run in alone]))
     assert sentence in closing_text(run, run.read_record()).split("\n")
     assert sentence in report_page([run], {})
-    heading = closing_text(run, run.read_record()).split("\n\n")[1].partition("\n")[0]
+    blocks = closing_text(run, run.read_record()).split("\n\n")
+    heading = next(block for block in blocks if block.startswith("best epoch")).partition("\n")[0]
     assert heading.endswith("rows" if mean is None else f"(mean ± std over {mean})")
     resume_run(run)
     record = run.read_record().to_json()

@@ -91,6 +91,7 @@ def test_each_outer_fold_has_the_trial_that_its_inner_folds_rank_first(
 
 
 def test_tpe_searches_within_each_outer_fold(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     sweep = swept(plan_of(tmp_path, TPE), tmp_path)
     record = sweep.read_record()
     assert record.total == len(record.trials) == 3 * K
@@ -106,6 +107,7 @@ def test_tpe_searches_within_each_outer_fold(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SweepDirectory]:
     """Method → the sweep on the rows as they are."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     found = {}
     for method, section in SWEEPS.items():
         folder = tmp_path_factory.mktemp(method)
@@ -250,6 +252,7 @@ def _alike(one: NestedRecord, two: NestedRecord) -> bool:
 
 def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each outer fold has its part, so that no search takes it all."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     let_trials_take_seconds(monkeypatch)
     monkeypatch.setattr(nested_sweep, "Pace", lambda seconds: Pace(seconds, ticking()))
     sweep = swept(plan_of(tmp_path, {**TPE, "time_limit": "24s"}), tmp_path)
