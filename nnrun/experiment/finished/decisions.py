@@ -147,7 +147,7 @@ def kept_decisions(run: RunDirectory) -> Sequence[FittedDecisions]:
         if any(found.reason is None and found.parent is None for found in record.decisions):
             if record.status != "completed":
                 raise DataError(
-                    f"{run.path} was {record.status} before its calibration.json was written. Let it end: "
+                    f"{run.path} was {record.status} before its {CALIBRATION} was written. Let it end: "
                     f"nnrun train --resume {run.path}"
                 )
             raise DataError(
