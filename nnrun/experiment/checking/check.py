@@ -16,7 +16,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.checking.column_findings import column_findings
 from nnrun.experiment.checking.finding import Finding, by_severity
 from nnrun.experiment.checking.identical_rows import identical_row_findings
-from nnrun.experiment.checking.labels import OutOfFold, check_labels
+from nnrun.experiment.checking.labels import HeldOut, check_labels
 from nnrun.experiment.checking.model_findings import single_column_findings, test_set_findings
 from nnrun.experiment.checking.quick_models import MOST_ROWS
 from nnrun.experiment.checking.rows import CheckedRows, checked_rows
@@ -139,18 +139,18 @@ def check_run(run: RunDirectory, access: Access) -> CheckedData:
     predicted = predict_split(run, "validation", access)
     spec, dataset = predicted.opened.spec, predicted.opened.dataset
     rows = checked_rows(spec, dataset, folds_of(spec, dataset, spec.seed), access.listener.message)
-    known: dict[Port, OutOfFold] = {}
+    known: dict[Port, HeldOut] = {}
     for port, found in predicted.of_outputs.items():
         kind, outputs = predicted.output_decoders[port].kind, found.outputs
         if kind == "binary":
             outputs = np.hstack([1 - outputs, outputs])
         if predicted.output_decoders[port].has_probabilities or kind == "numbers":
-            known[port] = OutOfFold(found.rows, outputs, f"the networks of {run.id}")
+            known[port] = HeldOut(found.rows, outputs, f"the networks of {run.id}")
     return _checked(rows, known)
 
 
 def _checked(
-    rows: CheckedRows, known: Mapping[Port, OutOfFold] | None = None, *, left_out_by_init: bool = False
+    rows: CheckedRows, known: Mapping[Port, HeldOut] | None = None, *, left_out_by_init: bool = False
 ) -> CheckedData:
     remarks: list[str] = []
     doubted: dict[str, tuple[dict[str, Any], ...]] = {}

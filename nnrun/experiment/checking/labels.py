@@ -5,7 +5,7 @@ Letters in names: N rows, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from nnrun.experiment.checking.quick_models import (
 from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget
 from nnrun.spec.wording import counted, quoted
 
-SHOWN: Final = 20
+_SHOWN: Final = 20
 _FEWEST_OF_A_CLASS: Final = 5
 _FEWEST_ROWS: Final = 50
 _USUAL_SHARE: Final = 0.005  # of right labels that are doubted where classes overlap a little
@@ -42,7 +42,7 @@ _FAR: Final = 10.0  # robust standard deviations
 
 
 @dataclass(frozen=True, eq=False)
-class OutOfFold:
+class HeldOut:
     """What models that did not train on them say of some training rows.
 
     Attributes:
@@ -70,7 +70,7 @@ class CheckedLabels:
 
 
 def check_labels(
-    rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None], known: OutOfFold | None = None
+    rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None], known: HeldOut | None = None
 ) -> CheckedLabels:
     """Labels that are likely wrong; of numbers those that are far from what is predicted.
 
@@ -86,7 +86,7 @@ def check_labels(
     return _wrong_labels(rows, target, found, say) if target.classes else _far_numbers(rows, target, found)
 
 
-def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> OutOfFold | None:
+def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> HeldOut | None:
     known = np.flatnonzero(target.present[: rows.n_train])
     if len(known) > MOST_ROWS:
         say(
@@ -121,12 +121,12 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
         classes, labels = np.unique(target.labels[known], return_inverse=True)
         probabilities = np.zeros((len(known), len(_names(target))))
         probabilities[:, classes] = class_probabilities(features, labels.reshape(-1))
-        return OutOfFold(known, probabilities, by)
-    return OutOfFold(known, numbers_out_of_fold(features, target.numbers[known])[:, None], by)
+        return HeldOut(known, probabilities, by)
+    return HeldOut(known, numbers_out_of_fold(features, target.numbers[known])[:, None], by)
 
 
 def _wrong_labels(
-    rows: CheckedRows, target: CheckedTarget, found: OutOfFold, say: Callable[[str], None]
+    rows: CheckedRows, target: CheckedTarget, found: HeldOut, say: Callable[[str], None]
 ) -> CheckedLabels:
     labels, n = target.labels[found.rows], len(found.rows)
     wrong = likely_wrong(labels, found.outputs)
@@ -152,7 +152,7 @@ def _wrong_labels(
         f"confident learning on the out-of-fold probabilities of {found.by}.",
         "Look at these rows, the least probable label first, and correct those that are wrong. Right labels "
         "of unusual rows are among them.",
-        tuple(_wrong_lines(each)),
+        _lines(each, _wrong_line),
         {
             "target": target.name,
             "rows": n,
@@ -168,7 +168,7 @@ def _wrong_labels(
 def _doubted(
     rows: CheckedRows,
     target: CheckedTarget,
-    found: OutOfFold,
+    found: HeldOut,
     labels: npt.NDArray[np.int64],
     wrong: npt.NDArray[np.int64],
 ) -> tuple[dict[str, Any], ...]:
@@ -190,17 +190,14 @@ def _doubted(
     return tuple(each)
 
 
-def _wrong_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for one in each[:SHOWN]:
-        yield (
-            f"{one['place']}: {quoted(one['given'])} ({one['probability_of_given']:.2f}), more likely "
-            f"{quoted(one['suggested'])} ({one['probability']:.2f})"
-        )
-    if len(each) > SHOWN:
-        yield _more(each)
+def _wrong_line(one: dict[str, Any]) -> str:
+    return (
+        f"{one['place']}: {quoted(one['given'])} ({one['probability_of_given']:.2f}), more likely "
+        f"{quoted(one['suggested'])} ({one['probability']:.2f})"
+    )
 
 
-def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> CheckedLabels:
+def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: HeldOut) -> CheckedLabels:
     truth, said = target.numbers[found.rows], found.outputs[:, 0]
     left = truth - said
     middle = float(np.median(left))
@@ -229,24 +226,23 @@ def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: OutOfFold) -> 
         f"{found.by}.",
         "Look at these rows for slips of the pen and of units. They may be right; then `loss: huber` or "
         "`mae` gives them less weight.",
-        tuple(_far_lines(each)),
+        _lines(each, _far_line),
         {"target": target.name, "rows": len(truth), "by": found.by, "deviation": spread, "values": each},
     )
     return CheckedLabels((finding,), each)
 
 
-def _far_lines(each: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for one in each[:SHOWN]:
-        yield (
-            f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} "
-            f"({one['deviations']:+.0f} deviations)"
-        )
-    if len(each) > SHOWN:
-        yield _more(each)
+def _far_line(one: dict[str, Any]) -> str:
+    return (
+        f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} "
+        f"({one['deviations']:+.0f} deviations)"
+    )
 
 
-def _more(each: Sequence[dict[str, Any]]) -> str:
-    return f"... and {len(each) - SHOWN:,} more; --json lists all"
+def _lines(each: Sequence[dict[str, Any]], line: Callable[[dict[str, Any]], str]) -> tuple[str, ...]:
+    """The first rows, one a line, and how many are left."""
+    left = [f"... and {len(each) - _SHOWN:,} more; --json lists all"] if len(each) > _SHOWN else []
+    return (*map(line, each[:_SHOWN]), *left)
 
 
 def _names(target: CheckedTarget) -> tuple[str, ...]:
