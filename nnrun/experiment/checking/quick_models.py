@@ -8,8 +8,8 @@ Letters in names: N rows, F features, K classes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,9 @@ from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.frozen_random import frozen_random
 
-if TYPE_CHECKING:
-    pass
-
 MOST_ROWS: Final = 5_000
 """Rows that a model is fitted to; of more a sample is taken."""
-FOLDS: Final = 5
+_FOLDS: Final = 5
 _MOST_LEVELS: Final = 30
 _MOST_WORDS: Final = 5_000
 _FARTHEST: Final = 5.0  # standard deviations
@@ -131,12 +128,7 @@ def class_probabilities(features: Any, labels: npt.NDArray[np.int64]) -> Floats:
     models: list[Callable[[], Any]] = [lambda: LogisticRegression(max_iter=200)]
     if isinstance(features, np.ndarray):
         models.append(lambda: ExtraTreesClassifier(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
-    found = np.zeros((len(labels), int(labels.max()) + 1))
-    for train, held in _folds(labels):
-        for make in models:
-            model = _fitted(make(), features[train], labels[train])
-            found[np.ix_(held, model.classes_)] += model.predict_proba(features[held]) / len(models)
-    return found
+    return _mean_probabilities(models, features, labels)
 
 
 def numbers_out_of_fold(features: Any, targets: Floats) -> Floats:
@@ -150,10 +142,7 @@ def numbers_out_of_fold(features: Any, targets: Floats) -> Floats:
     models: list[Callable[[], Any]] = [lambda: Ridge(1.0)]
     if isinstance(features, np.ndarray):
         models.append(lambda: ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
-    found = np.zeros((len(models), len(targets)))
-    for train, held in _folds(None, len(targets)):
-        for each, make in zip(found, models, strict=True):
-            each[held] = _fitted(make(), features[train], targets[train]).predict(features[held])
+    found = _each_prediction(models, features, targets)
     able = [*found, found.mean(axis=0)]
     return np.asarray(min(able, key=lambda each: float(np.abs(each - targets).mean())))
 
@@ -167,24 +156,16 @@ def column_score(column: Column, labels: npt.NDArray[np.int64] | None, numbers: 
 
     if isinstance(column, TextColumn):
         return 0.5 if labels is not None else 0.0
-    parameters: Mapping[str, Any] = {
-        "max_depth": _DEPTH_OF_A_COLUMN,
-        "min_samples_leaf": _LEAF_OF_A_COLUMN,
-        "random_state": 0,
-    }
+
+    def tree(kind: Any) -> Any:
+        return kind(max_depth=_DEPTH_OF_A_COLUMN, min_samples_leaf=_LEAF_OF_A_COLUMN, random_state=0)
+
     features = _of_column(column) if isinstance(column, CategoryColumn) else _ranked(column)
     if labels is not None:
-        found = np.zeros((len(labels), int(labels.max()) + 1))
-        for train, held in _folds(labels):
-            model = DecisionTreeClassifier(**parameters).fit(features[train], labels[train])
-            found[np.ix_(held, model.classes_)] = model.predict_proba(features[held])
+        found = _mean_probabilities([lambda: tree(DecisionTreeClassifier)], features, labels)
         return area_under_curve(labels, found)
     assert numbers is not None, "a target is classes or numbers"
-    predicted = np.zeros(len(numbers))
-    for train, held in _folds(None, len(numbers)):
-        predicted[held] = (
-            DecisionTreeRegressor(**parameters).fit(features[train], numbers[train]).predict(features[held])
-        )
+    (predicted,) = _each_prediction([lambda: tree(DecisionTreeRegressor)], features, numbers)
     spread = float(((numbers - numbers.mean()) ** 2).sum())
     return 1 - float(((numbers - predicted) ** 2).sum()) / spread if spread else 0.0
 
@@ -207,13 +188,34 @@ def area_under_curve(labels: npt.NDArray[np.int64], probabilities_NK: Floats) ->
     return float(np.mean([roc_auc_score(labels == k, probabilities_NK[:, k]) for k in classes]))
 
 
+def _mean_probabilities(
+    models: Sequence[Callable[[], Any]], features: Any, labels: npt.NDArray[np.int64]
+) -> Floats:
+    """(n, K) out of fold, of each class the mean over models."""
+    found = np.zeros((len(labels), int(labels.max()) + 1))
+    for train, held in _folds(labels):
+        for make in models:
+            model = _fitted(make(), features[train], labels[train])
+            found[np.ix_(held, model.classes_)] += model.predict_proba(features[held]) / len(models)
+    return found
+
+
+def _each_prediction(models: Sequence[Callable[[], Any]], features: Any, targets: Floats) -> Floats:
+    """(models, n) numbers out of fold."""
+    found = np.zeros((len(models), len(targets)))
+    for train, held in _folds(None, len(targets)):
+        for each, make in zip(found, models, strict=True):
+            each[held] = _fitted(make(), features[train], targets[train]).predict(features[held])
+    return found
+
+
 def _folds(labels: npt.NDArray[np.int64] | None, n: int = 0) -> list[tuple[Any, Any]]:
     from sklearn.model_selection import KFold, StratifiedKFold
 
     if labels is None:
-        return list(KFold(min(FOLDS, n), shuffle=True, random_state=0).split(np.zeros(n)))
+        return list(KFold(min(_FOLDS, n), shuffle=True, random_state=0).split(np.zeros(n)))
     counts = np.bincount(labels)
-    k = max(2, min(FOLDS, int(counts[counts > 0].min())))
+    k = max(2, min(_FOLDS, int(counts[counts > 0].min())))
     return list(StratifiedKFold(k, shuffle=True, random_state=0).split(np.zeros(len(labels)), labels))
 
 
