@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
 from nnrun.data.value_names import number_name
 from nnrun.experiment.checking.finding import Finding, Severity
-from nnrun.experiment.checking.rows import CheckedRows, column_keys, inferred
+from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget, column_keys, inferred
 from nnrun.experiment.init.leaks import Leak, leak_of
 from nnrun.experiment.init.names import names_time
 from nnrun.experiment.init.roles import counts_rows, whole_numbers
@@ -26,7 +26,7 @@ _MOSTLY: Final = 0.5
 _FEWEST_ROWS: Final = 30
 _LISTED: Final = 12  # inputs that advice names one by one
 _NAMED: Final = 6
-LEFT_OUT: Final = "`nnrun init` leaves this out of `inputs`."
+_LEFT_OUT: Final = "`nnrun init` leaves this out of `inputs`."
 
 
 def column_findings(rows: CheckedRows, *, left_out_by_init: bool = False) -> list[Finding]:
@@ -40,7 +40,7 @@ def column_findings(rows: CheckedRows, *, left_out_by_init: bool = False) -> lis
     found = _of_columns(rows, rows.columns)
     if left_out_by_init:
         for finding in _of_columns(rows, rows.unused):
-            found.append(replace(finding, severity="note", advice=LEFT_OUT))
+            found.append(replace(finding, severity="note", advice=_LEFT_OUT))
     return found
 
 
@@ -71,18 +71,20 @@ def empty_findings(columns: Mapping[str, Column], n_rows: int) -> Iterator[Findi
     missing: dict[str, str] = {}
     for name, column in columns.items() if n_rows >= _FEWEST_ROWS else ():
         lacking = int(column.missing.sum())
-        values, counts = np.unique(column_keys(column), return_counts=True)
+        keys = column_keys(column)
+        values, counts = np.unique(keys, return_counts=True)
         others = n_rows - int(counts.max())
         if len(values) == 1:
-            constant[name] = f"{quoted(name)} is {_value(column, 0)} in every training row"
+            constant[name] = f"{quoted(name)} is {shown_value(column, 0)} in every training row"
         elif lacking > _MOSTLY * n_rows:
             missing[name] = (
                 f"{quoted(name)} has a value in {counted(n_rows - lacking, 'row')} "
                 f"({1 - lacking / n_rows:.1%})"
             )
         elif others < _FEW_OTHERS and others <= (1 - _NEARLY_ALL) * n_rows:
-            first = int(np.flatnonzero(column_keys(column) == values[counts.argmax()])[0])
-            nearly[name] = f"{quoted(name)} is {_value(column, first)} in all but {counted(others, 'row')}"
+            first = int(np.flatnonzero(keys == values[counts.argmax()])[0])
+            value = shown_value(column, first)
+            nearly[name] = f"{quoted(name)} is {value} in all but {counted(others, 'row')}"
     advice = "Leave out of `inputs` what says nothing: {}."
     if constant:
         yield _several(
@@ -124,7 +126,8 @@ def _several(
     return Finding(kind, severity, text, advice.replace("{}", some), examples, evidence)
 
 
-def _value(column: Column, row: int) -> str:
+def shown_value(column: Column, row: int) -> str:
+    """The value of a row, as a finding names it."""
     if column.missing[row]:
         return "missing"
     if isinstance(column, NumberColumn):
@@ -153,7 +156,7 @@ def _row_number(rows: CheckedRows, name: str, column: Column) -> Iterator[Findin
         how = f"has {ordered.distinct or len(rows):,} different values in {counted(len(rows), 'row')}"
     if how is None:
         return
-    shown = [_value(column, int(row)) for row in order[:4]]
+    shown = [shown_value(column, int(row)) for row in order[:4]]
     yield Finding(
         "row_number_as_input",
         "warning",
@@ -174,29 +177,35 @@ def _copy_of_target(rows: CheckedRows, name: str, column: Column) -> Iterator[Fi
         known = np.flatnonzero(target.present[: rows.n_train])
         leak = leak_of(column.take(known), target.column.take(known), target.classes)
         if leak is not None:
-            yield leak_finding(name, target.name, leak, without(rows, name))
+            yield _leak_finding(rows, name, target, leak)
 
 
-def leak_finding(name: str, target: str, leak: Leak, left: str) -> Finding:
-    """A column that is the target in other words, or tells it without an exception."""
-    if leak.copy:
-        return Finding(
-            "copy_of_target",
-            "serious",
-            f"{quoted(name)} gives {quoted(target)} away: {leak.how}.",
-            "It is almost certainly the target under another name, or computed from it. In the spec: "
-            f"{left}.",
-            (),
-            {"column": name, "target": target, "how": leak.how},
-        )
+def _leak_finding(rows: CheckedRows, name: str, target: CheckedTarget, leak: Leak) -> Finding:
+    if not leak.copy:
+        return predicts_target(rows, name, target, leak.how, {"how": leak.how, "score": 1.0})
+    return Finding(
+        "copy_of_target",
+        "serious",
+        f"{quoted(name)} gives {quoted(target.name)} away: {leak.how}.",
+        "It is almost certainly the target under another name, or computed from it. In the spec: "
+        f"{without(rows, name)}.",
+        (),
+        {"column": name, "target": target.name, "how": leak.how},
+    )
+
+
+def predicts_target(
+    rows: CheckedRows, name: str, target: CheckedTarget, how: str, evidence: Mapping[str, Any]
+) -> Finding:
+    """A column that alone predicts a target nearly without fault, and is no copy of it."""
     return Finding(
         "column_predicts_target",
         "warning",
-        f"{quoted(name)} alone predicts {quoted(target)}: {leak.how}.",
+        f"{quoted(name)} alone predicts {quoted(target.name)}: {how}.",
         "It may be a good measurement, and then it stays. If it is known only after the target is, or "
-        f"follows from it: {left}.",
+        f"follows from it: {without(rows, name)}.",
         (),
-        {"column": name, "target": target, "how": leak.how, "score": 1.0},
+        {"column": name, "target": target.name, **evidence},
     )
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn
-from nnrun.experiment.checking.column_findings import columns_told, without
+from nnrun.experiment.checking.column_findings import columns_told, predicts_target
 from nnrun.experiment.checking.finding import Finding
 from nnrun.experiment.checking.quick_models import (
     MODEL,
@@ -67,16 +67,8 @@ def _values(
 
 def _predicts(rows: CheckedRows, name: str, target: CheckedTarget, score: float, n: int) -> Finding:
     measure = "area under the ROC curve" if target.classes else "R²"
-    return Finding(
-        "column_predicts_target",
-        "warning",
-        f"{quoted(name)} alone predicts {quoted(target.name)}: {measure} {score:.3f}, out of fold, by a "
-        "tree on this column.",
-        "It may be a good measurement, and then it stays. If it is known only after the target is, or "
-        f"follows from it: {without(rows, name)}.",
-        (),
-        {"column": name, "target": target.name, "measure": measure, "score": score, "rows": n},
-    )
+    how = f"{measure} {score:.3f}, out of fold, by a tree on this column"
+    return predicts_target(rows, name, target, how, {"measure": measure, "score": score, "rows": n})
 
 
 # --- a test set that differs -------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.data.table import CategoryColumn, Column, NumberColumn
+from nnrun.data.table import CategoryColumn, Column
+from nnrun.experiment.checking.column_findings import shown_value
 from nnrun.experiment.checking.finding import Finding
 from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget, inferred
 from nnrun.experiment.init import names
+from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import repeats, rises_evenly
 from nnrun.experiment.init.validation import time_ranks
 from nnrun.frozen_random import frozen_random
@@ -43,7 +45,7 @@ def split_findings(rows: CheckedRows) -> list[Finding]:
 
 
 def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
-    codes = np.unique(_plain(column), return_inverse=True)[1].reshape(-1)
+    codes, number = codes_of(column, np.ones(len(rows), bool))
     validated = np.zeros(rows.n_train, bool)
     for fold in rows.folds:
         both = np.isin(codes[fold.validation_rows], codes[fold.train_rows])
@@ -62,7 +64,6 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
         )
     if tested.any():
         sides.append(f"{tested.sum():,} of {counted(rows.n_test, 'test row')} have one that training has too")
-    number = len(np.unique(codes))
     text = (
         f"{quoted(name)} has {number:,} values, each in several rows, and {len(split_members):,} of them "
         f"{'stands' if len(split_members) == 1 else 'stand'} on both sides of the split: {'; '.join(sides)}."
@@ -71,7 +72,7 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
     for member in split_members[:_SHOWN].tolist():
         own = np.flatnonzero(codes == member)
         some = ", ".join(rows.place(int(row)) for row in own[:_SHOWN])
-        examples.append(f"{_value(column, int(own[0]))}: {counted(len(own), 'row')}, such as {some}")
+        examples.append(f"{shown_value(column, int(own[0]))}: {counted(len(own), 'row')}, such as {some}")
     yield Finding(
         "group_on_both_sides",
         "serious",
@@ -87,17 +88,6 @@ def _group(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:
             "test_rows": int(tested.sum()),
         },
     )
-
-
-def _plain(column: Column) -> npt.NDArray[np.generic]:
-    return column.codes if isinstance(column, CategoryColumn) else np.asarray(column.values)
-
-
-def _value(column: Column, row: int) -> str:
-    if isinstance(column, CategoryColumn):
-        return quoted(column.levels[column.codes[row]])
-    value = column.values[row]
-    return f"{value:.15g}" if isinstance(column, NumberColumn) else quoted(str(value))
 
 
 # --- time --------------------------------------------------------------------------------------------------
