@@ -10,8 +10,8 @@ from nnrun.spec.wording import counted
 
 Severity = Literal["serious", "warning", "note"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("serious", "warning", "note")
-"""`serious`: scores do not hold for new rows. `warning`: they may not, a person must say. `note`: scores "
-"hold."""
+"""`serious`: scores do not hold for new rows. `warning`: they may not, a person must say. `note`: scores
+hold."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Letters in names: N rows, F features.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -168,18 +168,12 @@ def checked_rows(
     group = data.group if isinstance(data, schema.NamedColumns) else None
     if group is None and isinstance(spec.validation, schema.KFold):
         group = spec.validation.group
-    targets = [_target(output, port) for port, output in output_data(spec, dataset).items()]
+    outputs = output_data(spec, dataset)
+    targets = [_target(output, port) for port, output in outputs.items()]
     unused: Mapping[str, Column] = {}
     if isinstance(data, schema.RowFile) and lines is not None:
-        taken = {
-            *columns,
-            *(
-                name
-                for output in output_data(spec, dataset).values()
-                for name in output.dataset.target_names or ()
-            ),
-        }
-        unused = _unused_columns(data, parts, taken, on_message)
+        learned = {name for output in outputs.values() for name in output.dataset.target_names or ()}
+        unused = _unused_columns(data, parts, learned | columns.keys(), on_message)
     return CheckedRows(
         dataset.name,
         len(dataset.train),
@@ -203,11 +197,9 @@ def _target(output: OutputData, port: Port) -> CheckedTarget | None:
     if any(part.targets.ndim > 2 or (part.targets.ndim == 2 and part.targets.shape[1] > 1) for part in parts):
         return None
     values = np.concatenate([part.targets.reshape(len(part)) for part in parts])
-    absent = [np.ones(len(part), bool) if part.present is None else part.present for part in parts]
-    present, name = (
-        np.concatenate(absent),
-        (dataset.target_names or ("target" if port == OUTPUT else port,))[0],
-    )
+    flags = [np.ones(len(part), bool) if part.present is None else part.present for part in parts]
+    present = np.concatenate(flags)
+    name = (dataset.target_names or ("target" if port == OUTPUT else port,))[0]
     classes = isinstance(output.spec.own_loss, schema.ClassLoss) and values.dtype.kind in "iub"
     if not classes:
         if values.dtype.kind not in "fiub":
@@ -268,20 +260,16 @@ def _columns_of(rows: RawInputs, names: Sequence[str] | None) -> dict[str, Colum
 
 
 def _unused_columns(
-    data: schema.RowFile, parts: Sequence[Samples], taken: Iterable[str], on_message: Callable[[str], None]
+    data: schema.RowFile, parts: Sequence[Samples], used: Set[str], on_message: Callable[[str], None]
 ) -> dict[str, Column]:
     """The columns of the file that a spec does not use, for the rows that it uses."""
-    own_file = data.test is not None and data.test.path is not None
-    paths = [
-        data.path,
-        data.test.path if own_file and data.test is not None and data.test.path else data.path,
-    ]
+    test_path = data.test.path if data.test is not None else None
     found: list[dict[str, Column]] = []
     read: dict[str, ReadTable] = {}
-    for part, path in zip(parts, paths, strict=False):
+    for part, path in zip(parts, (data.path, test_path or data.path), strict=False):
         if path not in read:
             reader = reader_of(data, Path(path))
-            names = [name for name in reader.names if name not in set(taken)]
+            names = [name for name in reader.names if name not in used]
             if not names:
                 return {}
             types = {name: of for name, of in data.types.items() if name in names}
