@@ -82,6 +82,22 @@ def test_a_run_judges_labels_by_its_own_networks(capsys: Capture) -> None:
     assert len(said & wrong) > 0.7 * len(said)
 
 
+def test_of_several_labels_a_row_none_is_said_to_have_been_looked_at(capsys: Capture) -> None:
+    random = np.random.RandomState(0)
+    np.savez("tags.npz", x_train=random.rand(60, 6, 6), y_train=random.randint(0, 2, (60, 3)))
+    Path("tags.yaml").write_text(
+        "dataset: {npz: {path: tags.npz}}\n"
+        "layers: [flatten, {dense: {units: 3, activation: sigmoid}}]\n"
+        "loss: binary_crossentropy\n"
+        "validation: {kfold: {k: 3, shuffle: true}}\n"
+    )
+    assert main(["data", "check", "tags.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["remarks"] == [
+        "These rows have no columns that could be looked at one by one.",
+        "No target is one class or one number a row, so labels were not looked at.",
+    ]
+
+
 def refused(capsys: Capture, *arguments: str) -> tuple[int, str]:
     code = main(["data", "check", *arguments])
     return code, capsys.readouterr().err
@@ -111,3 +127,14 @@ def test_a_smoke_run_is_refused(capsys: Capture) -> None:
     code, err = refused(capsys, "@last")
     assert code == 2
     assert err.endswith("is a smoke run, whose rows are generated. Check the spec or the file.\n")
+
+
+def test_a_sweep_is_refused_as_one_by_its_path_too(capsys: Capture) -> None:
+    write_table(Path(), "t", clean(1, rows=60))
+    assert main(["sweep", "t.yaml", "--over", "seed=1,2", "-q"]) == 0
+    capsys.readouterr()
+    (folder,) = Path("runs").glob("*-sweep-*")
+    for what in (str(folder), folder.name):
+        code, err = refused(capsys, what)
+        assert code == 2
+        assert err.startswith(f"error: {folder.name} is a sweep, not a run: it has no network of its own.")

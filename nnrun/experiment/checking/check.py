@@ -23,7 +23,7 @@ from nnrun.experiment.checking.rows import CheckedRows, checked_rows
 from nnrun.experiment.checking.split_findings import split_findings
 from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
 from nnrun.experiment.setup.folds import folds_of
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, SweepDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.reading.load import load_spec_text
@@ -65,7 +65,7 @@ class CheckedData:
 
 
 def file_of(what: str, data_dir: Path | None) -> Path | None:
-    """The file or folder of data that a person means; None where it is a spec, or the name of a run.
+    """The file or folder of data that a person means; None where it is a spec, a run or a sweep.
 
     Raises:
         UsageError: it is the name of a data set.
@@ -75,7 +75,7 @@ def file_of(what: str, data_dir: Path | None) -> Path | None:
     path = Path(path_of(what, data_dir)).expanduser()
     if kind_of_file(what) is not None or path.suffix.lower() == ".npz" or path.is_file():
         return path
-    if path.is_dir() and not RunDirectory(path).is_run():
+    if path.is_dir() and not (RunDirectory(path).is_run() or SweepDirectory(path).is_sweep()):
         return path
     if what in CATALOG:
         raise UsageError(
@@ -159,7 +159,7 @@ def _checked(
     if rows.columns:
         found += single_column_findings(rows, found)
     else:
-        remarks.append("These rows have no columns: identical rows, the test set and labels were looked at.")
+        remarks.append("These rows have no columns that could be looked at one by one.")
     found += test_set_findings(rows, remarks.append)
     if not rows.targets:
         remarks.append("No target is one class or one number a row, so labels were not looked at.")
