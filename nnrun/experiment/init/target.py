@@ -72,21 +72,20 @@ def require_target(file: ReadTable, name: str) -> None:
         raise UsageError(f"{file.name} has no column {quoted(name)}.{hint} It has {has}.")
     why = why_no_target(file.columns[name], file.n_rows)
     if why is not None:
-        advice = _of_single_rows(file, name)
+        advice = _of_single_rows(file, name, why)
         raise DataError(f"{file.name}: column {quoted(name)} cannot be the target: it {why}.{advice}")
 
 
 def require_classes(file: ReadTable, name: str) -> None:
     """Raise DataError where a column does not name classes."""
     if why := why_no_classes(file.columns[name], file.n_rows):
-        advice = _of_single_rows(file, name)
+        advice = _of_single_rows(file, name, why)
         raise DataError(f"{file.name}: column {quoted(name)} cannot be classes: it {why}.{advice}")
 
 
-def _of_single_rows(file: ReadTable, name: str) -> str:
-    """What to do about classes of one row each, and where these are; empty where there are none."""
-    why = why_no_target(file.columns[name], file.n_rows) or why_no_classes(file.columns[name], file.n_rows)
-    if why is None or not why.startswith(_A_CLASS):
+def _of_single_rows(file: ReadTable, name: str, why: str) -> str:
+    """What to do about classes of one row each, and where these are; empty where `why` is another reason."""
+    if not why.startswith(_A_CLASS):
         return ""
     column = file.columns[name].column
     single = {value for value, n in counts_of_values(column).items() if n == 1}
