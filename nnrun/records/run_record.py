@@ -523,6 +523,8 @@ class RunRecord(_Record):
 
     Attributes:
         networks_at_once: networks that a training step updates: their number decides how sums are rounded.
+        world_size: processes that trained it together, each its share of every batch: their number decides
+            how sums are rounded; None for one.
         started, ended: ISO 8601, with the time zone.
         parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
         folds, seeds: of the networks, ascending; None for a run of one network.
@@ -552,6 +554,7 @@ class RunRecord(_Record):
         coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
         decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
+        of_each_rank: what several processes do not compute as one would, as a sentence for each.
         error: why the run did not complete, as a sentence.
     """
 
@@ -566,6 +569,7 @@ class RunRecord(_Record):
     deterministic: bool = False
     compiled: bool | None = None
     networks_at_once: Count | None = None
+    world_size: Count | None = None
     started: str | None = None
     ended: str | None = None
     smoke: bool = False
@@ -625,6 +629,7 @@ class RunRecord(_Record):
     coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
     without_out_of_fold: str | None = None
+    of_each_rank: list[str] = []
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 
