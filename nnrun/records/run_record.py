@@ -694,6 +694,20 @@ class RunRecord(_Record):
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
 
     @property
+    def is_optimistic(self) -> bool:
+        """Whether rows that chose its epoch, or it among the trials of a sweep, measure its listed scores."""
+        validated = [
+            name for name, of in self.listed_scores.items() if of is not None and name.startswith("val_")
+        ]
+        if self.is_nested or not validated:
+            return False
+        if self.ensemble is not None and self.ensemble.taken_over:
+            return self.ensemble.optimistic
+        of_epochs = self.chosen_by is None or self.chosen_by.startswith("val_")
+        is_trial = self.sweep is not None and self.command not in MEASURING_COMMANDS
+        return is_trial or (of_epochs and (self.epochs_run or 0) > 1)
+
+    @property
     def is_inner(self) -> bool:
         """Whether its networks are those of the folds within outer folds, which only choose."""
         return self.nested is not None and self.nested.is_inner

@@ -69,6 +69,8 @@ def train_runs(
             fit_decisions(run)
             _keep_out_of_fold(run)
             _score_test_set(run)
+    if len(plan.groups) > 1 and runs[0].record.status == "completed":
+        runs[0].directory.remove_checkpoints()  # of the last group alone: nothing could go on from it
     return [run.directory for run in runs]
 
 
