@@ -23,6 +23,10 @@ from nnrun.training.problem import BLOCK_ELEMENTS
 from nnrun.validation.calibration import calibrator_of
 
 _ROWS_AT_ONCE = 4096
+# A matrix product takes the rows of a batch in groups, and computes those of a last group that is not full by
+# another kernel, which rounds otherwise. In full groups a row's outputs are the same whoever is beside it.
+_FULL_GROUP = 16
+_CHEAP_GROUP = 1 << 26  # multiplications: what a group of copies may cost
 
 OutputsFunction = Callable[[Mapping[Port, RawInputs]], dict[Port, Array]]
 """The rows of each input → the outputs of each output, (N, K)."""
@@ -111,14 +115,19 @@ def outputs_of_inputs(
     scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     calibrators = {port: calibrator_of(view.calibrate) for port, view in output_views(spec).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
+    at_once -= at_once % _FULL_GROUP if at_once > _FULL_GROUP else 0
 
     def outputs(made: Mapping[Port, Inputs], rows_of_all: int) -> dict[Port, Array]:
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
-        threads = threads_for(at_once * network.multiplications(elements))
+        multiplications = network.multiplications(elements)
+        threads = threads_for(at_once * multiplications)
+        group = _FULL_GROUP if _FULL_GROUP * multiplications <= _CHEAP_GROUP else 1
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, rows_of_all, at_once):
-                numbers = np.arange(first, min(first + at_once, rows_of_all))[None]
+                n_rows = min(at_once, rows_of_all - first)
+                places = np.arange(-(-n_rows // group) * group)  # the last row is repeated to fill its group
+                numbers = first + np.minimum(places, n_rows - 1)[None]
                 batches: dict[Port, Batch] = {}
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
@@ -132,7 +141,7 @@ def outputs_of_inputs(
                         if (calibrator := calibrators.get(port)) is not None:
                             ranked = calibrator.logits(ranked)
                         ranked = network.activate(port, ranked)
-                    blocks[port].append(ranked.cpu().numpy())
+                    blocks[port].append(ranked[:, :n_rows].cpu().numpy())
         empty = {
             port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()
