@@ -72,16 +72,13 @@ def serve(
     POST /predict takes JSON: an object for one row, or a list of rows. /docs shows the columns and an
     example, /schema and /openapi.json tell them to programs, /health says whether it answers.
     """
-    from dataclasses import replace
-
     from nnrun.cli.running import listener_for
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.serving.requests import Options
-    from nnrun.experiment.serving.server import Place, require_serve, serve_run
+    from nnrun.experiment.serving.server import place_of, require_serve, serve_run
     from nnrun.records import find_run
 
     require_serve()
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     access = Access(
         member,
         weights,
@@ -93,7 +90,7 @@ def serve(
     answered = serve_run(
         find_run(run, runs_dir),
         access,
-        replace(Place(), **given),  # type: ignore[arg-type]
+        place_of(host, port),
         usual=Options(probabilities, interval),
         spread=spread,
         started=lambda served: _tell(served, as_json=as_json, quiet=quiet),

@@ -48,6 +48,11 @@ class Place:
 USUAL_PLACE = Place()
 
 
+def place_of(host: str | None, port: int | None) -> Place:
+    """The usual place, but for what is given."""
+    return Place(USUAL_PLACE.host if host is None else host, USUAL_PLACE.port if port is None else port)
+
+
 @dataclass(frozen=True)
 class Served:
     """A service that listens.
