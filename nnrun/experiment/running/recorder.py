@@ -309,14 +309,18 @@ class Recorder:
     def diverged(self, member_id: int, reason: str) -> None:
         """Keep that a network diverged, while others that train with it continue.
 
-        It is the run's only network, or that of an inner fold, on which nothing that is chosen within other
+        With it ends its run, unless it is that of an inner fold, on which nothing that is chosen within other
         outer folds may depend.
         """
         record = self.run.record
-        if record.nested is None:
+        if record.nested is None or not record.nested.is_inner:
             record.status, record.error = "diverged", reason
         elif member_id not in record.nested.diverged:
             record.nested.diverged = [*record.nested.diverged, member_id]
+
+    def stopped(self, reason: StopTraining) -> None:
+        """Keep that the run's listener stopped it, while others that train with it continue."""
+        self.run.record.status, self.run.record.error = "interrupted", str(reason)
 
 
 @contextmanager

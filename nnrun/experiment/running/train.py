@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -18,7 +19,7 @@ from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.fit_decisions import fit_decisions
 from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import SILENT, Listener
+from nnrun.experiment.running.listener import SILENT, Listener, StopTraining
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
@@ -48,9 +49,9 @@ def train_runs(
     """Train every group, record each epoch, then score the test set where a run's settings ask for it.
 
     Args:
-        openings: each gives a run and sees to it that its record says how it ends. Of several runs each has
-            one network: the replica of its position in the plan's only group. One that diverges says so in
-            its record, and the others go on.
+        openings: each gives a run and sees to it that its record says how it ends. The networks of several
+            runs are the replicas of the plan's only group, those of one run after those of another. One that
+            diverges, or whose listener stops it, says so in its record, and the others go on.
         plan: what is trained.
         state: what the only run resumes from; None for new runs.
 
@@ -61,7 +62,8 @@ def train_runs(
         runs = [stack.enter_context(opening) for opening in openings]
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
-        for run in runs:
+        # Of several runs some may have diverged or been stopped, which ends them.
+        for run in [run for run in runs if len(runs) == 1 or run.record.status == "running"]:
             fit_decisions(run)
             _keep_out_of_fold(run)
             _score_test_set(run)
@@ -70,9 +72,7 @@ def train_runs(
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
-    ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
-    if len(runs) == 1:
-        ids = [{member_id: member_id for member_id in first.job.member_ids}]
+    ids = _member_ids(runs)
     started = time.perf_counter() - (0.0 if state is None else state.seconds)
     with ExitStack() as stack:
         recorders = [
@@ -101,6 +101,14 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
                 first.directory.write_record(first.record)
         for run in runs:
             run.directory.refuse_if_gone()
+
+
+def _member_ids(runs: Sequence[ActiveRun]) -> list[dict[int, int]]:
+    """For each run: the trainer's id of each of its networks → the id in the run."""
+    if len(runs) == 1:
+        return [{member_id: member_id for member_id in runs[0].job.member_ids}]
+    places = itertools.count()
+    return [{next(places): member.id for group in run.job.groups for member in group.members} for run in runs]
 
 
 def _share(limit: float | None, started: float, groups: int) -> float | None:
@@ -271,7 +279,13 @@ def train_group(
                         checkpointer.epoch_ended(trainer)
                 for recorder, part in parts.items():
                     own = recorder.run.job.listener
-                    own.epoch(part)
+                    try:
+                        own.epoch(part)
+                    except StopTraining as reason:
+                        if len(recorders) == 1:
+                            raise
+                        recorder.stopped(reason)
+                        trainer.leave_out(recorder.member_ids.keys())
                     if warning := recorder.told_of_drowned_loss(part):
                         own.message(f"warning: {warning}")
     except BaseException as reason:
@@ -290,24 +304,12 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
     job = recorders[0].run.job
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
-    rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
     plateaus = [p for p in spec.learning_rate_schedule if isinstance(p, schema.ReduceOnPlateau)]
     return Trainer(
         engine=engine,
-        replicas=[
-            Replica(
-                m.id,
-                m.fold.train_rows,
-                m.fold.validation_rows,
-                m.source,
-                rates[m.id],
-                job.settings.stop_after.get(m.id),
-                inner_rows=m.fold.inner_rows,
-            )
-            for m in group.members
-        ],
+        replicas=_replicas(group, recorders),
         schedule=Schedule(
-            epochs=spec.epochs,
+            epochs=max(recorder.run.job.spec.epochs for recorder in recorders),
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -323,6 +325,34 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
         leave_out_diverged=len(recorders) > 1
         or (job.settings.inner_folds and job.settings.trial is not None),
     )
+
+
+def _replicas(group: Group, recorders: Sequence[Recorder]) -> list[Replica]:
+    """The members of a group as the trainer has them; of several runs each with what its run says of it."""
+    several = len(recorders) > 1
+    epochs = max(recorder.run.job.spec.epochs for recorder in recorders)
+    owner = {id_: place for place, recorder in enumerate(recorders) for id_ in recorder.member_ids}
+    made = []
+    for member in group.members:
+        recorder = recorders[owner[member.id]]
+        job, own_id = recorder.run.job, recorder.member_ids[member.id]
+        # Inner folds diverge each by itself: on one of them nothing within other outer folds depends.
+        whole = several and not job.settings.inner_folds
+        ends = job.settings.stop_after.get(own_id)
+        made.append(
+            Replica(
+                member.id,
+                member.fold.train_rows,
+                member.fold.validation_rows,
+                member.source,
+                job.spec.optimizer.learning_rate,
+                job.spec.epochs if ends is None and job.spec.epochs < epochs else ends,
+                inner_rows=member.fold.inner_rows,
+                name=f"{job.member_type} {own_id}" if whole and len(recorder.member_ids) > 1 else "",
+                run=owner[member.id] if whole else None,
+            )
+        )
+    return made
 
 
 def _resumed(trainer: Trainer, recorder: Recorder) -> _LastRows:
