@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nnrun.data import Dataset
@@ -16,6 +15,7 @@ from nnrun.spec.outer_folds import outer_validation
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
+from nnrun.spec.reading.sources import SpecSource
 from nnrun.spec.score_columns import has_inner_rows
 from nnrun.validation.inner_split import with_inner_rows
 from nnrun.validation.splits import Fold, make_folds
@@ -64,7 +64,18 @@ def outer_folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> 
         DataError: the data do not allow them.
     """
     outer = outer_validation(spec)
-    return _folds(outer, split_values(outer, dataset), len(dataset.train), seed)
+    try:
+        return _folds(outer, split_values(outer, dataset), len(dataset.train), seed)
+    except DataError as error:
+        raise DataError(_named_as_nested(str(error), outer.kind)) from None
+
+
+def _named_as_nested(text: str, kind: str) -> str:
+    """What is wrong with outer folds, by the keys that decide them: nested has no others of its own."""
+    for key, by in (("k", " (--nested)"), ("shuffle", ""), ("stratify", "")):
+        text = text.replace(f"validation.{kind}.{key} ", f"nested.{key}{by} ")
+        text = text.replace(f"validation.{kind}.{key}:", f"nested.{key}:")
+    return text.replace(f"validation.{kind}: ", "nested: ")
 
 
 def _folds_within(
@@ -148,7 +159,7 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
 
 
 def load_for_kfold(
-    path: Path | str,
+    path: SpecSource,
     overrides: Overrides = (),
     *,
     k: int | None = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nnrun.experiment.running.listener import Lines, Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.records.claims import SignOfLife
-from nnrun.spec.wording import counted, listing
+from nnrun.spec.wording import counted, listing, with_std
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
 
@@ -132,11 +132,14 @@ def trial_line(trial: TrialRecord, record: SweepRecord) -> str:
     ranked = [other for other in record.ranked() if other.outer_fold == trial.outer_fold]
     if trial.score is not None and len(ranked) > 1:
         best = ranked[0]
-        line += ", the best so far" if best is trial else f" (best {best.score:.4f}, trial {best.number})"
+        behind = f" (best {with_std(best.score)}, trial {best.number})"
+        line += ", the best so far" if best is trial else behind
     line = line if trial.seconds is None else f"{line}  {trial.seconds:.2f} s"
     return line if trial.worker is None else f"{line}  by {trial.worker}"
 
 
 def outcome(trial: TrialRecord, monitor: str) -> str:
     """`val_loss 0.2812 at epoch 4`, or how it ended without a score."""
-    return trial.status if trial.score is None else f"{monitor} {trial.score:.4f} at epoch {trial.epoch}"
+    if trial.score is None:
+        return trial.status
+    return f"{monitor} {with_std(trial.score)} at epoch {trial.epoch}"

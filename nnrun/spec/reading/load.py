@@ -22,6 +22,7 @@ from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.grammar import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
+from nnrun.spec.reading.sources import GIVEN_NAME, SpecSource, text_of
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
@@ -78,11 +79,11 @@ class LoadedSpec:
         return _problem_at(self.root, location, message, "error")
 
 
-def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
-    """Read and check a spec file.
+def load_spec(path: SpecSource, overrides: Overrides = ()) -> LoadedSpec:
+    """Read and check a spec.
 
     Args:
-        path: the YAML file.
+        path: the YAML file; or, from Python, the YAML itself or a dict (`nnrun.spec.reading.sources`).
         overrides: `key=value` texts, their values YAML, or a map from key to Python value. The same
             key twice, or one inside another, is an error.
 
@@ -113,21 +114,38 @@ class SpecTree:
     base: Path
     default_name: str
 
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return "the spec" if self.path is None else str(self.path)
+
+    def base_of(self, *location: str | int) -> Path:
+        """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+        return self.base if locate(self.root, location).place.source.numbered else Path.cwd()
+
     def with_overrides(self, overrides: Overrides) -> SpecTree:
         """The same with more values written into it."""
         root, problems = apply_overrides(self.root, overrides)
         return replace(self, root=root, problems=(*self.problems, *problems))
 
 
-def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
-    """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
+def read_spec(path: SpecSource, overrides: Overrides = ()) -> SpecTree:
+    """Read a spec; arguments and errors as for `load_spec`, as far as reading finds them.
+
+    Relative paths of a spec that is no file start from the current folder.
+    """
+    text = text_of(path)
+    if text is not None:
+        source = SourceText(GIVEN_NAME, text.removeprefix("\ufeff"))
+        return _read(source, path=None, base=Path.cwd(), default_name=GIVEN_NAME, overrides=overrides)
+    assert not isinstance(path, Mapping), "a dict has a text"
     path = user_path(path, "The spec's path")
     source = decode(read_spec_file(path), str(path))
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
 
 def load_with_folds(
-    path: Path | str,
+    path: SpecSource,
     overrides: Overrides = (),
     *,
     k: int | None = None,
@@ -136,6 +154,8 @@ def load_with_folds(
     prefix: str = "",
 ) -> tuple[LoadedSpec, LoadedSpec]:
     """A spec with its own validation; and with folds: its own, else the default k-fold, by `k` and `repeats`.
+
+    Where folds take the place of its validation, rules look at the second one only.
 
     Nested in outer folds, a validation without folds stays what it is, unless `k` or `repeats` are given.
 
@@ -150,7 +170,9 @@ def load_with_folds(
         SpecError: as `load_spec`.
     """
     tree = read_spec(path, overrides)
-    own = check_tree(tree)
+    own = _unchecked(
+        tree
+    )  # what only lacks folds, such as rows to fit a calibration on, is about to have them
     kind = own.spec.validation.kind
     changes: list[Override] = []
     if nested is not None:
@@ -165,8 +187,8 @@ def load_with_folds(
     if repeats is not None and kind == TimeSeries.kind:
         if repeats > 1:
             raise UsageError(
-                f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
-                "leave it out, or set validation to kfold for folds in any order."
+                f"{prefix}repeats is {repeats}, but {tree.called} declares time_series, and time has one "
+                "order; leave it out, or set validation to kfold for folds in any order."
             )
         _refuse_dropped(tree, ("validation", kind, "repeats"), f"{prefix}repeats says otherwise")
         repeats = None
@@ -175,7 +197,8 @@ def load_with_folds(
             _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
             path_of_key = f"validation.{kind}.{name}"
             changes.append(Override.of_value(path_of_key, value, f"{prefix}{name}", prevails=True))
-    return own, check_tree(tree.with_overrides(changes)) if changes else own
+    folded = check_tree(tree.with_overrides(changes))
+    return own if changes else folded, folded
 
 
 def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
@@ -259,20 +282,26 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     """
     root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
-
-    def base_of(*location: str | int) -> Path:
-        """What a relative path is relative to: the spec's folder; of an override, the current folder."""
-        return tree.base if locate(root, location).place.source.numbered else Path.cwd()
-
-    spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    spec = _fill_in(written, base_of=tree.base_of, default_name=tree.default_name)
     facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
-    missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
+    missing = _missing_files(written, spec, given_here=tree.base_of("init_weights") != tree.base)
     for finding in (*missing, *columns_stand_with_their_ports(written), *lint(spec, facts)):
         problems.append(_problem_at(root, finding.location, finding.message, finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     return LoadedSpec(spec, tree.text, tree.path, tuple(problems), root)
+
+
+def _unchecked(tree: SpecTree) -> LoadedSpec:
+    """The spec that a tree holds, at which no rule has looked.
+
+    Raises:
+        SpecError: it holds none.
+    """
+    written = _validated(tree.root, [*tree.problems, *empty_values(tree.root)])
+    spec = _fill_in(written, base_of=tree.base_of, default_name=tree.default_name)
+    return LoadedSpec(spec, tree.text, tree.path, (), tree.root)
 
 
 def _problem_at(
