@@ -19,6 +19,7 @@ from nnrun.data.files.row_reader import RowReader
 from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
@@ -152,7 +153,7 @@ class _Source:
             _weights(file, roles.weight),
             _groups(file, roles.group),
             table.select(roles.split_columns) if roles.split_columns else None,
-            file.lines.of_rows(np.arange(file.n_rows)),
+            _places(file),
             of_inputs,
             {port: own.values for port, own in of_outputs.items()},
             {port: own.present for port, own in of_outputs.items() if own.present is not None},
@@ -231,6 +232,7 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     )
 
 
+<<<<<<< HEAD
 def _as_declared(targets: Targets, columns: Sequence[str], types: Mapping[str, schema.ColumnType]) -> Targets:
     """The same, where numbers that are all 0 or 1 are no classes, since the spec says that they are numbers.
 
@@ -238,6 +240,12 @@ def _as_declared(targets: Targets, columns: Sequence[str], types: Mapping[str, s
     """
     declared = targets.class_names is None and all(types.get(name) == "number" for name in columns)
     return replace(targets, task=None) if declared and targets.task == "binary" else targets
+=======
+def _places(file: ReadTable) -> RowPlaces:
+    rows = np.arange(file.n_rows)
+    lines = file.lines.of_rows(rows) if file.lines.unit == "line" else None
+    return RowPlaces(file.places.of_rows(rows), lines)
+>>>>>>> main
 
 
 def _refuse_weights_of_0(train: Samples, column: str) -> None:
