@@ -232,7 +232,6 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     )
 
 
-<<<<<<< HEAD
 def _as_declared(targets: Targets, columns: Sequence[str], types: Mapping[str, schema.ColumnType]) -> Targets:
     """The same, where numbers that are all 0 or 1 are no classes, since the spec says that they are numbers.
 
@@ -240,12 +239,12 @@ def _as_declared(targets: Targets, columns: Sequence[str], types: Mapping[str, s
     """
     declared = targets.class_names is None and all(types.get(name) == "number" for name in columns)
     return replace(targets, task=None) if declared and targets.task == "binary" else targets
-=======
+
+
 def _places(file: ReadTable) -> RowPlaces:
     rows = np.arange(file.n_rows)
     lines = file.lines.of_rows(rows) if file.lines.unit == "line" else None
     return RowPlaces(file.places.of_rows(rows), lines)
->>>>>>> main
 
 
 def _refuse_weights_of_0(train: Samples, column: str) -> None:
