@@ -158,9 +158,12 @@ class Component(Config):
 
     Class attributes:
         kind: the name that a spec uses.
+        example: its parameters, or its bare value, in the example of `nnrun help`; default: what it must be
+            given, each with a typical value.
     """
 
     kind: ClassVar[str]
+    example: ClassVar[Any] = None
 
     @model_validator(mode="before")
     @classmethod
