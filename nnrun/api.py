@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 Overrides = Mapping[str, Any] | str | Sequence[str]
 PathLike = str | Path
+SpecLike = str | os.PathLike[str] | Mapping[str, Any]
+"""A spec: the path of its file, the YAML itself, or a dict of what the YAML would hold."""
 
 SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
@@ -129,8 +132,9 @@ class Run:
 
 
 def train(
-    spec: PathLike,
+    spec: SpecLike,
     *,
+    data: Any = None,
     seeds: int | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -143,7 +147,11 @@ def train(
     """Train what a spec declares: holdout, k-fold or without validation.
 
     Args:
-        spec: the YAML file.
+        spec: the YAML file; or the YAML itself, or a dict of what it would hold.
+        data: rows to learn from, in place of the file that the spec's `dataset` names, whose path may then be
+            left out: a data frame; a pair of inputs (a frame, or an array (N, ...)) and targets (N,) or
+            (N, K); or a dict of arrays, called as in an npz archive. They are kept as a file in `.data`
+            beside the run, so that everything else finds them.
         seeds: train with this many seeds, counting up from the spec's seed, side by side.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
         runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
@@ -161,12 +169,12 @@ def train(
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
-    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1):
-        raise UsageError(f"seeds is {seeds!r}; it must be a whole number from 1.")
+    seeds = _whole(seeds, "seeds", 1)
+    changes = _changes(overrides, spec, data, runs_dir)
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, _changes(overrides)), settings, _listener(verbose)).path)
+        return Run(run_experiment(load_spec(spec, changes), settings, _listener(verbose)).path)
 
 
 @dataclass(frozen=True)
@@ -226,8 +234,9 @@ class Sweep:
 
 
 def sweep(
-    spec: PathLike,
+    spec: SpecLike,
     *,
+    data: Any = None,
     over: Overrides = (),
     method: Literal["grid", "random", "tpe"] | None = None,
     trials: int | None = None,
@@ -246,7 +255,7 @@ def sweep(
     """Try values for keys of a spec, each trial as its own run; continue the same sweep if there is one.
 
     Args:
-        spec: the YAML file, with or without a sweep section.
+        spec, data: as for `train`; the spec may have a sweep section.
         over: key → a list of values or a range (`{"log_uniform": [1e-4, 1e-2]}`), or texts as for `--over`.
         method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
             seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
@@ -271,14 +280,15 @@ def sweep(
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
     within = [] if nested is None else [Override.of_value("nested.k", nested, "nested", prevails=True)]
-    plan = load_sweep(spec, [*_changes(overrides), *within], over, changes, prefix="")
+    plan = load_sweep(spec, [*_changes(overrides, spec, data, runs_dir), *within], over, changes, prefix="")
     with allowing(allow_custom):
         return Sweep(run_sweep(plan, settings, listener, new=new).path)
 
 
 def lr(
-    spec: PathLike,
+    spec: SpecLike,
     *,
+    data: Any = None,
     rates: tuple[float, float] | None = None,
     count: int | None = None,
     steps: int | None = None,
@@ -295,7 +305,7 @@ def lr(
     """Test learning rates, each trained for a short while from the same weights; `rate` is the one to take.
 
     Args:
-        spec: the YAML file; it must have validation.
+        spec, data: as for `train`; the spec must have validation.
         rates: the lowest and the highest; default: 1e-5 and 1.
         count: how many, equally far apart on a logarithmic scale; default: 32.
         steps: train each for the fewest epochs that have so many steps; default: 200.
@@ -319,7 +329,7 @@ def lr(
         planned = plan_rate_test(
             spec,
             settings,
-            overrides=_changes(overrides),
+            overrides=_changes(overrides, spec, data, runs_dir),
             rates=replace(RateRange(), **{name: value for name, value in asked.items() if value is not None}),
             length=replace(Length(), **{name: value for name, value in length.items() if value is not None}),
             listener=listener,
@@ -328,8 +338,9 @@ def lr(
 
 
 def curve(
-    spec: PathLike,
+    spec: SpecLike,
     *,
+    data: Any = None,
     fractions: Sequence[float] | None = None,
     seeds: int | None = None,
     metric: str | None = None,
@@ -346,7 +357,7 @@ def curve(
     """Train on parts of the training rows: `points` are the scores of each, `helped` whether more rows did.
 
     Args:
-        spec: the YAML file; it must have validation.
+        spec, data: as for `train`; the spec must have validation.
         fractions: of each fold's training rows; default: 1/8, 1/4, 1/2 and 1.
         seeds: networks for each fraction, where the spec has no folds; default: 5.
         metric: the score that is compared; default: the one that chooses the best epoch.
@@ -367,7 +378,7 @@ def curve(
         planned = plan_curve(
             spec,
             settings,
-            overrides=_changes(overrides),
+            overrides=_changes(overrides, spec, data, runs_dir),
             options=CurveOptions(**given, same_epochs=same_epochs),
             listener=listener,
         )
@@ -375,8 +386,9 @@ def curve(
 
 
 def kfold(
-    spec: PathLike,
+    spec: SpecLike,
     *,
+    data: Any = None,
     k: int | None = None,
     repeats: int | None = None,
     fold: int | None = None,
@@ -392,7 +404,7 @@ def kfold(
     """Train a spec with k-fold validation, or with its time-series folds; the folds train together.
 
     Args:
-        spec: the YAML file.
+        spec, data: as for `train`.
         k: number of folds; default: as the spec says, else the schema's default.
         repeats: number of repeats, each with a different split; needs `shuffle: true`.
         fold: train only this fold, counted from 0.
@@ -406,8 +418,10 @@ def kfold(
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
 
-    loaded = load_for_kfold(spec, _changes(overrides), k=k, repeats=repeats, nested=nested)
-    selection = Selection(only_fold=fold)
+    loaded = load_for_kfold(
+        spec, _changes(overrides, spec, data, runs_dir), k=k, repeats=repeats, nested=nested
+    )
+    selection = Selection(only_fold=_whole(fold, "fold"))
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
@@ -415,8 +429,9 @@ def kfold(
 
 
 def final(
-    source: Run | PathLike,
+    source: Run | SpecLike,
     *,
+    data: Any = None,
     epochs: int | Literal["best"] | None = None,
     members: Literal["folds", "seeds"] | None = None,
     seeds: int | None = None,
@@ -434,7 +449,8 @@ def final(
     """Retrain from scratch on all training rows, then use the test set; this makes a new run.
 
     Args:
-        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec file.
+        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec.
+        data: of a spec, as for `train`.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
         members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
             trained. `overrides` then only say where its files are.
@@ -450,7 +466,7 @@ def final(
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
-    selection = Selection(seeds=_several(seeds))
+    selection = Selection(seeds=_whole(seeds, "seeds", 2, "an average takes"))
     places = (_runs_dir(runs_dir), _data_dir(data_dir), device)
     settings = Settings("final", *places, smoke, selection, allow_unknown=allow_unknown)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
@@ -458,8 +474,10 @@ def final(
         raise UsageError("weights is for members, whose networks are trained; leave it out.")
     if members is not None:
         not_with = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
-        refuse_what_trains(f"members={members!r}", None if spec is None else Path(spec), not_with)
-    changes = _changes(overrides)
+        refuse_what_trains(f"members={members!r}", _called(spec), not_with)
+    if spec is None and data is not None:
+        raise UsageError("data is for a spec; a run has its own rows. Leave it out.")
+    changes = _changes(overrides, spec or "", data, runs_dir)
     how: dict[str, Any] = {"test": None if test is None else Path(test), "listener": _listener(verbose)}
     with allowing(allow_custom):
         if spec is not None:
@@ -475,11 +493,27 @@ def final(
     return Run(made.path)
 
 
-def _several(seeds: int | None) -> int | None:
-    """How many seeds to average; None for one network."""
-    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 2):
-        raise UsageError(f"seeds is {seeds!r}; an average takes a whole number from 2.")
-    return seeds
+def _called(spec: SpecLike | None) -> str | None:
+    """What a message calls a spec; None for none."""
+    if spec is None:
+        return None
+    return os.fspath(spec) if isinstance(spec, (str, os.PathLike)) else "the dict"
+
+
+def _whole(number: Any, name: str, least: int | None = None, rule: str = "it must be") -> int | None:
+    """A whole number of Python's or NumPy's; None where none is given.
+
+    Raises:
+        UsageError: it is something else, or less than it may be.
+    """
+    if number is None:
+        return None
+    truth = isinstance(number, bool) or getattr(number, "dtype", "") == "bool"
+    whole = None if truth or not hasattr(number, "__index__") else index(number)
+    if whole is None or (least is not None and whole < least):
+        least_words = "" if least is None else f" from {least}"
+        raise UsageError(f"{name} is {number!r}; {rule} a whole number{least_words}.")
+    return whole
 
 
 @dataclass(frozen=True)
@@ -766,7 +800,7 @@ def predict(
         return found.table(probabilities=probabilities)
 
 
-def _run(reference: Run | PathLike, runs_dir: PathLike | None) -> Run:
+def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     """The run that is given, or found as commands find it."""
     if isinstance(reference, Run):
         return reference
@@ -782,15 +816,26 @@ def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
     return Run(find_run(reference, _runs_dir(runs_dir)).path)
 
 
-def _changes(overrides: Overrides) -> list[Override]:
-    """Overrides as messages to Python call them."""
+def _changes(
+    overrides: Overrides, spec: SpecLike = "", data: Any = None, runs_dir: PathLike | None = None
+) -> list[Override]:
+    """Overrides as messages to Python call them. Of rows in memory, which are kept, one names their file."""
     from nnrun.spec.reading.overrides import IN_PYTHON, overrides_of
 
-    return overrides_of(overrides, IN_PYTHON)
+    changes = overrides_of(overrides, IN_PYTHON)
+    if data is None:
+        return changes
+    from nnrun.experiment.setup.given_data import data_overrides
+
+    return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
 
 
-def is_spec_file(text: PathLike) -> bool:
-    """Whether a text that may name a spec or a run names a spec."""
+def is_spec_file(text: SpecLike) -> bool:
+    """Whether what may be a spec or name a run is a spec."""
+    from nnrun.spec.reading.sources import text_of
+
+    if isinstance(text, Mapping) or text_of(text) is not None:
+        return True
     return Path(text).suffix.lower() in SPEC_ENDINGS or os.path.isfile(text)
 
 

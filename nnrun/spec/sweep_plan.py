@@ -13,7 +13,6 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from nnrun.errors import Problem, SpecError, UsageError
@@ -32,6 +31,7 @@ from nnrun.spec.reading.overrides import (
     overrides_of,
     put,
 )
+from nnrun.spec.reading.sources import SpecSource
 from nnrun.spec.reading.yaml_reader import read_values
 from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.wording import counted, listing
@@ -107,7 +107,7 @@ class SweepPlan:
 
 
 def load_sweep(
-    path: Path | str,
+    path: SpecSource,
     overrides: Overrides = (),
     over: Over = (),
     changes: Mapping[str, str | float] | None = None,
@@ -146,7 +146,7 @@ def load_sweep(
     base = _checked_base(tree, overrides)
     if base.spec.sweep is None:
         raise UsageError(
-            f"{path} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
+            f"{tree.called} has no sweep section. Say what to try: --over layers[0].dense.units=16,32,64, or "
             "`sweep: {over: {KEY: [VALUES]}}` in the spec."
         )
     return _plan(tree, base)
@@ -157,7 +157,7 @@ def _option(key: str, prefix: str) -> str:
     return f"{prefix}time" if prefix and key == "time_limit" else f"{prefix}{key}"
 
 
-def check_sweep(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
+def check_sweep(path: SpecSource, overrides: Overrides = ()) -> LoadedSpec:
     """A spec, its warnings and, where it has a sweep, those of its trials; raises as `load_sweep`."""
     tree = read_spec(path, overrides)
     base = _checked_base(tree, overrides)

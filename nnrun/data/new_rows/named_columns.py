@@ -17,9 +17,10 @@ from nnrun.data.files.csv_reader import MISSING, CsvReader
 from nnrun.data.files.jsonl_reader import numbers_of
 from nnrun.data.files.row_reader import Numbers, RowReader, Texts
 from nnrun.data.files.utf8 import is_utf8
+from nnrun.data.frames import as_frame, cells
 from nnrun.data.inference.number_spelling import PLAIN, Spelling, Spellings, in_another_spelling
 from nnrun.data.new_rows.header import listed_names, places_of
-from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_batches
+from nnrun.data.new_rows.input_batches import InputBatch, OnMessage, numbered, python_batches, rows_at_once
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.preprocess import FittedColumn, FittedTable
 from nnrun.data.table import Column, NumberColumn, Table, TextColumn, category_column, number_column
@@ -343,18 +344,21 @@ class NamedColumnDecoder:
                 f"{where} is a dict, but this network takes {self._needed()}. Give a data frame with these "
                 "columns, or a list of dicts, one for each row."
             )
-        if hasattr(inputs, "columns"):
-            header = [str(name) for name in inputs.columns]
-            places_of(self.keys, header, where, self.on_message, holder="Its first line", called=self._called)
-            columns = [_plain(inputs[name]) for name in self.keys]
-            inputs = (dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True))
-        return python_batches(self, inputs, where)
+        frame = as_frame(inputs)
+        return python_batches(self, inputs, where) if frame is None else self._of_frame(frame, where)
+
+    def _of_frame(self, frame: Any, where: str) -> Iterator[InputBatch]:
+        header = [str(name) for name in frame.columns]
+        holder = "Its first line"
+        places = places_of(self.keys, header, where, self.on_message, holder=holder, called=self._called)
+        most = rows_at_once(self.numbers_per_row)
+        for start in range(0, len(frame), most):
+            part, problems = frame.iloc[start : start + most], dict[int, str]()
+            columns = [
+                column.of_values(cells(part.iloc[:, place]), self.own_missing, problems)
+                for column, place in zip(self.columns, places, strict=True)
+            ]
+            yield InputBatch.of(Table(tuple(columns), len(part)), start, None, problems)
 
     def _needed(self) -> str:
         return f"{counted(len(self.columns), 'named column')}: {listed_names(self.keys)}"
-
-
-def _plain(series: Any) -> list[Any]:
-    """The values of a column of a data frame, None where one is missing."""
-    missing = series.isna().to_numpy()
-    return [None if gap else value for value, gap in zip(series.tolist(), missing, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nnrun.data import Dataset
@@ -16,6 +15,7 @@ from nnrun.spec.outer_folds import outer_validation
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.reading.load import LoadedSpec, load_with_folds
 from nnrun.spec.reading.overrides import Overrides
+from nnrun.spec.reading.sources import SpecSource
 from nnrun.spec.score_columns import has_inner_rows
 from nnrun.validation.inner_split import with_inner_rows
 from nnrun.validation.splits import Fold, make_folds
@@ -148,7 +148,7 @@ def with_validation(spec: schema.ExperimentSpec, validation: schema.Validation) 
 
 
 def load_for_kfold(
-    path: Path | str,
+    path: SpecSource,
     overrides: Overrides = (),
     *,
     k: int | None = None,

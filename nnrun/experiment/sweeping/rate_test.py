@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from nnrun.errors import UsageError
@@ -23,6 +22,7 @@ from nnrun.records import SweepDirectory
 from nnrun.spec import schema
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.reading.overrides import Override, Overrides, overrides_of
+from nnrun.spec.reading.sources import SpecSource
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.spec.wording import listing
 
@@ -93,7 +93,7 @@ class PlannedRateTest:
 
 
 def plan_rate_test(
-    path: Path | str,
+    path: SpecSource,
     settings: Settings,
     *,
     overrides: Overrides = (),

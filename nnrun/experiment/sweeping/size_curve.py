@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nnrun.data import Dataset
 from nnrun.errors import UsageError
@@ -24,6 +23,7 @@ from nnrun.spec import schema
 from nnrun.spec.comparing.sweep_scores import not_comparable
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.reading.overrides import Override, Overrides, overrides_of
+from nnrun.spec.reading.sources import SpecSource
 from nnrun.spec.score_columns import ranking_column, validated_columns
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.spec.wording import listing
@@ -56,7 +56,7 @@ class PlannedCurve:
 
 
 def plan_curve(
-    path: Path | str,
+    path: SpecSource,
     settings: Settings,
     *,
     overrides: Overrides = (),

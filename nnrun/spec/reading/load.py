@@ -22,6 +22,7 @@ from nnrun.spec.reading.explain import explain
 from nnrun.spec.reading.grammar import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
+from nnrun.spec.reading.sources import GIVEN_NAME, SpecSource, text_of
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
@@ -78,11 +79,11 @@ class LoadedSpec:
         return _problem_at(self.root, location, message, "error")
 
 
-def load_spec(path: Path | str, overrides: Overrides = ()) -> LoadedSpec:
-    """Read and check a spec file.
+def load_spec(path: SpecSource, overrides: Overrides = ()) -> LoadedSpec:
+    """Read and check a spec.
 
     Args:
-        path: the YAML file.
+        path: the YAML file; or, from Python, the YAML itself or a dict (`nnrun.spec.reading.sources`).
         overrides: `key=value` texts, their values YAML, or a map from key to Python value. The same
             key twice, or one inside another, is an error.
 
@@ -113,21 +114,34 @@ class SpecTree:
     base: Path
     default_name: str
 
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return "the spec" if self.path is None else str(self.path)
+
     def with_overrides(self, overrides: Overrides) -> SpecTree:
         """The same with more values written into it."""
         root, problems = apply_overrides(self.root, overrides)
         return replace(self, root=root, problems=(*self.problems, *problems))
 
 
-def read_spec(path: Path | str, overrides: Overrides = ()) -> SpecTree:
-    """Read a spec file; arguments and errors as for `load_spec`, as far as reading finds them."""
+def read_spec(path: SpecSource, overrides: Overrides = ()) -> SpecTree:
+    """Read a spec; arguments and errors as for `load_spec`, as far as reading finds them.
+
+    Relative paths of a spec that is no file start from the current folder.
+    """
+    text = text_of(path)
+    if text is not None:
+        source = SourceText(GIVEN_NAME, text.removeprefix("\ufeff"))
+        return _read(source, path=None, base=Path.cwd(), default_name=GIVEN_NAME, overrides=overrides)
+    assert not isinstance(path, Mapping), "a dict has a text"
     path = user_path(path, "The spec's path")
     source = decode(read_spec_file(path), str(path))
     return _read(source, path=path, base=path.absolute().parent, default_name=path.stem, overrides=overrides)
 
 
 def load_with_folds(
-    path: Path | str,
+    path: SpecSource,
     overrides: Overrides = (),
     *,
     k: int | None = None,
@@ -165,8 +179,8 @@ def load_with_folds(
     if repeats is not None and kind == TimeSeries.kind:
         if repeats > 1:
             raise UsageError(
-                f"{prefix}repeats is {repeats}, but {path} declares time_series, and time has one order; "
-                "leave it out, or set validation to kfold for folds in any order."
+                f"{prefix}repeats is {repeats}, but {tree.called} declares time_series, and time has one "
+                "order; leave it out, or set validation to kfold for folds in any order."
             )
         _refuse_dropped(tree, ("validation", kind, "repeats"), f"{prefix}repeats says otherwise")
         repeats = None

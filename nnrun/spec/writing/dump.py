@@ -37,6 +37,11 @@ def dump_spec(spec: ExperimentSpec, width: int = _WIDTH) -> str:
             del values[part]
     if not spec.outputs and spec.total_loss == "sum":
         del values["total_loss"]
+    return dump_mapping(values, width)
+
+
+def dump_mapping(values: Mapping[str, Any], width: int = _WIDTH) -> str:
+    """The YAML text of plain values, as `dump_spec` lays it out."""
     return "".join(_entry(key, value, 0, width) for key, value in values.items())
 
 

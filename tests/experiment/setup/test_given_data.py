@@ -1,0 +1,155 @@
+"""Rows that a Python program gives: what learns from them needs the program no more."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nnrun
+from nnrun.errors import UsageError
+from tests.support.commands import nnrun_command
+
+TABLE: dict[str, Any] = {
+    "name": "mixed",
+    "dataset": {"csv": {"target": "kind"}},
+    "preprocessing": {"inputs": ["impute", "standardize", "one_hot", "datetime"], "targets": "one_hot"},
+    "layers": [
+        {"dense": {"units": 8, "activation": "relu"}},
+        {"dense": {"units": 3, "activation": "softmax"}},
+    ],
+    "loss": "categorical_crossentropy",
+    "metrics": ["accuracy"],
+    "epochs": np.int64(2),
+    "batch_size": 16,
+    "validation": {"kfold": {"k": 2, "shuffle": True, "stratify": True}},
+}
+ARRAYS: dict[str, Any] = {
+    "preprocessing": {"inputs": "standardize"},
+    "layers": [{"dense": 1}],
+    "loss": "mse",
+    "epochs": 2,
+    "validation": "holdout",
+}
+
+
+@pytest.fixture
+def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
+    """A frame of mixed columns; runs are made in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=60)
+    numbers[3] = np.nan
+    return pd.DataFrame(
+        {
+            "number": numbers,
+            "code": pd.Categorical(rng.integers(3, size=60)),
+            "colour": rng.choice(["red", "green"], 60),
+            "day": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(60), "D"),
+            "kind": rng.choice(["a", "b", "c"], 60),
+        }
+    )
+
+
+def test_a_data_frame_and_everything_after_it(frame: pd.DataFrame, tmp_path: Path) -> None:
+    run = nnrun.train(TABLE, data=frame)
+    (source,) = run.record["data"]
+    (kept,) = (tmp_path / "runs" / ".data").iterdir()
+    assert kept.name == source["name"]
+    assert source["sha256"] == hashlib.sha256(kept.read_bytes()).hexdigest()
+    assert source["rows"] == 60
+    spec = (run.path / "resolved.yaml").read_text()
+    assert "types: {code: category}" in spec
+    table = nnrun.predict(run, frame)
+    assert set(table["prediction"]) <= {"a", "b", "c"}
+    own = nnrun.predict(run, split="validation")
+    assert own["target"].tolist() == frame["kind"].tolist()
+    scored = nnrun.evaluate(run, split="validation")
+    assert scored.scores["accuracy"] == pytest.approx(run.best["val_accuracy"])
+    assert {c.column for c in nnrun.importance(run).tables[0].columns} == {"number", "code", "colour", "day"}
+
+
+def test_the_same_rows_are_kept_once(frame: pd.DataFrame, tmp_path: Path) -> None:
+    one, two = nnrun.train(TABLE, data=frame), nnrun.kfold(TABLE, data=frame.copy(), k=np.int64(2))
+    assert one.record["data"] == two.record["data"]
+    assert one.history.drop(columns="seconds").equals(two.history.drop(columns="seconds"))
+    changed = nnrun.train(TABLE, data=frame.assign(number=frame["number"] + 1))
+    assert changed.record["data"][0]["sha256"] != one.record["data"][0]["sha256"]
+    assert len(list((tmp_path / "runs" / ".data").iterdir())) == 2
+
+
+def test_from_the_command_line_also_elsewhere(frame: pd.DataFrame, tmp_path: Path) -> None:
+    run = nnrun.train(TABLE, data=frame)
+    shutil.move(tmp_path / "runs", tmp_path / "moved")
+    again = nnrun_command("reproduce", run.id, "--runs-dir", "moved", "-q", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "history  identical" in again.stdout
+    shutil.rmtree(tmp_path / "moved" / ".data")
+    lost = nnrun_command("evaluate", run.id, "--split", "validation", "--runs-dir", "moved", cwd=tmp_path)
+    assert lost.returncode == 4
+    assert "A Python program gave these rows, which were kept there. Say where" in lost.stderr
+
+
+def test_pairs_and_dicts_of_arrays(frame: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    pair = nnrun.train(ARRAYS, data=(x, y))
+    named = nnrun.train(ARRAYS, data={"x": x, "y_train": y})
+    assert pair.record["data"] == named.record["data"]
+    assert pair.record["data"][0]["name"].endswith(".npz")
+    series = nnrun.train(ARRAYS, data=(pd.DataFrame(x, columns=list("abc")), pd.Series(y, name="price")))
+    assert "target: [price]" in (series.path / "resolved.yaml").read_text()
+    assert list(nnrun.predict(series, pd.DataFrame(x, columns=list("abc")))) == ["prediction"]
+    columns = {name: x[:, place] for place, name in enumerate("abc")} | {"z": y}
+    of_columns = nnrun.train({**ARRAYS, "dataset": {"csv": {"target": "z"}}}, data=columns)
+    positions = nnrun.train({**ARRAYS, "dataset": {"csv": {"target": "z"}}}, data=(x, y))
+    assert of_columns.history["loss"].tolist() == positions.history["loss"].tolist()
+    assert len(nnrun.predict(positions, pd.DataFrame(x, columns=["c0", "c1", "c2"]))) == 40
+
+
+def test_integers_as_names_of_columns(frame: pd.DataFrame) -> None:
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)))
+    run = nnrun.train({**ARRAYS, "dataset": {"csv": {"target": "2"}}}, data=table)
+    assert len(nnrun.predict(run, table)) == 40
+
+
+def test_sweeps_curves_and_final(frame: pd.DataFrame) -> None:
+    sweep = nnrun.sweep(TABLE, data=frame, over={"layers[0].dense.units": [2, 4]})
+    assert sweep.trials["status"].tolist() == ["completed", "completed"]
+    again = nnrun.sweep(TABLE, data=frame, over={"layers[0].dense.units": [2, 4]})
+    assert again.id == sweep.id
+    test = {"csv": {"target": "kind", "test": {"fraction": 0.2}}}
+    final = nnrun.final({**TABLE, "dataset": test, "validation": "none"}, data=frame)
+    assert set(final.test) == {"loss", "accuracy"}
+    with pytest.raises(UsageError, match="data is for a spec; a run has its own rows"):
+        nnrun.final(final, data=frame)
+
+
+def test_what_cannot_be_learned_from(frame: pd.DataFrame, tmp_path: Path) -> None:
+    x, y = np.zeros((4, 2)), np.zeros(4)
+    npz = {**ARRAYS, "dataset": "npz"}
+    own_tests = {**TABLE, "dataset": {"csv": {"target": "kind", "test": {"path": "t.csv"}}}}
+    cases: list[tuple[dict[str, Any], Any, str]] = [
+        (TABLE, 3, "data is a int; it must be a data frame, a pair (X, y), or a dict of arrays."),
+        (
+            {**ARRAYS, "dataset": "imdb"},
+            frame,
+            "data: the spec learns from 'imdb', so it takes no other rows.",
+        ),
+        (ARRAYS, frame, "data: the spec does not say which column is the target. Write `dataset: {jsonl:"),
+        (ARRAYS, (x, y[:3]), "data: X has 4 rows and y 3; each row needs its target."),
+        (ARRAYS, (frame, frame["kind"]), "data: X has a column 'kind', as the target is called; rename it,"),
+        (TABLE, (x, np.zeros((4, 2))), "data: y has 2 columns, and the spec's target names 1."),
+        (npz, frame, "data is a table, and the spec's dataset is npz, which takes arrays:"),
+        (own_tests, frame, "data: the spec's test rows are in a file of their own;"),
+    ]
+    for spec, data, sentence in cases:
+        with pytest.raises(UsageError) as caught:
+            nnrun.train(spec, data=data)
+        assert str(caught.value).startswith(sentence)
+    assert not (tmp_path / "runs").exists()
