@@ -34,6 +34,7 @@ COMMANDS = {
     "compare": "nnrun.cli.compare:compare",
     "diff": "nnrun.cli.diff:diff",
     "rm": "nnrun.cli.rm:rm",
+    "help": "nnrun.cli.help:help_",
     "schema": "nnrun.cli.schema_command:schema",
     "init": "nnrun.cli.init:init",
     "doctor": "nnrun.cli.doctor:doctor",

@@ -6,7 +6,7 @@ schema names one: `example` of a component's class, or pydantic's `Field(example
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from nnrun.spec import schema
@@ -19,7 +19,7 @@ _SINGLE: Final[dict[str, Any]] = {
     "bool": True,
     "str": "FILE",
     "column": "age",
-    "place": "words.2",
+    "place": 0,
     "value": 1,
     "source": "title",
     "shared": "encoder",
@@ -30,8 +30,72 @@ _SINGLE: Final[dict[str, Any]] = {
 }
 """A typical value of each kind of single value."""
 
-_NAMES: Final = {"inputs": "title", "outputs": "priority", "shared": "encoder"}
-"""What examples call the user's own inputs, outputs and shared chains."""
+_NAMES: Final = {
+    "inputs": "title",
+    "outputs": "priority",
+    "shared": "encoder",
+    "uniform": "layers[1].dropout.rate",
+    "log_uniform": "optimizer.rmsprop.learning_rate",
+    "int_uniform": "layers[0].dense.units",
+}
+"""What examples call the user's own inputs, outputs and shared chains; and the keys that are swept."""
+
+_BESIDE: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
+    ("EarlyStopping", "fraction"): {"on": "inner"},
+    ("Holdout", "column"): {"value": "test"},
+    ("Holdout", "value"): {"column": "part"},
+    ("Impute", "value"): {"strategy": "constant"},
+    ("Isotonic", "logits"): {"probabilities": [0.1, 0.9]},
+    ("Isotonic", "probabilities"): {"logits": [-2.0, 2.0]},
+    ("MultiHot", "sublinear"): {"weighting": "tf_idf"},
+    ("NamedOutput", "preprocessing"): {"target": "price", "loss": "mse"},
+    **{
+        (cls.__name__, key): beside
+        for cls in schema.components(schema.Optimizer).values()
+        for key, beside in {
+            "ema_overwrite_frequency": {"use_ema": True},
+            "exclude_from_weight_decay": {"weight_decay": 0.004},
+        }.items()
+    },
+    ("Platt", "intercept"): {"slope": 0.8},
+    ("Platt", "slope"): {"intercept": 0.1},
+    ("Sgd", "nesterov"): {"momentum": 0.9},
+    ("Sweep", "trials"): {
+        "method": "random",
+        "over": {"optimizer.rmsprop.learning_rate": {"log_uniform": [1e-4, 1e-2]}},
+    },
+    ("Sweep", "method"): {
+        "trials": 8,
+        "over": {"optimizer.rmsprop.learning_rate": {"log_uniform": [1e-4, 1e-2]}},
+    },
+    ("Sweep", "uniform"): {"method": "random", "trials": 8},
+    ("Sweep", "log_uniform"): {"method": "random", "trials": 8},
+    ("Sweep", "int_uniform"): {"method": "random", "trials": 8},
+    ("TestRows", "shuffle"): {"fraction": 0.2},
+    ("TestRows", "stratify"): {"fraction": 0.2},
+    ("TestRows", "seed"): {"fraction": 0.2},
+    ("TestRows", "column"): {"value": "test"},
+    ("TestRows", "value"): {"column": "part"},
+    ("Text", "sublinear"): {"weighting": "tf_idf"},
+}
+"""Part of the spec and key, or component below it → what must stand beside it."""
+
+_OF_PUBLISHED: Final[Mapping[tuple[str, str], Any]] = {
+    ("Penguins", "target"): "species",
+    ("Penguins", "inputs"): ["bill_length_mm", "sex"],
+    ("Penguins", "group"): "island",
+    ("Penguins", "weight"): "body_mass_g",
+    ("Penguins", "types"): {"flipper_length_mm": "category"},
+    ("Titanic", "target"): "Survived",
+    ("Titanic", "inputs"): ["Age", "Sex"],
+    ("Titanic", "group"): "Ticket",
+    ("Titanic", "weight"): "Fare",
+    ("Titanic", "types"): {"Pclass": "category"},
+}
+"""Values of keys that name columns, of tables whose columns are known."""
+
+_FOLLOWED: Final[Mapping[str, Sequence[Any]]] = {"tokens": [{"pad": 100}]}
+"""Step → those that must follow it."""
 
 
 def component_value(component: type[schema.Component]) -> Any:
@@ -39,7 +103,7 @@ def component_value(component: type[schema.Component]) -> Any:
     if component.example is not None:
         return {component.kind: component.example}
     record = Record(component)
-    given = {key: _typical(record.form(key)) for key in record.required}
+    given = {key: key_value(record, key) for key in record.required}
     if not given:
         return component.kind
     return {component.kind: given[component.bare] if list(given) == [component.bare] else given}
@@ -47,9 +111,16 @@ def component_value(component: type[schema.Component]) -> Any:
 
 def key_value(owner: Record, key: str) -> Any:
     """A value of a key, not its default where there is another one that is plain."""
-    info, form = owner.fields[key], owner.form(key)
+    info, form, name = owner.fields[key], owner.form(key), owner.model.__name__
+    if (name, key) in _OF_PUBLISHED:
+        return _OF_PUBLISHED[name, key]
     if info.examples:
         return info.examples[0]
+    example = getattr(owner.model, "example", None)
+    if isinstance(example, dict) and key in example:
+        return example[key]
+    if example is not None and not isinstance(example, dict) and key == owner.model.bare:
+        return example
     if info.is_required():
         return _typical(form)
     default = dump_value(info.get_default(call_default_factory=True))
@@ -87,14 +158,34 @@ def _nested(form: Form, path: Sequence[str], value: Any, key: str) -> Any:
     if isinstance(form, ListOrMap):
         form = form.items
     if isinstance(form, Items) and (path or not isinstance(value, list)):
-        return [_nested(form.item, path, value, key)]
+        item = _nested(form.item, path, value, key)
+        (name,) = (
+            item if isinstance(item, dict) and len(item) == 1 else (item if isinstance(item, str) else "",)
+        )
+        return [item, *_FOLLOWED.get(name, ())]
+    if not path and isinstance(form, Keys) and isinstance(form.value, Choice):  # a component of `sweep.over`
+        (name,) = value if isinstance(value, dict) else (value,)
+        return {_NAMES[name]: value} if name in _NAMES else value
     if not path:
         return value
     if isinstance(form, Keys):
-        return {_NAMES.get(key, "name"): _nested(form.value, path, value, key)}
+        name = path[0] if path[0] in _NAMES else key
+        return {_NAMES.get(name, "name"): _nested(form.value, path, value, key)}
     first, *rest = path
     if isinstance(form, Choice):
         return {first: _nested(Record(form.components[first]), rest, value, first)}
     assert isinstance(form, Record), "a single value has nothing below it"
-    beside = {} if form is ROOT else {k: key_value(form, k) for k in form.required if k != first}
-    return {**beside, first: _nested(form.form(first), rest, value, first)}
+    below = [*path, *(value if isinstance(value, dict) and len(value) == 1 else ())]
+    return {**_beside(form, below), first: _nested(form.form(first), rest, value, first)}
+
+
+def _beside(record: Record, path: Sequence[str]) -> dict[str, Any]:
+    """What stands beside the first key of a path, in a part of a spec or among a component's parameters."""
+    if record is ROOT:
+        return {}
+    example = getattr(record.model, "example", None)
+    if not isinstance(example, dict):
+        example = {key: key_value(record, key) for key in record.required}
+    for key in path:
+        example = {**example, **_BESIDE.get((record.model.__name__, key), {})}
+    return {key: value for key, value in example.items() if key != path[0]}

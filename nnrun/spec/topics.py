@@ -10,19 +10,22 @@ from __future__ import annotations
 import inspect
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
 from nnrun.errors import UsageError
 from nnrun.spec import schema
-from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record
+from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.topic_examples import component_value, fragment, key_value
 from nnrun.spec.wording import listing, nearest, quoted
 from nnrun.spec.writing.dump import flow_text
+
+_MOST_NAMES: Final = 6
+"""So many words that may stand under a key are listed beside it; its own topic has all."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def topic_names() -> list[str]:
 
 
 def overview() -> dict[str, str]:
-    """Key at the top of a spec → what may stand there, in a few words."""
-    return {key: ROOT.form(key).describe() for key in ROOT.fields}
+    """Key at the top of a spec → what it is for, in a sentence."""
+    return {key: info.description or "" for key, info in ROOT.fields.items()}
 
 
 def find_topics(name: str) -> list[Topic]:
@@ -170,15 +173,21 @@ def _places() -> tuple[_Place, ...]:
     waiting = deque([_Place((), ROOT)])
     while waiting:
         place = waiting.popleft()
-        for below in _below(place).values():
-            if below.component is not None and below.component in seen:
+        for below in sorted(_below(place).values(), key=_is_late):
+            model = below.form.model if isinstance(below.form, Record) else None
+            if model in seen and place.path:
                 continue
-            if below.component is not None:
-                seen.add(below.component)
+            if model is not None:
+                seen.add(model)
             if below.component is not None or place.component is None:
                 found.append(below)
             waiting.append(below)
     return tuple(found)
+
+
+def _is_late(place: _Place) -> bool:
+    """Whether what stands below has a better place elsewhere, where a person would look first."""
+    return place.path == ("shared",) or (place.path[0] == "dataset" and place.path[-1] != "csv")
 
 
 def places_of_keys() -> Iterator[str]:
@@ -208,7 +217,8 @@ def _text(place: _Place, record: Record | None) -> str:
     """What the docstring of a component or part says; of another key what its owner's says of it."""
     if place.owner is not None:
         described = place.owner.fields[place.path[-1]].description
-        own = [described] if described else _paragraphs_about(place.owner, place.path[-1])
+        own = [described] if described else []
+        own += _paragraphs_about(place.owner, place.path[-1])
         return "\n\n".join([*own, *([_doc(record.model)] if record is not None else [])])
     return "" if record is None else _doc(record.model)
 
@@ -237,7 +247,17 @@ def _aliases(place: _Place, form: Form) -> tuple[str, ...]:
 
 def _keys(record: Record) -> Iterator[TopicKey]:
     for key, info in record.fields.items():
-        yield TopicKey(key, _default(info), record.form(key).describe())
+        form = record.form(key)
+        names = _names(form)
+        allowed = f"{', '.join(names[:_MOST_NAMES])}, ..." if len(names) > _MOST_NAMES else form.describe()
+        yield TopicKey(key, _default(info), allowed)
+
+
+def _names(form: Form) -> Sequence[str]:
+    """The words that a form is one of; none of other forms."""
+    if isinstance(form, Scalar):
+        return form.choices
+    return list(form.components) if isinstance(form, Choice) else ()
 
 
 def _components(form: Form) -> dict[str, str]:
@@ -250,7 +270,7 @@ def _components(form: Form) -> dict[str, str]:
 
 def _first_sentence(text: str) -> str:
     words = " ".join(text.split("\n\n")[0].split())
-    sentence = re.match(r".*?[.](?=\s|$)", words)
+    sentence = re.match(r".*?(?<!et al)[.](?=\s|$)", words)
     return sentence[0] if sentence else words
 
 

@@ -227,8 +227,8 @@ class Custom(Component):
 
     kind = "custom"
     bare = "object"
-    object: str
-    parameters: dict[str, Value] = {}
+    object: str = Field(examples=["my_code:function"])
+    parameters: dict[str, Value] = Field({}, examples=[{"tolerance": 0.1}])
 
 
 def components(union: Any) -> dict[str, type[Component]]:
