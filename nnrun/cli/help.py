@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import paragraph, print_result, table, text_width
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def help_(
         str | None,
         typer.Argument(
             metavar="TOPIC",
+            autocompletion=completing.topics,
             help="A key or component of a spec (loss, layers.lstm, lstm), or a command; default: all keys.",
         ),
     ] = None,

@@ -49,14 +49,8 @@ _BESIDE: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("Isotonic", "probabilities"): {"logits": [-2.0, 2.0]},
     ("MultiHot", "sublinear"): {"weighting": "tf_idf"},
     ("NamedOutput", "preprocessing"): {"target": "price", "loss": "mse"},
-    **{
-        (cls.__name__, key): beside
-        for cls in schema.components(schema.Optimizer).values()
-        for key, beside in {
-            "ema_overwrite_frequency": {"use_ema": True},
-            "exclude_from_weight_decay": {"weight_decay": 0.004},
-        }.items()
-    },
+    ("OptimizerComponent", "ema_overwrite_frequency"): {"use_ema": True},
+    ("OptimizerComponent", "exclude_from_weight_decay"): {"weight_decay": 0.004},
     ("Platt", "intercept"): {"slope": 0.8},
     ("Platt", "slope"): {"intercept": 0.1},
     ("Sgd", "nesterov"): {"momentum": 0.9},
@@ -78,7 +72,7 @@ _BESIDE: Final[Mapping[tuple[str, str], Mapping[str, Any]]] = {
     ("TestRows", "value"): {"column": "part"},
     ("Text", "sublinear"): {"weighting": "tf_idf"},
 }
-"""Part of the spec and key, or component below it → what must stand beside it."""
+"""Class of the schema and key, or component below it → what must stand beside it."""
 
 _OF_PUBLISHED: Final[Mapping[tuple[str, str], Any]] = {
     ("Penguins", "target"): "species",
@@ -106,7 +100,8 @@ def component_value(component: type[schema.Component]) -> Any:
     given = {key: key_value(record, key) for key in record.required}
     if not given:
         return component.kind
-    return {component.kind: given[component.bare] if list(given) == [component.bare] else given}
+    bare = component.bare
+    return {component.kind: given[bare] if bare is not None and list(given) == [bare] else given}
 
 
 def key_value(owner: Record, key: str) -> Any:
@@ -186,6 +181,7 @@ def _beside(record: Record, path: Sequence[str]) -> dict[str, Any]:
     example = getattr(record.model, "example", None)
     if not isinstance(example, dict):
         example = {key: key_value(record, key) for key in record.required}
-    for key in path:
-        example = {**example, **_BESIDE.get((record.model.__name__, key), {})}
+    for cls in record.model.__mro__:
+        for key in path:
+            example = {**example, **_BESIDE.get((cls.__name__, key), {})}
     return {key: value for key, value in example.items() if key != path[0]}
