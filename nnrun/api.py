@@ -778,8 +778,9 @@ def predict(
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
-        the true one; the index is the row's number in the training or the test set. Of named outputs each
-        has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
+        the true one, and of a table `file_row`, its row of the file (`pandas.read_csv(FILE).iloc[file_row]`),
+        of a folder `file`; the index is the row's number in the training or the test set. Of named outputs
+        each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
     from nnrun.experiment.finished.load_run import Access

@@ -114,18 +114,22 @@ def _lines_with_texts(head: str, table: Sequence[Sequence[str]], texts: Sequence
 
 
 def _mistake_rows(mistakes: Sequence[Mistake]) -> list[list[str]]:
-    table = [[*_place_headings(mistakes[0]), "true", "predicted", "probability", "of true"]]
+    from nnrun.experiment.evaluating.error_analysis import place_cells, place_headings
+
+    table = [[*place_headings(mistakes[0]), "true", "predicted", "probability", "of true"]]
     for m in mistakes:
         of_mistake = [f"{m.probability:.4f}", f"{m.probability_of_true:.4f}"]
-        table.append([*_place(m), m.true, m.predicted, *of_mistake])
+        table.append([*place_cells(m), m.true, m.predicted, *of_mistake])
     return table
 
 
 def _worst_rows(rows: Sequence[WorstRow]) -> list[list[str]]:
-    table = [[*_place_headings(rows[0]), "true", "predicted", "residual"]]
+    from nnrun.experiment.evaluating.error_analysis import place_cells, place_headings
+
+    table = [[*place_headings(rows[0]), "true", "predicted", "residual"]]
     for row in rows:
         numbers = [f"{value:.4g}" for value in (row.true, row.predicted, row.residual)]
-        table.append([*_place(row), *numbers])
+        table.append([*place_cells(row), *numbers])
     return table
 
 
@@ -171,15 +175,6 @@ def _multi_label(found: MultiLabel, width: int, brief: Brief | None) -> str:
     return "\n".join(
         [textwrap.fill(head, width), table, *_unseen("labels", "counts them as 0", found.labels, width)]
     )
-
-
-def _place_headings(row: Mistake | WorstRow) -> list[str]:
-    return ["row"] if row.in_file is None else ["row", "in file"]
-
-
-def _place(row: Mistake | WorstRow) -> list[str]:
-    """The number of a row in its split, and where it is in its file (a line, of Parquet a row)."""
-    return [str(row.row)] if row.in_file is None else [str(row.row), str(row.in_file)]
 
 
 def _scores(what: str, each: Sequence[ClassScores], means: Sequence[ClassScores], gap: bool = True) -> str:

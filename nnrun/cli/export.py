@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from nnrun.experiment.exporting.export import Exported, ExportedInput, ExportedOutput
 
 
+_BY_COLUMNS = (
+    'columns by name, with their preprocessing; a missing value is NaN or "", or what the run\'s CSV has for '
+    "one; a row that predict refuses gives NaN"
+)
 ExportFormat = Literal["safetensors", "pt2", "onnx"]
 _Port = TypeVar("_Port")
 
@@ -109,6 +113,8 @@ def _text(exported: Exported) -> str:
         )
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
+        if any(taken.rows_of == "column" for taken in exported.inputs.values()):
+            lines.append(f"{'':<9}{_BY_COLUMNS}")
         lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)
     lines.append(
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
@@ -125,6 +131,8 @@ def _each(does: str, ports: Mapping[str, _Port], text: Callable[[_Port], str], *
 
 def _input(taken: ExportedInput) -> str:
     shape = f"(N, {', '.join(map(str, taken.row_shape))}) {taken.dtype}"
+    if taken.rows_of == "column":
+        return f"{shape}"
     if taken.rows_of in ("multi_hot", "pad"):
         rows = {"multi_hot": "multi-hot rows", "pad": "padded rows of tokens"}[taken.rows_of]
         return f"{shape}: {rows}; tokenizing texts and making such rows is not included"

@@ -116,7 +116,8 @@ def predict(
     """Predict new rows with a run's network, or the rows of its data set (--split).
 
     Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
-    network that did not train on it. A look at the test set is counted in the run's record.
+    network that did not train on it. With --split `file_row` is the row of the table's file, from 0 as pandas
+    counts, and `file` a folder's file. A look at the test set is counted in the run's record.
     """
     form = _Form(output, format_, probabilities, spread, interval, as_json)
     _refuse_contradictions(form, input_, split)

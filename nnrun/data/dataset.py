@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.inference.dates import iso_texts
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.rows import gather_ragged
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
@@ -99,7 +100,7 @@ class Samples:
             loss is measured; metrics do not know them. None where all count 1.
         groups: (N,) integers: rows of one group are never split; None where there are no groups.
         split_columns: columns that the validation needs; None where there are none.
-        lines: (N,) where each row stands in its file, for messages; None where there is not a file of rows.
+        places: where each row stands in its file or folder; None of arrays, where a row's number says it.
         of_inputs: where there are several inputs, what each takes; `inputs` is what the first takes.
         of_outputs: where there are several outputs, the targets of each; `targets` are those of the first.
         present_of: of the outputs that some rows have no target for, (N,) which rows have one. The other
@@ -114,7 +115,7 @@ class Samples:
     weights: npt.NDArray[np.float64] | None = None
     groups: npt.NDArray[np.int64] | None = None
     split_columns: Table | None = None
-    lines: npt.NDArray[np.int64] | None = None
+    places: RowPlaces | None = None
     of_inputs: Mapping[Port, RawInputs] = field(default_factory=dict)
     of_outputs: Mapping[Port, Array] = field(default_factory=dict)
     present_of: Mapping[Port, Flags] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class Samples:
             None if self.weights is None else self.weights[rows],
             None if self.groups is None else self.groups[rows],
             None if self.split_columns is None else self.split_columns.take(rows),
-            None if self.lines is None else self.lines[rows],
+            None if self.places is None else self.places.take(rows),
             {port: taken_rows(inputs, rows) for port, inputs in self.of_inputs.items()},
             {port: targets[rows] for port, targets in self.of_outputs.items()},
             {port: present[rows] for port, present in self.present_of.items()},

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import DataError
 from nnrun.spec.wording import quoted
 
@@ -200,12 +201,12 @@ class RowError(DataError):
 
 
 @contextmanager
-def rows_by_line(lines: npt.NDArray[np.int64] | None) -> Iterator[None]:
-    """What cannot be taken is told with its line of the file, (N,), where there is a file."""
+def rows_by_place(places: RowPlaces | None) -> Iterator[None]:
+    """What cannot be taken is told with its line of the file, where there is a file."""
     try:
         yield
     except RowError as error:
-        if lines is None:
+        if places is None:
             raise
-        line = int(lines[error.row])
-        raise DataError(f"Column {quoted(error.column)}, line {line} of the file: {error.reason}.") from None
+        place = places.text_of_file(error.row)
+        raise DataError(f"Column {quoted(error.column)}, {place}: {error.reason}.") from None

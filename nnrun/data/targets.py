@@ -157,8 +157,8 @@ def _refuse_unknown_classes(
         return
     row = int(unknown[0])
     name = quoted(names[int(labels[row])])
-    lines = dataset.train.lines
-    place = f"training row {row}" if lines is None else f"line {int(lines[row])} of the file"
+    places = dataset.train.places
+    place = f"training row {row}" if places is None else places.text_of_file(row)
     rows = int((labels[unknown] == labels[row]).sum())
     raise DataError(
         f"Only validation rows have the class {name} ({counted(rows, 'row')}, the first is {place}), so no "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ class Replica:
         source: of its random streams.
         learning_rate: its own, where it differs from the schedule's.
         epochs: after how many it ends, where that is before the schedule's last.
+        name: what messages call it, where replicas that diverge are left out; empty where nothing need.
+        run: which of several runs it belongs to: once one of a run's replicas has diverged, all of them are
+            left out. None where it is left out by itself.
     """
 
     number: int
@@ -47,6 +50,8 @@ class Replica:
     learning_rate: float | None = None
     epochs: int | None = None
     inner_rows: RowIndices = field(default_factory=lambda: np.empty(0, np.int64))
+    name: str = ""
+    run: int | None = None
 
 
 @dataclass(frozen=True)
@@ -226,12 +231,11 @@ class Trainer:
                     rows[n] |= metrics.columns(r, _PREFIX[kind])
             seconds = time.perf_counter() - started
             parameters = self.engine.weights()
-            named = len(self.replicas) > 1 and not self.leave_out_diverged
-            names = [f" of {self.kind} {n}" if named else "" for n in numbers]
-            found = _divergences(training, measured, parameters, names, epoch)
+            found = _divergences(training, measured, parameters, self._names(active), epoch)
             if found and not self.leave_out_diverged:
                 yield EpochRecord(epoch, rows, current_rates, seconds)
                 raise DivergedError(next(iter(found.values())))
+            found = _with_their_runs(found, active)
             self.diverged.update({numbers[r]: reason for r, reason in found.items()})
             # All is settled before the record is given away: whoever stops there finds this epoch's end.
             current = {n: _one(parameters, r) for r, n in enumerate(numbers) if r not in found}
@@ -242,6 +246,12 @@ class Trainer:
             best = {n: self.best[n] for n in current if n in self.best}
             yield EpochRecord(epoch, rows, current_rates, seconds, current, best)
         self._finish([r.number for r in self._active])
+
+    def _names(self, active: Sequence[Replica]) -> list[str]:
+        """What tells each from the others in a sentence: ` of fold 2`, or nothing."""
+        if self.leave_out_diverged:
+            return [f" of {r.name}" if r.name else "" for r in active]
+        return [f" of {self.kind} {r.number}" if len(self.replicas) > 1 else "" for r in active]
 
     def _measured(self, active: Sequence[Replica]) -> dict[str, EpochMetrics]:
         """What the inner and the validation rows give after an epoch, as far as there are such rows."""
@@ -368,7 +378,13 @@ class Trainer:
                 self.stopped_epochs[number] = epoch
         ended = [number for number in rows if number in self.stopped_epochs]
         self._finish(ended, engine_follows=engine_follows)
-        left = self.stopped_epochs.keys() | self.diverged.keys()
+        self._go_on_without(self.stopped_epochs.keys() | self.diverged.keys(), engine_follows=engine_follows)
+
+    def leave_out(self, numbers: Collection[int]) -> None:
+        """Go on without some replicas; they keep the weights of the last epoch. For between two epochs."""
+        self._go_on_without(numbers)
+
+    def _go_on_without(self, left: Collection[int], *, engine_follows: bool = True) -> None:
         going_on = [index for index, r in enumerate(self._active) if r.number not in left]
         if len(going_on) < len(self._active):
             self._active = [self._active[index] for index in going_on]
@@ -441,6 +457,17 @@ def _divergences(
         for index, (name, finite) in enumerate(zip(names, finite_R.tolist(), strict=True))
     }
     return {index: reason for index, reason in reasons.items() if reason is not None}
+
+
+def _with_their_runs(found: dict[int, str], active: Sequence[Replica]) -> dict[int, str]:
+    """What diverged, and with it the other replicas of the same run, for the same reason."""
+    of_run = {
+        active[index].run: reason
+        for index, reason in reversed(found.items())
+        if active[index].run is not None
+    }
+    others = {index: of_run[r.run] for index, r in enumerate(active) if r.run in of_run}
+    return {**found, **others}
 
 
 def _finite(value_R: Tensor) -> Tensor:

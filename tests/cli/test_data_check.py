@@ -60,9 +60,9 @@ def test_json(capsys: Capture) -> None:
     assert list(kinds) == ["group_on_both_sides", "row_number_as_input", "likely_wrong_labels"]
     assert (document["train_rows"], document["test_rows"], document["splits"]) == (600, 0, 5)
     first = kinds["likely_wrong_labels"]["evidence"]["labels"][0]
-    keys = ["set", "row", "line", "place", "given", "probability_of_given", "suggested", "probability"]
-    assert list(first) == keys
-    assert first["line"] == first["row"] + 2
+    keys = ["set", "row", "file_row", "line", "place", "given", "probability_of_given", "suggested"]
+    assert list(first) == [*keys, "probability"]
+    assert first["line"] == first["file_row"] + 2 == first["row"] + 2
 
 
 def test_a_run_judges_labels_by_its_own_networks(capsys: Capture) -> None:

@@ -337,9 +337,10 @@ def test_rows_of_a_file_are_told_by_their_lines(
     assert len(shown) == 5
     for row in shown:
         line = [None, "x,number,word", *rows][row["in_file"]]
+        assert line == rows[row["file_row"]]
         assert line is not None
         true = row["true"] if words else f"{row['true']:g}"
         assert line.split(",")[2 if words else 1] == true
         assert line.split(",")[0] in row["text"].split()
     assert main(["evaluate", "@last", "--split", split, "--no-figures"]) == 0
-    assert "row  in file" in capsys.readouterr().out
+    assert "row  line" in capsys.readouterr().out

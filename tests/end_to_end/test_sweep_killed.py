@@ -140,7 +140,8 @@ def check_all_ran_once(runs_dir: Path, expected: list[tuple[Any, ...]]) -> None:
     found = [(trial.values, trial.status, trial.score) for trial in record.trials]
     assert (record.status, found) == ("completed", expected)
     # A kill may come between a run's folder and its record: such a folder is empty but for the spec.
-    records = [record_of(path.parent) for path in runs_dir.glob("*/run.json")]
+    everyone = [record_of(path.parent) for path in runs_dir.glob("*/run.json")]
+    records = [run for run in everyone if "trial" in run]  # else what was chosen within outer folds
     assert {run["sweep"] for run in records} == {sweep.id}
     assert {run["status"] for run in records} <= {"completed", "interrupted"}
     completed = Counter(run["trial"]["number"] for run in records if run["status"] == "completed")
@@ -150,8 +151,11 @@ def check_all_ran_once(runs_dir: Path, expected: list[tuple[Any, ...]]) -> None:
         assert trial.run is not None
         assert runs[trial.run]["trial"]["number"] == trial.number
         assert runs[trial.run]["status"] == ("completed" if trial.status == "completed" else "interrupted")
-    assert sweep.best_spec.is_file()
+    assert sweep.best_spec.is_file() == record.has_best
     assert sweep.figure.is_file()
+    if record.nested is not None:
+        scored = {fold.run for fold in record.nested.folds}
+        assert scored <= {run["id"] for run in everyone if run["status"] == "completed"}
 
 
 def kills(helper: Helper, folder: Path, every: int, first: int) -> None:
@@ -178,6 +182,23 @@ def test_tpe_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     write_small(tmp_path, epochs=4, sweep=TPE)
     kills(helper, tmp_path, every=45, first=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grid", "tpe"])
+def test_a_nested_sweep_killed_at_many_moments(method: str, helper: Helper, tmp_path: Path) -> None:
+    """Trials, outer folds and what was chosen train side by side; it comes to the same scores."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    section = {**TPE, "trials": 2} if method == "tpe" else GRID
+    write_small(tmp_path, epochs=2, nested=3, sweep=section, validation={"holdout": {"fraction": 0.3}})
+    scores = []
+    kills(helper, tmp_path, every=61, first=7)
+    for folder in tmp_path.glob("*/"):
+        if list_sweeps(folder):
+            nested = the_sweep(folder).read_record().nested
+            assert nested is not None
+            scores.append((nested.scores["val_loss"], [fold.epoch for fold in nested.folds]))
+    assert scores == [(pytest.approx(scores[0][0], rel=1e-5), scores[0][1])] * len(scores)
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ class _Rows:
         ends: (N,) where each row ends in `data`.
         lines: (N,) where each row begins in the file.
         separators: lines left out before or among them.
+        skipped: (N,) how many of them come before each row; None where there are none.
         problems: row → what is wrong with it. A row without values stands in its place.
         plain: their columns, where they are parsed already; `ends` is empty then, and so is `data` where no
             column is unsure.
@@ -72,16 +73,23 @@ class _Rows:
     ends: npt.NDArray[np.int64]
     lines: npt.NDArray[np.int64]
     separators: int = 0
+    skipped: npt.NDArray[np.int64] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
     plain: PlainRows | None = None
 
     @classmethod
     def of(
-        cls, rows: Sequence[bytes], lines: Sequence[int], separators: int, problems: Mapping[int, str]
+        cls,
+        rows: Sequence[bytes],
+        lines: Sequence[int],
+        separators: int = 0,
+        problems: Mapping[int, str] | None = None,
+        skipped: Sequence[int] | None = None,
     ) -> _Rows:
         """Rows one by one, each with its line end."""
         ends = np.cumsum([len(row) for row in rows], dtype=np.int64)
-        return cls(b"".join(rows), ends, np.array(lines, np.int64), separators, problems)
+        before = np.array(skipped, np.int64) if separators and skipped is not None else None
+        return cls(b"".join(rows), ends, np.array(lines, np.int64), separators, before, problems or {})
 
     def parts(self, most: int) -> Iterator[_Rows]:
         """The same, at most so many rows at a time; rows that are parsed already are no more."""
@@ -98,11 +106,11 @@ class _Rows:
                 ends - start,
                 self.lines[first:after],
                 0 if first else self.separators,
-                problems,
+                problems=problems,
             )
 
 
-_NO_ROWS: Final = _Rows.of([], [], 0, {})
+_NO_ROWS: Final = _Rows.of([], [])
 
 
 class CsvReader:
@@ -337,7 +345,13 @@ class CsvReader:
                 for rows in found.parts(self._reports) if self._reports else (found,):
                     read = self._columns(parser, rows, positions, as_text) if len(rows.lines) else {}
                     yield ColumnBatch(
-                        len(rows.lines), read, file.done, rows.lines, rows.separators, rows.problems
+                        len(rows.lines),
+                        read,
+                        file.done,
+                        rows.lines,
+                        rows.separators,
+                        rows.skipped,
+                        rows.problems,
                     )
 
     def _columns(
@@ -409,7 +423,7 @@ class CsvReader:
         if begun:
             yield self._unclosed(begun_line)
         if self._reports is not None and (left_out := self._separators + len(held)):
-            yield _Rows.of([], [], left_out, {})
+            yield _Rows.of([], [], left_out)
 
     def _parsed_at_once(
         self, data: bytes, line: int, plain: Callable[[bytes, int], PlainRows | None]
@@ -486,6 +500,7 @@ class CsvReader:
         width = len(self.names)
         rows: list[bytes] = []
         lines: list[int] = []
+        skipped: list[int] = []
         problems: dict[int, str] = {}
         separators = done = 0  # `done`: lines of whole rows
 
@@ -493,6 +508,7 @@ class CsvReader:
             if problem is not None:
                 problems[len(rows)] = problem
             lines.append(first)
+            skipped.append(separators)
             rows.append(row if problem is None else self._empty_row)
 
         with _longest_field(MAX_LINE):
@@ -528,7 +544,7 @@ class CsvReader:
                 if problem is None and self._reports is not None:
                     row, problem = self._cleaned(row, fields, used)
                 add(first, row, problem)
-        return _Rows.of(rows, lines, separators, problems), b"".join(raw[done:])
+        return _Rows.of(rows, lines, separators, problems, skipped), b"".join(raw[done:])
 
     @property
     def _empty_row(self) -> bytes:

@@ -38,6 +38,8 @@ class ReadTable:
         columns: name → the column and its inferred type, in the order they were asked for.
         n_rows: N.
         lines: where the rows stand in the file.
+        places: which row of the file each is, from 0: rows are counted as pandas counts them, so without the
+            header and blank lines, and with all rows that were left out.
         typed: texts are texts, also where they look like numbers.
         index: columns that only number or name the rows, and why; they are among `columns`.
         left_out: rows that were left out, since a column that needs a value has none there.
@@ -49,6 +51,7 @@ class ReadTable:
     columns: Mapping[str, ColumnInference]
     n_rows: int
     lines: LineNumbers
+    places: LineNumbers
     typed: bool = False
     index: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
@@ -119,7 +122,17 @@ def read_table(
         if name in types and name not in said:
             inferred[name] = replace(inferred[name], why="the file declares it so")
     left_out = n_rows - kept.n_rows
-    return ReadTable(reader.name, sha256, inferred, kept.n_rows, kept.lines, reader.typed, index, left_out)
+    return ReadTable(
+        reader.name,
+        sha256,
+        inferred,
+        kept.n_rows,
+        kept.lines,
+        kept.places,
+        reader.typed,
+        index,
+        left_out,
+    )
 
 
 def _version(reader: RowReader) -> tuple[int, ...]:
@@ -160,7 +173,10 @@ def _with_values(kept: CachedTable, needed: Sequence[Sequence[str]], name: str) 
     rows = np.flatnonzero(~lacking)
     lines = LineNumbers(kept.lines.unit, kept.lines.separators)
     lines.add(0, kept.lines.of_rows(rows))
-    return CachedTable({column: raw.take(rows) for column, raw in kept.columns.items()}, len(rows), lines)
+    places = LineNumbers("row")
+    places.add(0, kept.places.of_rows(rows))
+    taken = {column: raw.take(rows) for column, raw in kept.columns.items()}
+    return CachedTable(taken, len(rows), lines, places)
 
 
 def _lacking(kept: CachedTable, column: str) -> npt.NDArray[np.bool_]:
@@ -181,15 +197,17 @@ def _read(
     as_text |= reader.spellings.unusual(columns)
     for _ in range(_MOST_ATTEMPTS):
         builder = TableBuilder(columns, as_text, frozenset(reader.missing))
-        lines = LineNumbers(reader.unit)
+        lines, places = LineNumbers(reader.unit), LineNumbers("row")
         progress = _Progress(reader.name, on_message)
         place: Path | None = None  # outside the memory
         asked = False
         try:
             for batch in reader.batches(columns, builder.as_text):
-                lines.separators += batch.separators
                 if batch.lines is not None:
                     lines.add(builder.n_rows, batch.lines)
+                before = lines.separators + (0 if batch.skipped is None else batch.skipped)
+                places.add(builder.n_rows, builder.n_rows + np.arange(batch.n_rows) + before)
+                lines.separators += batch.separators
                 if batch.n_rows:
                     builder.add(batch)
                 if builder.is_large and not asked:
@@ -203,7 +221,7 @@ def _read(
                 progress.end(builder.n_rows)
                 if builder.is_worth_keeping and not asked:
                     place = folder()
-                return CachedTable(_built(builder, place, on_message), builder.n_rows, lines)
+                return CachedTable(_built(builder, place, on_message), builder.n_rows, lines, places)
         finally:
             builder.close()
         as_text = builder.as_text | builder.surprises

@@ -51,6 +51,7 @@ class ColumnBatch:
         done: the share of the file that has been read, from 0 to 1.
         lines: (N,) where each row begins, from 1; None where rows are no lines.
         separators: lines that were left out before or among these rows, since they hold only separators.
+        skipped: (N,) how many of them come before each row; None where there are none.
         problems: row → what is wrong with it, as the end of a sentence; all its values are missing.
     """
 
@@ -59,12 +60,15 @@ class ColumnBatch:
     done: float
     lines: npt.NDArray[np.int64] | None = None
     separators: int = 0
+    skipped: npt.NDArray[np.int64] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass
 class LineNumbers:
     """The line that each row begins at, kept as the rows where the step from row to line changes.
+
+    With the unit `row` it is the number of the row in the file, from 0, of the rows that were taken from it.
 
     Attributes:
         unit: `line`, or `row` where rows are no lines (and are counted from 0).

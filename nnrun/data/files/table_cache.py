@@ -22,7 +22,7 @@ from nnrun.data.files.row_reader import LineNumbers
 from nnrun.data.files.stored_arrays import ArrayFile, map_arrays
 from nnrun.paths import cache_dir
 
-_VERSION = 6
+_VERSION = 7
 NUMBERS: Final = "numbers"
 _CODES: Final = "codes"
 
@@ -35,11 +35,13 @@ class CachedTable:
         columns: name → values.
         n_rows: N.
         lines: where the rows stand in the file.
+        places: which row of the file each is, from 0, as `ReadTable.places` counts.
     """
 
     columns: Mapping[str, Raw]
     n_rows: int
     lines: LineNumbers
+    places: LineNumbers
 
     @property
     def is_stored(self) -> bool:
@@ -105,6 +107,7 @@ def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: 
 def _written(folder: Path, table: CachedTable) -> dict[str, Any]:
     """The document of a table whose numbers are in the folder, where all else is now written."""
     np.save(folder / "lines.npy", np.stack(table.lines.arrays()))
+    np.save(folder / "places.npy", np.stack(table.places.arrays()))
     columns = []
     with ArrayFile(folder / _CODES) as codes:
         for name, raw in table.columns.items():
@@ -138,4 +141,5 @@ def _loaded(entry: Path, document: Any) -> CachedTable:
     lines = LineNumbers.of_arrays(
         document["unit"], int(document["separators"]), *np.load(entry / "lines.npy")
     )
-    return CachedTable({column["name"]: found[column["name"]] for column in columns}, n_rows, lines)
+    places_ = LineNumbers.of_arrays("row", 0, *np.load(entry / "places.npy"))
+    return CachedTable({column["name"]: found[column["name"]] for column in columns}, n_rows, lines, places_)

@@ -202,7 +202,8 @@ class FittedImpute(FittedStep, spec=schema.Impute, form="number", program="compu
 
     def beside(self, x: Any, xp: Any) -> Any:
         """The indicator: 1 where a value is missing."""
-        return xp.where(xp.isnan(x), 1.0, 0.0)[..., None]
+        # Of the type of x: ONNX does not put float32 and float64 side by side.
+        return xp.where(xp.isnan(x), xp.ones_like(x), xp.zeros_like(x))[..., None]
 
     @property
     def width_beside(self) -> int:

@@ -29,7 +29,7 @@ from nnrun.data.preprocess.target_encoding import (
     FittedTargets,
     fit_targets,
 )
-from nnrun.data.rows import ByteRows, DenseRows, SparseRows, rows_by_line
+from nnrun.data.rows import ByteRows, DenseRows, SparseRows, rows_by_place
 from nnrun.data.table import Table, kind_of
 from nnrun.errors import DataError
 from nnrun.spec import schema
@@ -391,7 +391,7 @@ def bytes_of_own_rows(fitted: Sequence[FittedPreprocessing], samples: Samples) -
         return 0
     taken, some = 0, np.arange(min(len(samples), _MEASURED_ROWS))
     for port, first in fitted[0].inputs.items():
-        with rows_by_line(samples.lines):
+        with rows_by_place(samples.places):
             rows = first.transform(samples.take(some).input(port).inputs)
         if isinstance(rows, ByteRows):
             continue  # they share the bytes
@@ -425,7 +425,7 @@ def fit_input(
     targets = _training_targets(dataset, chosen, seed)
     if not isinstance(inputs, TokenRows):
         plans = column_plans(spec, dataset) if plans is None else plans
-        with rows_by_line(samples.lines):
+        with rows_by_place(samples.places):
             if isinstance(inputs, Table):
                 table = fit_table(plans, inputs, chosen, targets)
             else:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, SourceFile
 from nnrun.data.files.open_file import reading, shown_path
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import spread_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
@@ -96,8 +97,8 @@ def load_class_folders(
     task: Task = "binary" if len(names) == 2 else "multiclass"
     return Dataset(
         name=root.name,
-        train=Samples(read(train), train_labels),
-        test=Samples(read(test), test_labels) if test else None,
+        train=Samples(read(train), train_labels, places=_places(train)),
+        test=Samples(read(test), test_labels, places=_places(test)) if test else None,
         sources=tuple(sources),
         task=task,
         classes=len(names),
@@ -189,6 +190,11 @@ def _listed(files: dict[str, list[Path]], names: Sequence[str]) -> tuple[list[Pa
     """All files, and (N,) the label of each."""
     labels = [names.index(name) for name, paths in files.items() for _ in paths]
     return [path for paths in files.values() for path in paths], np.array(labels, np.int64)
+
+
+def _places(files: Sequence[Path]) -> RowPlaces:
+    """Each file with the folder of its class before it; bytes that are no UTF-8 as escapes."""
+    return RowPlaces(files=np.array([printable(f"{f.parent.name}/{f.name}") for f in files], object))
 
 
 def _source(root: Path, files: dict[str, list[Path]]) -> SourceFile:

@@ -19,6 +19,7 @@ from nnrun.data.files.row_reader import RowReader
 from nnrun.data.inference.index_columns import COUNTS_ROWS
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.inference.target_columns import Targets, refuse_wrong, targets_of
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import some_rows
 from nnrun.data.sources.test_rows import rows_of_fraction
@@ -151,7 +152,7 @@ class _Source:
             _weights(file, roles.weight),
             _groups(file, roles.group),
             table.select(roles.split_columns) if roles.split_columns else None,
-            file.lines.of_rows(np.arange(file.n_rows)),
+            _places(file),
             of_inputs,
             {port: own.values for port, own in of_outputs.items()},
             {port: own.present for port, own in of_outputs.items() if own.present is not None},
@@ -226,6 +227,12 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         },
         smoke=context.smoke,
     )
+
+
+def _places(file: ReadTable) -> RowPlaces:
+    rows = np.arange(file.n_rows)
+    lines = file.lines.of_rows(rows) if file.lines.unit == "line" else None
+    return RowPlaces(file.places.of_rows(rows), lines)
 
 
 def _refuse_weights_of_0(train: Samples, column: str) -> None:

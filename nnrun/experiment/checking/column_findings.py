@@ -148,7 +148,7 @@ def _row_number(rows: CheckedRows, name: str, column: Column) -> Iterator[Findin
     values = whole_numbers(ordered)
     how = None
     if values is not None and len(values) == len(rows) and not names_time(name):
-        if rows.lines is not None and _same_steps(values, rows.lines[order]):
+        if rows.file_rows is not None and _same_steps(values, rows.file_rows[order]):
             how = "goes up with the rows of the file"
         elif np.array_equal(np.sort(values) - values.min(), np.arange(len(values))):
             how = f"holds each whole number from {values.min():.0f} to {values.max():.0f} once"
@@ -167,9 +167,9 @@ def _row_number(rows: CheckedRows, name: str, column: Column) -> Iterator[Findin
     )
 
 
-def _same_steps(values: np.ndarray, lines: np.ndarray) -> bool:
-    """Whether numbers go up by one from line to line, all of them."""
-    return bool((np.diff(values) == np.diff(lines)).all())
+def _same_steps(values: np.ndarray, file_rows: np.ndarray) -> bool:
+    """Whether numbers go up by one from row to row of the file, all of them."""
+    return bool((np.diff(values) == np.diff(file_rows)).all())
 
 
 def _copy_of_target(rows: CheckedRows, name: str, column: Column) -> Iterator[Finding]:

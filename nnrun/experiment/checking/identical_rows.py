@@ -175,7 +175,7 @@ def _within(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
 
 def _or_group(rows: CheckedRows, where: str) -> str:
     """What else can be done where rows have named columns in a file."""
-    if rows.lines is None:
+    if rows.file_rows is None:
         return ""
     return (
         "; or, where they are several measurements of one thing, name its column: `group: COLUMN` keeps "

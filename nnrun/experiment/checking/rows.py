@@ -20,6 +20,7 @@ from nnrun.data.dataset import OutputData, RawInputs, TokenRows, output_data
 from nnrun.data.files.file_hash import remembered_sha256
 from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.inference.column_types import ColumnInference
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.table_file import reader_of
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn, kind_of
 from nnrun.spec import schema
@@ -79,8 +80,9 @@ class CheckedRows:
         keys: (N,) equal where all inputs of two rows are.
         targets: those that are one class or one number a row.
         folds: how the training rows are split.
-        lines: (N,) where each row stands in its file; None where there is none.
-        files: the names of the files of training and test rows, where rows have lines.
+        places: where the training rows and where the test rows stand in their file or folder; None where
+            there is none.
+        files: the names of the files of training and test rows.
         by_time: the split follows time by the spec's own word.
         grouped_by: the column that no split cuts, or None.
     """
@@ -93,7 +95,7 @@ class CheckedRows:
     keys: Keys
     targets: tuple[CheckedTarget, ...]
     folds: tuple[Fold, ...] = ()
-    lines: npt.NDArray[np.int64] | None = None
+    places: tuple[RowPlaces, RowPlaces | None] | None = None
     files: tuple[str, str] = ("", "")
     by_time: bool = False
     grouped_by: str | None = None
@@ -108,24 +110,37 @@ class CheckedRows:
 
     @cached_property
     def in_file_order(self) -> Positions:
-        """The rows in the order of their file; of rows that have no lines, or of two files, as they are."""
-        if self.lines is None or self.files[0] != self.files[1]:
+        """The rows in the order of their file; of rows that have none, or of two files, as they are."""
+        if self.file_rows is None or self.files[0] != self.files[1]:
             return np.arange(len(self))
-        return np.argsort(self.lines, kind="stable")
+        return np.argsort(self.file_rows, kind="stable")
+
+    @cached_property
+    def file_rows(self) -> Positions | None:
+        """(N,) the row of its file that each is, from 0; None where there is no file of rows."""
+        parts = [part for part in self.places or () if part is not None]
+        found = [part.file_rows for part in parts if part.file_rows is not None]
+        return np.concatenate(found) if found else None
 
     def place(self, row: int) -> str:
-        """What a person calls a row: `line 17`, or `training row 16` counted from 0."""
-        if self.lines is None:
-            return f"training row {row}" if row < self.n_train else f"test row {row - self.n_train}"
-        other = self.files[0] != self.files[1] and row >= self.n_train
-        return f"line {self.lines[row]}" + (f" of {self.files[1]}" if other else "")
+        """What a person calls a row: `line 17`, a file, or `training row 16` counted from 0."""
+        test, own = self._in_part(row)
+        places = self.places[test] if self.places is not None else None
+        if places is None:
+            return f"{'test' if test else 'training'} row {own}"
+        return places.text(own) + (f" of {self.files[1]}" if test and self.files[0] != self.files[1] else "")
 
     def row_document(self, row: int) -> dict[str, Any]:
-        """The same for programs: the set, the row in it from 0, its line."""
-        test = row >= self.n_train
-        document: dict[str, Any] = {"set": "test" if test else "train"}
-        document["row"] = int(row - self.n_train if test else row)
-        return document | ({} if self.lines is None else {"line": int(self.lines[row])})
+        """The same for programs: the set, the row in it from 0, and where that stands in its file."""
+        test, own = self._in_part(row)
+        places = self.places[test] if self.places is not None else None
+        document = {} if places is None else places.document(own)
+        return {"set": "test" if test else "train", "row": own, **document}
+
+    def _in_part(self, row: int) -> tuple[bool, int]:
+        """Whether it is a test row, and its number among those or among the training rows."""
+        test = bool(row >= self.n_train)
+        return test, int(row - self.n_train if test else row)
 
 
 def inferred(column: Column) -> ColumnInference:
@@ -160,9 +175,7 @@ def checked_rows(
     columns: dict[str, Column] = {}
     for port, rows in zip(ports, inputs, strict=True):
         columns |= _columns_of(rows, dataset.input(port).feature_names)
-    lines = None
-    if all(part.lines is not None for part in parts):
-        lines = np.concatenate([part.lines for part in parts if part.lines is not None])
+    places = dataset.train.places
     files = [source.name for source in dataset.sources] or [""]
     data = spec.dataset
     group = data.group if isinstance(data, schema.NamedColumns) else None
@@ -171,7 +184,7 @@ def checked_rows(
     outputs = output_data(spec, dataset)
     targets = [_target(output, port) for port, output in outputs.items()]
     unused: Mapping[str, Column] = {}
-    if isinstance(data, schema.RowFile) and lines is not None:
+    if isinstance(data, schema.RowFile) and places is not None:
         learned = {name for output in outputs.values() for name in output.dataset.target_names or ()}
         unused = _unused_columns(data, parts, learned | columns.keys(), on_message)
     return CheckedRows(
@@ -183,7 +196,7 @@ def checked_rows(
         keys_of(inputs),
         tuple(target for target in targets if target is not None),
         folds,
-        lines,
+        None if places is None else (places, None if dataset.test is None else dataset.test.places),
         (files[0], files[-1]),
         isinstance(spec.validation, schema.TimeSeries),
         group,
@@ -275,9 +288,9 @@ def _unused_columns(
             types = {name: of for name, of in data.types.items() if name in names}
             sha256 = remembered_sha256(Path(path))
             read[path] = read_table(reader, sha256, {"kind": data.kind}, names, types, on_message)
-        assert part.lines is not None, "rows of a file have lines"
         file = read[path]
-        rows = np.searchsorted(file.lines.of_rows(np.arange(file.n_rows)), part.lines)
+        assert part.places is not None, "rows of a file have places"
+        rows = np.searchsorted(file.places.of_rows(np.arange(file.n_rows)), part.places.values)
         found.append({name: inferred.column.take(rows) for name, inferred in file.columns.items()})
     first, *rest = found
     if not rest:

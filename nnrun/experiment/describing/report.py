@@ -21,8 +21,12 @@ from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
     ClassScores,
+    Mistake,
     MultiLabel,
     Residuals,
+    WorstRow,
+    place_cells,
+    place_headings,
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
 from nnrun.experiment.finished.decision_text import decisions_text
@@ -424,9 +428,9 @@ def _classes(
 ) -> list[Block]:
     calibration = analysis.calibration
     mistakes = Table(
-        ["row", "true", "predicted", "probability"],
+        [*_headings(analysis.mistakes), "true", "predicted", "probability"],
         [
-            [str(m.row), one_line(m.true), one_line(m.predicted), f"{m.probability:.3f}"]
+            [*place_cells(m), one_line(m.true), one_line(m.predicted), f"{m.probability:.3f}"]
             for m in analysis.mistakes
         ],
         words=True,
@@ -449,6 +453,10 @@ def _classes(
     ]
 
 
+def _headings(rows: Sequence[Mistake | WorstRow]) -> list[str]:
+    return place_headings(rows[0]) if rows else ["row"]
+
+
 def _scores_table(what: str, each: Sequence[ClassScores]) -> Table:
     rows = [
         [one_line(of.name), *(f"{v:.3f}" for v in (of.precision, of.recall, of.f1)), f"{of.support:,}"]
@@ -459,7 +467,10 @@ def _scores_table(what: str, each: Sequence[ClassScores]) -> Table:
 
 def _residuals(analysis: Residuals, title: str, said: Paragraph, pictures: Mapping[str, Picture]) -> Block:
     quantiles = [[f"{share:.0%}", f"{value:.4g}"] for share, value in analysis.quantiles]
-    worst = [[str(w.row), f"{w.true:.4g}", f"{w.predicted:.4g}", f"{w.residual:.4g}"] for w in analysis.worst]
+    worst = [
+        [*place_cells(w), *(f"{value:.4g}" for value in (w.true, w.predicted, w.residual))]
+        for w in analysis.worst
+    ]
     text = (
         f"Residuals are true minus predicted, in the target's own units: mean {analysis.mean:.4g}, standard "
         f"deviation {analysis.std:.4g}, mean absolute error {analysis.mae:.4g}."
@@ -470,6 +481,6 @@ def _residuals(analysis: Residuals, title: str, said: Paragraph, pictures: Mappi
         list(pictures.values()),
         [
             Table(["quantile", "residual"], quantiles),
-            Table(["row", "true", "predicted", "residual"], worst, "Largest errors."),
+            Table([*_headings(analysis.worst), "true", "predicted", "residual"], worst, "Largest errors."),
         ],
     )

@@ -13,7 +13,7 @@ from nnrun.data.catalog import token_words_of
 from nnrun.data.dataset import RawInputs
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedInputs
-from nnrun.data.rows import rows_by_line
+from nnrun.data.rows import rows_by_place
 from nnrun.data.summaries.describe_data import Split, describe_row, overview
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.setup.groups import EVERYTHING, prepare_groups
@@ -57,7 +57,7 @@ def _prepared(spec: schema.ExperimentSpec, dataset: Dataset, split: Split, row: 
     member = prepare_groups(spec, dataset)[0].members[0]
     samples = dataset.train if split == "train" or dataset.test is None else dataset.test
     fitted, member_type = member.fitted, EVERYTHING.member_type(spec)
-    with rows_by_line(samples.lines):
+    with rows_by_place(samples.places):
         one = samples.take(np.array([row]))
         inputs = {
             port: _prepared_input(each, dataset.input(port), one.input(port).inputs)

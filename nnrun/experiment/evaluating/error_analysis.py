@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array
+from nnrun.data.row_places import RowPlaces
+from nnrun.errors import one_line
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CALIBRATION_BINS = 15
@@ -64,7 +66,9 @@ class Mistake:
         probability: what the network gave the predicted class.
         probability_of_true: what it gave the true one.
         text: the row as words or values, in one line.
-        in_file: where it stands in its file: its line, of Parquet its row; None where that is not known.
+        in_file: where it stands in its file: its line, of Parquet its row from 0; of a folder its file; None
+            of arrays.
+        file_row: the row of its file, from 0, as pandas counts; None where there is no file of rows.
     """
 
     row: int
@@ -73,7 +77,8 @@ class Mistake:
     probability: float
     probability_of_true: float
     text: str = ""
-    in_file: int | None = None
+    in_file: int | str | None = None
+    file_row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,14 +181,15 @@ class MultiLabel:
 class WorstRow:
     """A row far from its target: its number in its split, its values, the row in one line.
 
-    `in_file` is as of a `Mistake`.
+    `in_file` and `file_row` are as of a `Mistake`.
     """
 
     row: int
     true: float
     predicted: float
     text: str = ""
-    in_file: int | None = None
+    in_file: int | str | None = None
+    file_row: int | None = None
 
     @property
     def residual(self) -> float:
@@ -236,7 +242,7 @@ def analyse(
     label_names: Sequence[str] | None = None,
     mistakes: int = 5,
     text_of: Callable[[int], str] = lambda row: "",
-    lines: Array | None = None,
+    places: RowPlaces | None = None,
 ) -> Analysis | None:
     """Compare outputs with targets. None where there is nothing to tell classes or numbers by.
 
@@ -253,7 +259,7 @@ def analyse(
         label_names: of several labels per row.
         mistakes: how many wrong or worst rows to name.
         text_of: the number of a row → the row in one line; asked for the named rows only.
-        lines: the number of a row → where it stands in its file; None where that is not known.
+        places: where each row of the split stands in its file or folder; None where there is none.
     """
     if not len(outputs) or not np.isfinite(outputs).all():
         return None
@@ -267,7 +273,7 @@ def analyse(
         if labels is not None and activation == ("sigmoid" if one_output else "softmax"):
             predicted = _predicted(probabilities, threshold)
             found = _classification(
-                probabilities, predicted, labels, numbers, class_names, mistakes, text_of, lines
+                probabilities, predicted, labels, numbers, class_names, mistakes, text_of, places
             )
             return replace(found, positive=found.classes[1].name) if one_output else found
     if activation == "sigmoid" and not one_output:
@@ -275,11 +281,28 @@ def analyse(
         return _multi_label(outputs > 0.5, targets.astype(bool), label_names) if several else None
     if activation == "softmax" or not one_output or targets.ndim != 1:
         return None
-    return _residuals(outputs[:, 0], targets.astype(np.float64), numbers, mistakes, text_of, lines)
+    return _residuals(outputs[:, 0], targets.astype(np.float64), numbers, mistakes, text_of, places)
 
 
-def _in_file(lines: Array | None, row: int) -> int | None:
-    return None if lines is None else int(lines[row])
+def _in_file(places: RowPlaces | None, row: int) -> tuple[int | str | None, int | None]:
+    """`in_file` and `file_row` of a row."""
+    if places is None:
+        return None, None
+    return places.where(row), None if places.file_rows is None else int(places.file_rows[row])
+
+
+def place_headings(row: Mistake | WorstRow) -> list[str]:
+    """What a table calls the cells that `place_cells` gives."""
+    if row.in_file is None:
+        return ["row"]
+    if row.file_row is None:
+        return ["row", "file"]
+    return ["row", "file row" if row.in_file == row.file_row else "line"]  # lines count from 1, rows from 0
+
+
+def place_cells(row: Mistake | WorstRow) -> list[str]:
+    """The number of a row in its split and, where there is one, its place in its file or folder."""
+    return [str(row.row)] if row.in_file is None else [str(row.row), one_line(str(row.in_file))]
 
 
 def calibrate(probabilities: Floats, labels: Labels, bins: int = CALIBRATION_BINS) -> Calibration:
@@ -332,7 +355,7 @@ def _classification(
     class_names: Sequence[str] | None,
     mistakes: int,
     text_of: Callable[[int], str],
-    lines: Array | None,
+    places: RowPlaces | None,
 ) -> Classification:
     count = probabilities.shape[1]
     named = class_names is not None and len(class_names) == count
@@ -351,13 +374,13 @@ def _classification(
         wrong=len(wrong),
         mistakes=tuple(
             Mistake(
-                row=int(rows[i]),
-                true=names[true[i]],
-                predicted=names[predicted[i]],
-                probability=float(probabilities[i, predicted[i]]),
-                probability_of_true=float(probabilities[i, true[i]]),
-                text=text_of(int(rows[i])),
-                in_file=_in_file(lines, rows[i]),
+                int(rows[i]),
+                names[true[i]],
+                names[predicted[i]],
+                float(probabilities[i, predicted[i]]),
+                float(probabilities[i, true[i]]),
+                text_of(int(rows[i])),
+                *_in_file(places, int(rows[i])),
             )
             for i in confident
         ),
@@ -444,7 +467,7 @@ def _residuals(
     rows: Array,
     worst: int,
     text_of: Callable[[int], str],
-    lines: Array | None,
+    places: RowPlaces | None,
 ) -> Residuals:
     residuals = true - predicted
     largest = np.argsort(-np.abs(residuals), kind="stable")[:worst]
@@ -460,7 +483,7 @@ def _residuals(
                 float(true[i]),
                 float(predicted[i]),
                 text_of(int(rows[i])),
-                _in_file(lines, rows[i]),
+                *_in_file(places, int(rows[i])),
             )
             for i in largest
         ),

@@ -502,7 +502,7 @@ def _analysis(opened: OpenRun, samples: Samples, combined: Combined, mistakes: i
         label_names=dataset.target_names,
         mistakes=mistakes,
         text_of=_text_of(opened, samples),
-        lines=samples.lines,
+        places=samples.places,
     )
 
 

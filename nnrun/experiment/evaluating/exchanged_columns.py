@@ -19,7 +19,7 @@ from nnrun.data import ByteRows, Dataset, DenseRows, Samples, SparseRows
 from nnrun.data.dataset import Array, RawInputs, taken_rows
 from nnrun.data.preprocess import FittedInputs
 from nnrun.data.preprocess.pipeline import array_columns
-from nnrun.data.rows import rows_by_line
+from nnrun.data.rows import rows_by_place
 from nnrun.data.table import Column, Table
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.groups import inputs_of_rows
@@ -132,7 +132,7 @@ class PreparedRows:
     def of(cls, fitted: Mapping[Port, FittedInputs], samples: Samples) -> PreparedRows:
         """Transform some samples."""
         raw = samples.by_input(fitted)
-        with rows_by_line(samples.lines):
+        with rows_by_place(samples.places):
             return cls(fitted, raw, {port: own.transform(raw[port]) for port, own in fitted.items()})
 
     def with_column(

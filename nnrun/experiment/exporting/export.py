@@ -160,10 +160,11 @@ def export_run(
     spec = decided_spec(run, own_spec, used, access.listener.message)
     kind = FORMATS[format_]
     metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
-    export = Export(spec, networks, metadata, float64)
+    export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
     if kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()
+        export.columns  # noqa: B018  # refuses what a program cannot hold before anything is computed
     fitted = [network.fitted for network in networks]
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
     own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
@@ -176,7 +177,7 @@ def export_run(
         member=metadata.get("member"),
         averaged=tuple(json.loads(metadata.get("members", "[]"))),
         weights=used,
-        inputs={name: _exported(each, kind) for name, each in export.inputs.items()},
+        inputs=_exported_inputs(export, kind),
         outputs={
             export.output_names[port]: ExportedOutput(
                 fitted[0].outputs[port].n_outputs, decoder, calibration_in_words(views[port])
@@ -189,6 +190,16 @@ def export_run(
         rows_from=rows_from,
         difference=difference,
     )
+
+
+def _exported_inputs(export: Export, kind: Format) -> dict[str, ExportedInput]:
+    if export.columns is None:
+        return {name: _exported(each, kind) for name, each in export.inputs.items()}
+    number = "float64" if export.float64 else "float32"
+    return {
+        name: ExportedInput(1, (1,), number if is_number else "string", "column", (name,))
+        for name, is_number in export.columns.names.items()
+    }
 
 
 def _exported(taken: ProgramInput, kind: Format) -> ExportedInput:

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,8 +19,12 @@ import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
+from nnrun.data.new_rows.named_columns import missing_texts
+from nnrun.data.table import Table
 from nnrun.errors import NnrunError, UsageError, printable
+from nnrun.experiment.exporting.column_program import Columns, ColumnsNetwork, TableProgram
 from nnrun.experiment.exporting.program_inputs import ProgramInput
+from nnrun.experiment.exporting.string_nodes import OPSETS
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import average, in_own_units, outputs_function
 from nnrun.model.network import network_of
@@ -48,12 +52,14 @@ class Export:
         networks: the weights and preprocessing of each; of several their average goes into the file.
         metadata: texts that tell what the numbers are, by name.
         float64: whether a program takes raw features as float64.
+        by_columns: whether the columns of a table that holds more than numbers are inputs of their own.
     """
 
     spec: schema.ExperimentSpec
     networks: tuple[TrainedNetwork, ...]
     metadata: Mapping[str, str]
     float64: bool
+    by_columns: bool = False
 
     @cached_property
     def inputs_of_networks(self) -> Sequence[Mapping[Port, ProgramInput]]:
@@ -65,7 +71,10 @@ class Export:
         each: list[dict[Port, ProgramInput]] = [{} for _ in self.networks]
         for port in self.networks[0].fitted.inputs:
             name = port if self.spec.inputs else _ROWS
-            made = [ProgramInput(port, name, n.fitted.inputs[port], self.float64) for n in self.networks]
+            made = [
+                ProgramInput(port, name, n.fitted.inputs[port], self.float64, self.columns_wanted)
+                for n in self.networks
+            ]
             if not all(one.same_rows(made[0]) for one in made):
                 names = [
                     f"{name}_{n.member.type}_{n.member.id}" for n in self.networks if n.member is not None
@@ -87,7 +96,30 @@ class Export:
     @property
     def named_inputs(self) -> bool:
         """Whether a program takes a dictionary of rows, by name."""
-        return bool(self.spec.inputs) or len(self.inputs) > 1
+        return bool(self.spec.inputs) or len(self.inputs) > 1 or self.columns_wanted
+
+    @cached_property
+    def columns_wanted(self) -> bool:
+        """Whether columns are inputs of their own: some column of a table holds no numbers."""
+        fitted = [each for network in self.networks for each in network.fitted.inputs.values()]
+        tables = [each.table for each in fitted if each.of_table]
+        of_numbers = [table.numbers is not None for table in tables if table is not None]
+        return self.by_columns and len(of_numbers) == len(fitted) and not all(of_numbers)
+
+    @cached_property
+    def columns(self) -> Columns | None:
+        """Where they are, what a program computes of them.
+
+        Raises:
+            UsageError: ONNX cannot hold a step.
+        """
+        if not self.columns_wanted:
+            return None
+        tables = {
+            name: TableProgram.of(each.fitted, self.float64, str(place))
+            for place, (name, each) in enumerate(self.inputs.items())
+        }
+        return Columns(tables, missing_texts(self.spec.dataset))
 
     @cached_property
     def output_names(self) -> Mapping[Port, str]:
@@ -96,7 +128,8 @@ class Export:
         if self.spec.outputs:
             return {port: port for port in outputs}
         name = _PREDICTIONS
-        while name in self.spec.inputs:
+        taken = {*self.spec.inputs, *(() if self.columns is None else self.columns.names)}
+        while name in taken:
             name += "_"
         return dict.fromkeys(outputs, name)
 
@@ -117,7 +150,13 @@ class Export:
                 named_inputs=self.named_inputs,
                 named_outputs=bool(self.spec.outputs),
             )
-        examples = self.arguments({name: each.example() for name, each in self.inputs.items()})
+        if self.columns is not None:
+            single = len(self.networks) == 1
+            called = {name: each.port if single else name for name, each in self.inputs.items()}
+            module = ColumnsNetwork(module, {called[n]: t for n, t in self.columns.tables.items()})
+            examples = self.columns.examples()
+        else:
+            examples = self.arguments({name: each.example() for name, each in self.inputs.items()})
         with _quiet(), _told_of_layers(self.spec, "trace"):
             return torch.export.export(module.eval(), (examples,), dynamic_shapes=self.dynamic_shapes())
 
@@ -136,7 +175,10 @@ class Export:
 
     def dynamic_shapes(self) -> tuple[Any]:
         """Which sizes a program leaves open: the number of rows, which is the same for all inputs."""
-        return (self.arguments({name: {0: torch.export.Dim(_ROWS, min=1)} for name in self.inputs}),)
+        rows = torch.export.Dim(_ROWS, min=1)
+        if self.columns is not None:
+            return (self.columns.open_sizes(rows),)
+        return (self.arguments({name: {0: rows} for name in self.inputs}),)
 
     def arguments(self, by_input: Mapping[str, Any]) -> Any:
         """What a program takes, of something for each input."""
@@ -250,25 +292,41 @@ def _write_onnx(export: Export, path: Path) -> None:
     traced = export.program()
     with _quiet(), _told_of_layers(export.spec, "write as ONNX"):
         dynamic = export.dynamic_shapes()  # the file has the names of open sizes from here
-        program = torch.onnx.export(traced, dynamo=True, dynamic_shapes=dynamic, verbose=False)
+        opset = None if export.columns is None else OPSETS[""]
+        program = torch.onnx.export(
+            traced, dynamo=True, dynamic_shapes=dynamic, opset_version=opset, verbose=False
+        )
     assert program is not None, "without a file to write it is given back"
-    _name_ends(program.model.graph, list(export.inputs), list(export.output_names.values()))
-    model = program.model_proto
+    outputs = list(export.output_names.values())
+    if export.columns is None:
+        _name_ends(program.model.graph, list(export.inputs), outputs)
+        model = program.model_proto
+    else:
+        taken = export.columns.names
+        _name_ends(program.model.graph, list(export.columns.examples()), outputs, taken)
+        model = program.model_proto
+        export.columns.put_before(model, export.float64, _ROWS)
+        for domain in OPSETS.keys() - {each.domain for each in model.opset_import}:
+            model.opset_import.append(onnx.helper.make_opsetid(domain, OPSETS[domain]))
     onnx.helper.set_model_props(model, dict(export.metadata))
     onnx.save_model(model, path)
 
 
-def _name_ends(graph: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+def _name_ends(
+    graph: Any, inputs: Sequence[str], outputs: Sequence[str], reserved: Iterable[str] = ()
+) -> None:
     """Give the inputs and outputs of an ONNX graph (`onnx_ir.Graph`) their names.
 
-    All values in a graph share one name space: what is called so within gets another name.
+    All values in a graph share one name space: what is called so within, or by a reserved name, gets another
+    name.
     """
     ends = dict(zip([*graph.inputs, *graph.outputs], [*inputs, *outputs], strict=True))
     within = [value for node in graph.all_nodes() for value in node.outputs if value not in ends]
     within += list(graph.initializers.values())
-    taken = {value.name for value in within} | set(ends.values())
+    kept = {*ends.values(), *reserved}
+    taken = {value.name for value in within} | kept
     for value in within:
-        if value.name in ends.values():
+        if value.name in kept:
             name = value.name
             while name in taken:
                 name += "_"
@@ -282,10 +340,21 @@ def _ask_onnx(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> d
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    rows = export.rows(inputs)
-    taken = {name: values.numpy() for name, values in rows.items()}
+    taken = _onnx_rows(export, inputs)
     found = session.run(list(export.output_names.values()), taken)
     return dict(zip(export.output_names, map(np.asarray, found), strict=True))
+
+
+def _onnx_rows(export: Export, inputs: Mapping[Port, RawInputs]) -> dict[str, Array]:
+    """Rows of a data set as the inputs of a program take them."""
+    if export.columns is None:
+        return {name: values.numpy() for name, values in export.rows(inputs).items()}
+    rows: dict[str, Array] = {}
+    for port in inputs:
+        table = inputs[port]
+        assert isinstance(table, Table), "a table has columns"
+        rows |= export.columns.rows(table, export.float64)
+    return rows
 
 
 @contextmanager

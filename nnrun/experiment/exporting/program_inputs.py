@@ -27,12 +27,14 @@ class ProgramInput:
         name: what the file calls it.
         fitted: its preprocessing.
         float64: whether raw features are taken as float64 instead of float32.
+        by_columns: whether its rows are prepared within the program, of columns that are inputs of their own.
     """
 
     port: Port
     name: str
     fitted: FittedInputs
     float64: bool
+    by_columns: bool = False
 
     def same_rows(self, other: ProgramInput) -> bool:
         """Whether two networks take the same rows: raw ones of the same columns, or prepared alike."""
@@ -50,7 +52,7 @@ class ProgramInput:
         if self.fitted.table is None:
             assert self.fitted.token_step is not None, "token rows have a step"
             return self.fitted.token_step.kind
-        return "prepared" if self.fitted.table.numbers is None else "features"
+        return "prepared" if self.by_columns or self.fitted.table.numbers is None else "features"
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -74,7 +76,7 @@ class ProgramInput:
     def preprocess(self) -> Preprocess | None:
         """What the program computes of the rows first; None where they are prepared outside."""
         table = self.fitted.table
-        if table is None or table.numbers is None:
+        if table is None or table.numbers is None or self.by_columns:
             return None
         numbers = table.numbers if self.float64 else table.for_float32().numbers
         assert numbers is not None, "the steps are of the same classes"

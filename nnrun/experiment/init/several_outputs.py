@@ -24,7 +24,7 @@ from nnrun.spec.score_columns import NOT_METRICS
 from nnrun.spec.writing.dump import flow
 
 _TRUNK: Final = "trunk"
-_TAKEN: Final = frozenset({_TRUNK, "row", *NOT_METRICS})
+_TAKEN: Final = frozenset({_TRUNK, "row", "file_row", *NOT_METRICS})
 
 
 @dataclass(frozen=True)

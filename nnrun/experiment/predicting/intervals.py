@@ -280,7 +280,7 @@ def _chosen_by_rows(found: OutOfFold) -> tuple[str, ...]:
     if found.chosen_on_these_rows:
         decided.append("chose the epochs of the weights (early_stopping: {on: inner} leaves that to others)")
     views, told = output_views(found.opened.spec), found.opened.run.read_record().decisions
-    fitted_here = any(of.rows and of.method is not None for of in told)
+    fitted_here = any(of.rows and of.method is not None and "calibrate" not in of.given for of in told)
     if fitted_here and any(
         view.calibrate is not None and view.calibrate.is_fitted for view in views.values()
     ):

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.data.dataset import Array, Flags
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access
 from nnrun.experiment.finished.saved_labels import load_labels
@@ -42,6 +43,8 @@ class OutOfFold:
         opened: the run, its networks and its data.
         decoders: what each output means: kind, names of the classes.
         rows: (M,) the number of each row among the training rows, from 0.
+        places: (M,) where each stands in its file or folder: `places.file_rows` of tables, `places.files` of
+            folders. None of arrays, where `rows` are the rows of the array.
         members: (M,) the fold or the seed whose network predicts it; 0 for the network of a holdout.
         outputs: of each output (M, K) float64: probabilities after a sigmoid or softmax, numbers in the
             target's own units; or logits, where these were asked for. Of T steps (M, T, K).
@@ -52,6 +55,7 @@ class OutOfFold:
     opened: OpenRun
     decoders: Mapping[Port, OutputDecoder]
     rows: Array
+    places: RowPlaces | None
     members: Array
     outputs: Mapping[Port, Array]
     targets: Mapping[Port, Array]
@@ -117,6 +121,7 @@ def predict_out_of_fold(opened: OpenRun, *, logits: bool = False) -> OutOfFold:
         opened=opened,
         decoders=decoders,
         rows=rows,
+        places=None if samples.places is None else samples.places.take(rows),
         members=members,
         outputs=outputs,
         targets={port: part.targets[rows] for port, part in parts.items()},
@@ -149,7 +154,13 @@ def keep_out_of_fold(opened: OpenRun) -> str | None:
         found = predict_out_of_fold(opened)
     except DataError as error:  # the run is complete without it
         return f"{OUT_OF_FOLD} was left out. {error}"
-    table = PredictionTable(found.decoders, probabilities=True, targets=True, beside=(kind,))
+    table = PredictionTable(
+        found.decoders,
+        probabilities=True,
+        targets=True,
+        beside=(kind,),
+        places=opened.dataset.train.places,
+    )
     if (twice := table.name_of_two) is not None:
         return f"{OUT_OF_FOLD} was left out: two of its columns would be called {quoted(twice)}. {instead}"
 

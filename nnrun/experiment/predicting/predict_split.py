@@ -12,6 +12,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.data.labels import Labels
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.finished.saved_labels import load_labels
@@ -66,6 +67,7 @@ class SplitPredictions:
             for.
         regions: of each output with intervals or sets these, as `Calibration.regions` gives them.
         calibrated: what they come from, where they are asked for.
+        places: where the rows of the split stand in their file or folder; None of arrays.
         look: which look at this test set it was by experiments of this name; None for other rows and for a
             smoke run.
     """
@@ -80,6 +82,7 @@ class SplitPredictions:
     spread: Mapping[Port, Array] = field(default_factory=dict)
     regions: Mapping[Port, Array] = field(default_factory=dict)
     calibrated: Calibrated | None = None
+    places: RowPlaces | None = None
 
     @property
     def run(self) -> RunDirectory:
@@ -127,6 +130,7 @@ class SplitPredictions:
             targets=True,
             spread=bool(self.spread),
             intervals=tuple(self.regions),
+            places=self.places,
         )
 
     def table(self, *, probabilities: bool = True) -> pd.DataFrame:
@@ -183,7 +187,12 @@ def predict_split(
         calibrated = None if interval is None else calibrate(opened, interval, tell=True)
         calibrations = {} if calibrated is None else calibrated.of_outputs
         table = PredictionTable(
-            decoders, probabilities=probabilities, targets=True, spread=spread, intervals=calibrations
+            decoders,
+            probabilities=probabilities,
+            targets=True,
+            spread=spread,
+            intervals=calibrations,
+            places=samples.places,
         )
         table.refuse_one_name_twice()
         listener.message(opened.weights.sentence)
@@ -207,7 +216,7 @@ def predict_split(
         for port, calibration in calibrations.items()
     }
     return SplitPredictions(
-        opened, decoders, split, found, targets, present, look, spreads, regions, calibrated
+        opened, decoders, split, found, targets, present, look, spreads, regions, calibrated, samples.places
     )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.cells import cell, json_text
+from nnrun.cells import cell, json_text, several_in_one
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import UsageError
 from nnrun.experiment.predicting.output_decoder import (
     OutputDecoder,
@@ -39,7 +40,8 @@ PredictedRows: TypeAlias = Mapping[Port, Predictions]
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """How the predictions of a network's outputs stand in a table: the row's number, then output by output.
+    """How the predictions of a network's outputs stand in a table: the row's number and, where there is one,
+    its place in the file or folder, then output by output.
 
     Attributes:
         decoders: what the values of each output mean, and what its columns are called.
@@ -47,7 +49,9 @@ class PredictionTable:
         targets: whether the true targets have columns.
         spread: whether the standard deviations over several networks have.
         intervals: the outputs whose predictions have an interval, or a set of classes, beside them.
-        beside: names of columns between the row's number and the outputs; who writes them has their values.
+        beside: names of columns between the row's number and its place; who writes them has their values.
+        places: where each row of the split stands in its file or folder; None where there is none, and for
+            new rows, whose number is the place.
     """
 
     decoders: Mapping[Port, OutputDecoder]
@@ -56,6 +60,7 @@ class PredictionTable:
     spread: bool = False
     intervals: Collection[Port] = ()
     beside: tuple[str, ...] = ()
+    places: RowPlaces | None = None
 
     @cached_property
     def columns(self) -> list[str]:
@@ -69,7 +74,15 @@ class PredictionTable:
             )
             for port, decoder in self.decoders.items()
         ]
-        return [ROW, *self.beside, *chain.from_iterable(each)]
+        place = [] if self.places is None else [self.places.column]
+        return [ROW, *self.beside, *place, *chain.from_iterable(each)]
+
+    def place_columns(self, predicted: PredictedRows) -> dict[str, list[Any]]:
+        """The column that tells where the rows stand in their file or folder; none where there is none."""
+        if self.places is None:
+            return {}
+        rows = np.asarray(row_numbers(predicted), np.int64)
+        return {self.places.column: self.places.values[rows].tolist()}
 
     @property
     def name_of_two(self) -> str | None:
@@ -87,8 +100,9 @@ class PredictionTable:
             )
 
     def rows(self, predicted: PredictedRows) -> list[list[Any]]:
-        """The rows. Several labels stand in one field, with `;` between."""
-        parts = [[[row] for row in row_numbers(predicted)]]
+        """The rows. Several classes or labels stand in one field (`several_in_one`)."""
+        parts: list[list[list[Any]]] = [[[row] for row in row_numbers(predicted)]]
+        parts += [[[place] for place in places] for places in self.place_columns(predicted).values()]
         for port, decoder in self.decoders.items():
             parts += self._cells(decoder, predicted[port])
         return [list(chain.from_iterable(cells)) for cells in zip(*parts, strict=True)]
@@ -102,11 +116,11 @@ class PredictionTable:
             if decoder.several_numbers:
                 parts.append([p if isinstance(p, list) else [p] for p in values])
             elif decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
+                parts.append([[several_in_one(p) if isinstance(p, list) else p] for p in values])
             else:
                 parts.append([[p] for p in values])
         if predictions.sets is not None:
-            parts.append([[";".join(map(str, of_row))] for of_row in predictions.sets])
+            parts.append([[several_in_one(of_row)] for of_row in predictions.sets])
         parts += [plain_floats(values_NC) for values_NC in self.numbers(decoder, predictions)]
         return parts
 
@@ -132,6 +146,9 @@ class PredictionTable:
     def documents(self, predicted: PredictedRows) -> list[dict[str, Any]]:
         """Each row as a value for JSON, as `JsonLines` writes it."""
         documents: list[dict[str, Any]] = [{ROW: row} for row in row_numbers(predicted)]
+        for column, places in self.place_columns(predicted).items():
+            for document, place in zip(documents, places, strict=True):
+                document[column] = place
         for port, decoder in self.decoders.items():
             for name, values in self._values(decoder, predicted[port]):
                 for document, value in zip(documents, values, strict=True):
@@ -217,6 +234,7 @@ class CsvLines:
     def lines(self, predicted: PredictedRows, beside: Sequence[Iterable[str]] = ()) -> str:
         """A line for each row. `beside`: the values of the table's columns beside the row's number."""
         parts: list[Iterable[str]] = [map(str, row_numbers(predicted)), *beside]
+        parts += [map(_csv_field, places) for places in self._table.place_columns(predicted).values()]
         for port, decoder in self._table.decoders.items():
             parts += self._of_output(decoder, predicted[port])
         return "".join(f"{line}\n" for line in map(",".join, zip(*parts, strict=True)))
@@ -239,14 +257,21 @@ class CsvLines:
         return parts
 
     def _field(self, value: Hashable) -> str:
-        """A class, or labels with `;` between, as a field."""
+        """A class, or several classes or labels, as a field."""
         found = self._fields.get(value)
         if found is None:
-            text = ";".join(map(str, value)) if isinstance(value, tuple) else value
-            file = io.StringIO()
-            csv.writer(file, lineterminator="\n").writerow([cell(text), 0])
-            found = self._fields[value] = file.getvalue().removesuffix(",0\n")
+            text = several_in_one(value) if isinstance(value, tuple) else value
+            found = self._fields[value] = _csv_field(text)
         return found
+
+
+def _csv_field(value: Any) -> str:
+    """A value as a field, quoted where it must be."""
+    if isinstance(value, int):
+        return str(value)
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerow([cell(value), 0])
+    return file.getvalue().removesuffix(",0\n")
 
 
 class JsonLines:
@@ -264,6 +289,9 @@ class JsonLines:
         """A line for each row."""
         parts: list[Iterable[str]] = [map(str, row_numbers(predicted))]
         template = f"{{{{{_key(ROW)}: {{}}"
+        for column, places in self._table.place_columns(predicted).items():
+            template += f", {_key(column)}: {{}}"
+            parts.append(map(json_text, places))
         for port, decoder in self._table.decoders.items():
             pieces, columns = self._of_output(decoder, predicted[port])
             template += "".join(f", {piece}" for piece in pieces)

@@ -1,6 +1,7 @@
 """Several runs of one architecture, trained side by side as replicas, each with its record as if alone.
 
-What they may differ in: the seed, the learning rate, the strengths of regularizers. All else must be alike.
+What they may differ in: the seed, the learning rate, the strengths of regularizers, and which of their folds
+they train. All else must be alike. Each may have several networks: its folds or seeds.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from nnrun.experiment.running.job import (
 )
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
-from nnrun.experiment.running.train import train_runs
+from nnrun.experiment.running.train import run_experiment, train_runs
 from nnrun.experiment.setup.folds import smoke_spec
-from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
+from nnrun.experiment.setup.groups import Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.lazy_torch import torch
-from nnrun.model.network import Network
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.graph import vector_files
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_PARAMETERS = 1_300_000
-"""Of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower than its runs one
-by one: 4 networks of 650,000 took 1.3 times, of 1,300,000 1.5 times as long; 8 of 160,000 took 0.75 times."""
+"""Of all networks of all runs together, on a CPU. On 2 cores with 32 MB of cache a group of more was slower
+than its runs one by one: 4 networks of 650,000 took 1.3 times, of 1,300,000 1.5 times as long; 8 of 160,000
+took 0.75 times."""
 
 MOST_NUMBERS = 50_000_000
-"""Of all runs' own rows, where their preprocessing differs: 200 MB."""
+"""Of all networks' own rows, where their preprocessing differs: 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class StackedRuns:
     Attributes:
         candidates: the runs to be.
         jobs: each of them as if it were alone.
-        plan: their networks as one group of replicas, in this order.
+        plan: their networks as one group of replicas, those of one run after those of another.
     """
 
     candidates: Sequence[Candidate]
@@ -74,13 +75,8 @@ class StackedRuns:
     plan: Plan
 
 
-def architecture_of(spec: schema.ExperimentSpec, selection: Selection = EVERYTHING) -> str | None:
-    """A text that specs have in common which can train side by side; None for one of several networks.
-
-    `selection` may name the only fold that is trained.
-    """
-    if selection.networks(spec) > 1:
-        return None
+def architecture_of(spec: schema.ExperimentSpec) -> str:
+    """A text that specs have in common which can train side by side."""
     values: dict[str, Any] = dump_value(spec)
     del values["seed"]
     for parameters in values["optimizer"].values():
@@ -95,32 +91,36 @@ def architecture_of(spec: schema.ExperimentSpec, selection: Selection = EVERYTHI
 def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
-    So it is where they are too large, where their inputs have different widths, and where one of them cannot
-    be prepared, which it will say itself when it is alone.
+    So it is where they are too large, where the inputs of their networks have different widths, and where one
+    of them cannot be prepared, which it will say itself when it is alone.
     """
     settings = candidates[0].settings
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
     device = resolve_device(settings.device)
     try:
+        networks = sum(c.settings.selection.networks(spec) for c, spec in zip(candidates, specs, strict=True))
         first = prepare_groups(specs[0], dataset, settings.selection)
-        if device.type == "cpu" and len(specs) * first[0].network.parameter_count > MOST_PARAMETERS:
+        if device.type == "cpu" and networks * first[0].network.parameter_count > MOST_PARAMETERS:
             return None
         if vector_files(specs[0]):
             return None
         given = given_weights(specs[0], first)
-        alone = _prepared(specs, first[0], dataset, settings.selection)
+        alone = _prepared(specs, [c.settings.selection for c in candidates], first, dataset)
     except NnrunError:
+        return None
+    if alone is None:
         return None
     network = alone[0].network
     if any(group.network.weights != network.weights for group in alone):
         return None
-    own_rows = not share_rows([group.fitted[0] for group in alone])
-    if own_rows and len(specs) * len(dataset.train) * _width(alone[0]) > MOST_NUMBERS:
+    members = [member for own in alone for member in own.members]
+    own_rows = not share_rows([member.fitted for member in members])
+    if own_rows and len(members) * len(dataset.train) * _width(alone[0]) > MOST_NUMBERS:
         return None
-    group = Group(tuple(replace(own.members[0], id=index) for index, own in enumerate(alone)), network)
+    group = Group(tuple(replace(member, id=index) for index, member in enumerate(members)), network)
     with computing(device, specs[0].deterministic):
         problem = training_problem(specs[0], group, dataset, device)
-        own = _own_values(specs, [single.network for single in alone])
+        own = _own_values(specs, alone)
         own = {name: value.to(device) for name, value in own.items()}
         problem = replace(problem, per_replica={**problem.per_replica, **own})
         planned = plan_group(group, problem, settings.compile)
@@ -129,22 +129,21 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
         return None  # one by one they may fit
+    constants = iter(baselines(problem, group))
     jobs = [
         Job(
             spec=spec,
             settings=candidate.settings,
             dataset=dataset,
-            groups=(single,),
-            baselines={single.members[0].id: constants},
+            groups=(own_group,),
+            baselines={member.id: next(constants) for member in own_group.members},
             device=device,
             compiled=planned.choice.compiled,
             listener=candidate.listener,
             memory=memory,
-            networks_at_once=len(specs),
+            networks_at_once=len(members),
         )
-        for spec, single, candidate, constants in zip(
-            specs, alone, candidates, baselines(problem, group), strict=True
-        )
+        for spec, own_group, candidate in zip(specs, alone, candidates, strict=True)
     ]
     work = 0 if planned.choice.backend.own_threads else work_per_step(problem, group)
     return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work)))
@@ -165,26 +164,54 @@ def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:
         return train_runs(openings, plan)
 
 
+def train_side_by_side(candidates: Sequence[Candidate], dataset: Dataset) -> list[RunDirectory]:
+    """Train runs of one architecture, all at a time; where that does not do, each half of them.
+
+    Raises:
+        DivergedError: the only one of a part diverged. Of several one that diverges says so in its record.
+        RunInterrupted: the user stopped it (a KeyboardInterrupt).
+    """
+    if len(candidates) == 1:
+        (one,) = candidates
+        return [run_experiment(one.loaded, one.settings, one.listener, dataset=dataset)]
+    if stacked := stack_runs(candidates, dataset):
+        return train_stacked(stacked)
+    half = len(candidates) // 2
+    parts = candidates[:half], candidates[half:]
+    return [run for part in parts for run in train_side_by_side(part, dataset)]
+
+
 def _prepared(
-    specs: Sequence[schema.ExperimentSpec], first: Group, dataset: Dataset, selection: Selection
-) -> list[Group]:
-    """The network of each spec with its rows; specs that differ in nothing but the optimizer share theirs."""
+    specs: Sequence[schema.ExperimentSpec],
+    selections: Sequence[Selection],
+    first: Sequence[Group],
+    dataset: Dataset,
+) -> list[Group] | None:
+    """The networks of each spec with their rows; specs that differ in nothing but the optimizer share theirs.
 
-    def without_optimizer(spec: schema.ExperimentSpec) -> str:
-        return spec.model_copy(update={"optimizer": specs[0].optimizer}).model_dump_json()
+    `first` are the groups of the first one. None where the networks of one spec are several groups.
+    """
 
-    known = {without_optimizer(specs[0]): first}
-    for spec in specs[1:]:
-        key = without_optimizer(spec)
-        known[key] = known.get(key) or prepare_groups(spec, dataset, selection)[0]
-    return [known[without_optimizer(spec)] for spec in specs]
+    def key_of(spec: schema.ExperimentSpec, selection: Selection) -> str:
+        return f"{spec.model_copy(update={'optimizer': specs[0].optimizer}).model_dump_json()} {selection}"
+
+    keys = [key_of(*one) for one in zip(specs, selections, strict=True)]
+    known = {keys[0]: first}
+    for key, spec, selection in zip(keys, specs, selections, strict=True):
+        if key not in known:
+            known[key] = prepare_groups(spec, dataset, selection)
+        # Such a group trains alone also where the memory for its rows is the reason.
+        if len(known[key]) > 1:
+            return None
+    return [known[key][0] for key in keys]
 
 
-def _own_values(specs: Sequence[schema.ExperimentSpec], networks: Sequence[Network]) -> dict[str, Tensor]:
-    """What the runs differ in: name → (R,)."""
-    rates = [spec.optimizer.learning_rate for spec in specs]
+def _own_values(specs: Sequence[schema.ExperimentSpec], alone: Sequence[Group]) -> dict[str, Tensor]:
+    """What the networks of the runs differ in: name → (R,)."""
+    each = [(spec, own.network) for spec, own in zip(specs, alone, strict=True) for _ in own.members]
+    rates = [spec.optimizer.learning_rate for spec, _ in each]
     found: dict[str, tuple[list[float], torch.dtype]] = {LEARNING_RATE: (rates, torch.float64)}
-    strengths = [network.strengths for network in networks]
+    strengths = [network.strengths for _, network in each]
     for name in strengths[0]:
         found[name] = [own[name] for own in strengths], torch.float32
     return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,9 @@ from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.fit_decisions import fit_decisions
-from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import SILENT, Listener
+from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing
+from nnrun.experiment.running.listener import SILENT, Listener, StopTraining
+from nnrun.experiment.running.on_ranks import device_of, prepare_together
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
@@ -33,8 +35,9 @@ from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
 from nnrun.training.backends.choice import make_engine
-from nnrun.training.device import cpu_setup, resolve_device
+from nnrun.training.device import cpu_setup
 from nnrun.training.engine import Engine
+from nnrun.training.engine_on_ranks import LeadingEngine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
 
@@ -48,9 +51,9 @@ def train_runs(
     """Train every group, record each epoch, then score the test set where a run's settings ask for it.
 
     Args:
-        openings: each gives a run and sees to it that its record says how it ends. Of several runs each has
-            one network: the replica of its position in the plan's only group. One that diverges says so in
-            its record, and the others go on.
+        openings: each gives a run and sees to it that its record says how it ends. The networks of several
+            runs are the replicas of the plan's only group, those of one run after those of another. One that
+            diverges, or whose listener stops it, says so in its record, and the others go on.
         plan: what is trained.
         state: what the only run resumes from; None for new runs.
 
@@ -61,18 +64,19 @@ def train_runs(
         runs = [stack.enter_context(opening) for opening in openings]
         stack.enter_context(cpu_setup(plan.threads))
         _train_groups(runs, plan, state)
-        for run in runs:
+        # Of several runs some may have diverged or been stopped, which ends them.
+        for run in [run for run in runs if len(runs) == 1 or run.record.status == "running"]:
             fit_decisions(run)
             _keep_out_of_fold(run)
             _score_test_set(run)
+    if len(plan.groups) > 1 and runs[0].record.status == "completed":
+        runs[0].directory.remove_checkpoints()  # of the last group alone: nothing could go on from it
     return [run.directory for run in runs]
 
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
     first = runs[0]
-    ids: list[dict[int, int]] = [{n: run.job.member_ids[0]} for n, run in enumerate(runs)]
-    if len(runs) == 1:
-        ids = [{member_id: member_id for member_id in first.job.member_ids}]
+    ids = _member_ids(runs)
     started = time.perf_counter() - (0.0 if state is None else state.seconds)
     with ExitStack() as stack:
         recorders = [
@@ -96,11 +100,23 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
             seconds = _share(first.job.seconds, started, len(plan.groups) - index)
-            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer, seconds)
+            with _letting_others_leave(engine_of(first.job, planned, plan)) as engine:
+                for run in runs:  # where the compiler failed, PyTorch trains
+                    run.record.compiled = engine.backend.compiled
+                train_group(planned.group, engine, recorders, checkpointer, seconds)
+            del engine
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:
             run.directory.refuse_if_gone()
+
+
+def _member_ids(runs: Sequence[ActiveRun]) -> list[dict[int, int]]:
+    """For each run: the trainer's id of each of its networks → the id in the run."""
+    if len(runs) == 1:
+        return [{member_id: member_id for member_id in runs[0].job.member_ids}]
+    places = itertools.count()
+    return [{next(places): member.id for group in run.job.groups for member in group.members} for run in runs]
 
 
 def _share(limit: float | None, started: float, groups: int) -> float | None:
@@ -108,15 +124,24 @@ def _share(limit: float | None, started: float, groups: int) -> float | None:
     return None if limit is None else (limit - (time.perf_counter() - started)) / groups
 
 
-def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Engine:
-    job, group = runs[0].job, planned.group
+@contextmanager
+def _letting_others_leave(engine: Engine) -> Iterator[Engine]:
+    """Where several processes train, the others leave when this one has ended."""
+    try:
+        yield engine
+    finally:
+        if isinstance(engine, LeadingEngine):
+            engine.let_them_leave()
+
+
+def engine_of(job: Job, planned: PlannedGroup, plan: Plan) -> Engine:
+    """The engine of a group of networks, with their first weights."""
+    group = planned.group
     problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
     start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
-    engine = make_engine(planned.choice, problem, first_weights, job.listener.message)
-    for run in runs:  # where the compiler failed, PyTorch trains
-        run.record.compiled = engine.backend.compiled
-    return engine
+    ranks = job.settings.ranks
+    return make_engine(planned.choice, problem, first_weights, job.listener.message, ranks)
 
 
 def _keep_out_of_fold(run: ActiveRun) -> None:
@@ -271,7 +296,13 @@ def train_group(
                         checkpointer.epoch_ended(trainer)
                 for recorder, part in parts.items():
                     own = recorder.run.job.listener
-                    own.epoch(part)
+                    try:
+                        own.epoch(part)
+                    except StopTraining as reason:
+                        if len(recorders) == 1:
+                            raise
+                        recorder.stopped(reason)
+                        trainer.leave_out(recorder.member_ids.keys())
                     if warning := recorder.told_of_drowned_loss(part):
                         own.message(f"warning: {warning}")
     except BaseException as reason:
@@ -290,24 +321,12 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
     job = recorders[0].run.job
     spec, best_by = job.spec, job.chosen_by
     own, stopping = directions(spec), spec.early_stopping
-    rates = {n: r.run.job.spec.optimizer.learning_rate for r in recorders for n in r.member_ids}
     plateaus = [p for p in spec.learning_rate_schedule if isinstance(p, schema.ReduceOnPlateau)]
     return Trainer(
         engine=engine,
-        replicas=[
-            Replica(
-                m.id,
-                m.fold.train_rows,
-                m.fold.validation_rows,
-                m.source,
-                rates[m.id],
-                job.settings.stop_after.get(m.id),
-                inner_rows=m.fold.inner_rows,
-            )
-            for m in group.members
-        ],
+        replicas=_replicas(group, recorders),
         schedule=Schedule(
-            epochs=spec.epochs,
+            epochs=max(recorder.run.job.spec.epochs for recorder in recorders),
             shuffle=spec.shuffle,
             learning_rate=spec.optimizer.learning_rate,
             early_stopping=stopping,
@@ -323,6 +342,34 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
         leave_out_diverged=len(recorders) > 1
         or (job.settings.inner_folds and job.settings.trial is not None),
     )
+
+
+def _replicas(group: Group, recorders: Sequence[Recorder]) -> list[Replica]:
+    """The members of a group as the trainer has them; of several runs each with what its run says of it."""
+    several = len(recorders) > 1
+    epochs = max(recorder.run.job.spec.epochs for recorder in recorders)
+    owner = {id_: place for place, recorder in enumerate(recorders) for id_ in recorder.member_ids}
+    made = []
+    for member in group.members:
+        recorder = recorders[owner[member.id]]
+        job, own_id = recorder.run.job, recorder.member_ids[member.id]
+        # Inner folds diverge each by itself: on one of them nothing within other outer folds depends.
+        whole = several and not job.settings.inner_folds
+        ends = job.settings.stop_after.get(own_id)
+        made.append(
+            Replica(
+                member.id,
+                member.fold.train_rows,
+                member.fold.validation_rows,
+                member.source,
+                job.spec.optimizer.learning_rate,
+                job.spec.epochs if ends is None and job.spec.epochs < epochs else ends,
+                inner_rows=member.fold.inner_rows,
+                name=f"{job.member_type} {own_id}" if whole and len(recorder.member_ids) > 1 else "",
+                run=owner[member.id] if whole else None,
+            )
+        )
+    return made
 
 
 def _resumed(trainer: Trainer, recorder: Recorder) -> _LastRows:
@@ -391,8 +438,8 @@ def run_experiment(
         listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
         spec = spec.model_copy(update={"nested": None})
     refuse_unwritable(settings.runs_dir)
-    device = resolve_device(settings.device)
+    device = device_of(settings)
     with computing(device, spec.deterministic):
-        job, plan = prepare_job(spec, settings, device, listener, dataset)
+        job, plan = prepare_together(spec, settings, device, listener, dataset)
         (run,) = train_runs([new_run(job, loaded.source_text, plan.threads)], plan)
     return run

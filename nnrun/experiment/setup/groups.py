@@ -23,7 +23,7 @@ from nnrun.data.preprocess import (
     input_plans,
 )
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.data.rows import rows_by_line
+from nnrun.data.rows import rows_by_place
 from nnrun.data.table import Table
 from nnrun.data.targets import (
     class_weights_of_rows,
@@ -239,7 +239,7 @@ def make_problem(
     """
     counts = loss_weights(spec)
     if inputs is None:
-        with rows_by_line(samples.lines):
+        with rows_by_place(samples.places):
             inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device, training=training)
     heads = {}
     for port, view in output_views(spec).items():

@@ -1,23 +1,24 @@
 """A sweep within each outer fold of nested cross-validation: what is chosen there, and how it scores.
 
 The trials of a grid, or drawn at random, are the same in all outer folds, so that one run trains a trial in
-all of them side by side. TPE learns from scores: each outer fold has a study and trials of its own.
+all of them side by side. TPE learns from scores: each outer fold has a study and trials of its own. As in any
+sweep, trials of one architecture train side by side, and so do those that were chosen, on the outer folds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from nnrun.data import Dataset
-from nnrun.errors import NnrunError
+from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.finished.nested_choice import choose_within, summarized
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.nested import outer_spec
-from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.running.side_by_side import Candidate, architecture_of, train_side_by_side
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
@@ -86,13 +87,8 @@ class OuterFolds:
             folds=folds,
         )
         self.save()
-        by_trial: dict[int, list[NestedFold]] = {}
-        for fold in folds:
-            if not fold.scores:
-                by_trial.setdefault(fold.trial or 0, []).append(fold)
-        trials = {trial.number: trial for trial in self.record.trials}
-        for number, own in by_trial.items():
-            for done in self._trained(trials[number], own):
+        for part in self._alike([fold for fold in folds if not fold.scores]):
+            for done in self._trained(part):
                 folds[done.fold] = done
             self.record.nested.folds = folds
             self.save()
@@ -131,32 +127,73 @@ class OuterFolds:
         assert nested is not None, "the sweep is one within outer folds"
         return nested.k
 
-    def _trained(self, trial: TrialRecord, folds: list[NestedFold]) -> list[NestedFold]:
-        """Train a trial on all training rows of the outer folds that chose it; these with their scores."""
-        run, nested = self.sweep.run_of(trial), self.record.nested
+    def _alike(self, folds: Sequence[NestedFold]) -> list[list[_Chosen]]:
+        """What was chosen, each with the outer folds that chose it; those of one architecture together."""
+        by_trial: dict[int, list[NestedFold]] = {}
+        for fold in folds:
+            by_trial.setdefault(fold.trial or 0, []).append(fold)
+        trials = {trial.number: trial for trial in self.record.trials}
+        at_most = self.base.spec.sweep.together if self.base.spec.sweep is not None else 1
+        found: dict[str, list[list[_Chosen]]] = {}
+        for number, own in by_trial.items():
+            spec = outer_spec(
+                read_run_spec(self.sweep.run_of(trials[number])), max(fold.epoch for fold in own)
+            )
+            # Each ends by itself: they need not have one number of epochs.
+            alike = found.setdefault(architecture_of(spec.model_copy(update={"epochs": 1})), [[]])
+            if len(alike[-1]) == at_most:
+                alike.append([])
+            alike[-1].append(_Chosen(trials[number], own, spec))
+        return [part for alike in found.values() for part in alike]
+
+    def _trained(self, chosen: Sequence[_Chosen]) -> list[NestedFold]:
+        """Train trials on all training rows of the outer folds that chose them; these with their scores.
+
+        Raises:
+            DivergedError: one of them did. The others have been trained to their end.
+        """
+        for each in chosen:
+            self.listener.message(_told_of(each.trial, each.epochs))
+        candidates = [self._candidate(each) for each in chosen]
+        made = train_side_by_side(candidates, self.dataset_of(chosen[0].spec))
+        folds = []
+        for run in made:
+            record = run.read_record()
+            if record.status == "diverged":
+                raise DivergedError(f"{record.error} What was recorded so far is kept in {run.path}.")
+            assert record.nested is not None, "it is an outer run"
+            folds += [fold.model_copy(update={"run": run.id}) for fold in record.nested.folds]
+        return folds
+
+    def _candidate(self, chosen: _Chosen) -> Candidate:
+        """An outer run to be."""
+        record, nested = self.sweep.run_of(chosen.trial).read_record(), self.record.nested
         assert nested is not None, "the choices are recorded first"
-        record, epochs = run.read_record(), {fold.fold: fold.epoch for fold in folds}
-        self.listener.message(_told_of(trial, epochs))
-        spec = outer_spec(read_run_spec(run), max(epochs.values()))
-        own = nested.model_copy(update={"folds": folds})
-        made = run_experiment(
-            replace(self.base, spec=spec),
-            replace(
-                self.settings,
-                parent=self.sweep.id,
-                parent_data=record.data_hashes,
-                smoke=record.smoke,
-                selection=Selection(some_folds=tuple(epochs)),
-                stop_after=epochs,
-                inner_folds=False,
-                nested=own,
-            ),
-            _Hears(self.listener),
-            dataset=self.dataset_of(spec),
+        settings = replace(
+            self.settings,
+            parent=self.sweep.id,
+            parent_data=record.data_hashes,
+            smoke=record.smoke,
+            selection=Selection(some_folds=tuple(chosen.epochs)),
+            stop_after=chosen.epochs,
+            inner_folds=False,
+            nested=nested.model_copy(update={"folds": list(chosen.folds)}),
         )
-        found = made.read_record().nested
-        assert found is not None, "it is an outer run"
-        return [fold.model_copy(update={"run": made.id}) for fold in found.folds]
+        return Candidate(replace(self.base, spec=chosen.spec), settings, _Hears(self.listener))
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A trial, the outer folds that chose it, and the spec by which it is trained there."""
+
+    trial: TrialRecord
+    folds: Sequence[NestedFold]
+    spec: schema.ExperimentSpec
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        """Outer fold → how many epochs it chose."""
+        return {fold.fold: fold.epoch for fold in self.folds}
 
 
 def _told_of(trial: TrialRecord, epochs: Mapping[int, int]) -> str:

@@ -342,6 +342,7 @@ class _Sweep:
     sweep: SweepDirectory
     record: SweepRecord
     studies: dict[int, TpeStudy] = field(default_factory=dict)
+    pruned: dict[int, str] = field(default_factory=dict)
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -424,18 +425,54 @@ class _Sweep:
         record = self.record
         if not self.studies:
             left = [t for t in self.plan.trials if record.trials[t.number - 1].status not in FINISHED]
-            yield from _alike(left, self.plan.sweep.together, self.settings.selection)
+            yield from self._alike(left)
             return
-        whole, folds = self.pace, self._searched_folds
-        for place, fold in enumerate(folds):
-            if fold is None:
-                yield from self._chosen_by_tpe(self.studies[0], range(1, record.total + 1))
-                continue
-            self.pace = share_of_time(whole, len(folds) - place)
-            first = place * self.plan.total + 1
-            yield from self._chosen_by_tpe(
-                self.studies[place], range(first, first + self.plan.total), outer_fold=fold
-            )
+        if self._searched_folds == [None]:
+            yield from self._chosen_by_tpe(self.studies[0], range(1, record.total + 1))
+        else:
+            yield from self._next_of_each_fold()
+
+    def _next_of_each_fold(self) -> Iterator[Sequence[Trial]]:
+        """The next trial of every outer fold, those of one architecture together, and so on.
+
+        For each search needs its own earlier scores alone. Of a time limit each first trial has its share, so
+        that no outer fold is left without.
+        """
+        each, whole = self.plan.total, self.pace
+        searches = [
+            self._chosen_by_tpe(self.studies[place], range(place * each + 1, (place + 1) * each + 1), fold)
+            for place, fold in enumerate(self._searched_folds)
+        ]
+        is_first = True
+        while coming := [trial for search in searches for trial in next(search, ())]:
+            parts = list(self._alike(coming))
+            for place, part in enumerate(parts):
+                self.pace = share_of_time(whole, len(parts) - place) if is_first else whole
+                yield part
+                if is_first:
+                    whole.part_ended()
+            self.pace, is_first = whole, False
+
+    def _alike(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
+        """The trials in groups of one architecture, in the order of each group's first.
+
+        Where time is limited, one of several networks trains alone, in the planned order: a group of many
+        that the time ends would leave all of its trials half trained, where some could have been whole.
+        """
+        limited, groups = self.plan.sweep.time_limit is not None, dict[str, list[Trial]]()
+        for trial in trials:
+            several = self._selection(trial).networks(trial.loaded.spec) > 1
+            alone = f"alone {trial.number}" if limited and several else None
+            groups.setdefault(alone or architecture_of(trial.loaded.spec), []).append(trial)
+        at_most = self.plan.sweep.together
+        for group in groups.values():
+            for first in range(0, len(group), at_most):
+                yield group[first : first + at_most]
+
+    def _selection(self, trial: Trial) -> Selection:
+        """Which networks of a trial are trained."""
+        outer_fold = self._known(trial.number).outer_fold
+        return self.settings.selection if outer_fold is None else Selection(only_fold=outer_fold)
 
     def _chosen_by_tpe(
         self, study: TpeStudy, numbers: Sequence[int], outer_fold: int | None = None
@@ -505,15 +542,13 @@ class _Sweep:
     def _candidate(self, trial: Trial) -> Candidate:
         known = self._known(trial.number)
         known.run = None
-        alone = known.outer_fold is not None
-        selection = Selection(only_fold=known.outer_fold) if alone else self.settings.selection
         settings = replace(
             self.settings,
             parent=self.sweep.id,
             trial=TrialOfSweep(number=trial.number, values=dict(trial.values)),
             monitor=self.record.monitor,
             seconds=self.pace.left,
-            selection=selection,
+            selection=self._selection(trial),
         )
         return Candidate(trial.loaded, settings, _TrialListener(self, known))
 
@@ -521,23 +556,23 @@ class _Sweep:
     def _endings(self, trials: Sequence[Trial]) -> Iterator[None]:
         """Take note of how the trials that run here end."""
         everyone = [self._known(trial.number) for trial in trials]
-        pruned, error = False, None
+        error = None
         try:
             yield
         except (RunInterrupted, UsageError):  # what is wrong with the command line is not the trial's fault
             for known in everyone:
                 known.status = "interrupted"
             raise
-        except StopTraining as reason:
-            pruned, error = True, str(reason)
-        except NnrunError as reason:
+        except (StopTraining, NnrunError) as reason:
             error = str(reason)
         for known in everyone:
-            if known.run is not None and not pruned:
+            if known.number in self.pruned:
+                known.status, known.error = "pruned", self.pruned[known.number]
+            elif known.run is not None:
                 found = RunDirectory(self.settings.runs_dir / known.run).read_record()
                 _take_in(known, known.run, found, self.record.monitor)
             else:
-                known.status, known.error = "pruned" if pruned else "failed", error
+                known.status, known.error = "failed", error
             self._trial_ended(known)
 
     def _trial_ended(self, trial: TrialRecord) -> None:
@@ -560,17 +595,6 @@ class _Sweep:
         else:
             spec = self.plan.trial(number, study.point(number)).loaded.spec
         return spec.model_copy(update={"nested": None})
-
-
-def _alike(trials: Sequence[Trial], at_most: int, selection: Selection) -> Iterator[Sequence[Trial]]:
-    """The trials in groups of one architecture, in the order of each group's first."""
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        alike = architecture_of(trial.loaded.spec, selection) or f"alone {trial.number}"
-        groups.setdefault(alike, []).append(trial)
-    for group in groups.values():
-        for first in range(0, len(group), at_most):
-            yield group[first : first + at_most]
 
 
 class _TrialListener(Listener):
@@ -600,7 +624,9 @@ class _TrialListener(Listener):
         self._sweep.listener.epoch(self._trial, record)
         everyone = len(record.rows) == self._networks  # a mean over some folds compares with nothing
         if everyone and self._sweep.should_stop(self._trial, record):
-            raise StopTraining(
+            why = (
                 f"pruned: after epoch {record.epoch} its {self._sweep.record.monitor} was worse than the "
                 "median of the earlier trials"
             )
+            self._sweep.pruned[self._trial.number] = why
+            raise StopTraining(why)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nnrun.experiment.running.listener import Lines, Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
 
@@ -89,10 +89,13 @@ def trial_line(trial: TrialRecord, record: SweepRecord) -> str:
     ranked = [other for other in record.ranked() if other.outer_fold == trial.outer_fold]
     if trial.score is not None and len(ranked) > 1:
         best = ranked[0]
-        line += ", the best so far" if best is trial else f" (best {best.score:.4f}, trial {best.number})"
+        behind = f" (best {with_std(best.score)}, trial {best.number})"
+        line += ", the best so far" if best is trial else behind
     return line if trial.seconds is None else f"{line}  {trial.seconds:.2f} s"
 
 
 def outcome(trial: TrialRecord, monitor: str) -> str:
     """`val_loss 0.2812 at epoch 4`, or how it ended without a score."""
-    return trial.status if trial.score is None else f"{monitor} {trial.score:.4f} at epoch {trial.epoch}"
+    if trial.score is None:
+        return trial.status
+    return f"{monitor} {with_std(trial.score)} at epoch {trial.epoch}"

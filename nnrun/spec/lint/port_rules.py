@@ -142,13 +142,13 @@ def columns_have_names_of_their_own(spec: schema.ExperimentSpec, facts: DatasetF
     """No two columns of the history, or of predictions, may have one name.
 
     An output has `<output>_loss` and so on in the history, with `val_` before it for validation rows;
-    predictions have `row`, and of each output the columns of `prediction_columns`.
+    predictions have `row`, of a table `file_row`, and of each output the columns of `prediction_columns`.
     """
     taken = [name for name in spec.outputs if name in NOT_METRICS]
     for name in taken:
         said = f"{quoted(name)} is the name of a column of the history; call the output otherwise"
         yield Finding(("outputs", name), f"{said} (taken are {listing(NOT_METRICS, 'and')})")
-    owners = {"row": "the number of a row"}
+    owners = {"row": "the number of a row", "file_row": "its row of the file"}
     for name in spec.outputs:
         if name.startswith("val_"):
             said = f"{quoted(name)} begins with val_, as columns of validation rows do in the history; "

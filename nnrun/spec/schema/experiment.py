@@ -89,7 +89,9 @@ class Sweep(Config):
     time limit leaves out no value of a key in particular.
     `monitor` is the column that the trials are compared by; default: the one that chooses a run's best epoch.
     `seed` defaults to the spec's. `prune` ends a trial of `tpe` that does worse than the median at its epoch.
-    Of `grid` and `random` up to `together` trials of one architecture train side by side.
+    Of `grid` and `random` up to `together` trials of one architecture train side by side, with all their
+    folds; and of `tpe` with `nested` the next trial of each outer fold. With a `time_limit` trials of several
+    folds train one by one.
     `time_limit` (`90s`, `10m`, `2h`) ends the sweep: no trials begin that are not expected to end in time,
     and those that run are ended after an epoch. The same sweep, started again, goes on for as long again.
     """

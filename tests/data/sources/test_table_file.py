@@ -73,8 +73,11 @@ def test_every_other_column_is_an_input(path: Path) -> None:
     assert (dataset.task, dataset.classes, dataset.class_names) == ("binary", 2, ("no", "yes"))
     assert dataset.train.targets.tolist() == [i % 2 for i in range(N)]
     assert dataset.test is None
-    assert dataset.train.lines is not None
-    assert dataset.train.lines.tolist() == list(range(2, N + 2))
+    places = dataset.train.places
+    assert places is not None
+    assert places.lines is not None
+    assert places.lines.tolist() == list(range(2, N + 2))
+    assert places.values.tolist() == list(range(N))
     (source,) = dataset.sources
     assert (source.name, source.rows, source.path) == ("data.csv", N, str(path))
 
@@ -353,8 +356,11 @@ def test_a_table_is_the_same_in_every_kind_of_file(
 def test_lines_of_json(tmp_path: Path) -> None:
     dataset = load_dataset(as_json(tmp_path / "t.jsonl", ROWS))
     assert same(dataset, load(write(tmp_path / "t.csv", ROWS)))
-    assert dataset.train.lines is not None
-    assert dataset.train.lines[:3].tolist() == [1, 2, 3]
+    places = dataset.train.places
+    assert places is not None
+    assert places.lines is not None
+    assert places.lines[:3].tolist() == [1, 2, 3]
+    assert places.values[:3].tolist() == [0, 1, 2]
 
 
 def test_json_without_types_of_one_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,8 +483,11 @@ def test_rows_without_a_target_are_left_out_and_counted(tmp_path: Path) -> None:
     assert said == [
         f"{tmp_path / name}: 6 rows of 30 left out, since 'y' is missing" for name in ("t.csv", "u.csv")
     ]
-    assert dataset.train.lines is not None
-    assert dataset.train.lines[:5].tolist() == [3, 4, 5, 6, 8]
+    places = dataset.train.places
+    assert places is not None
+    assert places.lines is not None
+    assert places.lines[:5].tolist() == [3, 4, 5, 6, 8]
+    assert places.values[:5].tolist() == [1, 2, 3, 4, 6]
     assert [source.as_record()["rows_without_target"] for source in dataset.sources] == [6, 6]
     with pytest.raises(DataError, match="'y' lacks a value in every row"):
         load(write(tmp_path / "v.csv", [{"a": 1, "y": ""}] * 9), drop_missing_target=True)

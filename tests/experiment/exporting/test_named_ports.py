@@ -250,12 +250,13 @@ def table(tmp_path: Path) -> Path:
 def test_the_only_output_has_a_name_that_no_input_has(table: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
     exported = export_run(run_in(table), table / "m.onnx", "onnx")
-    assert {name: (i.rows_of, i.columns) for name, i in exported.inputs.items()} == {
-        "predictions": ("features", ("a", "b")),
-        "prepared": ("prepared", ()),
+    assert {name: (i.rows_of, i.dtype) for name, i in exported.inputs.items()} == {
+        "a": ("column", "float32"),
+        "b": ("column", "float32"),
+        "kind": ("column", "string"),
     }
     session = onnxruntime.InferenceSession(table / "m.onnx")
-    assert [i.name for i in session.get_inputs()] == ["predictions", "prepared"]
+    assert {i.name for i in session.get_inputs()} == {"a", "b", "kind"}
     assert [o.name for o in session.get_outputs()] == ["predictions_"]
 
 

@@ -147,7 +147,7 @@ validation: {kfold: {k: 3}}
     run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
     columns = list(nnrun.predict(run, split="test", interval=0.9, probabilities=False))
     ends = ["pair_size_lower", "pair_c_lower", "pair_size_upper", "pair_c_upper"]
-    assert columns[:3] == ["grade_target", "grade", "grade_set"]
+    assert columns[:4] == ["file_row", "grade_target", "grade", "grade_set"]
     assert [name for name in columns if name.startswith("pair")][-4:] == ends
     capsys.readouterr()
     assert main(["predict", str(run.path), "--split", "test", "--interval", "0.9", "--json"]) == 0

@@ -167,7 +167,7 @@ def test_several_outputs_and_rows_without_a_target(tmp_path: Path) -> None:
     run = RunDirectory(nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs").path)
     names, *lines = written(run)
     assert [[line[0], *line[2:]] for line in (names, *lines)] == predicted(run, "--probabilities")
-    assert names[:4] == ["row", "fold", "grade_target", "grade"]
+    assert names[:5] == ["row", "fold", "file_row", "grade_target", "grade"]
     assert [line[names.index("size_target")] == "" for line in lines[6:9]] == [False, True, False]
     found = out_of_fold(run)
     assert (~found.present["size"]).nonzero()[0].tolist() == [7]

@@ -69,7 +69,8 @@ def stream(text: str, kind: Kind) -> RowSource:
 
 
 def without_targets(table: pd.DataFrame) -> pd.DataFrame:
-    return table[[name for name in table if not name.endswith("_target")]].reset_index(drop=True)
+    names = [name for name in table if not name.endswith("_target") and name != "file_row"]
+    return table[names].reset_index(drop=True)
 
 
 def rows_of_test() -> pd.DataFrame:

@@ -285,7 +285,8 @@ def test_columns_of_a_table_are_inputs_and_targets(table: Path, tmp_path: Path) 
     assert found.scores["size_mae"] > 1  # in the target's own units
     predicted = nnrun.predict(run.path, split="test")
     names = [f"grade_{name}" for name in ("low", "mid", "top")]
-    assert list(predicted) == ["grade_target", "grade", "grade_probability", *names, "size_target", "size"]
+    grade = ["grade_target", "grade", "grade_probability", *names]
+    assert list(predicted) == ["file_row", *grade, "size_target", "size"]
     assert set(predicted["grade_target"]) == {"low", "mid", "top"}
 
 

@@ -14,7 +14,7 @@ import nnrun.experiment.running.side_by_side
 from nnrun.data import load_dataset
 from nnrun.errors import DivergedError
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import Listener, StopTraining
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.side_by_side import (
@@ -22,9 +22,11 @@ from nnrun.experiment.running.side_by_side import (
     StackedRuns,
     architecture_of,
     stack_runs,
+    train_side_by_side,
     train_stacked,
 )
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
 from nnrun.limits import cxx_compiler
 from nnrun.records import RunDirectory
 from nnrun.spec.reading.load import LoadedSpec, load_spec
@@ -278,6 +280,102 @@ def test_each_listener_hears_of_its_own_run(tmp_path: Path) -> None:
         assert run.read_history()["loss"].tolist() == listener.losses
 
 
+# --- runs of several networks ------------------------------------------------------------------------------
+
+FOLDS: dict[str, Any] = {
+    **REGRESSION,
+    "preprocessing": {"inputs": ["standardize"]},
+    "validation": {"kfold": {"k": 3, "shuffle": True}},
+}
+
+
+def members_alike(mine: RunDirectory, reference: RunDirectory, *, exactly: bool = False) -> None:
+    """The same networks by the same names, and records that say the same of them."""
+    ours, theirs = (
+        run.read_history().drop(columns="seconds").sort_values(["fold", "epoch"], ignore_index=True)
+        for run in (mine, reference)
+    )
+    if exactly:
+        assert ours.equals(theirs)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert mine.members() == reference.members()
+    for member in reference.members():
+        assert mine.read_preprocessing(member) == reference.read_preprocessing(member)
+        weights, expected = mine.read_weights(member), reference.read_weights(member)
+        for name, value in expected.items():
+            np.testing.assert_allclose(weights[name], value, rtol=0 if exactly else 1e-4, atol=1e-6)
+    records = [record_of(run.path) for run in (mine, reference)]
+    for name in ("folds", "baseline", "best_epoch", "epochs_run", "rows", "status", "error", "stopped_early"):
+        assert records[0].get(name) == records[1].get(name), name
+
+
+def test_folds_of_several_runs(tmp_path: Path) -> None:
+    """Each run has its own splits, learning rate and strengths; the folds of each their own preprocessing."""
+    changes: Changes = [
+        {"seed": seed, "optimizer": {"adam": rate}, "layers[0].dense.kernel_regularizer": {"l2": strength}}
+        for seed, rate, strength in ((1, 0.1, 0.5), (2, 0.01, 0.0), (1, 0.001, 0.5))
+    ]
+    specs = specs_of(tmp_path, changes, FOLDS)
+    for run, spec in zip(together(tmp_path, specs), specs, strict=True):
+        members_alike(run, alone(tmp_path, spec))
+        assert record_of(run.path)["networks_at_once"] == 9
+
+
+@pytest.mark.skipif(cxx_compiler() is None, reason="there is no C++ compiler")
+def test_folds_of_several_runs_in_cpp(tmp_path: Path) -> None:
+    """To the last bit."""
+    specs = specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.03, 0.001)], FOLDS)
+    for run, spec in zip(together(tmp_path, specs), specs, strict=True):
+        members_alike(run, alone(tmp_path, spec), exactly=True)
+
+
+def test_each_run_has_its_own_choice_of_folds(tmp_path: Path) -> None:
+    specs = specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.03, 0.001, 0.01)], FOLDS)
+    chosen = [Selection(only_fold=2), Selection(some_folds=(0, 2)), Selection()]
+    candidates = [
+        Candidate(spec, Settings("sweep", tmp_path / "together", selection=own), Listener())
+        for spec, own in zip(specs, chosen, strict=True)
+    ]
+    runs = train_side_by_side(candidates, load_dataset(specs[0].spec.dataset))
+    assert [record_of(run.path)["folds"] for run in runs] == [[2], [0, 2], [0, 1, 2]]
+    for run, spec, own in zip(runs, specs, chosen, strict=True):
+        assert record_of(run.path)["networks_at_once"] == 6
+        members_alike(run, run_experiment(spec, Settings("sweep", tmp_path / "alone", selection=own)))
+
+
+def test_a_fold_that_diverges_ends_its_run_and_the_others_go_on(tmp_path: Path) -> None:
+    specs = specs_of(tmp_path, [{"optimizer": {"sgd": rate}} for rate in (0.001, 1e30, 0.0001)], FOLDS)
+    first, second, third = together(tmp_path, specs)
+    members_alike(first, alone(tmp_path, specs[0]))
+    members_alike(third, alone(tmp_path, specs[2]))
+    with pytest.raises(DivergedError):
+        alone(tmp_path, specs[1])
+    records = [record_of(path) for path in (tmp_path / "alone").iterdir() if (path / "run.json").exists()]
+    (theirs,) = [record for record in records if record["status"] == "diverged"]
+    mine = record_of(second.path)
+    assert "loss of fold 0 " in mine["error"]
+    for key in ("status", "error", "epochs_run", "members"):
+        assert mine.get(key) == theirs.get(key), key
+
+
+def test_one_whose_listener_stops_it_goes_and_the_others_go_on(tmp_path: Path) -> None:
+    class Stopping(Listener):
+        def epoch(self, record: EpochRecord) -> None:
+            if record.epoch == 2:
+                raise StopTraining("pruned")
+
+    specs = specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.03, 0.001)], FOLDS)
+    found = prepared(tmp_path, specs, [Stopping(), Listener()])
+    assert found is not None
+    first, second = train_stacked(found)
+    members_alike(second, alone(tmp_path, specs[1]))
+    with pytest.raises(StopTraining):
+        run_experiment(specs[0], Settings("sweep", tmp_path / "stopped"), Stopping())
+    (path,) = [path for path in (tmp_path / "stopped").iterdir() if (path / "run.json").exists()]
+    members_alike(first, RunDirectory(path))
+    assert record_of(path)["status"] == "interrupted"
+
+
 # --- which may train together ------------------------------------------------------------------------------
 
 ALIKE: Changes = [
@@ -317,11 +415,6 @@ def test_of_one_architecture(change: dict[str, Any], tmp_path: Path) -> None:
 def test_of_another_architecture(change: dict[str, Any], tmp_path: Path) -> None:
     first, second = specs_of(tmp_path, [{}, change])
     assert architecture_of(first.spec) != architecture_of(second.spec)
-
-
-def test_folds_train_together_already(tmp_path: Path) -> None:
-    (spec,) = specs_of(tmp_path, [{"validation": {"kfold": 3}}])
-    assert architecture_of(spec.spec) is None
 
 
 def test_what_all_have_alike_is_no_number_of_their_own(tmp_path: Path) -> None:

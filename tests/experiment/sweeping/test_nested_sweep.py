@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from nnrun.data.load_data import load_data
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.finished.run_scores import read_run_spec
+from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.nested import go_on_with_nested
 from nnrun.experiment.setup.folds import outer_folds_of
-from nnrun.experiment.sweeping import nested_sweep
+from nnrun.experiment.sweeping import nested_sweep, tpe
 from nnrun.experiment.sweeping.nested_sweep import OuterFolds
 from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import Member, RunDirectory, SweepDirectory, TrialRecord, list_runs
 from nnrun.records.run_record import NestedRecord
+from nnrun.spec.reading.overrides import Override
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
@@ -221,15 +223,16 @@ def test_interrupted_in_a_trial_it_goes_on(
 def test_interrupted_among_the_outer_folds_it_keeps_those_that_were_scored(
     before: dict[str, SweepDirectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, trained, run_experiment = plan_of(tmp_path, TPE), [], nested_sweep.run_experiment
+    one_by_one = {**TPE, "together": 1}
+    plan, trained, train = plan_of(tmp_path, one_by_one), [], nested_sweep.train_side_by_side
 
-    def interrupted_second(*args: Any, **options: Any) -> RunDirectory:
+    def interrupted_second(*args: Any) -> list[RunDirectory]:
         trained.append(1)
         if len(trained) == 2:
             raise KeyboardInterrupt
-        return run_experiment(*args, **options)
+        return train(*args)
 
-    monkeypatch.setattr(nested_sweep, "run_experiment", interrupted_second)
+    monkeypatch.setattr(nested_sweep, "train_side_by_side", interrupted_second)
     with pytest.raises(SweepInterrupted):
         swept(plan, tmp_path)
     first = [summary.id for summary in list_runs(tmp_path / "runs") if summary.nested == "outer"]
@@ -243,15 +246,81 @@ def test_interrupted_among_the_outer_folds_it_keeps_those_that_were_scored(
 
 
 def _alike(one: NestedRecord, two: NestedRecord) -> bool:
-    """The same but for the ids of runs."""
-    plain = [
-        json.loads(nested.model_dump_json(exclude={"folds": {"__all__": {"run"}}})) for nested in (one, two)
-    ]
-    return bool(plain[0] == plain[1])
+    """The same but for the ids of runs, and for how sums are rounded."""
+    plain = [nested.model_dump(mode="json", exclude={"folds": {"__all__": {"run"}}}) for nested in (one, two)]
+    ours, theirs = (dict(_values(document)) for document in plain)
+    return ours == {
+        place: pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+        for place, value in theirs.items()
+    }
+
+
+def _values(document: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Where each value of a document stands, and the value."""
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        if isinstance(value, (dict, list)):
+            yield from _values(value, (*place, key))
+        else:
+            yield (*place, key), value
+
+
+def networks_at_once(sweep: SweepDirectory) -> list[int]:
+    """Of every run of a sweep, in the order in which they were trained."""
+    runs = [summary.run.read_record() for summary in list_runs(sweep.path.parent)]
+    return [run.networks_at_once or 0 for run in sorted(runs, key=lambda run: str(run.id))]
+
+
+@pytest.mark.parametrize("method", SWEEPS)
+@pytest.mark.parametrize("validation", [KFOLD, {"holdout": {"fraction": 0.3}}], ids=["kfold", "holdout"])
+def test_side_by_side_or_one_by_one_it_is_the_same(method: str, validation: Any, tmp_path: Path) -> None:
+    """Trials, outer folds of TPE, and what was chosen: nothing depends on who trains beside it."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    found = []
+    for together in (8, 1):
+        folder = tmp_path / str(together)
+        folder.mkdir()
+        over = {"over": {**SWEEPS[method]["over"], UNITS: [4]}}
+        section = {**SWEEPS[method], **over, "together": together}
+        found.append(swept(plan_of(folder, section, validation=validation), folder))
+    bundled, alone = (sweep.read_record() for sweep in found)
+    assert _alike(nested_of(found[0]), nested_of(found[1]))
+    for one, other in zip(bundled.trials, alone.trials, strict=True):
+        assert (one.values, one.status, one.epoch) == (other.values, other.status, other.epoch)
+        assert one.score == pytest.approx(other.score, rel=1e-5)
+        ours, theirs = (
+            sweep.run_of(trial).read_history().drop(columns="seconds").sort_values(["fold", "epoch"])
+            for sweep, trial in zip(found, (one, other), strict=True)
+        )
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    inner = nested_of(found[0]).inner_folds
+    # A grid has 2 trials, TPE the next of each of 3 outer folds.
+    most = [max(networks_at_once(sweep)) for sweep in found]
+    assert most == ([2 * K * inner, K * inner] if method == "grid" else [K * inner, inner])
+
+
+def test_pruned_trials_leave_those_of_other_outer_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which ones are pruned is what each outer fold's search alone would say."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    monkeypatch.setattr(tpe, "_TRIALS_BEFORE_PRUNING", 1)
+    found = []
+    for together in (8, 1):
+        folder = tmp_path / str(together)
+        folder.mkdir()
+        over = {"over": {RATE: {"log_uniform": [1e-5, 0.3]}}, "trials": 6, "together": together}
+        found.append(swept(plan_of(folder, {**TPE, **over}, epochs=6), folder).read_record())
+    statuses = [[(trial.outer_fold, trial.status) for trial in record.trials] for record in found]
+    assert statuses[0] == statuses[1]
+    assert {status for _, status in statuses[0]} == {"completed", "pruned"}
+    assert found[0].nested is not None
+    assert found[1].nested is not None
+    assert _alike(found[0].nested, found[1].nested)
 
 
 def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each outer fold has its part, so that no search takes it all."""
+    """Each outer fold has its next trial in turn, so that no search takes it all."""
     pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     let_trials_take_seconds(monkeypatch)
     monkeypatch.setattr(nested_sweep, "Pace", lambda seconds: Pace(seconds, ticking()))
@@ -259,8 +328,19 @@ def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pyte
     record = sweep.read_record()
     assert record.ended_by_time == "24s"
     assert {trial.outer_fold for trial in record.trials} == {0, 1, 2}
-    assert len(record.trials) < record.total
+    ended = [trial.outer_fold for trial in record.trials if trial.status == "completed"]
+    assert len(ended) < record.total
+    assert {ended.count(fold) for fold in range(K)} <= {ended.count(0), ended.count(0) - 1}
     assert nested_of(sweep).scores
+
+
+def test_a_final_run_of_it_says_what_to_type_instead(before: dict[str, SweepDirectory]) -> None:
+    sweep = before["grid"]
+    outer = run_named(sweep, nested_of(sweep).folds[0].run)
+    with pytest.raises(UsageError) as caught:
+        final_of_run(outer, Settings("final", sweep.path.parent))
+    assert f"nnrun sweep {sweep.resolved_spec} --set nested=null, and then" in str(caught.value)
+    assert load_sweep(sweep.resolved_spec, [Override.of_text("nested=null")]).base.spec.nested is None
 
 
 def test_a_smoke_run(tmp_path: Path) -> None:

@@ -1,0 +1,325 @@
+"""What ONNX computes of columns of strings, before a network takes numbers: codes of values, counts of words.
+
+ONNX holds no rule of Unicode. What Python does with a text (blanks around it, words, lower case) is written
+out here from Python's own tables, with the operators of `ai.onnx.ml` and the `Tokenizer` of onnxruntime
+(domain `com.microsoft`), which skl2onnx uses too. What cannot be written out is told: a string that is not
+in Unicode's composed form (NFC), and, where words are made lower-case, a capital sigma, whose small letter
+depends on its neighbours.
+
+N rows, T words of the longest row, U different words.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnrun.data.value_names import TRUTH
+from nnrun.experiment.exporting import string_patterns
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSETS: Mapping[str, int] = {"": 20, "ai.onnx.ml": 3, "com.microsoft": 1}
+"""Of a program with strings: 20 has `StringConcat`."""
+
+UNKNOWN, MISSING, RARE = -1, -2, -3
+"""Codes of values that have no place."""
+NO_WORD = -1
+"""What stands behind the words of a row that has fewer than others."""
+_DOTTED_I, _SIGMA = "\u0130", "\u03a3"
+
+
+@dataclass(frozen=True)
+class Codes:
+    """(N, 1) int64: the place of each value among `levels`, or one of the negative codes.
+
+    Attributes:
+        levels: the values that have a place, in NFC and without blanks around them.
+        rare: values that training rows hold and that have none.
+        fill: the value that stands for a missing one; None where it has the code `MISSING`.
+        truth: whether the values are True and False, in any case of letters.
+    """
+
+    levels: tuple[str, ...]
+    rare: tuple[str, ...] = ()
+    fill: str | None = None
+    truth: bool = False
+
+
+@dataclass(frozen=True)
+class Words:
+    """(N, T) int64: the index of each word of a text, `NO_WORD` behind the last.
+
+    Attributes:
+        words: the words with an index, which count from `first`.
+        lower: whether texts are made lower-case.
+        first: the index of the first word.
+        unknown: the index of all other words.
+        fill: the text that stands for a missing one; None for an empty one.
+    """
+
+    words: tuple[str, ...]
+    lower: bool
+    first: int = 0
+    unknown: int = NO_WORD
+    fill: str | None = None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """(N, K) float32: how often each of K runs of words is in a text.
+
+    Attributes:
+        words: of the texts.
+        runs: of each length n from 1 the runs, one behind the other, as indices of words.
+        places: the column of each run, those of one word first.
+    """
+
+    words: Words
+    runs: tuple[tuple[int, ...], ...]
+    places: tuple[int, ...]
+
+
+Front = Codes | Words | Counts
+
+
+@dataclass
+class StringGraph:
+    """Nodes that are put before a program.
+
+    Attributes:
+        prefix: of the names of all values within; no value of the program begins so.
+        missing: strings that mean a missing value.
+        nodes, initializers: so far.
+    """
+
+    prefix: str
+    missing: frozenset[str]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+    _stripped: dict[str, str] = field(default_factory=dict)
+    _texts: dict[tuple[str, bool, str | None], str] = field(default_factory=dict)
+
+    def compute(self, column: str, front: Front, result: str) -> None:
+        """Write what is asked of a column to `result`."""
+        if isinstance(front, Codes):
+            self._add("Identity", [self._codes(column, front)], result=result)
+        elif isinstance(front, Words):
+            self._add("Identity", [self._indices(column, front)], result=result)
+        else:
+            self._counts(column, front, result)
+
+    def odd(self, column: str, front: Front, result: str) -> None:
+        """(N, 1) bool: the rows of which this program cannot tell what Python makes of them."""
+        pattern = string_patterns.not_composed()
+        lower = not isinstance(front, Codes) and _words_of(front).lower
+        if lower:
+            pattern = f"{_SIGMA}|{pattern}"
+        found = self._tokens(column, pattern)
+        some = self._add("Not", [self._add("Equal", [found, self._strings([""])])])
+        counted = self._add("Cast", [some], to=_int64())
+        total = self._add("ReduceSum", [counted, self._ints([1])], keepdims=1)
+        flagged = self._add("Greater", [total, self._ints([0])])
+        if isinstance(front, Codes):  # the decomposed spelling (NFD) of a value is among the keys
+            unknown = self._add("Equal", [self._codes(column, front), self._ints([UNKNOWN])])
+            flagged = self._add("And", [flagged, unknown])
+        self._add("Identity", [flagged], result=result)
+
+    def number(self, column: str, result: str) -> None:
+        """A column of numbers as it is."""
+        self._add("Identity", [column], result=result)
+
+    # --- values --------------------------------------------------------------------------------------------
+
+    def _without_blanks(self, column: str) -> str:
+        """(N, 1) the strings, without blanks around them."""
+        if column not in self._stripped:
+            tokens = self._tokens(column, string_patterns.without_blanks())
+            self._stripped[column] = self._add("Slice", [tokens, *map(self._ints, ([0], [1], [1]))])
+        return self._stripped[column]
+
+    def _codes(self, column: str, front: Codes) -> str:
+        places: dict[str, int] = {}
+        for names, codes in (
+            (front.levels, range(len(front.levels))),
+            (front.rare, [RARE] * len(front.rare)),
+        ):
+            for name, code in zip(names, codes, strict=True):
+                for spelling in _spellings(name, truth=front.truth):
+                    places.setdefault(spelling, code)
+        missing = MISSING
+        if front.fill is not None:
+            missing = places.get(front.fill, UNKNOWN)
+        places |= dict.fromkeys(self.missing, missing)
+        return self._encoded(self._without_blanks(column), places, UNKNOWN)
+
+    def _encoded(self, strings: str, places: Mapping[str, int], default: int) -> str:
+        return self._add(
+            "LabelEncoder",
+            [strings],
+            domain="ai.onnx.ml",
+            keys_strings=list(places),
+            values_int64s=list(places.values()),
+            default_int64=default,
+        )
+
+    # --- words ---------------------------------------------------------------------------------------------
+
+    def _indices(self, column: str, front: Words) -> str:
+        places = {word: front.first + i for i, word in enumerate(front.words)}
+        return self._encoded(self._words(column, front), {**places, "": NO_WORD}, front.unknown)
+
+    def _words(self, column: str, front: Words) -> str:
+        """(N, T) the words of each text, "" behind the last; T is 1 or more."""
+        key = (column, front.lower, front.fill)
+        if key not in self._texts:
+            bare = self._without_blanks(column)
+            missing = self._encoded(bare, dict.fromkeys(self.missing, 1), 0)
+            is_missing = self._add("Equal", [missing, self._ints([1])])
+            text = self._add("Where", [is_missing, self._strings([front.fill or ""]), bare])
+            pattern = string_patterns.words(but=_DOTTED_I if front.lower else "")
+            words = self._tokens(text, pattern)
+            longest = max((len(word) for word in front.words), default=0)
+            self._texts[key] = self._lower(words, longest) if front.lower else words
+        return self._texts[key]
+
+    def _lower(self, words: str, longest: int) -> str:
+        """(N, T) words in lower case, as of `str.lower`; of one longer than all that are known the beginning.
+
+        Letter by letter, once for each different word: `StringNormalizer` needs a locale of the machine, and
+        knows other letters than Python does.
+        """
+        shape = self._add("Shape", [words])
+        flat = self._add("Reshape", [words, self._ints([-1])])
+        different, inverse = self._add_many("Unique", [flat], outputs=(0, 2), of=3)
+        spelled = self._add("Unsqueeze", [different, self._ints([1])])
+        letters = self._tokens(spelled, None)
+        # Without a letter more, a longer word could become one that is known.
+        letters = self._add("Slice", [letters, *map(self._ints, ([0], [longest + 1], [1]))])
+        small = {
+            character: character.lower()
+            for character in map(chr, string_patterns.points_where(lambda c: c.lower() != c))
+        }
+        small[_DOTTED_I] = "i"  # and a dot, which is no letter: the word ends here
+        lowered = self._add(
+            "LabelEncoder",
+            [letters],
+            domain="ai.onnx.ml",
+            keys_strings=list(small),
+            values_strings=list(small.values()),
+            default_string="",
+        )
+        as_it_is = self._add("Equal", [lowered, self._strings([""])])
+        joined = self._joined(self._add("Where", [as_it_is, letters, lowered]))
+        return self._add("Reshape", [self._add("Gather", [joined, inverse]), shape])
+
+    def _joined(self, letters: str) -> str:
+        """(U,) the strings of which (U, L) are the letters, "" behind the last."""
+        from onnx import TensorProto, helper
+
+        count = self._add("Gather", [self._add("Shape", [letters]), self._scalar(1)], axis=0)
+        first = self._add("Gather", [letters, self._scalar(0)], axis=1)
+        start = self._add("Where", [self._add("Equal", [first, first]), self._strings([""]), first])
+        name = self._name("join")
+        body = helper.make_graph(
+            [
+                helper.make_node("Gather", [letters, f"{name}/i"], [f"{name}/letter"], axis=1),
+                helper.make_node("StringConcat", [f"{name}/so_far", f"{name}/letter"], [f"{name}/longer"]),
+                helper.make_node("Identity", [f"{name}/go"], [f"{name}/goes"]),
+            ],
+            name,
+            [
+                helper.make_tensor_value_info(f"{name}/i", TensorProto.INT64, []),
+                helper.make_tensor_value_info(f"{name}/go", TensorProto.BOOL, []),
+                helper.make_tensor_value_info(f"{name}/so_far", TensorProto.STRING, [None]),
+            ],
+            [
+                helper.make_tensor_value_info(f"{name}/goes", TensorProto.BOOL, []),
+                helper.make_tensor_value_info(f"{name}/longer", TensorProto.STRING, [None]),
+            ],
+        )
+        return self._add("Loop", [count, "", start], body=body)
+
+    def _counts(self, column: str, front: Counts, result: str) -> None:
+        starts = np.cumsum([0, *map(len, front.runs)])[:-1]
+        self._add(
+            "TfIdfVectorizer",
+            [self._indices(column, front.words)],
+            result=result,
+            mode="TF",
+            min_gram_length=1,
+            max_gram_length=len(front.runs),
+            max_skip_count=0,
+            ngram_counts=starts.tolist(),
+            ngram_indexes=list(front.places),
+            pool_int64s=[index for own in front.runs for index in own],
+        )
+
+    def _tokens(self, strings: str, pattern: str | None) -> str:
+        """(N, T) what of each of (N, 1) strings matches a pattern, or each character; T is 1 or more."""
+        how: dict[str, Any] = {"separators": [""]} if pattern is None else {"tokenexp": pattern}
+        found = self._add(
+            "Tokenizer", [strings], domain="com.microsoft", mark=0, pad_value="", mincharnum=1, **how
+        )
+        # With an empty one behind them: operators refuse an axis of length 0.
+        none = self._add("Where", [self._add("Equal", [strings, strings]), self._strings([""]), strings])
+        return self._add("Concat", [self._add("Squeeze", [found, self._ints([1])]), none], axis=1)
+
+    # --- nodes ---------------------------------------------------------------------------------------------
+
+    def _name(self, what: str) -> str:
+        return f"{self.prefix}{len(self.nodes)}/{what}"
+
+    def _add(self, op: str, inputs: Sequence[str], *, result: str | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
+        result = self._name(op) if result is None else result
+        self.nodes.append(helper.make_node(op, list(inputs), [result], **attributes))
+        return result
+
+    def _add_many(self, op: str, inputs: Sequence[str], *, outputs: Sequence[int], of: int) -> list[str]:
+        """Of a node with several results those at some places."""
+        from onnx import helper
+
+        names = [self._name(f"{op}/{place}") if place in outputs else "" for place in range(of)]
+        self.nodes.append(helper.make_node(op, list(inputs), names))
+        return [names[place] for place in outputs]
+
+    def _constant(self, value: Any) -> str:
+        from onnx import numpy_helper
+
+        name = f"{self.prefix}constant/{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _ints(self, values: Sequence[int]) -> str:
+        return self._constant(np.array(values, np.int64))
+
+    def _scalar(self, value: int) -> str:
+        return self._constant(np.array(value, np.int64))
+
+    def _strings(self, values: Sequence[str]) -> str:
+        return self._constant(np.array(values, object))
+
+
+def _int64() -> int:
+    from onnx import TensorProto
+
+    return int(TensorProto.INT64)
+
+
+def _words_of(front: Words | Counts) -> Words:
+    return front.words if isinstance(front, Counts) else front
+
+
+def _spellings(name: str, *, truth: bool) -> list[str]:
+    """The strings that are read as a value: in NFC and in NFD; of True and False in any case of letters."""
+    if truth and name in TRUTH:
+        return ["".join(letters) for letters in product(*((c.lower(), c.upper()) for c in name))]
+    return list(dict.fromkeys((name, unicodedata.normalize("NFD", name))))

@@ -1,0 +1,213 @@
+"""ONNX programs of tables with categories and texts: column by column, row by row as `nnrun predict` says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from nnrun.cli import main
+from nnrun.data.preprocess.registry import STEPS
+from nnrun.experiment.exporting.step_programs import ENCODERS, FILLS, REFUSED
+from tests.support.odd_tables import CASES, columns_of, odd_rows, spec_of, training_rows, write_rows
+
+Capture = pytest.CaptureFixture[str]
+Row = Mapping[str, str]
+_SHARED = Path(os.environ.get("NNRUN_DATA_DIR", "/nowhere"))
+
+
+def test_every_step_is_computed_or_refused() -> None:
+    told = [
+        cls for cls in STEPS if cls.program == "computed" or cls in ENCODERS or cls in FILLS or cls in REFUSED
+    ]
+    assert told == STEPS, "a new step needs its line in step_programs"
+    assert not ENCODERS.keys() & REFUSED.keys()
+    named = {kind for steps, _ in CASES.values() for step in steps for kind in step}
+    assert named >= {cls.spec.kind for cls in ENCODERS}, "and a case in tests/support/odd_tables.py"
+
+
+def trained(folder: Path, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of the spec in runs/, in this folder."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")
+    monkeypatch.chdir(folder)
+    (folder / "odd.yaml").write_text(yaml.safe_dump(spec))
+    assert main(["train", "odd.yaml", "-q"]) == 0
+
+
+def predicted(path: Path, capsys: Capture) -> dict[int, float]:
+    """Row → the probability of class 1, as `nnrun predict` says; a row that it refuses is left out."""
+    capsys.readouterr()
+    main(["predict", "@last", str(path), "--probabilities", "--skip-bad", "-q"])
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    return {int(row["row"]): float(row["probability_1"]) for row in rows}
+
+
+def asked(path: Path, rows: Sequence[Row], at_once: int = 10**6) -> np.ndarray:
+    """(N, K) what onnxruntime says of rows of CSV."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    found = []
+    for start in range(0, len(rows), at_once):
+        feeds: dict[str, Any] = {}
+        for taken in session.get_inputs():
+            fields = [row[taken.name] for row in rows[start : start + at_once]]
+            if taken.type == "tensor(string)":
+                feeds[taken.name] = np.array(fields, object)[:, None]
+            else:
+                dtype = np.float64 if taken.type == "tensor(double)" else np.float32
+                numbers = [float(field) if field.strip() not in ("", "NA") else np.nan for field in fields]
+                feeds[taken.name] = np.array(numbers, dtype)[:, None]
+        found.append(session.run(None, feeds)[0])
+    return np.concatenate(found)
+
+
+def may_be_refused(row: Row, columns: Sequence[str]) -> bool:
+    """Whether the README says that the program gives NaN for a row that is no error."""
+    held = "".join(row[name] for name in columns)
+    return "\u03a3" in held or not unicodedata.is_normalized("NFC", held)
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "hashes"])
+def test_row_by_row(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    write_rows(tmp_path / "rows.csv", training_rows())
+    trained(tmp_path, spec_of(case), monkeypatch)
+    assert main(["export", "@last", "-o", "odd.onnx"]) == 0
+    rows, columns = odd_rows(), columns_of(CASES[case][0])
+    own = predicted(write_rows(tmp_path / "odd.csv", rows), capsys)
+    found = asked(tmp_path / "odd.onnx", rows)[:, 0]
+    assert len(own) > len(rows) / 4
+    exact = 0
+    for number, row in enumerate(rows):
+        if number not in own:
+            assert np.isnan(found[number]), row
+        elif not (np.isnan(found[number]) and may_be_refused(row, columns)):
+            assert found[number] == pytest.approx(own[number], abs=1e-5), row
+            exact += 1
+    assert exact > 0.95 * len(own)
+    for number in (0, 8, 27, 40):  # a row alone, whose texts are shorter
+        alone = asked(tmp_path / "odd.onnx", rows[number : number + 1])[0, 0]
+        np.testing.assert_allclose(alone, found[number], atol=1e-6)
+
+
+def test_float64_tells_numbers_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    rows = [{**row, "code": ["16777216", "16777217"][i % 2]} for i, row in enumerate(training_rows())]
+    write_rows(tmp_path / "rows.csv", rows)
+    spec = spec_of("missing")
+    trained(tmp_path, {**spec, "dataset": {"csv": {**spec["dataset"]["csv"]}}}, monkeypatch)
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", "odd.onnx"]) == 2
+    assert "numbers apart that are one number in float32; use --float64" in capsys.readouterr().err
+    assert main(["export", "@last", "-o", "odd.onnx", "--float64"]) == 0
+    own = predicted(tmp_path / "rows.csv", capsys)
+    np.testing.assert_allclose(
+        asked(tmp_path / "odd.onnx", rows)[list(own), 0], list(own.values()), atol=1e-5
+    )
+
+
+def test_what_onnx_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    write_rows(tmp_path / "rows.csv", training_rows())
+    trained(tmp_path, spec_of("hashes"), monkeypatch)
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", "odd.onnx"]) == 2
+    assert capsys.readouterr().err == (
+        "error: A program in ONNX cannot compute the step hashing of column 'color': ONNX cannot see the "
+        "bytes of a string. To have the preprocessing in a file all the same: --format script.\n"
+    )
+
+
+def test_folds_with_levels_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    rows = sorted(training_rows(), key=lambda row: row["color"])
+    write_rows(tmp_path / "rows.csv", rows)
+    spec = {**spec_of("categories"), "validation": {"kfold": {"k": 3}}}
+    trained(tmp_path, spec, monkeypatch)
+    assert main(["final", "@last", "--members", "folds", "-q"]) == 0
+    assert main(["export", "@last", "-o", "odd.onnx"]) == 0
+    own = predicted(write_rows(tmp_path / "odd.csv", odd_rows()), capsys)
+    found = asked(tmp_path / "odd.onnx", odd_rows())[:, 0]
+    np.testing.assert_allclose(found[[0, 5]], [own[0], own[5]], atol=1e-5)
+
+
+TITANIC = {
+    "impute": {"columns": ["age", "fare"], "strategy": "median", "indicator": True},
+    "quantile": {"columns": ["fare"]},
+    "ordinal": ["who"],
+    "standardize": ["age", "who", "sibsp", "parch"],
+    "one_hot": ["pclass", "sex", "embarked", "adult_male", "deck", "alone"],
+}
+
+
+def check_real(data: Path, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Every row of a file: the same scores, the same classes."""
+    trained(Path.cwd(), spec, monkeypatch)
+    assert main(["export", "@last", "-o", "real.onnx"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "@last", str(data), "--probabilities", "-q"]) == 0
+    own = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    with data.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = asked(Path("real.onnx"), rows, at_once=2048)
+    if found.shape[1] == 1:
+        found = np.concatenate([1 - found, found], 1)
+    names = [name for name in own[0] if name.startswith("probability_")]
+    scores = np.array([[float(row[name]) for name in names] for row in own])
+    np.testing.assert_allclose(found, scores, atol=1e-5)
+    classes = [names[k].removeprefix("probability_") for k in found.argmax(1)]
+    assert len(own) == len(rows)
+    assert classes == [row["prediction"] for row in own]
+
+
+def test_titanic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    data = _SHARED / "tables" / "titanic.csv"
+    if not data.exists():
+        pytest.skip(f"{data} is not here")
+    monkeypatch.chdir(tmp_path)
+    inputs = [
+        "pclass",
+        "sex",
+        "age",
+        "sibsp",
+        "parch",
+        "fare",
+        "embarked",
+        "who",
+        "adult_male",
+        "deck",
+        "alone",
+    ]
+    spec = {
+        **spec_of("categories"),
+        "dataset": {"csv": {"path": str(data), "target": "survived", "inputs": inputs}},
+        "preprocessing": {"inputs": [{kind: options} for kind, options in TITANIC.items()]},
+    }
+    check_real(data, spec, monkeypatch, capsys)
+
+
+def test_reuters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    data = _SHARED / "text" / "reuters.csv"
+    if not data.exists():
+        pytest.skip(f"{data} is not here")
+    monkeypatch.chdir(tmp_path)
+    spec = {
+        **spec_of("words"),
+        "dataset": {"csv": {"path": str(data), "target": "topic", "inputs": ["text"]}},
+        "preprocessing": {"inputs": [{"text": {"num_words": 2000, "weighting": "tf_idf"}}]},
+        "layers": [{"dense": {"units": 45, "activation": "softmax"}}],
+        "loss": "categorical_crossentropy",
+        "epochs": 1,
+        "batch_size": 512,
+    }
+    check_real(data, spec, monkeypatch, capsys)
