@@ -28,6 +28,7 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
+    from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
     from nnrun.spec.reading.overrides import Override
 
@@ -247,6 +248,9 @@ def outer_folds(k: int | None) -> list[Override]:
     return [] if k is None else [Override.of_value("nested.k", k, "--nested", prevails=True)]
 
 
+LauncherOfWorkers = Literal["processes", "ray", "slurm"]
+
+
 # --- groups of options -------------------------------------------------------------------------------------
 
 
@@ -270,6 +274,62 @@ class Changes:
     def overrides(self) -> list[Override]:
         """What they change in a spec."""
         return changes_of(self.set_, seed=self.seed, epochs=self.epochs)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """The options of commands whose work several processes can share."""
+
+    workers_: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Have N processes train, here or on other machines."
+        ),
+    ] = None
+    launcher: Annotated[
+        LauncherOfWorkers | None,
+        typer.Option("--launcher", help="Who starts the workers: this machine, Ray, or Slurm."),
+    ] = None
+    launcher_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--launcher-set",
+            metavar="KEY=VALUE",
+            help="An option of the launcher, for each worker: num_cpus=2, slurm_partition=gpu.",
+        ),
+    ] = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any of them was."""
+        return any(value for value in (self.workers_, self.launcher, self.launcher_set))
+
+    def workers(self) -> Workers | None:
+        """The workers that were asked for; None where this process does the work."""
+        from nnrun.experiment.launching.launcher import Workers
+
+        if not self.is_given:
+            return None
+        if self.workers_ is None:
+            option = "--launcher" if self.launcher else "--launcher-set"
+            raise UsageError(f"{option} starts workers: say how many, such as --workers 4.")
+        named = dict(_key_and_value(text) for text in self.launcher_set or ())
+        return Workers(self.workers_, self.launcher or "processes", named)
+
+
+def _key_and_value(text: str) -> tuple[str, Any]:
+    """What `--launcher-set KEY=VALUE` says; the value is read as YAML."""
+    from nnrun.errors import SpecError
+    from nnrun.spec.reading.nodes import SourceText, plain
+    from nnrun.spec.reading.yaml_reader import read_value
+
+    key, equals, _ = text.partition("=")
+    if not key.strip() or not equals:
+        raise UsageError(f"--launcher-set {text}: write KEY=VALUE, such as num_cpus=2.")
+    node, problems = read_value(SourceText("--launcher-set", text, numbered=False), len(key) + 1)
+    if problems:
+        raise SpecError(problems)
+    return key.strip(), plain(node)
 
 
 @dataclass(frozen=True)
