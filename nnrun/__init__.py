@@ -7,6 +7,8 @@
 See `nnrun.api` for all of it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nnrun.api import (
     DEFAULT_RUNS_DIR,
     Run,
@@ -28,8 +30,13 @@ from nnrun.api import (
 )
 from nnrun.version import __version__
 
+if TYPE_CHECKING:
+    from nnrun.estimators import Classifier, Regressor
+
 __all__ = [
     "DEFAULT_RUNS_DIR",
+    "Classifier",
+    "Regressor",
     "Run",
     "Sweep",
     "Tuned",
@@ -48,3 +55,12 @@ __all__ = [
     "train",
     "tune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, which import scikit-learn, when they are asked for."""
+    if name not in ("Classifier", "Regressor"):
+        raise AttributeError(f"module 'nnrun' has no attribute {name!r}")
+    from nnrun import estimators
+
+    return getattr(estimators, name)

@@ -276,6 +276,14 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
     """
     table = predictor.layout(probabilities=probabilities)
     table.refuse_one_name_twice()
+    return table.frame(predict_blocks(predictor, inputs, stacklevel=4))
+
+
+def predict_blocks(predictor: Predictor, inputs: Any, *, stacklevel: int = 3) -> list[PredictedRows]:
+    """Predictions of values in memory, block by block; arguments and errors as of `predict_values`.
+
+    What the values hold that training never saw is warned of, at `stacklevel` as `warnings.warn` takes it.
+    """
     unknown = unknown_counts(predictor)
     blocks = []
     for batch in predictor.decoder.of_python(_of_only_input(predictor, inputs)):
@@ -285,8 +293,8 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
         unknown.add(predictor.by_input(batch.inputs))
         blocks.append(predicted)
     for found in unknown.found:
-        warnings.warn(f"The inputs' {found}", stacklevel=3)
-    return table.frame(blocks)
+        warnings.warn(f"The inputs' {found}", stacklevel=stacklevel)
+    return blocks
 
 
 def _of_only_input(predictor: Predictor, inputs: Any) -> Any:
