@@ -326,6 +326,7 @@ def test_what_is_exported() -> None:
         "load_run",
         "lr",
         "predict",
+        "serve",
         "sweep",
         "train",
         "tune",

@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "nnrun.cli.evaluate:evaluate",
     "importance": "nnrun.cli.importance:importance",
     "predict": "nnrun.cli.predict:predict",
+    "serve": "nnrun.cli.serve:serve",
     "export": "nnrun.cli.export:export",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",

@@ -311,7 +311,7 @@ def _of_only_input(predictor: Predictor, inputs: Any) -> Any:
 
 def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, list[BadRow]]:
     """The predictions of the good rows of a batch, and all bad ones."""
-    rows, outputs, bad = _outputs_of(predictor, batch)
+    rows, outputs, bad = outputs_of(predictor, batch)
     decoders = predictor.output_decoders
     made = {
         port: decoders[port].predictions(rows, found.mean, spread_NK=found.spread, region=found.region)
@@ -320,7 +320,7 @@ def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, 
     return made, bad
 
 
-def _outputs_of(
+def outputs_of(
     predictor: Predictor, batch: InputBatch
 ) -> tuple[list[int], dict[Port, Average], list[BadRow]]:
     """Numbers and outputs of the good rows of a batch, and all bad ones."""
