@@ -12,6 +12,7 @@ from nnrun.records.index import (
     find_runs_and_sweeps,
     is_pattern,
     list_runs,
+    run_ids,
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
@@ -103,5 +104,6 @@ __all__ = [
     "refuse_to_delete",
     "refuse_to_delete_sweep",
     "refuse_unwritable",
+    "run_ids",
     "runs_of_sweep",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnrun.experiment.finished.record_text import SMOKE_TEXT
 from nnrun.records import MEASURING_COMMANDS, SweepRecord, TrialRecord
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, with_std
 from nnrun.spec.writing.value_labels import key_labels, value_label, values_label
 
 MOST_SHOWN = 10
@@ -28,7 +28,7 @@ def board(record: SweepRecord, *, with_runs: bool = True, every: bool = False) -
 
     def row(trial: TrialRecord) -> list[str]:
         fold = "" if trial.outer_fold is None else str(trial.outer_fold)
-        score = trial.status if trial.score is None else f"{trial.score:.4f}"
+        score = trial.status if trial.score is None else with_std(trial.score)
         epoch = "" if trial.epoch is None else str(trial.epoch)
         values = [value_label(trial.values[key]) if key in trial.values else "" for key in keys]
         run = [trial.run or ""] if with_runs else []

@@ -124,7 +124,10 @@ def _with_decisions_of(
     if open_outputs(spec):
         return loaded, []
     views = output_views(spec)
-    told = [given_decision(port if spec.outputs else None, views[port], parent.id) for port in wanted]
+    told = [
+        given_decision(port if spec.outputs else None, views[port], parent.id, view)
+        for port, view in wanted.items()
+    ]
     return replace(loaded, spec=spec), told
 
 
