@@ -20,7 +20,10 @@ def train(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, metavar="N", help="Train with N seeds, counting up from the spec's seed."
+            "--seeds",
+            min=1,
+            metavar="N",
+            help="Train one split with N seeds, counting up from the spec's; a spec with folds is refused.",
         ),
     ] = None,
     time: options.Time = None,

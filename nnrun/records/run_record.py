@@ -465,6 +465,8 @@ class DecisionRecord(_Record):
         output: its name; None where outputs have none.
         reason: why nothing could be fitted, as a sentence; the rest is then left out.
         parent: the run that fitted it, where it was taken over; the scores are of its networks.
+        given: the keys whose values the spec gives, where others were fitted.
+        weights: of which epochs the networks were that it was fitted for: `epoch 20, the last`.
         rows: how many predictions of rows, each by a network that did not train on the row.
         out_of_fold: whether they are of several folds.
         parts: how many parts the rows were cross-fitted in; None where that was not possible.
@@ -480,6 +482,8 @@ class DecisionRecord(_Record):
     output: str | None = None
     reason: str | None = None
     parent: str | None = None
+    given: list[Literal["calibrate", "threshold"]] = []
+    weights: str | None = None
     rows: Count | None = None
     out_of_fold: bool = False
     parts: Count | None = None
@@ -692,6 +696,20 @@ class RunRecord(_Record):
         if self.ensemble is None:
             return self.best
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether rows that chose its epoch, or it among the trials of a sweep, measure its listed scores."""
+        validated = [
+            name for name, of in self.listed_scores.items() if of is not None and name.startswith("val_")
+        ]
+        if self.is_nested or not validated:
+            return False
+        if self.ensemble is not None and self.ensemble.taken_over:
+            return self.ensemble.optimistic
+        of_epochs = self.chosen_by is None or self.chosen_by.startswith("val_")
+        is_trial = self.sweep is not None and self.command not in MEASURING_COMMANDS
+        return is_trial or (of_epochs and (self.epochs_run or 0) > 1)
 
     @property
     def is_inner(self) -> bool:

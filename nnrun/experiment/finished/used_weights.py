@@ -215,14 +215,21 @@ def _has_only_best(record: RunRecord) -> bool:
     return record.ensemble is not None and record.ensemble.weights == "best"
 
 
+def _diverged(record: RunRecord, member: Member | None) -> bool:
+    """Whether a network's last epoch has no weights, since they stopped being finite numbers in it."""
+    inner = record.nested.diverged if record.nested is not None else []
+    return record.status == "diverged" or (member is not None and member.id in inner)
+
+
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
     """What the record says of weights; those of an older nnrun do not say it themselves."""
     known = record.network(member)
-    own_end = known.epochs if isinstance(known, MemberRecord) and record.is_nested else None
+    # Each of several may have ended by itself: by its own number of epochs, early stopping, time, divergence.
+    own_end = known.epochs if isinstance(known, MemberRecord) else None
     epoch, ended = known.weights_epoch, own_end or known.stopped_early or record.epochs_run
     if epoch is None:
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)
     averaged = known.weights_averaged
-    restored = epoch != ended and not _has_only_best(record)
+    restored = epoch != ended and not _has_only_best(record) and not _diverged(record, member)
     return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, restored, averaged)

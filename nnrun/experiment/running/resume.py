@@ -116,13 +116,16 @@ def _state_to_resume(
     run: RunDirectory, record: RunRecord, own: schema.ExperimentSpec, wanted: schema.ExperimentSpec
 ) -> CheckpointState:
     """The newest whole checkpoint, which is one of the run's spec and from which it can train on."""
-    state = read_checkpoint_state(run)
     more = f" to {wanted.epochs} epochs" if wanted.epochs > own.epochs else ""
-    if (more or (record.status == "completed" and record.stopped_by_time_at)) and state.group > 0:
-        raise UsageError(
-            f"{run.id} cannot be extended{more}: its networks train one after the "
-            "other, and the state of those that have finished is not kept. Start a new run."
-        )
+    cannot = UsageError(
+        f"{run.id} cannot be extended{more}: its networks train one after the "
+        "other, and the state of those that have finished is not kept. Start a new run."
+    )
+    if record.status == "completed" and (record.networks_at_once or 0) < len(record.member_ids):
+        raise cannot
+    state = read_checkpoint_state(run)
+    if more and state.group > 0:
+        raise cannot
     trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
     _refuse_differences(run, trained, own, "in its folder")
     return state
