@@ -822,6 +822,59 @@ def predict(
         return found.table(probabilities=probabilities)
 
 
+def serve(
+    run: Run | PathLike,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    probabilities: bool = False,
+    spread: bool = False,
+    interval: float | None = None,
+    member: str | None = None,
+    weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> int:
+    """Answer rows over HTTP with a run's networks until the process is asked to stop (Ctrl-C, SIGTERM).
+
+    It needs the extra `serve`, the main thread, and no event loop that runs already, as in a notebook.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        host: an address of this machine; default: 127.0.0.1, which no other machine reaches.
+        port: 8000 by default; 0 for one that is free (`verbose` says which).
+        probabilities, interval: as for `predict`: what an answer has where its request does not say.
+        spread, member, weights, overrides, runs_dir, data_dir, device, allow_custom: as for `predict`.
+        verbose: whether it says on stderr where it is reached, and what is to be known of the run.
+
+    Returns:
+        how many requests were answered.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.serving.requests import Options
+    from nnrun.experiment.serving.server import Served, place_of, serve_run
+
+    listener = _listener(verbose)
+
+    def started(served: Served) -> None:
+        listener.message(f"{served.predictor.run.id} answers at {served.url}")
+
+    access = Access(member, weights, _changes(overrides), _data_dir(data_dir), device, listener=listener)
+    with allowing(allow_custom):
+        return serve_run(
+            _run(run, runs_dir)._directory,
+            access,
+            place_of(host, port),
+            usual=Options(probabilities, interval),
+            spread=spread,
+            started=started,
+        )
+
+
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     """The run that is given, or found as commands find it."""
     if isinstance(reference, Run):
