@@ -29,6 +29,7 @@ from nnrun.experiment.exporting.export_formats import (
     predictions_of,
     require_onnx,
 )
+from nnrun.experiment.exporting.file_intervals import FileIntervals, file_intervals
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.decision_text import calibration_in_words
 from nnrun.experiment.finished.decisions import decided_spec
@@ -111,6 +112,7 @@ class Exported:
         rows: how many rows were compared.
         rows_from: `training` rows, or `generated` ones.
         difference: the largest one between the file's predictions and the run's.
+        intervals: what it says of intervals; None where the run has none.
     """
 
     path: Path
@@ -126,6 +128,7 @@ class Exported:
     rows: int
     rows_from: str
     difference: float
+    intervals: FileIntervals | None = None
 
 
 def export_run(
@@ -161,6 +164,9 @@ def export_run(
     kind = FORMATS[format_]
     metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
     export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
+    intervals = file_intervals(run, spec, access, export.output_names)
+    if intervals is not None:
+        metadata |= metadata_of(intervals=intervals.as_document())
     if kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()
@@ -189,6 +195,7 @@ def export_run(
         rows=len(next(iter(own.values()))),
         rows_from=rows_from,
         difference=difference,
+        intervals=intervals,
     )
 
 
