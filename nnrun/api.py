@@ -280,7 +280,7 @@ def sweep(
         method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
             seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
         nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
-            has it as `nested`. The override `nested.members=folds` scores the average of inner networks there.
+            has it as `nested`. The override `nested.members=folds` scores the inner networks, averaged.
         new: start over in any case.
         workers: have so many processes train the trials; default: this one.
         launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.

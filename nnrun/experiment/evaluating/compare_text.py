@@ -206,8 +206,8 @@ def _of_choice(comparison: Comparison) -> list[str]:
     unseen = []
     if nested:
         of = f"The validation scores of {listing(nested, 'and')} are of outer folds, which no choice has seen"
-        epochs = _chosen_epochs(comparison)
-        unseen.append(f"{of}; how long to train was chosen within each: {epochs}." if epochs else f"{of}.")
+        own = _chosen_epochs(comparison)
+        unseen.append(f"{of}; how long to train was chosen within each: {own}." if own else f"{of}.")
     if not choosing:
         return unseen
     columns = dict.fromkeys(run.scores.record.chosen_by or str(chooser(run.scores.spec)) for run in choosing)
