@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
@@ -177,6 +179,21 @@ def train(
         return Run(run_experiment(load_spec(spec, changes), settings, _listener(verbose)).path)
 
 
+def _workers(
+    count: int | None,
+    launcher: Literal["processes", "ray", "slurm"],
+    options: Mapping[str, Any] | None,
+) -> Workers | None:
+    """The workers that were asked for; None where this process does the work."""
+    from nnrun.experiment.launching.launcher import Workers
+
+    if count is None:
+        return None
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UsageError(f"workers is {count!r}; it must be a whole number from 1.")
+    return Workers(count, launcher, dict(options or {}))
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep on disk.
@@ -201,15 +218,15 @@ class Sweep:
     def trials(self) -> pd.DataFrame:
         """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
 
-        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; and `outer_fold`
-        where TPE searched within each.
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; `outer_fold`
+        where TPE searched within each; and `worker` where several trained them.
         """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
-            for name in ("stopped_by_time", "outer_fold"):
+            for name in ("stopped_by_time", "outer_fold", "worker"):
                 if known[name] is None:
                     del known[name]
             rows.append({**known, **trial.values})
@@ -244,6 +261,9 @@ def sweep(
     time_limit: str | float | None = None,
     nested: int | None = None,
     new: bool = False,
+    workers: int | None = None,
+    launcher: Literal["processes", "ray", "slurm"] = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -262,6 +282,8 @@ def sweep(
         nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
             has it as `nested`.
         new: start over in any case.
+        workers: have so many processes train the trials; default: this one.
+        launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
@@ -280,9 +302,11 @@ def sweep(
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
     within = [] if nested is None else [Override.of_value("nested.k", nested, "nested", prevails=True)]
+    shared_by = _workers(workers, launcher, launcher_options)
     plan = load_sweep(spec, [*_changes(overrides, spec, data, runs_dir), *within], over, changes, prefix="")
     with allowing(allow_custom):
-        return Sweep(run_sweep(plan, settings, listener, new=new).path)
+        found = run_sweep(plan, settings, listener, new=new, workers=shared_by)
+    return Sweep(found.path)
 
 
 def lr(
@@ -642,12 +666,11 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
-    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             split=split,
             interval=interval,
         )
@@ -683,13 +706,12 @@ def importance(
         weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
 
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
@@ -783,13 +805,12 @@ def predict(
         each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
+    access = _access(weights, overrides, data_dir, device, allow_unknown, member)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
@@ -799,6 +820,59 @@ def predict(
             directory, split, access, probabilities=probabilities, spread=spread, interval=interval
         )
         return found.table(probabilities=probabilities)
+
+
+def serve(
+    run: Run | PathLike,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    probabilities: bool = False,
+    spread: bool = False,
+    interval: float | None = None,
+    member: str | None = None,
+    weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> int:
+    """Answer rows over HTTP with a run's networks until the process is asked to stop (Ctrl-C, SIGTERM).
+
+    It needs the extra `serve`, the main thread, and no event loop that runs already, as in a notebook.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        host: an address of this machine; default: 127.0.0.1, which no other machine reaches.
+        port: 8000 by default; 0 for one that is free (`verbose` says which).
+        probabilities, interval: as for `predict`: what an answer has where its request does not say.
+        spread, member, weights, overrides, runs_dir, data_dir, device, allow_custom: as for `predict`.
+        verbose: whether it says on stderr where it is reached, and what is to be known of the run.
+
+    Returns:
+        how many requests were answered.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.serving.requests import Options
+    from nnrun.experiment.serving.server import Served, place_of, serve_run
+
+    listener = _listener(verbose)
+
+    def started(served: Served) -> None:
+        listener.message(f"{served.predictor.run.id} answers at {served.url}")
+
+    access = Access(member, weights, _changes(overrides), _data_dir(data_dir), device, listener=listener)
+    with allowing(allow_custom):
+        return serve_run(
+            _run(run, runs_dir)._directory,
+            access,
+            place_of(host, port),
+            usual=Options(probabilities, interval),
+            spread=spread,
+            started=started,
+        )
 
 
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
@@ -829,6 +903,20 @@ def _changes(
     from nnrun.experiment.setup.given_data import data_overrides
 
     return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
+
+
+def _access(
+    weights: Literal["last", "best"],
+    overrides: Overrides,
+    data_dir: PathLike | None,
+    device: str,
+    allow_unknown: bool,
+    member: str | None = None,
+) -> Access:
+    """How a run is opened."""
+    from nnrun.experiment.finished.load_run import Access
+
+    return Access(member, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown)
 
 
 def is_spec_file(text: SpecLike) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from nnrun.errors import printable
@@ -23,6 +26,17 @@ def cell(value: Any) -> Any:
     text = printable(value)
     formula = len(text) > 1 and text.startswith(_FORMULA) and not _is_number(text)
     return f"'{text}" if formula else text
+
+
+def several_in_one(names: Iterable[Any]) -> str:
+    """Several names as one field, `setosa;virginica`: a line of CSV whose delimiter is `;`.
+
+    So a name that holds `;`, a quote or a line break is quoted as in CSV, and `csv.reader([field],
+    delimiter=";")` gives the names again. No names are an empty field.
+    """
+    file = io.StringIO()
+    csv.writer(file, delimiter=";", lineterminator="\r\n").writerow(names)  # has both quoted in a name
+    return file.getvalue().removesuffix("\r\n")
 
 
 def json_text(document: Any, *, indent: int | None = None) -> str:

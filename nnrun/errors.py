@@ -5,7 +5,8 @@
     ├── SpecError           3: the spec is invalid (holds every problem at once)
     ├── DataError           4: data missing, corrupt, or not what the spec says
     ├── DivergedError       5: the loss became NaN or infinite
-    └── LockedError         6: another process is working there
+    ├── LockedError         6: another process is working there
+    └── RankLostError       130: a process of the same training has ended
 
 An interruption by the user (Ctrl-C) is Python's KeyboardInterrupt and ends with exit code 130.
 
@@ -79,6 +80,12 @@ class LockedError(NnrunError):
     """Another process is working on the same thing."""
 
     exit_code = 6
+
+
+class RankLostError(NnrunError):
+    """A process that trains the same network has ended, or does not answer: this one cannot go on."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, write_to_nobody
+from nnrun.cli.torchrun import only_follows, refuse_other_commands
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
 from nnrun.spec.allowed_modules import allowing
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             from nnrun.cli.app import app  # takes a moment, in which Ctrl-C may come
 
+            refuse_other_commands(args)
             with allowing():  # what one command was allowed, the next is not
                 result = app(args, standalone_mode=False, prog_name="nnrun")
         sys.stdout.flush()  # here and not at the interpreter's end, where nobody could catch a broken pipe
@@ -91,6 +93,8 @@ def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
     from nnrun.limits import out_of_memory
 
     if isinstance(error, NnrunError):
+        if only_follows():  # the process that leads tells what is wrong
+            return error.exit_code
         report_error(_with_commands(error, args), as_json=as_json)
         return error.exit_code
     ran_out = out_of_memory(error)

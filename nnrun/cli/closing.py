@@ -224,7 +224,7 @@ def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
     for trial in best:
         values = [value_label(trial.values[key]) for key in keys]
         run = [trial.run or ""] if with_runs else []
-        table.append([str(trial.number), *values, f"{trial.score:.4f}", str(trial.epoch), *run])
+        table.append([str(trial.number), *values, with_std(trial.score), str(trial.epoch), *run])
     return table
 
 

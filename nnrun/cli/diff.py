@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cells import cell
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import in_blocks, print_json, shortened, terminal_width
 from nnrun.errors import UsageError, printable
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def diff(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC|RUN...", help="Spec files or runs: path, id, prefix, @last."),
+        typer.Argument(
+            metavar="SPEC|RUN...",
+            help="Spec files or runs: path, id, prefix, @last.",
+            autocompletion=completing.specs_and_runs,
+        ),
     ],
     as_csv: options.Csv = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,

@@ -98,6 +98,7 @@ def _document(exported: Exported) -> dict[str, Any]:
         "rows": exported.rows,
         "rows_from": exported.rows_from,
         "difference": exported.difference,
+        **({} if exported.intervals is None else {"intervals": exported.intervals.as_document()}),
         "bytes": exported.path.stat().st_size,
     }
 
@@ -134,6 +135,7 @@ def _text(exported: Exported) -> str:
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):
             lines.append(f"{'':<9}{_BY_COLUMNS}")
         lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)
+    lines += _intervals(exported)
     lines.append(
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
         f"the run's by at most {exported.difference:.3g}"
@@ -145,6 +147,27 @@ def _each(does: str, ports: Mapping[str, _Port], text: Callable[[_Port], str], *
     """A line for each input or output, with its name where the spec gave it one."""
     texts = [f"{printable(name)} {text(port)}" if named else text(port) for name, port in ports.items()]
     return [f"{does if i == 0 else '':<9}{line}" for i, line in enumerate(texts)]
+
+
+def _intervals(exported: Exported) -> list[str]:
+    """What intervals take beside the file, or what gives them."""
+    from nnrun.experiment.exporting.file_intervals import LEVEL
+
+    found = exported.intervals
+    if found is None:
+        return []
+    percent, lines = f"{100 * LEVEL:g} %", []
+    others = "other levels: `intervals` of the metadata"
+    for name, widths in found.half_widths.items():
+        of = f"{printable(name)} " if exported.named_outputs else ""
+        shown = ", ".join(f"{width:.5g}" for width in widths[LEVEL])
+        lines.append(f"{of}± {shown} covers {percent}; {others}")
+    for name, reach in found.reaches.items():
+        of = f" of {printable(name)}" if exported.named_outputs else ""
+        which = f"whose more probable ones have at most {reach[LEVEL]:.5g} together"
+        lines.append(f"the classes{of} {which} cover {percent}; {others}")
+    lines.append(found.text)
+    return [f"{'interval' if i == 0 else '':<9}{line}" for i, line in enumerate(lines)]
 
 
 def _input(taken: ExportedInput) -> str:

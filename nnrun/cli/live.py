@@ -17,8 +17,9 @@ from rich.text import Text
 from nnrun.cli.closing import board
 from nnrun.errors import printable
 from nnrun.experiment.running.listener import Lines, Listener, Start, means, members_in_words, start_line
-from nnrun.experiment.sweeping.sweep_listener import SweepListener, sweep_line
+from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working, sweep_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
+from nnrun.spec.wording import LARGE, score_text
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
 
@@ -175,7 +176,7 @@ def _alike(values: Sequence[float]) -> tuple[list[str], int | None]:
     largest, smallest = max(sizes, default=1.0), min(sizes, default=1.0)
     decimals = 4 - min(4, max(0, math.floor(math.log10(largest)) - 2))
     lost = 10.0**-decimals if decimals == 4 else 10.0 ** (1 - decimals)
-    if largest >= 1e7 or smallest < lost:
+    if largest >= LARGE or smallest < lost:
         return [f"{value:.4e}" for value in values], None
     return [f"{value:.{decimals}f}" for value in values], decimals
 
@@ -251,12 +252,16 @@ class LiveBoard(LiveScreen, SweepListener):
         value, _ = means(epoch)[self._record.monitor]
         self._running = (
             f"trial {trial.number}: {values_label(trial.values)}  epoch {epoch.epoch}/{self._epochs}  "
-            f"{self._record.monitor} {value:.4f}"
+            f"{self._record.monitor} {score_text(value)}"
         )
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """It is on the board now, if it is good enough."""
         self._running = ""
+
+    def working(self, workers: Sequence[Working]) -> None:
+        """Show a line for each worker."""
+        self._running = "\n".join(str(worker) for worker in workers)
 
     def ended(self) -> None:
         """Leave nothing: the closing screen shows the board once more."""

@@ -45,6 +45,8 @@ class _Short:
 
 
 _MOST_SCORES = 3
+_OPTIMISTIC = " *"
+_OPTIMISTIC_TEXT = "*: the rows that measure it chose its epoch, or it among trials: optimistic"
 _LETTER = "S"
 # What is done, in turn, where the terminal is too narrow: a column gives way, or what
 # stands in columns is shortened. Scores stay longest.
@@ -138,6 +140,7 @@ def as_document(run: RunSummary, looks: LookCount | None) -> dict[str, Any]:
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
         "best": dict(run.best),
+        "optimistic": run.optimistic,
         "test": dict(run.test),
         "data": list(run.data),
         "test_uses": len(run.looks),
@@ -169,7 +172,8 @@ def as_row(
         "COMMAND": _printable(_command(run)),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
-        "VALIDATION": _scores(validation, _after("val_", sort), scores),
+        "VALIDATION": _scores(validation, _after("val_", sort), scores)
+        + (_OPTIMISTIC if run.optimistic else ""),
         "TEST": _scores(run.test, _after("test_", sort), scores),
         "LOOK": "" if looks is None else _look(run, looks),
         "STARTED": _local_time(run.started),
@@ -243,6 +247,9 @@ def _table(
             hidden.append(step)
         text = _lines(shown, hidden)
     letters = {row[_LETTER]: run.status for row, run in zip(shown, runs, strict=True) if row.get(_LETTER)}
+    validated = [row["VALIDATION"] for row in shown] if "VALIDATION" not in hidden else []
+    if any(cell.endswith(_OPTIMISTIC) for cell in validated):
+        text += "\n" + paragraph(_OPTIMISTIC_TEXT, width)
     if letters:
         text += "\n" + paragraph(
             f"{_LETTER}: {', '.join(f'{letter} {status}' for letter, status in letters.items())}", width

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import message, print_json, size_text
 from nnrun.errors import UsageError
 
@@ -25,6 +25,7 @@ def rm(
             metavar="RUN...",
             help="A path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
             show_default=False,
+            autocompletion=completing.runs,
         ),
     ] = None,
     name: Annotated[

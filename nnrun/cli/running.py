@@ -115,22 +115,26 @@ def resume_and_report(
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 
     from nnrun.experiment.running.nested import go_on_with_nested
+    from nnrun.experiment.running.on_ranks import leading
     from nnrun.experiment.running.resume import resume_run
+    from nnrun.ranks import launched
     from nnrun.records import find_run
 
     run = find_run(resuming.resume or "", options.runs_dir)
     _refuse_another_command(run, command)
 
     def start(listener: Listener) -> RunDirectory:
-        done = resume_run(
-            run,
-            spec=None if spec is None else spec.spec,
-            overrides=() if spec is not None else overrides,
-            data_dir=options.data_dir,
-            device=None if options.device == "auto" else options.device,
-            allow_inexact=resuming.allow_inexact,
-            listener=listener,
-        )
+        with leading(launched(), options.device) as ranks:
+            done = resume_run(
+                run,
+                spec=None if spec is None else spec.spec,
+                overrides=() if spec is not None else overrides,
+                data_dir=options.data_dir,
+                device=None if options.device == "auto" else options.device,
+                allow_inexact=resuming.allow_inexact,
+                listener=listener,
+                ranks=ranks,
+            )
         outer = go_on_with_nested(run, options.settings(command), listener)
         if not done and outer is run and not options.quiet:
             by_time = run.read_record().stopped_by_time_at is not None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nnrun.cli import options
+from nnrun.cli.torchrun import follow_rank_0, only_follows
+
+if TYPE_CHECKING:
+    from nnrun.experiment.running.listener import Listener
+    from nnrun.records import RunDirectory
 
 
 def train(
@@ -14,7 +20,10 @@ def train(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, metavar="N", help="Train with N seeds, counting up from the spec's seed."
+            "--seeds",
+            min=1,
+            metavar="N",
+            help="Train one split with N seeds, counting up from the spec's; a spec with folds is refused.",
         ),
     ] = None,
     time: options.Time = None,
@@ -26,6 +35,8 @@ def train(
     """Train what a spec declares: with a holdout, with folds, or without validation."""
     from nnrun.spec.reading.load import load_spec
 
+    if only_follows():
+        return follow_rank_0(training.device)
     overrides = [*changes.overrides(), *options.time_limit(time)]
     if resuming.resume is not None:
         from nnrun.cli.running import resume_and_report
@@ -40,10 +51,15 @@ def train(
     loaded = load_spec(options.required(spec), overrides)
 
     from nnrun.cli.running import train_and_report
+    from nnrun.experiment.running.on_ranks import leading
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
+    from nnrun.ranks import launched
 
     settings = training.settings("train", smoke=changes.smoke, selection=Selection(seeds=seeds))
-    return train_and_report(
-        lambda listener: run_experiment(loaded, settings, listener), training, loaded.warnings
-    )
+
+    def start(listener: Listener) -> RunDirectory:
+        with leading(launched(), training.device) as ranks:
+            return run_experiment(loaded, replace(settings, ranks=ranks), listener)
+
+    return train_and_report(start, training, loaded.warnings)

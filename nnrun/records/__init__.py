@@ -9,6 +9,7 @@ from nnrun.records.index import (
     find_run,
     find_runs,
     list_runs,
+    run_ids,
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
@@ -95,5 +96,6 @@ __all__ = [
     "read_weights_file",
     "refuse_to_delete",
     "refuse_unwritable",
+    "run_ids",
     "runs_of_sweep",
 ]

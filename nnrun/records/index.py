@@ -156,6 +156,12 @@ def _summaries(runs_dir: Path) -> list[RunSummary]:
     return found
 
 
+def run_ids(runs_dir: Path) -> list[str]:
+    """The ids of the runs in a folder, the newest first by the time in them. No record is read."""
+    ids = [run.id for run in _run_directories(runs_dir)]
+    return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
+
+
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
     """Folders that are runs, and those that by their name should be; by id."""
     runs = (RunDirectory(runs_dir / name) for name in sorted(_folders(runs_dir)))

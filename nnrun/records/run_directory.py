@@ -54,6 +54,7 @@ from nnrun.records.weights import (
     has_checkpoint,
     read_checkpoint,
     read_kept_weights,
+    remove_checkpoints,
     remove_unfinished,
     write_checkpoint,
     write_weights_file,
@@ -160,6 +161,11 @@ class RunDirectory:
     def read_spec(self) -> str:
         """The spec as it was written."""
         return read_text(self.path / _SPEC)
+
+    @property
+    def resolved_spec(self) -> Path:
+        """The file of the spec with every default filled in, which repeats the run."""
+        return self.path / _RESOLVED
 
     def write_resolved(self, text: str) -> None:
         """Keep the spec with every default filled in."""
@@ -351,6 +357,10 @@ class RunDirectory:
     def can_go_on(self, record: RunRecord) -> bool:
         """Whether a run with this record, which is not running now, was interrupted and can be resumed."""
         return record.status in ("interrupted", "failed") and self.has_checkpoint()
+
+    def remove_checkpoints(self) -> None:
+        """Remove the state of a run that has ended and cannot be extended."""
+        remove_checkpoints(self.path)
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from; whether it is intact is not checked."""

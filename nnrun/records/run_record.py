@@ -465,6 +465,8 @@ class DecisionRecord(_Record):
         output: its name; None where outputs have none.
         reason: why nothing could be fitted, as a sentence; the rest is then left out.
         parent: the run that fitted it, where it was taken over; the scores are of its networks.
+        given: the keys whose values the spec gives, where others were fitted.
+        weights: of which epochs the networks were that it was fitted for: `epoch 20, the last`.
         rows: how many predictions of rows, each by a network that did not train on the row.
         out_of_fold: whether they are of several folds.
         parts: how many parts the rows were cross-fitted in; None where that was not possible.
@@ -480,6 +482,8 @@ class DecisionRecord(_Record):
     output: str | None = None
     reason: str | None = None
     parent: str | None = None
+    given: list[Literal["calibrate", "threshold"]] = []
+    weights: str | None = None
     rows: Count | None = None
     out_of_fold: bool = False
     parts: Count | None = None
@@ -523,6 +527,8 @@ class RunRecord(_Record):
 
     Attributes:
         networks_at_once: networks that a training step updates: their number decides how sums are rounded.
+        world_size: processes that trained it together, each its share of every batch: their number decides
+            how sums are rounded; None for one.
         started, ended: ISO 8601, with the time zone.
         parent, reproduces, sweep: the ids of the run or sweep that this run comes from.
         folds, seeds: of the networks, ascending; None for a run of one network.
@@ -552,6 +558,7 @@ class RunRecord(_Record):
         coverage: what intervals cover of the test rows, where `evaluate --interval` has measured it.
         decisions: of each output with `calibrate` or `threshold` what was fitted, or taken over.
         without_out_of_fold: why a run of folds or seeds keeps no oof.csv, as a sentence.
+        of_each_rank: what several processes do not compute as one would, as a sentence for each.
         error: why the run did not complete, as a sentence.
     """
 
@@ -566,6 +573,7 @@ class RunRecord(_Record):
     deterministic: bool = False
     compiled: bool | None = None
     networks_at_once: Count | None = None
+    world_size: Count | None = None
     started: str | None = None
     ended: str | None = None
     smoke: bool = False
@@ -625,6 +633,7 @@ class RunRecord(_Record):
     coverage: Records[CoverageRecord] = []
     resumed: Records[Resumption] = []
     without_out_of_fold: str | None = None
+    of_each_rank: list[str] = []
     error: str | None = None
     _malformed: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -687,6 +696,20 @@ class RunRecord(_Record):
         if self.ensemble is None:
             return self.best
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
+
+    @property
+    def is_optimistic(self) -> bool:
+        """Whether rows that chose its epoch, or it among the trials of a sweep, measure its listed scores."""
+        validated = [
+            name for name, of in self.listed_scores.items() if of is not None and name.startswith("val_")
+        ]
+        if self.is_nested or not validated:
+            return False
+        if self.ensemble is not None and self.ensemble.taken_over:
+            return self.ensemble.optimistic
+        of_epochs = self.chosen_by is None or self.chosen_by.startswith("val_")
+        is_trial = self.sweep is not None and self.command not in MEASURING_COMMANDS
+        return is_trial or (of_epochs and (self.epochs_run or 0) > 1)
 
     @property
     def is_inner(self) -> bool:

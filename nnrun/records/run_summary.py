@@ -38,6 +38,7 @@ class RunSummary:
         look, look_of_any: which look its last was by experiments of its name, and of any, as it was numbered
             then.
         nested: which part of nested cross-validation it is: `inner` or `outer`; None for any other run.
+        optimistic: whether the rows of `best` chose its epoch, or it among the trials of a sweep.
     """
 
     run: RunDirectory
@@ -60,6 +61,7 @@ class RunSummary:
     look: int | None = None
     look_of_any: int | None = None
     nested: str | None = None
+    optimistic: bool = False
 
     @cached_property
     def id(self) -> str:
@@ -106,6 +108,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         look=record.test_uses[-1].look if record.test_uses else None,
         look_of_any=record.test_uses[-1].look_of_any if record.test_uses else None,
         nested=None if record.nested is None else record.nested.part,
+        optimistic=record.is_optimistic,
     )
 
 

@@ -35,7 +35,7 @@ from nnrun.records.looks import Look
 from nnrun.records.run_directory import RunDirectory
 from nnrun.records.run_summary import RunSummary
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """To be raised where the same run.json gives another summary, or a row holds the same in another form."""
 _FIELDS: Final = [field.name for field in fields(RunSummary) if field.name not in ("run", "problem")]
 _SECONDS_UNUSED: Final = 30 * 86400.0
@@ -72,7 +72,7 @@ def row_of(state: FileState, summary: RunSummary) -> Row:
 def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
     """The summary that a row was made of."""
     _, status, name, command, device, sweep, started, ended, *rest = row
-    seconds, epochs, best_epoch, best, test, data, directions, looks, look, look_of_any, nested = rest
+    seconds, epochs, best_epoch, best, test, data, directions, looks, look, *others_of_run = rest
     # Positions, not keywords: this is most of what a run costs that is not read.
     return RunSummary(
         run,
@@ -93,8 +93,7 @@ def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
         directions,
         tuple([Look(of, tuple(sha256), *others) for of, sha256, *others in looks]),
         look,
-        look_of_any,
-        nested,
+        *others_of_run,
     )
 
 

@@ -3,6 +3,7 @@
     runs/<name>-sweep-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  sweep.json  trials.csv  best.yaml
         study.log       (of `tpe`: what Optuna knows)
+        work/           (while workers train its trials: see nnrun/records/claims.py)
         plots/
 
 The trials are separate runs next to it. sweep.json lists each trial before its training starts. Where it was
@@ -50,6 +51,7 @@ FINISHED: frozenset[TrialStatus] = frozenset({"completed", "pruned", "failed", "
 """A trial of such a status never runs again."""
 
 _LARGEST = 2**63
+_BLOCK = 4096
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -80,6 +82,7 @@ class TrialRecord(BaseModel):
         error: why there is no score, as a sentence.
         stopped_by_time: the epoch after which a time limit ended it.
         outer_fold: the only outer fold within which it was trained, of nested cross-validation by TPE.
+        worker: who trained it, where there were several workers.
     """
 
     model_config = ConfigDict(strict=True, defer_build=True)
@@ -94,6 +97,11 @@ class TrialRecord(BaseModel):
     error: str | None = None
     stopped_by_time: Number | None = None
     outer_fold: Count | None = None
+    worker: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """The fields as files have them."""
+        return _known(self.model_dump())
 
 
 class SweepRecord(BaseModel):
@@ -142,7 +150,7 @@ class SweepRecord(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The fields as sweep.json has them."""
         fields = self.model_dump()
-        return _known(fields) | {"trials": [_known(trial) for trial in fields["trials"]]}
+        return _known(fields) | {"trials": [trial.dump() for trial in self.trials]}
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
@@ -165,7 +173,7 @@ class SweepRecord(BaseModel):
         return self.total - len(self.trials) + len(self.unfinished())
 
 
-_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time", "outer_fold", "nested")
+_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time", "outer_fold", "nested", "worker")
 """Fields that stand in the file only where they are set."""
 
 
@@ -332,12 +340,32 @@ class SweepDirectory:
 
         A last line that a kill has torn is cut off: nobody could read it.
         """
-        path = self.path / (_STUDY if outer_fold is None else _STUDY_OF_FOLD.format(outer_fold))
+        path = self.shared_study_file(outer_fold)
         with writing(path):
             if path.exists():
-                text = path.read_bytes()
-                os.truncate(path, text.rfind(b"\n") + 1)
-        return path.absolute()
+                cut_torn_line(path)
+        return path
+
+    def shared_study_file(self, outer_fold: int | None = None) -> Path:
+        """The same file, which others may be writing."""
+        return (self.path / (_STUDY if outer_fold is None else _STUDY_OF_FOLD.format(outer_fold))).absolute()
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a kill has left of a line. Nobody else may be writing the file."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            first = max(0, position - _BLOCK)
+            file.seek(first)
+            newline = file.read(position - first).rfind(b"\n")
+            if newline >= 0:
+                position = first + newline + 1
+                break
+            position = first
+        if position < end:
+            file.truncate(position)
 
 
 def _field(value: Any) -> str:

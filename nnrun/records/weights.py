@@ -306,6 +306,12 @@ def remove_unfinished(run: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
+def remove_checkpoints(run: Path) -> None:
+    """Remove the states of a run that nothing will go on from."""
+    for number in _numbers(run):
+        shutil.rmtree(run / f"checkpoint-{number:06d}", ignore_errors=True)
+
+
 def _numbers(run: Path) -> list[int]:
     if not run.is_dir():
         return []

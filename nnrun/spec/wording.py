@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,6 +10,8 @@ from difflib import get_close_matches
 from nnrun.errors import one_line
 
 _LONGEST_QUOTE = 40
+LARGE = 1e7
+"""From here on scores are written with an exponent."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str | None:
@@ -71,10 +74,17 @@ def letters(place: int) -> str:
     return text
 
 
+def score_text(value: float, decimals: int = 4) -> str:
+    """A score or a loss: `0.8123`; of ten millions and more five digits and the power, `1.2346e+30`."""
+    if LARGE <= abs(value) < math.inf:
+        return f"{value:.4e}"
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text  # a sign that means nothing
+
+
 def with_std(value: object, std: object = None) -> str:
     """`0.8123 ± 0.0040`; nothing where there is no number."""
     if not isinstance(value, (int, float)):
         return ""
-    text = f"{value:.4f}"
-    text = "0.0000" if text == "-0.0000" else text  # a sign that means nothing
-    return f"{text} ± {std:.4f}" if isinstance(std, (int, float)) else text
+    text = score_text(value)
+    return f"{text} ± {score_text(std)}" if isinstance(std, (int, float)) else text

@@ -38,13 +38,18 @@ def resolve_device(wanted: str) -> torch.device:
 _WORTH_THREADS = 50_000_000
 
 
-def threads_for(multiplications_per_step: int) -> int:
-    """How many CPU threads a step gets: as many as were asked for; else one, or all that may be used."""
+def threads_for(multiplications_per_step: int, processes: int = 1) -> int:
+    """How many CPU threads a step gets: as many as were asked for; else one, or all that may be used.
+
+    So many `processes` of this training share the machine.
+    """
     wanted = wanted_threads()
     if wanted is not None:
         return wanted
     if multiplications_per_step < _WORTH_THREADS:
         return 1
+    if processes > 1:  # torchrun sets the variables of PyTorch's own number to 1
+        return max(1, usable_cpus() // processes)
     return min(torch.get_num_threads(), usable_cpus())
 
 

@@ -29,7 +29,12 @@ class Engine:
 
     def __init__(self, problem: TrainingProblem, weights: Mapping[str, Tensor], backend: Backend) -> None:
         self.problem, self.backend = problem, backend
-        self.state = initial_state(problem, weights, group_small_parameters=backend.groups_parameters)
+        self.state = initial_state(
+            problem,
+            weights,
+            group_small_parameters=backend.groups_parameters,
+            defer_rows=backend.defers_rows,
+        )
         self._data_index = list(range(len(self.state.steps_R)))
         self._blocks: list[tuple[Sequence[RowIndices], list[SegmentData]]] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnrun.lazy_torch import torch
+from nnrun.ranks import share_of_batch
 from nnrun.spec.ports import Port, named
 from nnrun.training.problem import Head, TargetRows, TrainingProblem, counted_steps
 
@@ -22,7 +23,8 @@ class Forward(NamedTuple):
     Attributes:
         logits: of each head, (R, B, K), or (R, B, T, K) where its output has steps.
         row_losses: of each head the loss of each row, (R, B).
-        penalty_R: the regularization term of weights and activities; None where there is none.
+        penalty_R: the regularization term of weights and activities; None where there is none. Of a part of a
+            batch that part's share of it.
         masks: of each head whose steps do not all count, (R, B, T) booleans.
     """
 
@@ -62,6 +64,9 @@ def forward(
         for port in problem.heads:
             losses[port] = _row_losses(problem, port, logits[port], targets[port], masks.get(port))
     of_weights = problem.network.penalty(parameters)
+    if (share := share_of_batch()) is not None:
+        penalties = [term * share.fraction for term in penalties]
+        of_weights = None if of_weights is None else of_weights / share.ranks.world_size
     terms = penalties if of_weights is None else [of_weights, *penalties]
     of_steps = {port: mask for port, mask in masks.items() if problem.heads[port].form == "steps"}
     return Forward(logits, losses, sum(terms[1:], terms[0]) if terms else None, of_steps)
@@ -80,7 +85,9 @@ def _row_losses(
     """(R, B): a head's loss of each row."""
     head = problem.heads[port]
     losses = head.loss(z_RBK, problem.network.activate(port, z_RBK), rows.targets)
-    return mean_over_steps(losses, mask_RBT, rows.present) if head.form == "steps" else losses
+    if head.form != "steps":
+        return losses
+    return mean_over_steps(losses, mask_RBT, rows.present, rows.counted)
 
 
 def _mean_of_members(problem: TrainingProblem, port: Port, z_RMBK: Tensor, rows: TargetRows) -> Tensor:
@@ -91,18 +98,27 @@ def _mean_of_members(problem: TrainingProblem, port: Port, z_RMBK: Tensor, rows:
     return losses.view(-1, members, losses.shape[1]).mean(1)
 
 
-def mean_over_steps(losses_RBT: Tensor, mask_RBT: Tensor | None, present_RB: Tensor | None = None) -> Tensor:
+def mean_over_steps(
+    losses_RBT: Tensor,
+    mask_RBT: Tensor | None,
+    present_RB: Tensor | None = None,
+    counted_R1: Tensor | None = None,
+) -> Tensor:
     """(R, B): the loss of each row. With a mask the mean over a batch is that of all steps that count.
 
-    Steps of rows without targets do not count; `mean_loss` leaves these rows out.
+    Steps of rows without targets do not count; `mean_loss` leaves these rows out. `counted_R1` is that of
+    `TargetRows`, of rows that are a part of a batch.
     """
     if mask_RBT is None:
         return losses_RBT.mean(-1)
     counted_RBT = counted_steps(losses_RBT, mask_RBT, present_RB)
     assert counted_RBT is not None, "there is a mask"
-    steps_R = counted_RBT.sum((1, 2)).clamp(min=1)
+    steps_R = counted_RBT.sum((1, 2))
+    if (share := share_of_batch()) is not None:
+        steps_R = share.ranks.add(steps_R)
     rows = mask_RBT.shape[1] if present_RB is None else present_RB.sum(1, keepdim=True)
-    return torch.where(counted_RBT, losses_RBT, 0.0).sum(-1) * rows / steps_R.unsqueeze(1)
+    rows = rows if counted_R1 is None else counted_R1
+    return torch.where(counted_RBT, losses_RBT, 0.0).sum(-1) * rows / steps_R.clamp(min=1).unsqueeze(1)
 
 
 def objective(
@@ -115,7 +131,8 @@ def objective(
     total = penalty_R
     losses: dict[str, Tensor] = {}
     for port, head in heads.items():
-        loss_R = mean_loss(row_losses[port], targets[port].weights, targets[port].present)
+        own = targets[port]
+        loss_R = mean_loss(row_losses[port], own.weights, own.present, own.counted)
         losses[f"{port}_{TOTAL}"] = loss_R
         weighted = loss_R if head.loss_weight == 1 else head.loss_weight * loss_R
         total = weighted if total is None else weighted + total
@@ -123,14 +140,25 @@ def objective(
     return {TOTAL: total, **(losses if named(heads) else {})}
 
 
-def mean_loss(losses_RB: Tensor, weights_RB: Tensor | None, present_RB: Tensor | None = None) -> Tensor:
+def mean_loss(
+    losses_RB: Tensor,
+    weights_RB: Tensor | None,
+    present_RB: Tensor | None = None,
+    counted_R1: Tensor | None = None,
+) -> Tensor:
     """(R,): the loss of a batch. Weighted losses are divided by the number of rows, as Keras does.
 
     Rows without a target do not count, neither in the sum nor in the number, as where Keras masks them (a
     `sample_weight` of 0 would leave them in the number): what an output loses does not depend on how many
     other rows lack its target. A batch without any row that has one loses 0.
+
+    Of rows that are a part of a batch it is what they add to the batch's loss; `counted_R1` is that of
+    `TargetRows`.
     """
     weighted_RB = losses_RB if weights_RB is None else losses_RB * weights_RB
+    if counted_R1 is not None:
+        kept_RB = weighted_RB if present_RB is None else torch.where(present_RB, weighted_RB, 0.0)
+        return kept_RB.sum(1) / counted_R1.squeeze(1)
     if present_RB is None:
         return weighted_RB.mean(1)
     return torch.where(present_RB, weighted_RB, 0.0).sum(1) / present_RB.sum(1).clamp(min=1)

@@ -148,6 +148,8 @@ class TargetRows:
             the loss nor in metrics.
         scales: how targets were scaled for the loss, one scale for all replicas or one for each; None where
             they were not.
+        counted: (G, steps) float32, where the rows are a part of each step's batch: over how many rows of the
+            whole batch the loss is a mean. None of whole batches.
     """
 
     targets: Tensor
@@ -155,6 +157,7 @@ class TargetRows:
     weights: Tensor | None = None
     present: Tensor | None = None
     scales: tuple[TargetScale, ...] | None = None
+    counted: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.targets.shape[1])
@@ -165,7 +168,8 @@ class TargetRows:
         unscaled = targets if self.unscaled is self.targets else torch.split(self.unscaled, size, 1)
         weights = repeat(None) if self.weights is None else torch.split(self.weights, size, 1)
         present = repeat(None) if self.present is None else torch.split(self.present, size, 1)
-        return map(TargetRows, targets, unscaled, weights, present, repeat(self.scales))
+        counted = repeat(None) if self.counted is None else torch.split(self.counted, 1, 1)
+        return map(TargetRows, targets, unscaled, weights, present, repeat(self.scales), counted)
 
     def with_target(self) -> TargetRows:
         """The rows that have a target, of one network (G = 1)."""

@@ -197,7 +197,11 @@ class TrainState:
 
 
 def initial_state(
-    problem: TrainingProblem, weights: Mapping[str, Tensor], *, group_small_parameters: bool
+    problem: TrainingProblem,
+    weights: Mapping[str, Tensor],
+    *,
+    group_small_parameters: bool,
+    defer_rows: bool = True,
 ) -> TrainState:
     """The state before the first step: copies of the weights on the problem's device, and fresh slots.
 
@@ -206,11 +210,12 @@ def initial_state(
         weights: stacked parameters and buffers.
         group_small_parameters: update small parameters together, which saves launches and makes each of
             them non-contiguous.
+        defer_rows: update rows of a kernel that batches of sparse rows meet rarely only when one does.
     """
     buffer_names = problem.network.buffer_names
     copies = {name: value.to(problem.device, copy=True) for name, value in weights.items()}
     parameters = {name: value for name, value in copies.items() if name not in buffer_names}
-    last_update = _deferred_rows(problem, parameters)
+    last_update = _deferred_rows(problem, parameters) if defer_rows else {}
     rules = optimizers_of(problem)
     small: dict[int, list[str]] = {}  # by the identity of their optimizer
     if group_small_parameters:

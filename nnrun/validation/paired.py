@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.spec.wording import score_text
+
 if TYPE_CHECKING:
     from nnrun.validation.summary import Mode
 
@@ -170,13 +172,14 @@ def with_error(value: float, error: float | None = None, *, sign: bool = False) 
         decimals = _two_digits(error)
     elif value and abs(value) < 1e-3:
         decimals = _two_digits(value)
-    text = f"{value:{'+' if sign else ''}.{decimals}f}"
-    return text if error is None else f"{text} ± {error:.{decimals}f}"
+    text = score_text(value, decimals)
+    text = f"+{text}" if sign and not text.startswith("-") else text
+    return text if error is None else f"{text} ± {score_text(error, decimals)}"
 
 
 def two_digits(value: float) -> str:
     """`0.012`, `3.4`, `57`."""
-    return f"{value:.{_two_digits(value)}f}" if value else "0"
+    return score_text(value, _two_digits(value)) if value else "0"
 
 
 def _two_digits(value: float) -> int:

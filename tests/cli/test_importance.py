@@ -98,7 +98,7 @@ def test_every_column_is_shown_if_it_is_asked_for(folder: Path, capsys: Capture)
     ("arguments", "sentence"),
     [
         (["--metric", "acc"], "error: --metric 'acc': the run has loss and accuracy."),
-        (["--curve", "kinds"], "take no such column. Did you mean 'kind'?"),
+        (["--curve", "kinds"], "take no such column. Did you mean 'kind'? They take 'kind', "),
         (
             ["--output", "dear"],
             "error: --output names one of several outputs, and this run's spec names none.",

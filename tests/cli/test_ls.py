@@ -3,6 +3,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,17 +60,19 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _utc: None) -> Path:
 
 
 WHOLE_SCREEN = """\
-ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                   TEST                       LOOK      STARTED           TOOK       SIZE
-boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391                                                         2026-01-02 00:00  1 h 2 min  267 B
-reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788  3rd of 4  2026-01-01 00:00  4.2 s      653 B
-damaged                        broken                                                                                                                                   2 B
+ID                             STATUS       COMMAND  DEVICE  EPOCHS      VALIDATION                     TEST                       LOOK      STARTED           TOOK       SIZE
+boston-20260102T000000Z-bbbb   interrupted  kfold    cpu     500         mae 2.391 *                                                         2026-01-02 00:00  1 h 2 min  267 B
+reuters-20260101T000000Z-aaaa  completed    train    cpu     20, best 9  loss 0.9012, accuracy 0.801 *  loss 0.99, accuracy 0.788  3rd of 4  2026-01-01 00:00  4.2 s      653 B
+damaged                        broken                                                                                                                                     2 B
+*: the rows that measure it chose its epoch, or it among trials: optimistic
 """  # noqa: E501
 
 NARROW_SCREEN = """\
-ID                 S  VALIDATION                   TEST
-boston-20260102T…  I  mae 2.391
-reuters-20260101…     loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788
+ID                 S  VALIDATION                     TEST
+boston-20260102T…  I  mae 2.391 *
+reuters-20260101…     loss 0.9012, accuracy 0.801 *  loss 0.99, accuracy 0.788
 damaged               (broken)
+*: the rows that measure it chose its epoch, or it among trials: optimistic
 S: I interrupted
 """
 
@@ -110,9 +113,9 @@ def test_the_count_stays_longer_than_the_scores(
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["ls"]) == 0
-    heading, _, reuters, _ = capsys.readouterr().out.splitlines()
+    heading, _, reuters, _, _ = capsys.readouterr().out.splitlines()
     assert heading.split() == ["ID", "STATUS", "VALIDATION", "TEST"]
-    assert reuters.endswith("  loss 0.9012, accuracy 0.801  loss 0.99, accuracy 0.788")
+    assert reuters.endswith("  loss 0.9012, accuracy 0.801 *  loss 0.99, accuracy 0.788")
     monkeypatch.setenv("COLUMNS", "130")
     assert main(["ls"]) == 0
     heading, *_ = capsys.readouterr().out.splitlines()
@@ -194,6 +197,7 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "epochs": 20,
         "best_epoch": 9,
         "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
+        "optimistic": True,
         "test": {"loss": 0.99, "accuracy": 0.788},
         "data": ["reuters.npz"],
         "test_uses": 2,
@@ -216,7 +220,8 @@ def test_a_record_cannot_disturb_the_terminal(tmp_path: Path, capsys: pytest.Cap
 
 
 def printed_ids(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    return [line.split()[0].split("-")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    _, *lines = capsys.readouterr().out.splitlines()
+    return [line.split()[0].split("-")[0] for line in lines if not line.startswith("*: ")]
 
 
 @pytest.mark.parametrize(
@@ -297,6 +302,39 @@ def test_what_cannot_be_listed_is_said(
 ) -> None:
     assert main(["ls", *arguments]) == 2
     assert capsys.readouterr() == ("", f"error: {sentence}\n")
+
+
+MARKED: dict[str, tuple[dict[str, Any], bool]] = {
+    "best of 5 epochs": ({}, True),
+    "of one epoch": ({"epochs_run": 1}, False),
+    "by inner rows": ({"chosen_by": "inner_loss"}, False),
+    "a trial by inner rows": ({"chosen_by": "inner_loss", "sweep": "s", "command": "sweep"}, True),
+    "trained to measure a setting": ({"chosen_by": "inner_loss", "sweep": "s", "command": "lr"}, False),
+    "inner folds": ({"nested": {"part": "inner", "k": 3, "inner_folds": 1}}, True),
+    "outer folds": (
+        {"nested": {"part": "outer", "k": 3, "inner_folds": 1}, "last": {"val_loss": 0.5}},
+        False,
+    ),
+    "without validation": ({"best": {"loss": 0.5}, "chosen_by": None}, False),
+}
+
+
+@pytest.mark.parametrize("kind", MARKED)
+def test_scores_that_chose_on_their_own_rows_are_marked(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields, marked = MARKED[kind]
+    own = {"epochs_run": 5, "best_epoch": 2, "best": {"val_loss": 0.5}, "chosen_by": "val_loss", **fields}
+    make_run(tmp_path, "x", **own)
+    command = [] if own.get("command") != "lr" else ["--command", "lr"]
+    assert main(["ls", "--runs-dir", str(tmp_path), *command]) == 0
+    _, row, *legend = capsys.readouterr().out.splitlines()
+    assert (" loss 0.5 * " in row) == marked
+    assert legend == [
+        "*: the rows that measure it chose its epoch, or it among trials: optimistic",
+    ] * int(marked)
+    assert main(["ls", "--runs-dir", str(tmp_path), "--json", *command]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["optimistic"] == marked
 
 
 def test_no_run_fits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,3 +143,24 @@ def test_json_of_a_sweep(folder: Path, capsys: Capture) -> None:
     assert "nested" not in sweep.best_spec.read_text(encoding="utf-8")
     assert main(["sweep", "--resume", sweep.id, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["nested"] == nested
+
+
+def test_how_long_was_chosen_is_no_difference_of_specs(folder: Path, capsys: Capture) -> None:
+    base = ["kfold", "small.yaml", "--epochs", "12", "--set", "early_stopping={patience: 3}", "-q"]
+    for rate in ("0.001", "3"):
+        assert main([*base, "--nested", "3", "--set", f"optimizer.rmsprop.learning_rate={rate}"]) == 0
+    assert main([*base, "--k", "3"]) == 0
+    plain, second, _, first, _ = [summary.run for summary in list_runs(folder / "runs")]
+    chosen = [[fold["epoch"] for fold in record_of(run.path)["nested"]["folds"]] for run in (first, second)]
+    assert max(chosen[0]) != max(chosen[1]), "the case is of no use otherwise"
+    capsys.readouterr()
+    assert main(["compare", f"runs/{first.id}", f"runs/{second.id}", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [found["path"] for found in document["spec_differences"]] == ["optimizer.rmsprop.learning_rate"]
+    assert main(["compare", f"runs/{first.id}", f"runs/{second.id}"]) == 0
+    screen = " ".join(capsys.readouterr().out.split())
+    for label, (a, b, c) in zip("AB", chosen, strict=True):
+        assert f"{label} for {a}, {b} and {c} epochs" in screen
+    assert main(["compare", f"runs/{first.id}", f"runs/{plain.id}", "--json"]) == 0
+    paths = [found["path"] for found in json.loads(capsys.readouterr().out)["spec_differences"]]
+    assert not {"epochs", "early_stopping"} & set(paths)

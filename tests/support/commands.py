@@ -26,6 +26,7 @@ _SERVER = Path(__file__).with_name("fork_server.py")
 
 # Variables that are looked up when they are needed. Any other may have been read by an import of the server.
 _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "CXX", "COLUMNS")
+_READ_LATE += ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_", "GLOO_")  # of torchrun
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
 
 # Set by scikit-learn when it is imported, here perhaps after the server was started.

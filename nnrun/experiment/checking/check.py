@@ -146,7 +146,13 @@ def check_run(run: RunDirectory, access: Access) -> CheckedData:
             outputs = np.hstack([1 - outputs, outputs])
         if predicted.output_decoders[port].has_probabilities or kind == "numbers":
             known[port] = HeldOut(found.rows, outputs, f"the networks of {run.id}")
-    return _checked(rows, known)
+    checked = _checked(rows, known)
+    if ended := predicted.weights.ended_early:
+        said = (
+            f"{run.id} {ended}: its networks, by which the labels were judged, are not trained to their end."
+        )
+        return replace(checked, remarks=(said, *checked.remarks))
+    return checked
 
 
 def _checked(

@@ -13,16 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.table import CategoryColumn
-from nnrun.experiment.checking.confident_learning import likely_wrong
 from nnrun.experiment.checking.finding import Finding
+from nnrun.experiment.checking.label_noise import doubts_of
 from nnrun.experiment.checking.quick_models import (
-    LINEAR,
-    MODEL,
     MOST_ROWS,
-    area_under_curve,
-    class_probabilities,
+    best_numbers,
+    best_probabilities,
     features_of,
-    numbers_out_of_fold,
     sample_of,
 )
 from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget
@@ -31,12 +28,6 @@ from nnrun.spec.wording import counted, quoted
 _SHOWN: Final = 20
 _FEWEST_OF_A_CLASS: Final = 5
 _FEWEST_ROWS: Final = 50
-_USUAL_SHARE: Final = 0.005  # of right labels that are doubted where classes overlap a little
-_DEVIATIONS: Final = 2.0
-_CLEAR: Final = 0.88
-"""The share of labels that must be predicted out of fold before others are doubted. On generated tables with
-5 % of the labels changed, of the doubted ones 0.2 to 0.7 were changed below this, and 0.65 to 1 above."""
-_TELLING: Final = 0.7  # the area under the ROC curve likewise: the model must tell rare classes from others
 _NAMED: Final = 5
 _FAR: Final = 10.0  # robust standard deviations
 
@@ -116,50 +107,53 @@ def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None])
     features = features_of(rows.inputs, known)
     if not features.shape[1]:
         return None
-    by = MODEL if isinstance(features, np.ndarray) else LINEAR
     if target.classes:
         classes, labels = np.unique(target.labels[known], return_inverse=True)
         probabilities = np.zeros((len(known), len(_names(target))))
-        probabilities[:, classes] = class_probabilities(features, labels.reshape(-1))
+        probabilities[:, classes], by = best_probabilities(features, labels.reshape(-1))
         return HeldOut(known, probabilities, by)
-    return HeldOut(known, numbers_out_of_fold(features, target.numbers[known])[:, None], by)
+    numbers, by = best_numbers(features, target.numbers[known])
+    return HeldOut(known, numbers[:, None], by)
 
 
 def _wrong_labels(
     rows: CheckedRows, target: CheckedTarget, found: HeldOut, say: Callable[[str], None]
 ) -> CheckedLabels:
     labels, n = target.labels[found.rows], len(found.rows)
-    wrong = likely_wrong(labels, found.outputs)
-    if not len(wrong) or len(np.unique(labels)) < 2:
+    if len(np.unique(labels)) < 2:
         return CheckedLabels()
-    each = _doubted(rows, target, found, labels, wrong)
-    right = float((found.outputs.argmax(axis=1) == labels).mean())
-    some = ", ".join(str(one["place"]) for one in each[:_NAMED]) + (", ..." if len(each) > _NAMED else "")
-    are = "is" if len(each) == 1 else "are"
-    doubtful = f"Labels of {quoted(target.name)}: {len(each):,} of {n:,} {are} doubtful"
-    if right < _CLEAR or area_under_curve(labels, found.outputs) < _TELLING:
-        told = f"only {right:.0%} of all labels are predicted out of fold by {found.by}"
-        say(f"{doubtful} ({some}), but most of them may be right: {told}.")
+    doubts = doubts_of(labels, found.outputs)
+    if not len(doubts.all):
+        return CheckedLabels()
+    each = _doubted(rows, target, found, labels, doubts.all)
+    if doubts.why_not:
+        some = ", ".join(str(one["place"]) for one in each[:_NAMED]) + (", ..." if len(each) > _NAMED else "")
+        say(
+            f"Labels of {quoted(target.name)}: {len(each):,} of {n:,} {'is' if len(each) == 1 else 'are'} "
+            f"doubtful ({some}) by {found.by}, but most of them may be right: {doubts.why_not}."
+        )
         return CheckedLabels((), each)
-    share = len(wrong) / n
-    if share - _DEVIATIONS * np.sqrt(share * (1 - share) / n) <= _USUAL_SHARE:
-        say(f"{doubtful} ({some}); so few are usual where classes overlap.")
-        return CheckedLabels((), each)
+    clear = _doubted(rows, target, found, labels, doubts.clear)
+    left = len(each) - len(clear)
+    more = f" {left:,} more are doubtful, where it is less sure; --json lists them." if left else ""
     finding = Finding(
         "likely_wrong_labels",
         "warning",
-        f"{len(wrong):,} of {n:,} labels of {quoted(target.name)} ({share:.1%}) are likely wrong, by "
-        f"confident learning on the out-of-fold probabilities of {found.by}.",
+        f"{len(clear):,} of {n:,} labels of {quoted(target.name)} ({len(clear) / n:.1%}) are likely wrong, "
+        f"by confident learning on the out-of-fold probabilities of {found.by}. Of the rows that it is "
+        f"surest of, {doubts.noise:.1%} have another label; where classes only overlap, hardly any "
+        f"would.{more}",
         "Look at these rows, the least probable label first, and correct those that are wrong. Right labels "
         "of unusual rows are among them.",
-        _lines(each, _wrong_line),
+        _lines(clear, _wrong_line),
         {
             "target": target.name,
             "rows": n,
             "method": "confident_learning",
             "by": found.by,
-            "accuracy": right,
-            "labels": each,
+            "noise": doubts.noise,
+            "accuracy": float((found.outputs.argmax(axis=1) == labels).mean()),
+            "labels": clear,
         },
     )
     return CheckedLabels((finding,), each)

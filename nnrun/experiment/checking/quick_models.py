@@ -29,8 +29,11 @@ _TREES: Final = 100
 _LEAF: Final = 2
 _DEPTH_OF_A_COLUMN: Final = 6
 _LEAF_OF_A_COLUMN: Final = 5
+_LEAST_PROBABILITY: Final = 1e-3  # a class that a fold's trees never saw counts so much in the log loss
+_LINEAR: Final = "a linear model of scikit-learn"
+_FOREST: Final = "100 extremely randomized trees of scikit-learn"
 MODEL: Final = "the mean of a linear model and 100 extremely randomized trees of scikit-learn"
-LINEAR: Final = "a linear model of scikit-learn on word counts"
+_LINEAR_OF_TEXTS: Final = "a linear model of scikit-learn on word counts"
 Floats = npt.NDArray[np.float64]
 
 
@@ -118,21 +121,25 @@ def _of_tokens(rows: TokenRows) -> Any:
 
 
 def class_probabilities(features: Any, labels: npt.NDArray[np.int64]) -> Floats:
-    """(n, K) out of fold, each by a model that did not train on the row; K is the highest label plus 1.
+    """(n, K) out of fold, the mean of models that did not train on the row; K is the highest label plus 1.
 
     Each class needs 2 rows or more.
     """
-    from sklearn.ensemble import ExtraTreesClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    models: list[Callable[[], Any]] = [lambda: LogisticRegression(max_iter=200)]
-    if isinstance(features, np.ndarray):
-        models.append(lambda: ExtraTreesClassifier(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
-    return _mean_probabilities(models, features, labels)
+    return np.asarray(_each_probabilities(_classifiers(features), features, labels).mean(axis=0))
 
 
-def numbers_out_of_fold(features: Any, targets: Floats) -> Floats:
-    """(n,) predictions, each by a model that did not train on the row.
+def best_probabilities(features: Any, labels: npt.NDArray[np.int64]) -> tuple[Floats, str]:
+    """The same of the model with the least log loss, or of the mean; and who that is, as in `by ...`."""
+
+    def log_loss(probabilities: Floats) -> float:
+        own = probabilities[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(own, _LEAST_PROBABILITY)).mean())
+
+    return _best(_each_probabilities(_classifiers(features), features, labels), log_loss)
+
+
+def best_numbers(features: Any, targets: Floats) -> tuple[Floats, str]:
+    """(n,) numbers, each by a model that did not train on the row; and who that is.
 
     Of the linear model, the trees and their mean those with the least mean absolute error.
     """
@@ -143,8 +150,26 @@ def numbers_out_of_fold(features: Any, targets: Floats) -> Floats:
     if isinstance(features, np.ndarray):
         models.append(lambda: ExtraTreesRegressor(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
     found = _each_prediction(models, features, targets)
-    able = [*found, found.mean(axis=0)]
-    return np.asarray(min(able, key=lambda each: float(np.abs(each - targets).mean())))
+    return _best(found, lambda each: float(np.abs(each - targets).mean()))
+
+
+def _classifiers(features: Any) -> list[Callable[[], Any]]:
+    """The linear model; and the trees, where features are an array."""
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    models: list[Callable[[], Any]] = [lambda: LogisticRegression(max_iter=200)]
+    if isinstance(features, np.ndarray):
+        models.append(lambda: ExtraTreesClassifier(_TREES, min_samples_leaf=_LEAF, random_state=0, n_jobs=1))
+    return models
+
+
+def _best(each: Floats, loss: Callable[[Floats], float]) -> tuple[Floats, str]:
+    """Of several models' outputs and their mean those of the least loss, and whose they are."""
+    if len(each) == 1:
+        return each[0], _LINEAR_OF_TEXTS
+    able = [(each[0], _LINEAR), (each[1], _FOREST), (each.mean(axis=0), MODEL)]
+    return min(able, key=lambda one: loss(one[0]))
 
 
 def column_score(column: Column, labels: npt.NDArray[np.int64] | None, numbers: Floats | None) -> float:
@@ -162,7 +187,7 @@ def column_score(column: Column, labels: npt.NDArray[np.int64] | None, numbers: 
 
     features = _of_column(column) if isinstance(column, CategoryColumn) else _ranked(column)
     if labels is not None:
-        found = _mean_probabilities([lambda: tree(DecisionTreeClassifier)], features, labels)
+        (found,) = _each_probabilities([lambda: tree(DecisionTreeClassifier)], features, labels)
         return area_under_curve(labels, found)
     assert numbers is not None, "a target is classes or numbers"
     (predicted,) = _each_prediction([lambda: tree(DecisionTreeRegressor)], features, numbers)
@@ -188,15 +213,15 @@ def area_under_curve(labels: npt.NDArray[np.int64], probabilities_NK: Floats) ->
     return float(np.mean([roc_auc_score(labels == k, probabilities_NK[:, k]) for k in classes]))
 
 
-def _mean_probabilities(
+def _each_probabilities(
     models: Sequence[Callable[[], Any]], features: Any, labels: npt.NDArray[np.int64]
 ) -> Floats:
-    """(n, K) out of fold, of each class the mean over models."""
-    found = np.zeros((len(labels), int(labels.max()) + 1))
+    """(models, n, K) out of fold."""
+    found = np.zeros((len(models), len(labels), int(labels.max()) + 1))
     for train, held in _folds(labels):
-        for make in models:
+        for own, make in zip(found, models, strict=True):
             model = _fitted(make(), features[train], labels[train])
-            found[np.ix_(held, model.classes_)] += model.predict_proba(features[held]) / len(models)
+            own[np.ix_(held, model.classes_)] = model.predict_proba(features[held])
     return found
 
 

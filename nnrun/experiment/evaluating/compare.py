@@ -26,6 +26,9 @@ _IN_TIME = (
     "for that"
 )
 
+_CHOSEN_IN_NESTED = ("epochs", "early_stopping", "time_limit")
+"""What the spec of a nested run has by the choice within its outer folds, whatever it was written with."""
+
 TEST = "test_"
 """What the name of a score on the test set begins with, as `val_` begins those of validation."""
 
@@ -189,7 +192,21 @@ def compare_runs(runs: Sequence[RunDirectory], equal: EqualWithin | None = None)
         for second in compared[place + 1 :]
     ]
     differences = spec_differences([run.scores.spec for run in compared], align=True)
-    return Comparison(tuple(compared), tuple(_corrected(pairs)), tuple(differences))
+    return Comparison(tuple(compared), tuple(_corrected(pairs)), _without_choices(differences, compared))
+
+
+def _without_choices(
+    differences: Sequence[SpecDifference], runs: Sequence[ComparedRun]
+) -> tuple[SpecDifference, ...]:
+    """The differences without those that only nested runs have in how long they trained: that was chosen in
+    each, and is no setting."""
+    others = [place for place, run in enumerate(runs) if not run.scores.record.is_nested]
+
+    def is_choice(found: SpecDifference) -> bool:
+        key = found.path.partition(".")[0]
+        return key in _CHOSEN_IN_NESTED and all(found.values[p] == found.values[others[0]] for p in others)
+
+    return tuple(found for found in differences if len(others) == len(runs) or not is_choice(found))
 
 
 def _refuse_unknown(equal: EqualWithin, runs: Sequence[ComparedRun]) -> None:

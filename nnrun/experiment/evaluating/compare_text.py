@@ -203,11 +203,10 @@ def _of_choice(comparison: Comparison) -> list[str]:
     """Which scores were used to choose on the rows that they are measured on."""
     choosing = [run for run in comparison.runs if _chose_on_its_rows(run.scores)]
     nested = [run.label for run in comparison.runs if run.scores.record.is_nested]
-    unseen = (
-        [f"The validation scores of {listing(nested, 'and')} are of outer folds, which no choice has seen."]
-        if nested
-        else []
-    )
+    unseen = []
+    if nested:
+        of = f"The validation scores of {listing(nested, 'and')} are of outer folds, which no choice has seen"
+        unseen.append(f"{of}; how long to train was chosen within each: {_chosen_epochs(comparison)}.")
     if not choosing:
         return unseen
     columns = dict.fromkeys(run.scores.record.chosen_by or str(chooser(run.scores.spec)) for run in choosing)
@@ -234,6 +233,16 @@ def _of_choice(comparison: Comparison) -> list[str]:
             f"{which} {are} of a sweep: the score that one was chosen by there is more optimistic still."
         )
     return [" ".join(texts), *unseen]
+
+
+def _chosen_epochs(comparison: Comparison) -> str:
+    """`A for 12, 9 and 12 epochs`, of each nested run."""
+    each = []
+    for run in comparison.runs:
+        if (nested := run.scores.record.nested) is not None and run.scores.record.is_nested:
+            epochs = [str(fold.epoch) for fold in nested.folds or ()]
+            each.append(f"{run.label} for {listing(epochs, 'and')} epochs")
+    return "; ".join(each)
 
 
 def _chose_on_its_rows(scores: RunScores) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nnrun.errors import one_line
 from nnrun.experiment.finished.record_text import range_in_words
 from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, ImportanceTable
-from nnrun.spec.wording import counted, listing, quoted, with_std
+from nnrun.spec.wording import counted, listing, quoted, score_text, with_std
 
 _MOST_NAMED = 20
 _MOST_PAIRS = 5
@@ -48,7 +48,7 @@ def table_rows(table: ImportanceTable, *, everything: bool = False) -> list[list
 
 def table_sentences(table: ImportanceTable) -> list[str]:
     """What stands below the numbers: the score as it is, and the columns that make no difference."""
-    as_it_is = f"With all columns as they are, {table.metric} is {table.score:.4f}."
+    as_it_is = f"With all columns as they are, {table.metric} is {score_text(table.score)}."
     dead = [quoted(column.column) for column in table.columns if column.within_noise]
     if not dead:
         return [as_it_is]
@@ -128,7 +128,8 @@ def curve_rows(curve: DependenceCurve, *, everything: bool = False) -> list[list
 
 
 def _number(mean: float, std: float | None, digits: int) -> str:
-    return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"
+    text = score_text(mean, digits)
+    return text if std is None else f"{text} ± {score_text(std, digits)}"
 
 
 def curve_note(record: ImportanceRecord, curve: DependenceCurve) -> str:

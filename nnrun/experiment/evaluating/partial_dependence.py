@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from difflib import SequenceMatcher
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -36,6 +37,7 @@ MOST_VALUES = 20
 MOST_ROWS = 1000
 """Of so many rows, drawn at random, a network's mean is taken where it has more."""
 
+_MOST_NAMES: Final = 12
 _ENDS = (0.05, 0.95)
 
 
@@ -93,9 +95,12 @@ def _planned(
 ) -> PlannedCurve:
     if name not in known:
         near = nearest(name, known)
+        like = sorted(known, key=lambda other: -SequenceMatcher(None, name, other).ratio())
+        shown = [quoted(other) for other in like[:_MOST_NAMES]]
+        more = f" and {len(known) - _MOST_NAMES:,} more" if len(known) > _MOST_NAMES else ""
         raise UsageError(
             f"--curve {quoted(name)}: the networks of {opened.run.id} take no such column."
-            f"{f' Did you mean {quoted(near)}?' if near else ''}"
+            f"{f' Did you mean {quoted(near)}?' if near else ''} They take {', '.join(shown)}{more}."
         )
     raw = known[name].raw(opened.dataset.train)
     if raw is None or isinstance(raw, TextColumn):

@@ -29,6 +29,7 @@ from nnrun.experiment.exporting.export_formats import (
     predictions_of,
     require_onnx,
 )
+from nnrun.experiment.exporting.file_intervals import FileIntervals, file_intervals
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.decision_text import calibration_in_words
 from nnrun.experiment.finished.decisions import decided_spec
@@ -113,6 +114,7 @@ class Exported:
         rows_from: `training` rows, or `generated` ones.
         difference: the largest one between the file's predictions and the run's.
         beside: the file beside it that it needs, of a script.
+        intervals: what it says of intervals; None where the run has none.
     """
 
     path: Path
@@ -129,6 +131,7 @@ class Exported:
     rows_from: str
     difference: float
     beside: Path | None = None
+    intervals: FileIntervals | None = None
 
 
 def export_run(
@@ -166,7 +169,11 @@ def export_run(
     fitted = [network.fitted for network in networks]
     labels = load_labels(run)
     decoders, views = output_decoders(spec, fitted[0], labels), output_views(spec)
-    kind, script = FORMATS.get(format_), None
+    kind, script, intervals = FORMATS.get(format_), None, None
+    if kind is not None:
+        intervals = file_intervals(run, spec, access, export.output_names)
+    if intervals is not None:
+        metadata |= metadata_of(intervals=intervals.as_document())
     if kind is None:
         model = Model(run.id, spec, networks, decoders, labels.file_columns)
         script = script_of(model, path.stem)
@@ -204,6 +211,7 @@ def export_run(
         rows_from=rows_from,
         difference=difference,
         beside=None if kind is not None else path.with_suffix(ARRAYS),
+        intervals=intervals,
     )
 
 

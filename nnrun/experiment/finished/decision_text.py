@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from nnrun.records import RunRecord
 from nnrun.records.run_record import DecisionRecord
@@ -11,7 +12,10 @@ from nnrun.spec.wording import listing, quoted, with_std
 
 
 def given_decision(
-    output: str | None, view: schema.ExperimentSpec, parent: str | None = None
+    output: str | None,
+    view: schema.ExperimentSpec,
+    parent: str | None = None,
+    open_: schema.ExperimentSpec | None = None,
 ) -> DecisionRecord:
     """What a run tells of a decision that it did not fit.
 
@@ -19,13 +23,26 @@ def given_decision(
         output: its name, where outputs have names.
         view: the spec with it, as the output sees it.
         parent: the id of the run that fitted it for other networks; None where the spec gives the values.
+        open_: the spec that left to the parent what was fitted, as the output sees it.
     """
     told = DecisionRecord(output=output, parent=parent)
+    if open_ is not None:
+        told.given = given_keys(open_)
     if (calibration := calibration_in_words(view)) is not None:
         told.method = calibration
     if view.threshold is not None and view.threshold.at is not None:
         told.threshold = view.threshold.at
     return told
+
+
+def given_keys(view: schema.ExperimentSpec) -> list[Literal["calibrate", "threshold"]]:
+    """The keys whose values the spec gives."""
+    found: list[Literal["calibrate", "threshold"]] = []
+    if view.calibrate is not None and view.calibrate.is_fitted:
+        found.append("calibrate")
+    if view.threshold is not None and view.threshold.at is not None:
+        found.append("threshold")
+    return found
 
 
 def decisions_text(record: RunRecord) -> str:
@@ -54,23 +71,44 @@ def decision_text(told: DecisionRecord) -> str:
         return f"{of}{told.reason}"
     if told.rows is None:
         return f"{of}{_given(told)}"
-    parts = [] if told.method is None else [f"calibration ({told.method})"]
-    if told.threshold is not None:
-        why = "given" if told.maximizes is None else f"maximizes {told.maximizes}"
-        parts.append(f"threshold {told.threshold:.4g} ({why})")
+    fitted, given = _parts(told)
     rows = f"{told.rows:,} {'out-of-fold' if told.out_of_fold else 'validation'} predictions"
-    text = f"{of}{listing(parts, 'and').capitalize()}, fitted on {rows}. {_worth(told)}."
+    by = "" if told.weights is None else f" by the weights of {told.weights}"
+    text = f"{of}{_sentence(fitted)}, fitted on {rows}{by}. {_worth(told)}."
+    if given:
+        text += f" {_given_by_spec(given)}"
     return " ".join([text, *_of_no_use(told)])
+
+
+def _parts(told: DecisionRecord) -> tuple[list[str], list[str]]:
+    """What was fitted and what the spec gives, with their values."""
+    fitted: list[str] = []
+    given: list[str] = []
+    if told.method is not None:
+        own = given if "calibrate" in told.given else fitted
+        own.append(f"calibration ({told.method})")
+    if told.threshold is not None:
+        # Records of earlier versions have no `given`; a threshold that was fitted maximizes something.
+        is_given = "threshold" in told.given or (told.rows is not None and told.maximizes is None)
+        why = "" if told.maximizes is None else f" (maximizes {told.maximizes})"
+        (given if is_given else fitted).append(f"threshold {told.threshold:.4g}{why}")
+    return fitted, given
 
 
 def _of_no_use(told: DecisionRecord) -> list[str]:
     """A sentence for what is not better on rows that did not fit it."""
     sentences = []
-    before, after = told.log_loss.get("before"), told.log_loss.get("after")
-    if before is not None and after is not None and after >= before:
-        sentences.append("The calibration does not lower the log loss on other rows: leave calibrate out.")
-    before, after = told.score.get("before"), told.score.get("after")
-    if before is not None and after is not None and after <= before and told.threshold != schema.HALF:
+    measures = {"log loss": told.log_loss, "calibration error": told.calibration_error}
+    not_lower = [name for name, scores in measures.items() if _changed(scores, lambda b, a: a >= b)]
+    lower = [name for name in measures if name not in not_lower]
+    if not_lower:
+        unless = f", unless the {lower[0]} counts for more" if lower else ""
+        where = "these rows" if "calibrate" in told.given else "other rows"
+        sentences.append(
+            f"The calibration does not lower the {listing(not_lower, 'or')} on {where}: leave calibrate "
+            f"out{unless}."
+        )
+    if _changed(told.score, lambda b, a: a <= b) and told.threshold != schema.HALF:
         sentences.append(
             f"The threshold does not raise {told.maximizes} on other rows: leave threshold out, for 0.5."
         )
@@ -91,12 +129,29 @@ def _worth(told: DecisionRecord) -> str:
 
 def _given(told: DecisionRecord) -> str:
     """What another run fitted, or the spec gives."""
-    parts = [] if told.method is None else [f"calibration ({told.method})"]
-    parts += [] if told.threshold is None else [f"threshold ({told.threshold:.4g})"]
-    text = listing(parts, "and").capitalize()
+    fitted, given = _parts(told)
     if told.parent is None:
-        return f"{text}: given by the spec."
-    return f"{text}: taken from {told.parent}, which fitted on rows that its networks had not seen."
+        return _given_by_spec([*fitted, *given])
+    taken = (
+        f"{_sentence(fitted)}: taken from {told.parent}, which fitted on rows that its networks had not seen."
+    )
+    return f"{taken} {_given_by_spec(given)}" if given else taken
+
+
+def _given_by_spec(parts: Sequence[str]) -> str:
+    return f"{_sentence(parts)}: given by the spec."
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    """The beginning of a sentence."""
+    text = listing(parts, "and")
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def _changed(scores: Mapping[str, float | None], so: Callable[[float, float], bool]) -> bool:
+    """Whether a score was measured before and after, and changed in this way."""
+    before, after = scores.get("before"), scores.get("after")
+    return before is not None and after is not None and so(before, after)
 
 
 def _how(told: DecisionRecord) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Final, get_args
 
 from nnrun.errors import DataError, UsageError
 from nnrun.records import KeptWeights, Member, RunDirectory, RunRecord, WeightsChoice, WeightsEpoch
 from nnrun.records.run_record import MemberRecord
 from nnrun.spec.score_columns import INNER
 
+_ENDED_EARLY: Final = {"interrupted": "was interrupted", "failed": "failed", "diverged": "diverged"}
 _MOST_EPOCHS = 10
 """So many folds are named with their epochs; of more the first and the last epoch."""
 
@@ -26,6 +27,8 @@ class UsedWeights:
         chosen_by: the column by which the best epoch is the best; None where nothing was validated.
         best: of each the epoch of its best weights, where other weights are used; else None.
         only_best: whether the run has none but those of best epochs.
+        ended_early: what happened to a run whose training did not come to its end, `was interrupted`; else
+            empty.
     """
 
     which: WeightsChoice
@@ -34,6 +37,7 @@ class UsedWeights:
     chosen_by: str | None
     best: tuple[int | None, ...]
     only_best: bool = False
+    ended_early: str = ""
 
     @property
     def epoch(self) -> int | None:
@@ -62,7 +66,14 @@ class UsedWeights:
 
     @property
     def text(self) -> str:
-        """`epoch 20, the last`; `epoch 7, the best by val_loss`; `each fold's last epoch (epochs 9, 12)`."""
+        """`epoch 20, the last`; `epoch 7, the best by val_loss`; `each fold's last epoch (epochs 9, 12)`.
+
+        Of a run that did not come to its end: `epoch 3, the last, of a run that was interrupted`.
+        """
+        return self._epochs_text + (f", of a run that {self.ended_early}" if self.ended_early else "")
+
+    @property
+    def _epochs_text(self) -> str:
         known = [of for of in self.epochs if of is not None]
         if len(known) < len(self.epochs):
             return "of an epoch that is not recorded"
@@ -158,7 +169,8 @@ def read_used_weights(
     ]
     if which == "best":
         _refuse_others(run, record, epochs)
-    return found, _used(record, which, members, epochs)
+    used = _used(record, which, members, epochs)
+    return found, replace(used, ended_early=_ENDED_EARLY.get(record.status or "", ""))
 
 
 def _refuse_others(run: RunDirectory, record: RunRecord, epochs: Sequence[WeightsEpoch | None]) -> None:
@@ -203,14 +215,21 @@ def _has_only_best(record: RunRecord) -> bool:
     return record.ensemble is not None and record.ensemble.weights == "best"
 
 
+def _diverged(record: RunRecord, member: Member | None) -> bool:
+    """Whether a network's last epoch has no weights, since they stopped being finite numbers in it."""
+    inner = record.nested.diverged if record.nested is not None else []
+    return record.status == "diverged" or (member is not None and member.id in inner)
+
+
 def _recorded_epoch(record: RunRecord, member: Member | None) -> WeightsEpoch | None:
     """What the record says of weights; those of an older nnrun do not say it themselves."""
     known = record.network(member)
-    own_end = known.epochs if isinstance(known, MemberRecord) and record.is_nested else None
+    # Each of several may have ended by itself: by its own number of epochs, early stopping, time, divergence.
+    own_end = known.epochs if isinstance(known, MemberRecord) else None
     epoch, ended = known.weights_epoch, own_end or known.stopped_early or record.epochs_run
     if epoch is None:
         return None
     best = known.best_weights_epoch or (record.best_epoch if member is None else None)
     averaged = known.weights_averaged
-    restored = epoch != ended and not _has_only_best(record)
+    restored = epoch != ended and not _has_only_best(record) and not _diverged(record, member)
     return WeightsEpoch(epoch, epoch == ended, epoch == best and not averaged, restored, averaged)

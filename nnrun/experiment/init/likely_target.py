@@ -251,6 +251,17 @@ _PLAIN_SIGNS: Final[tuple[tuple[float, str, Callable[[_Column], bool]], ...]] = 
             and not c.is_balanced
         ),
     ),
+    (
+        12,  # beside other columns of classes: more than the first column has for its place
+        "the last column, whose name says that it is classes",
+        lambda c: (
+            c.name in c.table.classes
+            and len(c.table.able) > 2
+            and c.name == c.table.ends[1]
+            and names.names_classes(c.name)
+            and not c.is_balanced
+        ),
+    ),
 )
 
 # --- what speaks against it --------------------------------------------------------------------------------

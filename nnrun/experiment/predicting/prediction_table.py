@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.cells import cell, json_text
+from nnrun.cells import cell, json_text, several_in_one
 from nnrun.data.row_places import RowPlaces
 from nnrun.errors import UsageError
 from nnrun.experiment.predicting.output_decoder import (
@@ -100,7 +100,7 @@ class PredictionTable:
             )
 
     def rows(self, predicted: PredictedRows) -> list[list[Any]]:
-        """The rows. Several labels stand in one field, with `;` between."""
+        """The rows. Several classes or labels stand in one field (`several_in_one`)."""
         parts: list[list[list[Any]]] = [[[row] for row in row_numbers(predicted)]]
         parts += [[[place] for place in places] for places in self.place_columns(predicted).values()]
         for port, decoder in self.decoders.items():
@@ -116,11 +116,11 @@ class PredictionTable:
             if decoder.several_numbers:
                 parts.append([p if isinstance(p, list) else [p] for p in values])
             elif decoder.kind in ("labels", "steps", "sequence"):
-                parts.append([[";".join(map(str, p)) if isinstance(p, list) else p] for p in values])
+                parts.append([[several_in_one(p) if isinstance(p, list) else p] for p in values])
             else:
                 parts.append([[p] for p in values])
         if predictions.sets is not None:
-            parts.append([[";".join(map(str, of_row))] for of_row in predictions.sets])
+            parts.append([[several_in_one(of_row)] for of_row in predictions.sets])
         parts += [plain_floats(values_NC) for values_NC in self.numbers(decoder, predictions)]
         return parts
 
@@ -257,10 +257,10 @@ class CsvLines:
         return parts
 
     def _field(self, value: Hashable) -> str:
-        """A class, or labels with `;` between, as a field."""
+        """A class, or several classes or labels, as a field."""
         found = self._fields.get(value)
         if found is None:
-            text = ";".join(map(str, value)) if isinstance(value, tuple) else value
+            text = several_in_one(value) if isinstance(value, tuple) else value
             found = self._fields[value] = _csv_field(text)
         return found
 

@@ -25,7 +25,16 @@ COST_SHARE = 0.03
 _MOST_THREADS = 2**16
 
 _RECORD_KEYS = ("epochs_run", *OF_NETWORK, "members")
-_CONDITIONS = ("versions", "device", "threads", "compiled", "networks_at_once", "data", "custom")
+_CONDITIONS = (
+    "versions",
+    "device",
+    "threads",
+    "compiled",
+    "networks_at_once",
+    "world_size",
+    "data",
+    "custom",
+)
 
 
 def _of_any_version(value: Any) -> Any:

@@ -43,6 +43,7 @@ from nnrun.records import RunDirectory, RunRecord, WeightsChoice, create_run, no
 from nnrun.records.run_record import DataRecord, DecisionRecord, EnsembleRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
+from nnrun.spec.ports import output_views
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.writing.dump import dump_spec
@@ -250,9 +251,9 @@ def _decisions(parent: RunDirectory, record: RunRecord, opened: OpenRun) -> list
     if opened.weights.which != "best":
         return [told.model_copy(update={"parent": parent.id}) for told in record.decisions]
     spec = decided_spec(parent, opened.spec, opened.weights, lambda _: None)
-    named = bool(spec.outputs)
+    named, open_ = bool(spec.outputs), output_views(opened.spec)
     decided = decided_outputs(spec).items()
-    return [given_decision(port if named else None, view, parent.id) for port, view in decided]
+    return [given_decision(port if named else None, view, parent.id, open_[port]) for port, view in decided]
 
 
 def _measure(opened: OpenRun, record: RunRecord) -> None:

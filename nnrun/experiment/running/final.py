@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.folds import with_validation
-from nnrun.records import RunDirectory, RunRecord, member_type_of
+from nnrun.records import RunDirectory, RunRecord, SweepDirectory, member_type_of
 from nnrun.records.run_record import DecisionRecord
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
@@ -65,6 +66,12 @@ def final_of_run(
         epochs = loaded.spec.epochs
     elif epochs == "best":
         chosen = chosen_epoch(parent, record)
+        if chosen is None and record.is_nested:
+            raise UsageError(
+                f"{parent.id} has no best epoch, since each of its folds has the epoch that was chosen "
+                "within it. For the model, choose once more on all rows, without outer folds"
+                f"{_without_outer_folds(parent, record)}. Or say how long to train with --epochs N."
+            )
         if chosen is None:
             raise UsageError(
                 f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
@@ -117,7 +124,10 @@ def _with_decisions_of(
     if open_outputs(spec):
         return loaded, []
     views = output_views(spec)
-    told = [given_decision(port if spec.outputs else None, views[port], parent.id) for port in wanted]
+    told = [
+        given_decision(port if spec.outputs else None, views[port], parent.id, view)
+        for port, view in wanted.items()
+    ]
     return replace(loaded, spec=spec), told
 
 
@@ -128,6 +138,22 @@ def _still_meant(found: Decision, then: schema.ExperimentSpec, now: schema.Exper
     return found if then.threshold == now.threshold else replace(found, threshold=None)
 
 
+def _without_outer_folds(parent: RunDirectory, record: RunRecord) -> str:
+    """The command that repeats the choice of nested cross-validation on all rows, and what to type then."""
+    folder = parent.runs_dir / str(record.parent)
+    from_, sweep = RunDirectory(folder), SweepDirectory(folder)
+    if sweep.is_sweep():
+        file, verb, then = sweep.resolved_spec, "sweep", "nnrun final with the run of its best trial"
+    elif from_.is_run():
+        spec = read_kept_spec(from_.read_resolved(), file=f"the spec of {from_.id}")
+        file, then = from_.resolved_spec, "nnrun final with that run"
+        verb = "kfold" if spec.validation.has_folds else "train"
+    else:
+        return ", by the same command without --nested, and then nnrun final with that run"
+    smoke = " --smoke" if record.smoke else ""
+    return f": nnrun {verb} {shlex.quote(str(file))} --set nested=null{smoke}, and then {then}"
+
+
 def _why(record: RunRecord) -> str:
     """Why validation chose no epoch."""
     if record.status == "running":
@@ -136,8 +162,6 @@ def _why(record: RunRecord) -> str:
         return f"it was {record.status} before the end of its first epoch"
     if record.status in ("interrupted", "failed") and "best_epoch" not in record.model_fields_set:
         return "its process was killed before its history was summed up (nnrun train --resume goes on)"
-    if record.is_nested:
-        return "each of its folds has the epoch that was chosen within it"
     if record.command == "final":
         return "it has no validation (it is a final run itself)"
     if record.baseline_on == "validation":

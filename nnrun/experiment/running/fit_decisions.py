@@ -17,7 +17,7 @@ import numpy as np
 from nnrun.data.dataset import Array, split_values
 from nnrun.errors import DataError
 from nnrun.experiment.evaluating.error_analysis import CALIBRATION_BINS, calibrate, class_labels
-from nnrun.experiment.finished.decision_text import given_decision, method_in_words
+from nnrun.experiment.finished.decision_text import given_decision, given_keys, method_in_words
 from nnrun.experiment.finished.decisions import (
     FittedDecisions,
     decided_outputs,
@@ -150,6 +150,7 @@ def _fit(
     parts = _parts(opened, held_out)
     crossed = cross_fit(logits, labels, parts, view.calibrate, view.threshold)
     told = DecisionRecord(output=output, rows=len(labels), out_of_fold=_are_of_folds(held_out))
+    told.given, told.weights = given_keys(view), opened.weights.text
     if crossed is not None:
         told.parts = len(np.unique(parts))
     if found.method is not None:

@@ -34,6 +34,7 @@ from nnrun.limits import in_words
 from nnrun.model.inputs import DenseInputs, Inputs
 from nnrun.model.layers import kernels_of
 from nnrun.native import number_text
+from nnrun.ranks import Ranks
 from nnrun.records import Member, MemberType, read_weights_file
 from nnrun.records.run_record import (
     ChosenFrom,
@@ -84,6 +85,9 @@ class Settings:
             one repeats, or what was chosen within an outer fold.
         inner_folds: train the folds within the outer ones of a spec with `nested`, which is else left out.
         nested: what was chosen within the outer folds that are trained; no epoch is then the best.
+        temporary: the run's folder is deleted once its networks are taken out of it: nothing is made that
+            only those need who come back to it, as checkpoints, out-of-fold predictions and linear baselines.
+        ranks: the processes that train the network together; None where this one does so alone.
     """
 
     command: str
@@ -108,6 +112,13 @@ class Settings:
     stop_after: Mapping[int, int] = field(default_factory=dict)
     inner_folds: bool = False
     nested: NestedRecord | None = None
+    temporary: bool = False
+    ranks: Ranks | None = None
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train it."""
+        return 1 if self.ranks is None else self.ranks.world_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +259,8 @@ def prepare_job(
     row_bytes: list[int] = []
     for group in groups:
         problem = _problem_without_rows(spec, group, dataset, device)
-        planned.append(plan_group(group, problem, settings.compile))
+        on_ranks = settings.ranks is not None
+        planned.append(plan_group(group, problem, settings.compile, on_ranks=on_ranks))
         own_threads = planned[-1].choice.backend.own_threads
         work.append(0 if own_threads else work_per_step(problem, group))
         constants += baselines(problem, group)
@@ -271,7 +283,8 @@ def prepare_job(
         vectors=tuple(each.record for each in vectors),
         linear=_linear(spec, settings, dataset, planned, device),
     )
-    return job, Plan(planned, given, settings.threads or threads_for(max(work)), vectors)
+    beside = 1 if settings.ranks is None else settings.ranks.launch.local_world_size
+    return job, Plan(planned, given, settings.threads or threads_for(max(work), beside), vectors)
 
 
 def _linear(
@@ -285,9 +298,12 @@ def _linear(
 
     None for a trial, for a smoke run, for nested folds, and where the test set is what will be scored.
     """
+    if settings.ranks is not None and settings.ranks.launch.follows:
+        return None  # rank 0 keeps the record
     tested = settings.use_test_set and dataset.test is not None
     nested = spec.nested is not None or settings.nested is not None
-    if spec.linear_baseline is False or settings.trial is not None or settings.smoke or tested or nested:
+    passing = settings.trial is not None or settings.smoke or settings.temporary
+    if spec.linear_baseline is False or passing or tested or nested:
         return None
     group = planned[0].group
     counts = [len(fold.train_rows) for each in planned for fold in each.group.folds]
@@ -390,9 +406,12 @@ def _problem_without_rows(
     return training_problem(spec, group, dataset, device, rows)
 
 
-def plan_group(group: Group, problem: TrainingProblem, policy: Policy) -> PlannedGroup:
+def plan_group(
+    group: Group, problem: TrainingProblem, policy: Policy, *, on_ranks: bool = False
+) -> PlannedGroup:
     """Choose the backend of a group; its problem is kept where the rows of all groups fit together."""
-    return PlannedGroup(group, choose(policy, problem), problem if group.bytes_if_stacked is None else None)
+    choice = choose(policy, problem, on_ranks=on_ranks)
+    return PlannedGroup(group, choice, problem if group.bytes_if_stacked is None else None)
 
 
 def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:

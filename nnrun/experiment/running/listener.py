@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nnrun.records import MemberType, RunDirectory, member_type_of
-from nnrun.spec.wording import counted, listing
+from nnrun.spec.wording import counted, listing, score_text
 from nnrun.training.loop import EpochRecord
+from nnrun.validation.summary import mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,10 +161,8 @@ def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
 
 
 def number_text(value: float) -> str:
-    """A measure's value: four decimals, and five digits of what is too large or too small for that."""
-    size = abs(value)
-    fits = size == 0 or 0.001 <= size < 1e5 or not math.isfinite(size)
-    return f"{value:.4f}" if fits else f"{value:.4e}"
+    """A measure's value while training: four decimals; five digits of what is too large or small for that."""
+    return f"{value:.4e}" if 0 < abs(value) < 0.001 else score_text(value)
 
 
 def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
@@ -174,6 +172,5 @@ def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
     for name in rows[0]:
         values = [row[name] for row in rows]
         with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
-            std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            result[name] = (float(np.mean(values)), std)
+            result[name] = mean_and_deviation(values)
     return result

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
-from nnrun.errors import DataError, DivergedError, NnrunError, keep_folder
+from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
 from nnrun.experiment.finished.nested_choice import outer_verdict
 from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
 from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history
+from nnrun.experiment.running.on_ranks import how_to_go_on, of_each_rank
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.groups import Group
 from nnrun.interrupts import uninterrupted
@@ -104,6 +105,11 @@ def recording_the_end(run: RunDirectory, record: RunRecord, needed: int) -> Iter
     except StopTraining as reason:
         record.status, record.error = "interrupted", str(reason)
         raise
+    except RankLostError as error:
+        record.status, record.error = "interrupted", str(error)
+        lost = RankLostError(f"{error} {how_to_go_on(run.path, record)}")
+        keep_folder(lost, run.path)
+        raise lost from error
     except DivergedError as error:
         record.status, record.error = "diverged", str(error)
         diverged = DivergedError(f"{error} What was recorded so far is kept in {run.path}.")
@@ -163,6 +169,9 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         record.time_limit = canonical_duration(max(float(f"{job.seconds:.3g}"), _SHORTEST_LIMIT))
     if own := directions(spec):
         record.directions = dict(own)
+    if settings.ranks is not None:
+        record.world_size = settings.ranks.world_size
+        record.of_each_rank = of_each_rank(spec, job.groups[0].network)
     if job.vectors:
         record.vectors = list(job.vectors)
     if custom_parts(spec):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _SECONDS = "seconds"  # the one column that no two runs share
-_CONDITIONS = ("device", "threads", "compiled", "networks_at_once")
+_CONDITIONS = ("device", "threads", "compiled", "networks_at_once", "world_size")
 
 
 @dataclass(frozen=True)

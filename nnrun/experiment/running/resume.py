@@ -13,8 +13,9 @@ from typing import Any
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.load_run import load_run_spec, nested_settings, selection_of
 from nnrun.experiment.running.checkpointer import CheckpointState, read_checkpoint_state
-from nnrun.experiment.running.job import Job, Plan, Settings, computing, prepare_job
+from nnrun.experiment.running.job import Job, Plan, Settings, computing
 from nnrun.experiment.running.listener import SILENT, Listener
+from nnrun.experiment.running.on_ranks import device_of, dismiss, prepare_together
 from nnrun.experiment.running.recorder import (
     ActiveRun,
     first_record,
@@ -32,6 +33,7 @@ from nnrun.experiment.setup.data_location import (
 )
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import wanted_threads
+from nnrun.ranks import Ranks
 from nnrun.records import RunDirectory, RunRecord, now
 from nnrun.records.run_record import Resumption
 from nnrun.spec import schema
@@ -42,7 +44,7 @@ from nnrun.spec.reading.load import read_kept_spec
 from nnrun.spec.reading.overrides import Overrides, with_changes
 from nnrun.spec.wording import counted
 from nnrun.spec.writing.dump import dump_spec
-from nnrun.training.device import exact_on, resolve_device
+from nnrun.training.device import exact_on
 
 
 def resume_run(
@@ -55,6 +57,7 @@ def resume_run(
     allow_inexact: bool = False,
     seconds: float | None = None,
     listener: Listener = SILENT,
+    ranks: Ranks | None = None,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
 
@@ -70,6 +73,7 @@ def resume_run(
         allow_inexact: go on although versions, device or the like are others, and note it in the record.
         seconds: how long it may train now, if that is less than what is left of the spec's time limit.
         listener: is told what happens.
+        ranks: the processes that go on together; None where this one does so alone.
 
     Returns:
         Whether there was anything to do: a run that has ended is left as it is.
@@ -88,14 +92,16 @@ def resume_run(
         wanted = _wanted_spec(run, own, spec, overrides, data_dir)
         _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.status == "completed" and not _goes_further(record, wanted):
+            if ranks is not None:
+                dismiss(ranks)
             return False
         state = _state_to_resume(run, record, own, wanted)
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
-        settings = _settings(run, record, state, data_dir, device, seconds)
-        chosen_device = resolve_device(settings.device)
+        settings = replace(_settings(run, record, state, data_dir, device, seconds), ranks=ranks)
+        chosen_device = device_of(settings)
         with computing(chosen_device, wanted.deterministic):
-            job, plan = prepare_job(without_first_weights(wanted), settings, chosen_device, listener)
+            job, plan = prepare_together(without_first_weights(wanted), settings, chosen_device, listener)
             _refuse_other_data(run, record, state, job)
             inexact = _other_conditions(state, job)
             if inexact and not allow_inexact:
@@ -110,13 +116,16 @@ def _state_to_resume(
     run: RunDirectory, record: RunRecord, own: schema.ExperimentSpec, wanted: schema.ExperimentSpec
 ) -> CheckpointState:
     """The newest whole checkpoint, which is one of the run's spec and from which it can train on."""
-    state = read_checkpoint_state(run)
     more = f" to {wanted.epochs} epochs" if wanted.epochs > own.epochs else ""
-    if (more or (record.status == "completed" and record.stopped_by_time_at)) and state.group > 0:
-        raise UsageError(
-            f"{run.id} cannot be extended{more}: its networks train one after the "
-            "other, and the state of those that have finished is not kept. Start a new run."
-        )
+    cannot = UsageError(
+        f"{run.id} cannot be extended{more}: its networks train one after the "
+        "other, and the state of those that have finished is not kept. Start a new run."
+    )
+    if record.status == "completed" and (record.networks_at_once or 0) < len(record.member_ids):
+        raise cannot
+    state = read_checkpoint_state(run)
+    if more and state.group > 0:
+        raise cannot
     trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
     _refuse_differences(run, trained, own, "in its folder")
     return state
@@ -155,6 +164,9 @@ def _record_of_resumption(
         entry.inexact = {name: {"then": then, "now": now_} for name, (then, now_) in inexact.items()}
     found.status, found.ended, found.epochs = "running", None, job.spec.epochs
     found.device, found.versions = str(job.device), versions()
+    found.unset("world_size")
+    if job.settings.ranks is not None:
+        found.world_size = job.settings.world_size
     found.resumed = [*found.resumed, entry]
     return found
 
@@ -327,6 +339,7 @@ def _other_conditions(state: CheckpointState, job: Job) -> dict[str, tuple[Any, 
     found: dict[str, tuple[Any, Any]] = {
         "device": (old.device, str(job.device)),
         "compiled": (old.compiled, job.compiled),
+        "world_size": (old.world_size or 1, job.settings.world_size),
     }
     found |= {name: (version, present.get(name)) for name, version in old.versions.items()}
     found |= {f"code {name}": (sha256, code.get(name)) for name, sha256 in old.code_hashes.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.fit_decisions import fit_decisions
-from nnrun.experiment.running.job import Plan, PlannedGroup, Settings, computing, prepare_job
+from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing
 from nnrun.experiment.running.listener import SILENT, Listener, StopTraining
+from nnrun.experiment.running.on_ranks import device_of, prepare_together
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
@@ -34,8 +35,9 @@ from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import directions
 from nnrun.training.backends.choice import make_engine
-from nnrun.training.device import cpu_setup, resolve_device
+from nnrun.training.device import cpu_setup
 from nnrun.training.engine import Engine
+from nnrun.training.engine_on_ranks import LeadingEngine
 from nnrun.training.loop import BestWeights, EpochRecord, Replica, Schedule, Trainer
 from nnrun.validation.summary import monitor_mode
 
@@ -67,6 +69,8 @@ def train_runs(
             fit_decisions(run)
             _keep_out_of_fold(run)
             _score_test_set(run)
+    if len(plan.groups) > 1 and runs[0].record.status == "completed":
+        runs[0].directory.remove_checkpoints()  # of the last group alone: nothing could go on from it
     return [run.directory for run in runs]
 
 
@@ -80,7 +84,7 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
         ]
         checkpointer, settings = None, first.job.settings
         # Trials are quickly trained again, and the checkpoints of many would fill the disk.
-        if len(runs) == 1 and settings.trial is None:
+        if len(runs) == 1 and settings.trial is None and not settings.temporary:
             checkpointer = Checkpointer(
                 run=first.directory,
                 record=first.record,
@@ -96,7 +100,11 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
                 checkpointer.group = index
             # Nothing holds the rows or the networks of a group when it has ended; so no name for its engine.
             seconds = _share(first.job.seconds, started, len(plan.groups) - index)
-            train_group(planned.group, _engine(runs, planned, plan), recorders, checkpointer, seconds)
+            with _letting_others_leave(engine_of(first.job, planned, plan)) as engine:
+                for run in runs:  # where the compiler failed, PyTorch trains
+                    run.record.compiled = engine.backend.compiled
+                train_group(planned.group, engine, recorders, checkpointer, seconds)
+            del engine
             if len(plan.groups) > 1:  # it tells of which epochs the weights are, whatever comes next
                 first.directory.write_record(first.record)
         for run in runs:
@@ -116,21 +124,30 @@ def _share(limit: float | None, started: float, groups: int) -> float | None:
     return None if limit is None else (limit - (time.perf_counter() - started)) / groups
 
 
-def _engine(runs: Sequence[ActiveRun], planned: PlannedGroup, plan: Plan) -> Engine:
-    job, group = runs[0].job, planned.group
+@contextmanager
+def _letting_others_leave(engine: Engine) -> Iterator[Engine]:
+    """Where several processes train, the others leave when this one has ended."""
+    try:
+        yield engine
+    finally:
+        if isinstance(engine, LeadingEngine):
+            engine.let_them_leave()
+
+
+def engine_of(job: Job, planned: PlannedGroup, plan: Plan) -> Engine:
+    """The engine of a group of networks, with their first weights."""
+    group = planned.group
     problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
     start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
-    engine = make_engine(planned.choice, problem, first_weights, job.listener.message)
-    for run in runs:  # where the compiler failed, PyTorch trains
-        run.record.compiled = engine.backend.compiled
-    return engine
+    ranks = job.settings.ranks
+    return make_engine(planned.choice, problem, first_weights, job.listener.message, ranks)
 
 
 def _keep_out_of_fold(run: ActiveRun) -> None:
     """Write the out-of-fold predictions of a run's networks; of trials, whose folders stay small, none."""
     job, directory = run.job, run.directory
-    if job.settings.trial is not None or job.member_type is None:
+    if job.settings.trial is not None or job.settings.temporary or job.member_type is None:
         return
     if isinstance(job.spec.validation, schema.NoValidation):
         return
@@ -421,8 +438,8 @@ def run_experiment(
         listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
         spec = spec.model_copy(update={"nested": None})
     refuse_unwritable(settings.runs_dir)
-    device = resolve_device(settings.device)
+    device = device_of(settings)
     with computing(device, spec.deterministic):
-        job, plan = prepare_job(spec, settings, device, listener, dataset)
+        job, plan = prepare_together(spec, settings, device, listener, dataset)
         (run,) = train_runs([new_run(job, loaded.source_text, plan.threads)], plan)
     return run

@@ -64,7 +64,18 @@ def outer_folds_of(spec: schema.ExperimentSpec, dataset: Dataset, seed: int) -> 
         DataError: the data do not allow them.
     """
     outer = outer_validation(spec)
-    return _folds(outer, split_values(outer, dataset), len(dataset.train), seed)
+    try:
+        return _folds(outer, split_values(outer, dataset), len(dataset.train), seed)
+    except DataError as error:
+        raise DataError(_named_as_nested(str(error), outer.kind)) from None
+
+
+def _named_as_nested(text: str, kind: str) -> str:
+    """What is wrong with outer folds, by the keys that decide them: nested has no others of its own."""
+    for key, by in (("k", " (--nested)"), ("shuffle", ""), ("stratify", "")):
+        text = text.replace(f"validation.{kind}.{key} ", f"nested.{key}{by} ")
+        text = text.replace(f"validation.{kind}.{key}:", f"nested.{key}:")
+    return text.replace(f"validation.{kind}: ", "nested: ")
 
 
 def _folds_within(

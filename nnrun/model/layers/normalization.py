@@ -11,6 +11,7 @@ from nnrun.lazy_torch import F, torch
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.initializers import ones
 from nnrun.model.rng import BatchRng
+from nnrun.ranks import Share, share_of_batch
 from nnrun.spec import schema
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ _SMALLEST_COUNT = 1e-7  # Keras's, so that a batch without any step that counts 
 
 
 def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Variance and mean of each number along the last axis, of each replica; of what counts, with a mask."""
+    """Variance and mean of each number along the last axis, of each replica; of what counts, with a mask.
+
+    Of rows that are a part of a batch those of the whole batch.
+    """
     axes = tuple(range(1, x.dim() - 1))
+    if (share := share_of_batch()) is not None:
+        return _moments_of_all(x, mask, share)
     if mask is None:
         variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
         return variance, mean
@@ -49,6 +55,20 @@ def _moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     mean = torch.where(counts, x, 0.0).sum(axes, keepdim=True) / number
     variance = torch.where(counts, x - mean, 0.0).square().sum(axes, keepdim=True) / number
     return variance, mean
+
+
+def _moments_of_all(x: Tensor, mask: Tensor | None, share: Share) -> tuple[Tensor, Tensor]:
+    """The same over the rows of all ranks. The mean comes first: a sum of squares alone would lose digits."""
+    axes = tuple(range(1, x.dim() - 1))
+    counts = torch.ones_like(x[..., :1], dtype=torch.bool) if mask is None else mask.unsqueeze(-1)
+    own = torch.cat(
+        [torch.where(counts, x, 0.0).sum(axes, keepdim=True), counts.sum(axes, keepdim=True).to(x.dtype)], -1
+    )
+    summed = share.sum(own)
+    number = summed[..., -1:].detach() + (0.0 if mask is None else _SMALLEST_COUNT)
+    mean = summed[..., :-1] / number
+    squares = torch.where(counts, x - mean, 0.0).square().sum(axes, keepdim=True)
+    return share.sum(squares) / number, mean
 
 
 @dataclass(frozen=True)

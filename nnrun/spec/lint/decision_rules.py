@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nnrun.spec import schema
+from nnrun.spec.graph import read_graph
 from nnrun.spec.lint.finding import Finding, Rule
-from nnrun.spec.lint.network_rules import dataset_name, output_of
+from nnrun.spec.lint.network_rules import dataset_name, output_index, output_of
 from nnrun.spec.schema import DatasetFacts
+from nnrun.spec.shapes import row_shapes, trace
 from nnrun.spec.wording import counted
 
 
 def _keys(spec: schema.ExperimentSpec) -> list[str]:
     return [key for key in ("calibrate", "threshold") if getattr(spec, key) is not None]
+
+
+def _has_steps(spec: schema.ExperimentSpec, facts: DatasetFacts) -> bool:
+    """Whether the output has steps, as far as that is known without the data."""
+    graph, _ = read_graph(spec)
+    index = output_index(spec, graph)
+    shape = None if index is None else trace(graph, row_shapes(spec, facts))[0][index]
+    return shape is not None and len(shape) > 1
 
 
 def decisions_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
@@ -34,6 +44,11 @@ def decisions_are_for_classes(spec: schema.ExperimentSpec, facts: DatasetFacts) 
             said = (
                 f"{key} is for one class in each row, and {output.units} sigmoid units tell of each label "
                 "whether it is there; remove it"
+            )
+        elif _has_steps(spec, facts):
+            said = (
+                f"{key} is for one class in each row, and the last layer tells the class of each step; "
+                "remove it"
             )
         elif output.units > 1 and key == "threshold":
             said = (

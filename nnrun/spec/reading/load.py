@@ -119,6 +119,10 @@ class SpecTree:
         """What messages call it."""
         return "the spec" if self.path is None else str(self.path)
 
+    def base_of(self, *location: str | int) -> Path:
+        """What a relative path is relative to: the spec's folder; of an override, the current folder."""
+        return self.base if locate(self.root, location).place.source.numbered else Path.cwd()
+
     def with_overrides(self, overrides: Overrides) -> SpecTree:
         """The same with more values written into it."""
         root, problems = apply_overrides(self.root, overrides)
@@ -151,6 +155,8 @@ def load_with_folds(
 ) -> tuple[LoadedSpec, LoadedSpec]:
     """A spec with its own validation; and with folds: its own, else the default k-fold, by `k` and `repeats`.
 
+    Where folds take the place of its validation, rules look at the second one only.
+
     Nested in outer folds, a validation without folds stays what it is, unless `k` or `repeats` are given.
 
     Args:
@@ -164,7 +170,9 @@ def load_with_folds(
         SpecError: as `load_spec`.
     """
     tree = read_spec(path, overrides)
-    own = check_tree(tree)
+    own = _unchecked(
+        tree
+    )  # what only lacks folds, such as rows to fit a calibration on, is about to have them
     kind = own.spec.validation.kind
     changes: list[Override] = []
     if nested is not None:
@@ -189,7 +197,8 @@ def load_with_folds(
             _refuse_dropped(tree, ("validation", kind, name), f"{prefix}{name} says otherwise")
             path_of_key = f"validation.{kind}.{name}"
             changes.append(Override.of_value(path_of_key, value, f"{prefix}{name}", prevails=True))
-    return own, check_tree(tree.with_overrides(changes)) if changes else own
+    folded = check_tree(tree.with_overrides(changes))
+    return own if changes else folded, folded
 
 
 def _refuse_dropped(tree: SpecTree, location: Location, why: str) -> None:
@@ -273,20 +282,26 @@ def check_tree(tree: SpecTree, *, look_at_data: bool = True) -> LoadedSpec:
     """
     root, problems = tree.root, [*tree.problems, *empty_values(tree.root)]
     written = _validated(root, problems)
-
-    def base_of(*location: str | int) -> Path:
-        """What a relative path is relative to: the spec's folder; of an override, the current folder."""
-        return tree.base if locate(root, location).place.source.numbered else Path.cwd()
-
-    spec = _fill_in(written, base_of=base_of, default_name=tree.default_name)
+    spec = _fill_in(written, base_of=tree.base_of, default_name=tree.default_name)
     facts = facts_with_header(spec) if look_at_data else facts_without_header(spec)
-    missing = _missing_files(written, spec, given_here=base_of("init_weights") != tree.base)
+    missing = _missing_files(written, spec, given_here=tree.base_of("init_weights") != tree.base)
     for finding in (*missing, *columns_stand_with_their_ports(written), *lint(spec, facts)):
         problems.append(_problem_at(root, finding.location, finding.message, finding.severity))
     problems = in_file_order(problems)
     if any(problem.severity == "error" for problem in problems):
         raise SpecError(problems)
     return LoadedSpec(spec, tree.text, tree.path, tuple(problems), root)
+
+
+def _unchecked(tree: SpecTree) -> LoadedSpec:
+    """The spec that a tree holds, at which no rule has looked.
+
+    Raises:
+        SpecError: it holds none.
+    """
+    written = _validated(tree.root, [*tree.problems, *empty_values(tree.root)])
+    spec = _fill_in(written, base_of=tree.base_of, default_name=tree.default_name)
+    return LoadedSpec(spec, tree.text, tree.path, (), tree.root)
 
 
 def _problem_at(

@@ -35,23 +35,11 @@ class Backend(Protocol):
     compiled: bool
     """Whether a run's record calls its steps compiled, in whole or in part."""
 
-    own_threads: ClassVar[bool]
-    """Whether it shares its work out among threads of its own, to the same bits whatever their number."""
-
     groups_parameters: ClassVar[bool]
     """Whether it updates small parameters together."""
 
-    @staticmethod
-    def unsupported(problem: TrainingProblem) -> str | None:
-        """Why it cannot compute this problem, as a clause; None where it can."""
-
-    @classmethod
-    def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> Backend:
-        """Make it ready for a problem that it supports; `on_message` hears why that takes long.
-
-        Raises:
-            NnrunError: it cannot be loaded; the message is one line.
-        """
+    defers_rows: ClassVar[bool]
+    """Whether the rows of a kernel that no batch meets may be updated later."""
 
     def train(self, state: TrainState, data: SegmentData, rng: Any) -> SegmentResult:
         """Make the steps of a segment, and update `state`, which holds its G replicas and no others.
@@ -63,4 +51,23 @@ class Backend(Protocol):
         """Losses, in float64, and logits of a segment that is a single batch.
 
         `parameters` are those of all R replicas, of which the segment names G.
+        """
+
+
+class LoadableBackend(Backend, Protocol):
+    """A backend that can be chosen for a problem."""
+
+    own_threads: ClassVar[bool]
+    """Whether it shares its work out among threads of its own, to the same bits whatever their number."""
+
+    @staticmethod
+    def unsupported(problem: TrainingProblem) -> str | None:
+        """Why it cannot compute this problem, as a clause; None where it can."""
+
+    @classmethod
+    def load(cls, problem: TrainingProblem, on_message: Callable[[str], None]) -> LoadableBackend:
+        """Make it ready for a problem that it supports; `on_message` hears why that takes long.
+
+        Raises:
+            NnrunError: it cannot be loaded; the message is one line.
         """

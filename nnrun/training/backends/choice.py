@@ -11,12 +11,15 @@ from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
 from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
+from nnrun.ranks import Ranks
 from nnrun.spec import schema
 from nnrun.training import update_kernel
-from nnrun.training.backends.backend import Backend
+from nnrun.training.backends.backend import Backend, LoadableBackend
+from nnrun.training.backends.distributed import DistributedBackend
 from nnrun.training.backends.eager import EagerBackend
 from nnrun.training.backends.native import NativeBackend, unknown_in
 from nnrun.training.engine import Engine
+from nnrun.training.engine_on_ranks import FollowingEngine, LeadingEngine
 from nnrun.training.problem import TrainingProblem
 
 if TYPE_CHECKING:
@@ -25,8 +28,11 @@ if TYPE_CHECKING:
 Policy = Literal["auto", "on", "off", "recorded"]
 """`--compile`; `recorded` repeats a run that was compiled: `on` where that is still supported, else `off`."""
 
-BACKENDS: tuple[type[Backend], ...] = (NativeBackend,)
+BACKENDS: tuple[type[LoadableBackend], ...] = (NativeBackend,)
 """In the order in which they are tried. PyTorch step by step is the last resort."""
+
+
+ON_RANKS = "C++ trains in one process, and here several add up their gradients"
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Choice:
         kernels: the C++ libraries that layers and the optimizer call where PyTorch computes the steps.
     """
 
-    backend: type[Backend]
+    backend: type[LoadableBackend]
     reason: str
     kernels: tuple[str, ...] = ()
 
@@ -49,7 +55,7 @@ class Choice:
         return self.backend.compiled or bool(self.kernels)
 
 
-def choose(policy: Policy, problem: TrainingProblem) -> Choice:
+def choose(policy: Policy, problem: TrainingProblem, *, on_ranks: bool = False) -> Choice:
     """Decide from the policy and the problem; never from a measurement, or from how much there is to do.
 
     So a spec has one history, however long it trains.
@@ -57,6 +63,8 @@ def choose(policy: Policy, problem: TrainingProblem) -> Choice:
     Args:
         policy: `off` has PyTorch train; with `on` it must not.
         problem: what is learned.
+        on_ranks: whether several processes train it together. Gradients are then added up between the
+            backward pass and the update, which is one step of the C++ backend.
 
     Raises:
         UsageError: the policy is `on`, and no compiled backend supports the problem.
@@ -65,7 +73,7 @@ def choose(policy: Policy, problem: TrainingProblem) -> Choice:
         return Choice(EagerBackend, "step by step, as --compile off says")
     reasons = []
     for backend in BACKENDS:
-        reason = backend.unsupported(problem)
+        reason = ON_RANKS if on_ranks else backend.unsupported(problem)
         if reason is None:
             return Choice(backend, "compiled, as --compile on says" if policy == "on" else "compiled")
         reasons.append(reason)
@@ -108,16 +116,28 @@ def make_engine(
     problem: TrainingProblem,
     weights: Mapping[str, Tensor],
     on_message: Callable[[str], None],
+    ranks: Ranks | None = None,
 ) -> Engine:
-    """An engine with the chosen backend and these stacked first weights; `on_message` hears of long work."""
+    """An engine with the chosen backend and these stacked first weights; `on_message` hears of long work.
+
+    With `ranks` it is the engine of one of several processes that train together.
+    """
+    backend: Backend = _loaded(choice, problem, on_message)
+    if ranks is None:
+        return Engine(problem, weights, backend)
+    assert isinstance(backend, EagerBackend), "`choose` gives several processes no other"
+    shared = DistributedBackend(problem, backend, ranks)
+    kind = FollowingEngine if ranks.launch.follows else LeadingEngine
+    return kind(problem, weights, shared, ranks)
+
+
+def _loaded(choice: Choice, problem: TrainingProblem, on_message: Callable[[str], None]) -> LoadableBackend:
+    """The chosen backend, or PyTorch where compiling fails."""
     try:
         for name in choice.kernels:
             prepare(name, on_message)
         backend = choice.backend.load(problem, on_message)
     except NotCompiledError as error:
         on_message(f"compiling failed, so PyTorch trains step by step: {error}")
-        backend = EagerBackend(problem, kernels=False)
-    else:
-        if not choice.compiled:
-            backend = EagerBackend(problem, kernels=False)
-    return Engine(problem, weights, backend)
+        return EagerBackend(problem, kernels=False)
+    return backend if choice.compiled else EagerBackend(problem, kernels=False)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from nnrun.interrupts import stop_if_asked
 from nnrun.lazy_torch import torch
 from nnrun.native.kernels import switched_off
 from nnrun.spec.ports import Port
 from nnrun.training.backends.backend import SegmentResult
-from nnrun.training.objective import TOTAL, forward, objective
+from nnrun.training.objective import TOTAL, Forward, forward, objective
 from nnrun.training.problem import SegmentData, TargetRows, TrainingProblem
 from nnrun.training.train_state import ParameterGroup, TrainState
 from nnrun.training.weight_averaging import EMA_DECAY
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Tensors: TypeAlias = "dict[str, Tensor]"
+Exchange: TypeAlias = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+"""Gradients and losses of a part of a batch → those of the whole batch."""
 
 
 class EagerBackend:
@@ -30,6 +35,7 @@ class EagerBackend:
     compiled: bool = False
     own_threads: ClassVar[bool] = False
     groups_parameters: ClassVar[bool] = True
+    defers_rows: ClassVar[bool] = True
 
     def __init__(self, problem: TrainingProblem, *, kernels: bool = True) -> None:
         self._problem, self._kernels = problem, kernels
@@ -70,8 +76,13 @@ class EagerBackend:
         inputs: Mapping[Port, Any],
         targets: Mapping[Port, TargetRows],
         rng: Any,
+        summed: Exchange | None = None,
     ) -> tuple[dict[str, Tensor], dict[Port, Tensor], Mapping[Port, Tensor]]:
-        """One update. Returns the losses before it, and the logits, all detached; and the masks."""
+        """One update. Returns the losses before it, and the logits, all detached; and the masks.
+
+        Where the rows are a part of a batch, `summed` makes of what they add to gradients and losses those of
+        the batch.
+        """
         problem = self._problem
         of_places = {
             squares: self._zero.expand_as(state.parameters[table])
@@ -86,6 +97,9 @@ class EagerBackend:
         leaves = {**state.parameters, **of_places}
         found = torch.autograd.grad(losses[TOTAL].sum(), list(leaves.values()), materialize_grads=True)
         gradients = dict(zip(leaves, found, strict=True))
+        losses = _detached(losses)
+        if summed is not None:
+            gradients, losses = summed(gradients, losses)
         squares = {table: gradients.pop(name) for table, name in problem.place_squares.items()}
         with torch.no_grad():
             if problem.clip is not None:
@@ -98,7 +112,7 @@ class EagerBackend:
             if problem.averaging is not None and problem.averaging.each_step:
                 decays_R = state.per_replica[EMA_DECAY]
                 state.average(problem.averaging.share_after_step(state.steps_R, decays_R))
-        return _detached(losses), _detached(logits), masks
+        return losses, _detached(logits), masks
 
     def _update(
         self, group: ParameterGroup, gradient: Tensor, state: TrainState, squares: Mapping[str, Tensor]
@@ -114,6 +128,12 @@ class EagerBackend:
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""
+        logits, row_losses, penalty_R, masks = self.measured(parameters, data)
+        losses = objective(self._problem.heads, row_losses, data.targets, penalty_R)
+        return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits, masks)
+
+    def measured(self, parameters: Mapping[str, Tensor], data: SegmentData) -> Forward:
+        """Logits of a segment that is a single batch, and in float64 the loss of each row."""
         stop_if_asked()
         problem, replicas = self._problem, list(data.segment.replicas)
         own = parameters
@@ -122,8 +142,7 @@ class EagerBackend:
         with switched_off(not self._kernels):
             logits, row_losses, penalty_R, masks = forward(problem, own, data.whole, data.targets)
         row_losses = {port: losses.double() for port, losses in row_losses.items()}
-        losses = objective(problem.heads, row_losses, data.targets, penalty_R)
-        return SegmentResult({name: loss[:, None] for name, loss in losses.items()}, logits, masks)
+        return Forward(logits, row_losses, penalty_R, masks)
 
 
 def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -135,6 +135,7 @@ class NativeBackend:
 
     own_threads: ClassVar[bool] = True
     groups_parameters: ClassVar[bool] = False  # C++ takes each parameter of a replica as one contiguous array
+    defers_rows: ClassVar[bool] = True
 
     def __init__(self, problem: TrainingProblem, library: ctypes.CDLL) -> None:
         assert problem.spec is not None, "not supported otherwise"

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from nnrun.errors import DataError, UsageError
+from nnrun.experiment.checking.check import check_run
 from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.evaluating.importance import measure_importance
 from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
@@ -126,6 +128,29 @@ def test_predict_and_export_use_them_too(tmp_path: Path) -> None:
     exported = export_run(run, tmp_path / "best.pt2", "pt2", Access(weights="best"))
     assert exported.weights.epoch == best.weights.epoch
     assert exported.difference < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        ("completed", ""),
+        ("interrupted", ", of a run that was interrupted"),
+        ("failed", ", of a run that failed"),
+        ("diverged", ", of a run that diverged"),
+    ],
+)
+def test_weights_of_a_run_that_did_not_come_to_its_end_say_so(status: str, end: str, tmp_path: Path) -> None:
+    run = train(tmp_path, epochs=2)
+    record = run.read_record()
+    record.status = status  # type: ignore[assignment]
+    run.write_record(record)
+    text = f"epoch 2, the last and the best by val_loss{end}"
+    assert evaluate_run(run, split="validation").weights.text == text
+    assert measure_importance(run).weights == text
+    assert load_predictor(run).weights.sentence == f"weights: {text}"
+    said = "its networks, by which the labels were judged, are not trained to their end."
+    told = f"{run.id}{end.removeprefix(', of a run that')}: {said}" in check_run(run, Access()).remarks
+    assert told == bool(end)
 
 
 def test_restored_weights_are_the_best_and_the_file_says_so(tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ DOSES = [0.5, 1, 2, 0.5, 1, 2.0] * 5
         # the only classes among measurements, at an end
         ({"kind": SOME, **MANY, "z9": MORE}, "t", "kind"),
         ({"a": NUMBERS, "kind": SOME, **MANY, "z9": MORE}, "t", "a"),
+        # the last column, called as classes are, beside other classes
+        ({"a": NUMBERS, "b": MORE, "shop": CLASSES, "kind": SOME}, "t", "kind"),
+        ({"a": NUMBERS, "b": MORE, "flag": DUMMY, "wine type": SOME}, "t", "wine type"),
+        ({"a": NUMBERS, "b": MORE, "shop": CLASSES, "kind": GROUPS}, "t", "a"),
+        ({"a": NUMBERS, "kind": SOME, "shop": CLASSES, "b": MORE}, "t", "b"),
         # a 0/1 column among others, unless its name is that of an outcome
         ({"a": NUMBERS, "b": MORE, "smokes": DUMMY, "course_success": DUMMY[::-1]}, "t", "course_success"),
         # species is often the target, but less surely than a measurement's name

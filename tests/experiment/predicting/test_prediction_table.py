@@ -91,3 +91,18 @@ def test_two_columns_of_one_name_are_refused() -> None:
     PredictionTable({"kind": other}).refuse_one_name_twice()
     with pytest.raises(UsageError, match="Two columns of the predictions would be called 'kind_probability'"):
         PredictionTable({"kind": other}, probabilities=True).refuse_one_name_twice()
+
+
+def test_sets_of_classes_whose_names_hold_a_semicolon_are_told_apart() -> None:
+    decoder = OutputDecoder("class", ("a;b", "c", "a", "b;c"))
+    table = PredictionTable({OUTPUT: decoder}, intervals=(OUTPUT,))
+    sets = np.array([[True, True, False, False], [False, False, True, True], [False, True, True, False]])
+    predicted = {OUTPUT: decoder.predictions([0, 1, 2], np.full((3, 4), 0.25), region=sets)}
+    fields = ['"a;b";c', 'a;"b;c"', "c;a"]
+    assert [row[2] for row in table.rows(predicted)] == fields
+    assert [row[2] for row in csv.reader(io.StringIO(CsvLines(table).lines(predicted)))] == fields
+    assert [document["prediction_set"] for document in table.documents(predicted)] == [
+        ["a;b", "c"],
+        ["a", "b;c"],
+        ["c", "a"],
+    ]

@@ -22,6 +22,7 @@ from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.decisions import FittedDecisions, as_trained, kept_decisions
 from nnrun.experiment.finished.load_run import Access
+from nnrun.experiment.predicting.intervals import calibrate_run
 from nnrun.experiment.predicting.open_run import open_run
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running.ensemble import final_of_members
@@ -285,6 +286,29 @@ def test_a_resumed_run_fits_the_same_bytes(tmp_path: Path) -> None:
     ours, theirs = ((run.path / "calibration.json").read_bytes() for run in (whole, listener.run))
     assert ours == theirs
     assert record_of(whole.path)["decisions"] == record_of(listener.run.path)["decisions"]
+
+
+def test_a_given_temperature_beside_a_fitted_threshold_is_not_told_as_fitted(tmp_path: Path) -> None:
+    run = train(tmp_path, calibrate={"temperature": 2.0}, threshold={"maximize": "f1"}, epochs=5)
+    (told,) = run.read_record().decisions
+    assert told.given == ["calibrate"]
+    assert told.weights == "epoch 5, the last"
+    text = decisions_text(run.read_record())
+    assert text.startswith("Threshold ")
+    assert "Calibration (temperature 2): given by the spec." in text
+    intervals = " ".join(calibrate_run(run, Access(), 0.9).sentences)
+    assert "fitted the calibration of the probabilities" not in intervals
+    final = final_of_run(run, settings(tmp_path), epochs=2)
+    (taken,) = final.read_record().decisions
+    assert (taken.parent, taken.given) == (run.id, ["calibrate"])
+    ensemble = final_of_members(run, settings(tmp_path), "folds", weights="best")
+    (taken,) = ensemble.read_record().decisions
+    assert (taken.parent, taken.given) == (run.id, ["calibrate"])
+
+
+def test_the_interval_says_that_its_rows_fitted_the_calibration(fitted: RunDirectory) -> None:
+    intervals = " ".join(calibrate_run(fitted, Access(), 0.9).sentences)
+    assert "fitted the calibration of the probabilities" in intervals
 
 
 def test_a_holdout_is_cross_fitted_in_parts(tmp_path: Path) -> None:

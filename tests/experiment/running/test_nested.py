@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nnrun.cli import main
 from nnrun.data.load_data import load_data
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.nested_choice import choose_within
+from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.experiment.running import checkpointer
+from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, StopTraining
@@ -198,14 +202,39 @@ def test_other_commands_leave_it_out(tmp_path: Path) -> None:
     assert told[0] == "the nested section was left out: see `nnrun kfold` and `nnrun sweep`"
 
 
-def test_a_final_run_of_it_says_why_there_is_no_epoch(tmp_path: Path) -> None:
-    _, outer = nested(load(tmp_path), tmp_path)
-    with pytest.raises(UsageError) as caught:
-        final_of_run(outer, Settings("final", tmp_path / "final"))
-    assert str(caught.value) == (
-        f"{outer.id} has no best epoch, since each of its folds has the epoch that was chosen within it; say "
-        "how long to train with --epochs N."
+@pytest.mark.parametrize(("validation", "verb"), [("kfold", "kfold"), ("holdout", "train")])
+def test_a_final_run_of_it_says_what_to_type_instead(validation: str, verb: str, tmp_path: Path) -> None:
+    inner, outer = nested(load(tmp_path, validation), tmp_path)
+
+    def refusal() -> str:
+        with pytest.raises(UsageError) as caught:
+            final_of_run(outer, Settings("final", tmp_path / "final"))
+        return str(caught.value)
+
+    command = [verb, f"{inner.path}/resolved.yaml", "--set", "nested=null"]
+    assert refusal() == (
+        f"{outer.id} has no best epoch, since each of its folds has the epoch that was chosen within it. For "
+        f"the model, choose once more on all rows, without outer folds: nnrun {' '.join(command)}, and then "
+        "nnrun final with that run. Or say how long to train with --epochs N."
     )
+    assert main([*command, "--runs-dir", str(tmp_path / "again"), "-q"]) == 0
+    (again,) = list_runs(tmp_path / "again")
+    assert again.nested is None
+    assert final_of_run(again.run, Settings("final", tmp_path / "final")).read_record().status == "completed"
+    shutil.rmtree(inner.path)
+    assert ", by the same command without --nested, and then nnrun final with that run" in refusal()
+
+
+def test_weights_of_members_that_ended_by_themselves_were_not_restored(tmp_path: Path) -> None:
+    """Each at the epoch that was chosen within its fold, without early stopping; also of their average."""
+    _, outer = nested(load(tmp_path), tmp_path)
+    epochs = [member.epochs for member in outer.read_record().members]
+    assert len(set(epochs)) > 1
+    average = final_of_members(outer, Settings("final", tmp_path / "final"), "folds")
+    for run in (outer, average):
+        used = recorded_weights(run.read_record())
+        assert used is not None
+        assert used.text == f"each fold's last epoch (epochs {', '.join(map(str, epochs))})"
 
 
 # --- interrupted -------------------------------------------------------------------------------------------

@@ -108,7 +108,9 @@ def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
     monkeypatch.setattr(groups, "MOST_BYTES_OF_OWN_ROWS", rows)
     run = nnrun.train(table_spec(tmp_path), runs_dir=tmp_path / "runs")
     before = run.history
+    kept = [path.name for path in Path(run.path).glob("checkpoint-*")]
     if rows == 1:
+        assert not kept, "nothing could go on from the state of the last group"
         with pytest.raises(
             UsageError, match="cannot be extended to 5 epochs: its networks train one after the"
         ):
@@ -116,6 +118,7 @@ def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
         pd.testing.assert_frame_equal(run.history, before)
         assert run.status == "completed"
     else:
+        assert len(kept) == 1
         assert resume_run(run._directory, overrides={"epochs": 5})
         assert run.history.groupby("fold").size().tolist() == [5, 5, 5]
 

@@ -133,6 +133,34 @@ def test_too_few_rows_within_an_outer_fold_are_named() -> None:
     )
 
 
+def test_outer_folds_that_are_not_possible_are_told_of_nested() -> None:
+    """And not of validation, whose folds are other ones."""
+    spec = spec_of({"kfold": {"k": 2}}, 300)
+    too_many = {
+        "rows": (spec, rows(), "nested.k (--nested) is 300, but there are 60 training rows: "),
+        "groups": (
+            spec_of({"kfold": {"k": 2}}, 13),
+            rows(np.arange(ROWS) % 12),
+            "nested.k (--nested) is 13, but there are 12 groups: ",
+        ),
+        "time": (
+            spec_of({"time_series": {"k": 2}}, 300),
+            rows(),
+            "nested.k (--nested) is 300, but there are 60 training rows: ",
+        ),
+        "classes": (
+            spec_of({"holdout": {"fraction": 0.5}}, {"k": 4, "stratify": True}),
+            rows(targets=np.r_[np.zeros(57, np.int64), np.ones(3, np.int64)]),
+            "nested.stratify: class 1 has 3 rows, but each of the 4 folds must get one. ",
+        ),
+    }
+    for spec, dataset, beginning in too_many.values():
+        with pytest.raises(DataError) as caught:
+            folds_of(spec, dataset, 0)
+        assert str(caught.value).startswith(beginning)
+        assert "validation" not in str(caught.value)
+
+
 def test_a_smoke_run_has_folds_that_its_rows_can_bear() -> None:
     small = smoke_spec(spec_of({"kfold": {"k": 20}}, 20))
     assert small.nested is not None

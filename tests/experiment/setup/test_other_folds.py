@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 
 from nnrun.data.load_data import load_data
-from nnrun.errors import DataError
+from nnrun.errors import DataError, SpecError
 from nnrun.experiment.running.final import final_of_run, final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.folds import load_for_kfold
 from nnrun.records import RunDirectory
+from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from tests.support.small_experiments import record_of, without_seconds
 
@@ -114,3 +116,25 @@ def test_a_value_that_does_not_occur(spec: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no training row has 's77' in column 'site'\. It holds 's0', 's1'"):
         train(load(spec, {"holdout": {"column": "site", "value": "s77"}}), tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_only_lacks_folds_is_accepted_where_they_take_the_place_of_the_validation(
+    tmp_path: Path,
+) -> None:
+    spec = {
+        "dataset": {"sklearn": "breast_cancer"},
+        "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "loss": "binary_crossentropy",
+        "calibrate": "temperature",
+        "threshold": {"maximize": "f1"},
+        "early_stopping": {"patience": 3},
+        "validation": "none",
+    }
+    path = tmp_path / "spec.yaml"
+    path.write_text(json.dumps(spec))
+    assert isinstance(load_for_kfold(path).spec.validation, schema.KFold)
+    with pytest.raises(SpecError, match="calibrate is fitted on rows that the network was not trained on"):
+        load_spec(path)
+    path.write_text(json.dumps({**spec, "layers": [{"dense": 2}]}))
+    with pytest.raises(SpecError, match="calibrate takes probabilities"):
+        load_for_kfold(path)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from nnrun.data.load_data import load_data
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.finished.run_scores import read_run_spec
+from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.nested import go_on_with_nested
 from nnrun.experiment.setup.folds import outer_folds_of
@@ -22,6 +23,7 @@ from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import Member, RunDirectory, SweepDirectory, TrialRecord, list_runs
 from nnrun.records.run_record import NestedRecord
+from nnrun.spec.reading.overrides import Override
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
@@ -330,6 +332,15 @@ def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pyte
     assert len(ended) < record.total
     assert {ended.count(fold) for fold in range(K)} <= {ended.count(0), ended.count(0) - 1}
     assert nested_of(sweep).scores
+
+
+def test_a_final_run_of_it_says_what_to_type_instead(before: dict[str, SweepDirectory]) -> None:
+    sweep = before["grid"]
+    outer = run_named(sweep, nested_of(sweep).folds[0].run)
+    with pytest.raises(UsageError) as caught:
+        final_of_run(outer, Settings("final", sweep.path.parent))
+    assert f"nnrun sweep {sweep.resolved_spec} --set nested=null, and then" in str(caught.value)
+    assert load_sweep(sweep.resolved_spec, [Override.of_text("nested=null")]).base.spec.nested is None
 
 
 def test_a_smoke_run(tmp_path: Path) -> None:

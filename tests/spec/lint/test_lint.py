@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nnrun.spec.reading.load import load_spec_text
+from nnrun.errors import SpecError
+from nnrun.spec.reading.load import load_spec, load_spec_text
 
 RELU = "{dense: {units: 64, activation: relu}}"
 IMDB = "dataset: {imdb: {num_words: 10000}}\npreprocessing: {inputs: multi_hot}\n"
@@ -81,3 +83,25 @@ MEANT = {
 def test_what_is_meant_passes_without_a_word(text: str) -> None:
     loaded = load_spec_text(text, file="spec.yaml", base=Path("/"), default_name="spec")
     assert [problem.render() for problem in loaded.warnings] == []
+
+
+@pytest.mark.parametrize("key", ["calibrate: temperature", "threshold: {maximize: f1}"])
+def test_a_class_of_each_step_has_no_calibration_and_no_threshold(key: str, tmp_path: Path) -> None:
+    x = np.zeros((12, 6, 2), np.float32)
+    np.savez(tmp_path / "steps.npz", x_train=x, y_train=np.zeros((12, 6), int))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "dataset: {npz: steps.npz}\n"
+        "layers: [{gru: {units: 4, return_sequences: true}}, {dense: {units: 3, activation: softmax}}]\n"
+        "loss: sparse_categorical_crossentropy\nvalidation: holdout\n"
+    )
+    load_spec(spec)
+    spec.write_text(f"{spec.read_text()}{key}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(spec)
+    (problem,) = caught.value.problems
+    assert problem.line == 5
+    assert problem.message == (
+        f"{key.partition(':')[0]} is for one class in each row, and the last layer tells the class of each "
+        "step; remove it"
+    )

@@ -1,0 +1,53 @@
+"""`torchrun -m nnrun train SPEC`: which commands may be started so, and which process is heard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from nnrun.errors import UsageError
+
+
+def only_follows() -> bool:
+    """Whether torchrun started this process beside another one that prints."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:  # at once: every command asks
+        return False
+    from nnrun.ranks import launched
+
+    launch = launched()
+    return launch is not None and launch.follows
+
+
+def refuse_other_commands(args: Sequence[str]) -> None:
+    """Raise UsageError where torchrun started several processes of a command that is not `train`."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    from nnrun.ranks import launched
+
+    command = next((arg for arg in args if not arg.startswith("-")), None)
+    if command is None or (launch := launched()) is None:
+        return
+    seeds = any(arg == "--seeds" or arg.startswith("--seeds=") for arg in args)
+    if command == "train" and not seeds:
+        return
+    shared = {"kfold": "folds", "sweep": "trials", "train": "seeds"}
+    if command in shared:
+        raise UsageError(
+            f"torchrun trains one network on several processes. To share {shared[command]} out among "
+            f"processes, leave torchrun out and add --workers {launch.world_size}."
+        )
+    raise UsageError(
+        f"torchrun started {launch.world_size} processes of `nnrun {command}`, which is the work of one. "
+        f"Start it without torchrun."
+    )
+
+
+def follow_rank_0(device: str) -> int:
+    """Train what rank 0 trains. `device` is what `--device` says; gives the exit code."""
+    from nnrun.experiment.running.follow import follow
+    from nnrun.ranks import launched
+
+    launch = launched()
+    assert launch is not None, "asked of a process that follows"
+    follow(launch, device)
+    return 0
