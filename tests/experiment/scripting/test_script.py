@@ -18,12 +18,9 @@ import yaml
 
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
-from nnrun.experiment.scripting.layer_scripts import (
-    ACTIVATION_SCRIPTS,
-    LAYER_SCRIPTS,
-    MERGE_SCRIPTS,
-    activated,
-)
+from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
+from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
+from nnrun.experiment.scripting.merge_scripts import MERGE_SCRIPTS
 from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.step_scripts import NUMBER_STEPS, OTHER_STEPS
