@@ -100,7 +100,7 @@ class Undecided:
     fitted: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What `nnrun evaluate` found.
 
@@ -171,6 +171,17 @@ class Evaluation:
     unknown: Sequence[Unknown] = ()
     calibrated: Calibrated | None = None
     coverage: Sequence[CoverageRecord] = ()
+
+    def __repr__(self) -> str:
+        from nnrun.experiment.evaluating.in_notebook import evaluation_text
+
+        return evaluation_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from nnrun.experiment.evaluating.in_notebook import evaluation_html
+
+        return evaluation_html(self)
 
     @property
     def epoch(self) -> int | None:
