@@ -21,16 +21,19 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
@@ -49,7 +52,7 @@ SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run on disk. Everything is read on access, so a `Run` follows a run that is still training.
 
@@ -124,6 +127,47 @@ class Run:
         member = Member("seed", seed) if seed is not None else member
         ((kept,), _) = read_used_weights(self._directory, [member], which)
         return kept.arrays
+
+    def plot(
+        self,
+        metric: str | None = None,
+        *,
+        only: Literal["validation", "training"] | None = None,
+        smooth: float = 0.0,
+        skip: int = 0,
+        log: bool = False,
+    ) -> Figure:
+        """The loss and the metrics by epoch, or one of them, as a figure of Matplotlib, without pyplot.
+
+        Args:
+            metric: only this measure: `loss`, `mae`, ...
+            only: only the validation or only the training curves.
+            smooth: weight of the previous point in each point: 0.9 gives a smooth curve.
+            skip: leave out the first so many epochs.
+            log: logarithmic axes for the measures.
+
+        Raises:
+            UsageError: there is no such measure, or nothing to draw.
+            DataError: no epoch has ended.
+        """
+        from nnrun.experiment.describing.in_notebook import run_figure
+
+        return run_figure(self._directory, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
+
+    def __repr__(self) -> str:
+        try:
+            record = self._directory.read_record()
+        except NnrunError:
+            return f"Run({os.fspath(self.path)!r})"
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
+        return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it went, its scores and its first curves."""
+        from nnrun.experiment.describing.in_notebook import run_html
+
+        return run_html(self._directory)
 
     @property
     def _directory(self) -> RunDirectory:
@@ -665,12 +709,11 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
-    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             split=split,
             interval=interval,
         )
@@ -706,13 +749,12 @@ def importance(
         weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
 
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
@@ -806,13 +848,12 @@ def predict(
         each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
+    access = _access(weights, overrides, data_dir, device, allow_unknown, member)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
@@ -945,6 +986,20 @@ def _changes(
     from nnrun.experiment.setup.given_data import data_overrides
 
     return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
+
+
+def _access(
+    weights: Literal["last", "best"],
+    overrides: Overrides,
+    data_dir: PathLike | None,
+    device: str,
+    allow_unknown: bool,
+    member: str | None = None,
+) -> Access:
+    """How a run is opened."""
+    from nnrun.experiment.finished.load_run import Access
+
+    return Access(member, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown)
 
 
 def is_spec_file(text: SpecLike) -> bool:
