@@ -21,16 +21,20 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
@@ -48,7 +52,7 @@ SPEC_ENDINGS = (".yaml", ".yml")
 DEFAULT_RUNS_DIR = Path("runs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run on disk. Everything is read on access, so a `Run` follows a run that is still training.
 
@@ -124,6 +128,47 @@ class Run:
         ((kept,), _) = read_used_weights(self._directory, [member], which)
         return kept.arrays
 
+    def plot(
+        self,
+        metric: str | None = None,
+        *,
+        only: Literal["validation", "training"] | None = None,
+        smooth: float = 0.0,
+        skip: int = 0,
+        log: bool = False,
+    ) -> Figure:
+        """The loss and the metrics by epoch, or one of them, as a figure of Matplotlib, without pyplot.
+
+        Args:
+            metric: only this measure: `loss`, `mae`, ...
+            only: only the validation or only the training curves.
+            smooth: weight of the previous point in each point: 0.9 gives a smooth curve.
+            skip: leave out the first so many epochs.
+            log: logarithmic axes for the measures.
+
+        Raises:
+            UsageError: there is no such measure, or nothing to draw.
+            DataError: no epoch has ended.
+        """
+        from nnrun.experiment.describing.in_notebook import run_figure
+
+        return run_figure(self._directory, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
+
+    def __repr__(self) -> str:
+        try:
+            record = self._directory.read_record()
+        except NnrunError:
+            return f"Run({os.fspath(self.path)!r})"
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
+        return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it went, its scores and its first curves."""
+        from nnrun.experiment.describing.in_notebook import run_html
+
+        return run_html(self._directory)
+
     @property
     def _directory(self) -> RunDirectory:
         from nnrun.records import RunDirectory
@@ -177,6 +222,21 @@ def train(
         return Run(run_experiment(load_spec(spec, changes), settings, _listener(verbose)).path)
 
 
+def _workers(
+    count: int | None,
+    launcher: Literal["processes", "ray", "slurm"],
+    options: Mapping[str, Any] | None,
+) -> Workers | None:
+    """The workers that were asked for; None where this process does the work."""
+    from nnrun.experiment.launching.launcher import Workers
+
+    if count is None:
+        return None
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UsageError(f"workers is {count!r}; it must be a whole number from 1.")
+    return Workers(count, launcher, dict(options or {}))
+
+
 @dataclass(frozen=True)
 class Sweep:
     """A sweep on disk.
@@ -201,15 +261,15 @@ class Sweep:
     def trials(self) -> pd.DataFrame:
         """One row per trial: number, status, score, epoch, seconds, run, and a column for each swept key.
 
-        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; and `outer_fold`
-        where TPE searched within each.
+        And `stopped_by_time` where a time limit ended trials: the epoch after which it did; `outer_fold`
+        where TPE searched within each; and `worker` where several trained them.
         """
         import pandas as pd
 
         rows = []
         for trial in self.record.trials:
             known = {name: value for name, value in vars(trial).items() if name not in ("values", "error")}
-            for name in ("stopped_by_time", "outer_fold"):
+            for name in ("stopped_by_time", "outer_fold", "worker"):
                 if known[name] is None:
                     del known[name]
             rows.append({**known, **trial.values})
@@ -244,6 +304,9 @@ def sweep(
     time_limit: str | float | None = None,
     nested: int | None = None,
     new: bool = False,
+    workers: int | None = None,
+    launcher: Literal["processes", "ray", "slurm"] = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -262,6 +325,8 @@ def sweep(
         nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
             has it as `nested`.
         new: start over in any case.
+        workers: have so many processes train the trials; default: this one.
+        launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
@@ -280,9 +345,11 @@ def sweep(
     settings = Settings("sweep", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke)
     listener = SweepLines(_write_line) if verbose else SweepListener()
     within = [] if nested is None else [Override.of_value("nested.k", nested, "nested", prevails=True)]
+    shared_by = _workers(workers, launcher, launcher_options)
     plan = load_sweep(spec, [*_changes(overrides, spec, data, runs_dir), *within], over, changes, prefix="")
     with allowing(allow_custom):
-        return Sweep(run_sweep(plan, settings, listener, new=new).path)
+        found = run_sweep(plan, settings, listener, new=new, workers=shared_by)
+    return Sweep(found.path)
 
 
 def lr(
@@ -642,12 +709,11 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
-    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             split=split,
             interval=interval,
         )
@@ -683,13 +749,12 @@ def importance(
         weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
 
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
@@ -783,13 +848,12 @@ def predict(
         each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
+    access = _access(weights, overrides, data_dir, device, allow_unknown, member)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
@@ -801,6 +865,96 @@ def predict(
         return found.table(probabilities=probabilities)
 
 
+def card(
+    run: Run | PathLike,
+    to: PathLike | None = None,
+    *,
+    license: str | None = None,
+    overwrite: bool = False,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> Path:
+    """Write a run's model card: what it predicts, its scores beside baselines, its data and its limits.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        to: a folder for the card and all that predicting needs, which `load_run` reads, and which the Hugging
+            Face Hub takes as a repository; default: only the card, in the run's own folder.
+        license: the model's, as the Hub calls it: `mit`, `apache-2.0`.
+        overwrite: whether a README.md with another text is replaced.
+        weights, runs_dir, device, allow_custom: as for `predict`.
+
+    Returns:
+        the card's path.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.sharing.share import share_run
+
+    with allowing(allow_custom):
+        return share_run(
+            _run(run, runs_dir)._directory,
+            None if to is None else user_path(to, "to"),
+            Access(weights=weights, device=device),
+            license_=license,
+            overwrite=overwrite,
+        ).card
+
+
+def serve(
+    run: Run | PathLike,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    probabilities: bool = False,
+    spread: bool = False,
+    interval: float | None = None,
+    member: str | None = None,
+    weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> int:
+    """Answer rows over HTTP with a run's networks until the process is asked to stop (Ctrl-C, SIGTERM).
+
+    It needs the extra `serve`, the main thread, and no event loop that runs already, as in a notebook.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        host: an address of this machine; default: 127.0.0.1, which no other machine reaches.
+        port: 8000 by default; 0 for one that is free (`verbose` says which).
+        probabilities, interval: as for `predict`: what an answer has where its request does not say.
+        spread, member, weights, overrides, runs_dir, data_dir, device, allow_custom: as for `predict`.
+        verbose: whether it says on stderr where it is reached, and what is to be known of the run.
+
+    Returns:
+        how many requests were answered.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.serving.requests import Options
+    from nnrun.experiment.serving.server import Served, place_of, serve_run
+
+    listener = _listener(verbose)
+
+    def started(served: Served) -> None:
+        listener.message(f"{served.predictor.run.id} answers at {served.url}")
+
+    access = Access(member, weights, _changes(overrides), _data_dir(data_dir), device, listener=listener)
+    with allowing(allow_custom):
+        return serve_run(
+            _run(run, runs_dir)._directory,
+            access,
+            place_of(host, port),
+            usual=Options(probabilities, interval),
+            spread=spread,
+            started=started,
+        )
+
+
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     """The run that is given, or found as commands find it."""
     if isinstance(reference, Run):
@@ -810,11 +964,14 @@ def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     return load_run(os.fspath(reference), runs_dir)
 
 
-def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
-    """The run that a path, an id, a unique prefix of an id, or `@last` means."""
+def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
+    """The run that a path, an id, a unique prefix of an id, or `@last` means.
+
+    The path may be that of a folder which `nnrun card --to` wrote, also as downloaded from the Hub.
+    """
     from nnrun.records import find_run
 
-    return Run(find_run(reference, _runs_dir(runs_dir)).path)
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
 
 
 def _changes(
@@ -829,6 +986,20 @@ def _changes(
     from nnrun.experiment.setup.given_data import data_overrides
 
     return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
+
+
+def _access(
+    weights: Literal["last", "best"],
+    overrides: Overrides,
+    data_dir: PathLike | None,
+    device: str,
+    allow_unknown: bool,
+    member: str | None = None,
+) -> Access:
+    """How a run is opened."""
+    from nnrun.experiment.finished.load_run import Access
+
+    return Access(member, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown)
 
 
 def is_spec_file(text: SpecLike) -> bool:

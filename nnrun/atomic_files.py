@@ -1,8 +1,8 @@
 """Files and folders that several processes use: written whole or not at all, locked, and errors in sentences.
 
 A hidden file is written first and then renamed. A process that is killed leaves one behind; its name tells
-whose it was, so that the next writer in the same folder can remove it. A lock goes with its process, however
-that ends: there is nothing to clean up.
+whose it was, and of which machine, so that the next writer in the same folder can remove it. A lock goes with
+its process, however that ends: there is nothing to clean up.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from nnrun.errors import DataError, LockedError, NnrunError, UsageError
+from nnrun.machine import is_running, this_machine
 
-_NAME = re.compile(r"\..+\.(?P<process>\d+)\.[0-9a-f]{4}\.tmp", re.DOTALL)
+_NAME = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.[0-9a-f]{4}\.tmp", re.DOTALL)
+"""An older nnrun named no machine."""
+
+_A_DAY = 86400.0
 
 
 def unfinished(path: Path) -> Path:
     """The hidden file to write in place of `path`, beside it."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(2)}.tmp")
+    return path.with_name(f".{path.name}.{this_machine()}-{os.getpid()}.{secrets.token_hex(2)}.tmp")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -53,26 +57,24 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the hidden files in a folder whose process is gone; errors are for whoever writes there next."""
+    """Remove the hidden files in a folder whose process is gone; errors are for whoever writes there next.
+
+    Whether processes of another machine are at work cannot be known here: theirs stay for a day.
+    """
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             found = _NAME.fullmatch(entry.name)
-            if found and not _is_running(int(found["process"])):
+            if found and _is_abandoned(entry, found["machine"], int(found["process"])):
                 with contextlib.suppress(OSError):
                     os.unlink(entry.path)
 
 
-def _is_running(process: int) -> bool:
-    """Whether a process has this number; True where that cannot be known."""
-    if os.name != "posix":
-        return True  # on Windows os.kill would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
+def _is_abandoned(entry: os.DirEntry[str], machine: str | None, process: int) -> bool:
+    if machine in (None, this_machine()):
+        return not is_running(process)
+    with contextlib.suppress(OSError):
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > _A_DAY
+    return False
 
 
 def plain(value: Any) -> Any:

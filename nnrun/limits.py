@@ -20,6 +20,8 @@ from typing import Literal
 from nnrun.errors import NnrunError, UsageError, printable
 
 VARIABLE = "NNRUN_THREADS"
+CPU_SHARE = "NNRUN_CPU_SHARE"
+"""The variable that tells a worker how many workers share the CPUs of its machine."""
 _asked: ContextVar[int | None] = ContextVar("CPU threads", default=None)
 
 
@@ -45,10 +47,15 @@ def wanted_threads() -> int | None:
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """How many CPUs this process may use: of the machine, of its affinity, of its container's quota."""
+    """How many CPUs this process may use: of the machine, of its affinity, of its container's quota.
+
+    Workers that were started together divide them.
+    """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [_quota(version, group) for version, group in control_groups("cpu", root)]
-    return max(1, min([affinity, *(int(quota) for quota in quotas if quota is not None)]))
+    there = min([affinity, *(int(quota) for quota in quotas if quota is not None)])
+    share = os.environ.get(CPU_SHARE, "")
+    return max(1, there // int(share) if share.isdecimal() and int(share) else there)
 
 
 def free_cpus() -> int:

@@ -14,10 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nnrun.cli.closing import board
 from nnrun.errors import printable
+from nnrun.experiment.finished.sweep_text import board
 from nnrun.experiment.running.listener import Lines, Listener, Start, means, members_in_words, start_line
-from nnrun.experiment.sweeping.sweep_listener import SweepListener, sweep_line
+from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working, sweep_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
 from nnrun.spec.wording import LARGE, score_text
 from nnrun.spec.writing.value_labels import values_label
@@ -258,6 +258,10 @@ class LiveBoard(LiveScreen, SweepListener):
     def trial_ended(self, trial: TrialRecord) -> None:
         """It is on the board now, if it is good enough."""
         self._running = ""
+
+    def working(self, workers: Sequence[Working]) -> None:
+        """Show a line for each worker."""
+        self._running = "\n".join(str(worker) for worker in workers)
 
     def ended(self) -> None:
         """Leave nothing: the closing screen shows the board once more."""

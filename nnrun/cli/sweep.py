@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from nnrun.cli import options
-from nnrun.errors import UsageError
+from nnrun.cli import completing, options
+from nnrun.errors import EXIT_INTERRUPTED, UsageError
 
 Method = Literal["grid", "random", "tpe"]
 
@@ -44,7 +44,23 @@ Nested = Annotated[
     ),
 ]
 ResumeSweep = Annotated[
-    str | None, typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last.")
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="SWEEP",
+        help="Resume a sweep: path, id, @last.",
+        autocompletion=completing.sweeps,
+    ),
+]
+
+Worker = Annotated[
+    str | None,
+    typer.Option(
+        "--worker",
+        metavar="SWEEP",
+        help="Train trials of a sweep that runs with --workers, from any machine that sees its folder.",
+        autocompletion=completing.sweeps,
+    ),
 ]
 
 
@@ -58,7 +74,9 @@ def sweep(
     resume: ResumeSweep = None,
     time: options.Time = None,
     nested: Nested = None,
+    worker: Worker = None,
     *,
+    sharing: options.Sharing,
     changes: options.Changes,
     training: options.Training,
 ) -> int:
@@ -66,7 +84,8 @@ def sweep(
 
     A sweep that was stopped or killed, or ended by --time, continues when it is started again, with its spec
     or with --resume. With --nested, or a `nested` section, trials are compared within each outer fold, and
-    the one that is chosen there is scored on the fold, whose rows no choice has seen.
+    the one that is chosen there is scored on the fold, whose rows no choice has seen. With --workers N
+    several processes train its trials, here or where the launcher starts them.
     """
     from nnrun.spec.sweep_plan import load_sweep
 
@@ -74,6 +93,14 @@ def sweep(
     given = {key: value for key, value in asked.items() if value is not None}
     begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
     of_spec = [*changes.overrides(), *options.outer_folds(nested)]
+    if worker is not None:
+        if spec is not None or over or given or of_spec or smoke or new or resume or sharing.is_given:
+            raise UsageError(
+                "--worker SWEEP trains what the sweep says; only --device, --threads, --data-dir, --runs-dir "
+                "and what is shown may be given with it. Leave out the other options."
+            )
+        return _work(worker, training)
+    workers = sharing.workers()
     if resume is not None:
         if spec is not None or over or set(given) - {"trials", "time_limit"} or of_spec or smoke or new:
             raise UsageError(
@@ -106,5 +133,38 @@ def sweep(
 
     settings = replace(training, runs_dir=runs_dir).settings("sweep", smoke=smoke)
     return sweep_and_report(
-        lambda listener: run_sweep(plan, settings, listener, new=new, resume=begun), training, plan.warnings
+        lambda listener: run_sweep(plan, settings, listener, new=new, resume=begun, workers=workers),
+        training,
+        plan.warnings,
     )
+
+
+def _work(reference: str, training: options.Training) -> int:
+    """Train as one worker of a sweep, and say what this one did."""
+    from nnrun.cli.output import print_result
+    from nnrun.cli.running import sweep_listener
+    from nnrun.experiment.sweeping.worker import work_on_sweep
+    from nnrun.records import find_sweep
+    from nnrun.spec.sweep_plan import load_sweep
+    from nnrun.spec.wording import counted
+
+    sweep = find_sweep(reference, training.runs_dir)
+    record, _ = sweep.read_sound_part()
+    plan = load_sweep(sweep.resolved_spec)
+    settings = replace(training, runs_dir=sweep.path.parent).settings(
+        record.command or "sweep", smoke=record.smoke
+    )
+    done = work_on_sweep(sweep, plan, settings, sweep_listener(training), stop_process=True)
+    trials = counted(len(done.trials), "trial")
+    ended = f"{sweep.id} has been stopped" if done.stopped else f"{sweep.id} has no more trials to begin"
+    print_result(
+        training.as_json,
+        lambda: {
+            "sweep": sweep.id,
+            "worker": done.worker,
+            "trials": list(done.trials),
+            "stopped": done.stopped,
+        },
+        lambda: f"{ended}; this worker has ended {trials}.",
+    )
+    return EXIT_INTERRUPTED if done.stopped else 0

@@ -3,6 +3,7 @@
     runs/<name>-sweep-<UTC time>-<4 hex>/
         spec.yaml  resolved.yaml  sweep.json  trials.csv  best.yaml
         study.log       (of `tpe`: what Optuna knows)
+        work/           (while workers train its trials: see nnrun/records/claims.py)
         plots/
 
 The trials are separate runs next to it. sweep.json lists each trial before its training starts. Where it was
@@ -24,7 +25,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from nnrun.atomic_files import locked, make_folder, plain, read_json_object, refuse_newer, write_text, writing
+from nnrun.atomic_files import (
+    is_held,
+    locked,
+    make_folder,
+    plain,
+    read_json_object,
+    read_text,
+    refuse_newer,
+    write_text,
+    writing,
+)
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.run_directory import RunDirectory, new_id
@@ -41,6 +52,7 @@ _STUDY = "study.log"
 _STUDY_OF_FOLD = "study-{}.log"
 _PLOTS = "plots"
 _FIGURE = "sweep.png"
+_REPORT = "report.html"
 
 VERSION = 1
 """Of the format of sweep.json. A file of a higher version is not read."""
@@ -50,6 +62,7 @@ FINISHED: frozenset[TrialStatus] = frozenset({"completed", "pruned", "failed", "
 """A trial of such a status never runs again."""
 
 _LARGEST = 2**63
+_BLOCK = 4096
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -80,6 +93,7 @@ class TrialRecord(BaseModel):
         error: why there is no score, as a sentence.
         stopped_by_time: the epoch after which a time limit ended it.
         outer_fold: the only outer fold within which it was trained, of nested cross-validation by TPE.
+        worker: who trained it, where there were several workers.
     """
 
     model_config = ConfigDict(strict=True, defer_build=True)
@@ -94,6 +108,11 @@ class TrialRecord(BaseModel):
     error: str | None = None
     stopped_by_time: Number | None = None
     outer_fold: Count | None = None
+    worker: str | None = None
+
+    def dump(self) -> dict[str, Any]:
+        """The fields as files have them."""
+        return _known(self.model_dump())
 
 
 class SweepRecord(BaseModel):
@@ -142,7 +161,7 @@ class SweepRecord(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The fields as sweep.json has them."""
         fields = self.model_dump()
-        return _known(fields) | {"trials": [_known(trial) for trial in fields["trials"]]}
+        return _known(fields) | {"trials": [trial.dump() for trial in self.trials]}
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
@@ -165,7 +184,7 @@ class SweepRecord(BaseModel):
         return self.total - len(self.trials) + len(self.unfinished())
 
 
-_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time", "outer_fold", "nested")
+_WHERE_KNOWN = ("command", "ended_by_time", "stopped_by_time", "outer_fold", "nested", "worker")
 """Fields that stand in the file only where they are set."""
 
 
@@ -253,6 +272,14 @@ class SweepDirectory:
         """The run of a trial that has one: its folder lies beside the sweep's."""
         return RunDirectory(self.path.parent / str(trial.run))
 
+    def size(self) -> int:
+        """The bytes of its own files; its trials' runs lie beside it."""
+        return RunDirectory(self.path).size()
+
+    def is_running(self) -> bool:
+        """Whether a process holds it; False where that cannot be known."""
+        return bool(is_held(self.path))
+
     def is_sweep(self) -> bool:
         """Whether the folder holds the record of a sweep."""
         return os.path.isfile(self.path / SWEEP_RECORD)
@@ -260,6 +287,14 @@ class SweepDirectory:
     def write_spec(self, text: str) -> None:
         """Keep the spec as it was written."""
         write_text(self.path / _SPEC, text)
+
+    def read_resolved(self) -> str:
+        """The spec that repeats the sweep.
+
+        Raises:
+            DataError: it is not there, or cannot be read.
+        """
+        return read_text(self.resolved_spec)
 
     def write_resolved(self, text: str) -> None:
         """Keep the spec with every default and what the command line changed: it repeats the sweep."""
@@ -323,6 +358,12 @@ class SweepDirectory:
         """Keep the best trial's spec."""
         write_text(self.best_spec, text)
 
+    def write_report(self, text: str) -> Path:
+        """Keep the page that tells all of the sweep; its path."""
+        path = self.path / _REPORT
+        write_text(path, text)
+        return path
+
     def make_plots(self) -> None:
         """Make the folder of the figure."""
         make_folder(self.figure.parent)
@@ -332,12 +373,32 @@ class SweepDirectory:
 
         A last line that a kill has torn is cut off: nobody could read it.
         """
-        path = self.path / (_STUDY if outer_fold is None else _STUDY_OF_FOLD.format(outer_fold))
+        path = self.shared_study_file(outer_fold)
         with writing(path):
             if path.exists():
-                text = path.read_bytes()
-                os.truncate(path, text.rfind(b"\n") + 1)
-        return path.absolute()
+                cut_torn_line(path)
+        return path
+
+    def shared_study_file(self, outer_fold: int | None = None) -> Path:
+        """The same file, which others may be writing."""
+        return (self.path / (_STUDY if outer_fold is None else _STUDY_OF_FOLD.format(outer_fold))).absolute()
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off what a kill has left of a line. Nobody else may be writing the file."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            first = max(0, position - _BLOCK)
+            file.seek(first)
+            newline = file.read(position - first).rfind(b"\n")
+            if newline >= 0:
+                position = first + newline + 1
+                break
+            position = first
+        if position < end:
+            file.truncate(position)
 
 
 def _field(value: Any) -> str:

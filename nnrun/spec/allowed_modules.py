@@ -50,3 +50,8 @@ def allowing(modules: Sequence[str] = ()) -> Iterator[None]:
 def is_allowed(module: str) -> bool:
     """Whether a module, or a package that it is in, was named."""
     return any(module == allowed or module.startswith(f"{allowed}.") for allowed in _allowed.get())
+
+
+def allowed_modules() -> tuple[str, ...]:
+    """The modules that were named."""
+    return _allowed.get()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from nnrun.data.files.open_file import sha256_of
 from nnrun.data.load_data import load_data
 from nnrun.data.targets import target_steps
 from nnrun.errors import DataError, NnrunError, SpecError, UsageError
+from nnrun.experiment.launching.launcher import Workers, make_launcher
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start, StopTraining, means
 from nnrun.experiment.running.recorder import RunInterrupted, versions
@@ -33,6 +35,7 @@ from nnrun.experiment.sweeping.nested_sweep import (
     searches_within_folds,
     share_of_time,
 )
+from nnrun.experiment.sweeping.shared_trials import Sharing, take_in_earlier_starts, take_over
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import best_text, draw_sweep
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
@@ -49,6 +52,7 @@ from nnrun.records import (
     refuse_unwritable,
     runs_of_sweep,
 )
+from nnrun.records.claims import DEFAULT_TIMING, Timing
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
@@ -81,6 +85,8 @@ def run_sweep(
     resume: SweepDirectory | None = None,
     datasets: Datasets | None = None,
     only_if_longer: bool = False,
+    workers: Workers | None = None,
+    timing: Timing = DEFAULT_TIMING,
 ) -> SweepDirectory:
     """Run the trials of a sweep that have not been run yet.
 
@@ -95,9 +101,12 @@ def run_sweep(
         resume: the sweep to go on with; default: the newest that tries the same.
         datasets: what has been loaded already.
         only_if_longer: leave a sweep that its time limit ended as it is, unless that is clearly longer now.
+        workers: who trains the trials; default: this process.
+        timing: of the workers' signs of life.
 
     Raises:
-        UsageError: there is no such device, or `tpe` is asked for and Optuna is not installed.
+        UsageError: there is no such device, `tpe` is asked for and Optuna is not installed, or workers are
+            asked for in nested cross-validation.
         DataError: the data are missing, or do not suit a trial; nothing was run.
         LockedError: another process is running this sweep.
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
@@ -110,10 +119,17 @@ def run_sweep(
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()
+    if workers is not None and plan.base.spec.nested is not None:
+        raise UsageError(
+            "--workers: a sweep within outer folds (--nested) trains in one process, where the trials of all "
+            "outer folds train side by side. Leave out --workers."
+        )
+    if workers is not None:
+        make_launcher(workers)  # to refuse what is not there before anything is made
     settings = replace(settings, inner_folds=plan.base.spec.nested is not None)
     datasets = datasets or Datasets(settings, listener)
     datasets.check(plan)
-    spec, content = plan.base.spec, _content(plan, datasets, settings)
+    spec, content = plan.base.spec, content_of(plan, datasets, settings)
 
     def first(id_: str) -> SweepRecord:
         return _first_record(id_, plan, content, datasets, settings)
@@ -126,7 +142,8 @@ def run_sweep(
         if left_as_it_is:
             listener.message(f"{opened.sweep.id} has had its time; with a longer limit it goes on")
         elif opened.is_new or _goes_on(opened, plan, settings.runs_dir, listener):
-            _Sweep(plan, settings, listener, datasets, opened.sweep, opened.record).run()
+            at_work = SweepAtWork(plan, settings, listener, datasets, opened.sweep, opened.record, workers)
+            at_work.run(timing)
     return opened.sweep
 
 
@@ -173,6 +190,7 @@ def _goes_on(opened: OpenSweep, plan: SweepPlan, runs_dir: Path, listener: Sweep
     """Bring the record of an earlier start up to date; whether trials are left to run."""
     sweep, record = opened.sweep, opened.record
     before = record.total
+    take_in_earlier_starts(sweep, record, listener)
     _align(record, plan)
     _take_in_runs(record, runs_dir)
     finished = record.total - record.left
@@ -220,8 +238,9 @@ def _align(record: SweepRecord, plan: SweepPlan) -> None:
         if searches_within_folds(plan.base.spec) is not None:  # time may have ended each of its searches
             record.trials = [known[number] for number in sorted(known)]
             return
-        whole = next(number for number in range(1, len(known) + 2) if number not in known)
-        record.trials = [known[number] for number in range(1, min(whole, record.total + 1))]
+        # Workers may have ended later trials first; a damaged record may lack some.
+        numbers = range(1, min(record.total, max(known, default=0)) + 1)
+        record.trials = [known.get(n) or TrialRecord(number=n, values={}) for n in numbers]
         return
     planned = [TrialRecord(number=trial.number, values=dict(trial.values)) for trial in plan.trials]
     same = [(known.get(trial.number, trial), trial) for trial in planned]
@@ -274,7 +293,7 @@ class Datasets:
         return [source.as_record() for dataset in self._loaded.values() for source in dataset.sources]
 
 
-def _content(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
+def content_of(plan: SweepPlan, datasets: Datasets, settings: Settings) -> str:
     """A hash of all that decides what the trials compute."""
     given = plan.base.spec.init_weights
     spec = plan.base.spec
@@ -309,12 +328,12 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
             summary.run.write_record(found)
         trial = None if found.trial is None else trials.get(found.trial.number)
         if trial is not None and trial.status not in FINISHED and found.status in FINISHED:
-            _take_in(trial, summary.id, found, record.monitor)
+            take_in(trial, summary.id, found, record.monitor)
     for trial in record.unfinished():
         trial.status = "waiting"
 
 
-def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) -> None:
+def take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) -> None:
     """What the record of a trial's run says of how it ended."""
     trial.run, trial.status = run_id, found.status or "failed"
     trial.seconds, trial.error = found.training_seconds, found.error
@@ -332,8 +351,13 @@ def _take_in(trial: TrialRecord, run_id: str, found: RunRecord, monitor: str) ->
 
 
 @dataclass(eq=False)
-class _Sweep:
-    """A sweep that is being run."""
+class SweepAtWork:
+    """A sweep that is being run: all of it, or by a worker one bundle after the other.
+
+    Attributes:
+        workers: who trains the trials; None for this process.
+        is_owner: whether this process writes the sweep's record and what follows from it.
+    """
 
     plan: SweepPlan
     settings: Settings
@@ -341,6 +365,8 @@ class _Sweep:
     datasets: Datasets
     sweep: SweepDirectory
     record: SweepRecord
+    workers: Workers | None = None
+    is_owner: bool = True
     studies: dict[int, TpeStudy] = field(default_factory=dict)
     pruned: dict[int, str] = field(default_factory=dict)
     pace: Pace = field(init=False)
@@ -351,21 +377,27 @@ class _Sweep:
         if record.method == "tpe":
             each = self.plan.total
             for place, fold in enumerate(self._searched_folds):
-                file = self.sweep.study_file(fold)
-                study = TpeStudy(file, self.plan.sweep, record.seed, record.maximize, place * each)
+                shared = self.workers is not None or not self.is_owner
+                file = self.sweep.study_file(fold) if self.is_owner else self.sweep.shared_study_file(fold)
+                study = TpeStudy(
+                    file, self.plan.sweep, record.seed, record.maximize, place * each, shared=shared
+                )
                 self.studies[place] = study
 
-    def run(self) -> None:
+    def run(self, timing: Timing = DEFAULT_TIMING) -> None:
         """Run what is left, and keep the results."""
         record = self.record
         record.status, record.ended, record.ended_by_time = "running", None, None
         self.save()
         self.listener.began(record)
         try:
-            for trials in self._coming():
-                self._run(trials)
-                if record.ended_by_time is not None and len(self.studies) < 2:
-                    break
+            if self.workers is not None:
+                self._share(self.workers, timing)
+            else:
+                for trials in self._coming():
+                    self.train(trials)
+                    if record.ended_by_time is not None and len(self.studies) < 2:
+                        break
             if self.plan.base.spec.nested is not None:
                 self._score_outer_folds()
             if record.ranked():
@@ -381,7 +413,28 @@ class _Sweep:
 
     def save(self) -> None:
         """Keep the record as it is now."""
-        self.sweep.write_record(self.record)
+        if self.is_owner:
+            self.sweep.write_record(self.record)
+
+    def _share(self, workers: Workers, timing: Timing) -> None:
+        """Have workers train what is left."""
+        record = self.record
+        if self.studies:
+            self.studies[0].reserve(record.total)
+            done = {trial.number for trial in record.trials if trial.status in FINISHED}
+            for trial in record.trials:  # a kill may have come before the study was told
+                if trial.number in done:
+                    self.studies[0].ended(trial)
+            bundles: Sequence[Sequence[int]] = [
+                [number] for number in range(1, record.total + 1) if number not in done
+            ]
+        else:
+            bundles = [[trial.number for trial in trials] for trials in self._coming()]
+        sharing = Sharing(
+            self.sweep, record, self.settings, self.listener, self.pace, self._trial_ended, self.save
+        )
+        if not sharing.train(bundles, workers, timing):
+            record.ended_by_time = self.plan.sweep.time_limit
 
     def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
         """Whether a trial does so badly that it need not go on."""
@@ -390,6 +443,11 @@ class _Sweep:
             return False
         value, _ = means(epoch)[self.record.monitor]
         return study.should_stop(trial.number, epoch.epoch, value)
+
+    def chosen(self, number: int) -> Trial | None:
+        """The next trial of a study, by its number; None where it cannot be trained, which is noted then."""
+        (study,) = self.studies.values()
+        return next((trial for (trial,) in self._chosen_by_tpe(study, [number])), None)
 
     @property
     def _searched_folds(self) -> Sequence[int | None]:
@@ -464,7 +522,7 @@ class _Sweep:
             several = self._selection(trial).networks(trial.loaded.spec) > 1
             alone = f"alone {trial.number}" if limited and several else None
             groups.setdefault(alone or architecture_of(trial.loaded.spec), []).append(trial)
-        at_most = self.plan.sweep.together
+        at_most = self._side_by_side(trials)
         for group in groups.values():
             for first in range(0, len(group), at_most):
                 yield group[first : first + at_most]
@@ -491,6 +549,7 @@ class _Sweep:
                 record.trials = sorted([*record.trials, added], key=lambda trial: trial.number)
                 self.save()
             known = self._known(number)
+            known.values = known.values or self.plan.values(point)
             try:
                 trial = self.plan.trial(number, point)
             except SpecError as error:  # a combination that could not be checked before
@@ -502,20 +561,17 @@ class _Sweep:
             if known.status in FINISHED:
                 study.ended(known)
             elif same is not known:
-                self._take_over(known, same)
+                take_over(known, same, self.listener)
+                self._trial_ended(known)
             else:
                 yield [trial]
 
-    def _take_over(self, trial: TrialRecord, same: TrialRecord) -> None:
-        """A trial whose spec is that of an earlier one ends as that did: it would compute the same."""
-        trial.run, trial.status, trial.error = same.run, same.status, same.error
-        trial.score, trial.epoch = same.score, same.epoch
-        self.listener.message(
-            f"trial {trial.number} has the same spec as trial {same.number}: not trained again"
-        )
-        self._trial_ended(trial)
+    def _side_by_side(self, left: Sequence[Trial]) -> int:
+        """How many trials train side by side at most: with workers so many that each gets some."""
+        most = self.plan.sweep.together
+        return most if self.workers is None else max(1, min(most, math.ceil(len(left) / self.workers.count)))
 
-    def _run(self, trials: Sequence[Trial]) -> None:
+    def train(self, trials: Sequence[Trial]) -> None:
         """Run trials of one architecture side by side; where that does not do, each half of them.
 
         Not those that are not expected to end in time.
@@ -536,8 +592,8 @@ class _Sweep:
             self.pace.part_ended()
         else:
             half = len(trials) // 2
-            self._run(trials[:half])
-            self._run(trials[half:])
+            self.train(trials[:half])
+            self.train(trials[half:])
 
     def _candidate(self, trial: Trial) -> Candidate:
         known = self._known(trial.number)
@@ -570,7 +626,7 @@ class _Sweep:
                 known.status, known.error = "pruned", self.pruned[known.number]
             elif known.run is not None:
                 found = RunDirectory(self.settings.runs_dir / known.run).read_record()
-                _take_in(known, known.run, found, self.record.monitor)
+                take_in(known, known.run, found, self.record.monitor)
             else:
                 known.status, known.error = "failed", error
             self._trial_ended(known)
@@ -580,12 +636,13 @@ class _Sweep:
         if study := self._study_of(trial.number):
             study.ended(trial)
         ranked = record.ranked()
-        if record.has_best and ranked[0].number != record.best:
+        if record.has_best and ranked[0].number != record.best and self.is_owner:
             record.best = ranked[0].number
             if record.best <= len(self.plan.trials) or self.studies:
                 self.sweep.write_best(best_text(self.sweep, record, self._spec_of(record.best)))
         self.save()
-        self.sweep.write_trials(record)
+        if self.is_owner:
+            self.sweep.write_trials(record)
         self.listener.trial_ended(trial)
 
     def _spec_of(self, number: int) -> schema.ExperimentSpec:
@@ -600,7 +657,7 @@ class _Sweep:
 class _TrialListener(Listener):
     """Hears of one trial's run, and keeps the sweep's record of it."""
 
-    def __init__(self, sweep: _Sweep, trial: TrialRecord) -> None:
+    def __init__(self, sweep: SweepAtWork, trial: TrialRecord) -> None:
         self._sweep, self._trial = sweep, trial
         self._networks = 1
 

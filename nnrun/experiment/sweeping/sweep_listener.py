@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nnrun.experiment.running.listener import Lines, Start, epoch_line, start_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord
-from nnrun.spec.wording import counted, with_std
+from nnrun.records.claims import SignOfLife
+from nnrun.spec.wording import counted, listing, with_std
 from nnrun.spec.writing.value_labels import values_label
 from nnrun.training.loop import EpochRecord
+
+
+@dataclass(frozen=True)
+class Working:
+    """A worker, and what it does now.
+
+    Attributes:
+        name: of the worker.
+        trials: what it trains; empty while it loads the data or waits.
+        epoch: the epoch that ended last; 0 before the first.
+        values: trial → the monitored column at that epoch.
+    """
+
+    name: str
+    trials: tuple[int, ...]
+    epoch: int
+    values: Mapping[int, float]
+
+    @classmethod
+    def of(cls, sign: SignOfLife) -> Working:
+        """As its sign of life tells it."""
+        doing = sign.doing
+        values = {int(number): float(value) for number, value in doing.get("scores", {}).items() if value}
+        return cls(sign.name, tuple(doing.get("trials", ())), int(doing.get("epoch", 0)), values)
+
+    def __str__(self) -> str:
+        if not self.trials:
+            return f"{self.name}: no trial yet, or waiting"
+        trials = f"trial{'s' * (len(self.trials) > 1)} {listing([str(n) for n in self.trials], 'and')}"
+        return f"{self.name}: {trials}, epoch {self.epoch}"
 
 
 class SweepListener:
@@ -32,6 +64,9 @@ class SweepListener:
     def trial_ended(self, trial: TrialRecord) -> None:
         """A trial is over; how, its status says."""
 
+    def working(self, workers: Sequence[Working]) -> None:
+        """What the workers of the sweep do; told again and again."""
+
     def ended(self) -> None:
         """The sweep is over, however it ended."""
 
@@ -47,6 +82,7 @@ class SweepLines(Lines, SweepListener):
     def __init__(self, write: Callable[[str], None], *, details: bool = False, each: bool = True) -> None:
         super().__init__(write, details=details)
         self._each = each
+        self._told: dict[str, str] = {}
 
     _record: SweepRecord | None = None
 
@@ -70,6 +106,13 @@ class SweepLines(Lines, SweepListener):
         assert self._record is not None, "a trial ends after the sweep began"
         (self._write if self._each else self.detail)(trial_line(trial, self._record))
 
+    def working(self, workers: Sequence[Working]) -> None:
+        """Write what is new of each worker, where details are wanted."""
+        for worker in workers:
+            if (line := str(worker)) != self._told.get(worker.name):
+                self._told[worker.name] = line
+                self.detail(line)
+
 
 def sweep_line(record: SweepRecord) -> str:
     """`reuters: 24 trials of a grid, compared by val_accuracy (higher is better)`."""
@@ -91,7 +134,8 @@ def trial_line(trial: TrialRecord, record: SweepRecord) -> str:
         best = ranked[0]
         behind = f" (best {with_std(best.score)}, trial {best.number})"
         line += ", the best so far" if best is trial else behind
-    return line if trial.seconds is None else f"{line}  {trial.seconds:.2f} s"
+    line = line if trial.seconds is None else f"{line}  {trial.seconds:.2f} s"
+    return line if trial.worker is None else f"{line}  by {trial.worker}"
 
 
 def outcome(trial: TrialRecord, monitor: str) -> str:

@@ -1,18 +1,22 @@
 """Optuna's TPE (Bergstra et al. 2011) as the source of a sweep's trials, and its pruning by the median.
 
-The study is a file that only the owner of the sweep's folder writes. What it proposes for a trial depends
-on (seed, number of the trial, what is known of earlier trials). So a sweep that was killed continues
-as if it had not been. Optuna counts trials from 0, a sweep from 1.
+The study is a file that the owner of the sweep's folder writes, or its workers in turn. What it proposes for
+a trial depends on (seed, number of the trial, what is known of earlier trials). So a sweep that was killed
+continues as if it had not been; with several workers it depends also on which trials have ended by then.
+Optuna counts trials from 0, a sweep from 1.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError, UsageError
 from nnrun.records import TrialRecord
+from nnrun.records.sweep_directory import cut_torn_line
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.sweep_plan import Point
@@ -45,6 +49,28 @@ def require_optuna() -> None:
         ) from None
 
 
+class _InTurn:
+    """The lock of workers: a file that must not exist before, which works over NFS too.
+
+    What a worker that was killed has written of a line is cut off before the next one writes.
+    """
+
+    def __init__(self, file: Path) -> None:
+        from optuna.storages.journal import JournalFileOpenLock
+
+        self._file, self._lock = file, JournalFileOpenLock(str(file))
+
+    def acquire(self) -> bool:
+        taken = bool(self._lock.acquire())
+        if self._file.exists():
+            cut_torn_line(self._file)
+        return taken
+
+    def release(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was held for so long that others took it for abandoned
+            self._lock.release()
+
+
 class TpeStudy:
     """The study of one sweep.
 
@@ -54,13 +80,24 @@ class TpeStudy:
         seed: of what is drawn.
         maximize: whether a high score is good.
         before: how many trials of the sweep come before its first, where other studies have these.
+        shared: whether several workers write it. What they train at present then counts as bad, so that they
+            do not try the same (the constant liar of Ginsbourger et al. 2010).
     """
 
-    def __init__(self, file: Path, sweep: schema.Sweep, seed: int, maximize: bool, before: int = 0) -> None:
+    def __init__(
+        self,
+        file: Path,
+        sweep: schema.Sweep,
+        seed: int,
+        maximize: bool,
+        before: int = 0,
+        *,
+        shared: bool = False,
+    ) -> None:
         import optuna
         from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-        lock: Any = _AlreadyHeld()
+        lock: Any = _InTurn(file) if shared else _AlreadyHeld()
         pruner = (
             optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _FIRST_EPOCH_TO_PRUNE)
             if sweep.prune
@@ -79,6 +116,7 @@ class TpeStudy:
         finally:
             optuna.logging.set_verbosity(verbosity)
         self._file, self._over, self._seed, self._before = file, sweep.over, seed, before
+        self._shared = shared
         self._trials: dict[int, optuna.Trial] = {}
 
     def point(self, number: int) -> Point:
@@ -87,8 +125,6 @@ class TpeStudy:
         Raises:
             DataError: the study does not know of the trials before.
         """
-        import optuna
-
         number -= self._before
         known = self._study.get_trials(deepcopy=False)
         if len(known) < number - 1:
@@ -105,9 +141,22 @@ class TpeStudy:
         for key, values in self._over.items():
             # Each key has a stream of its own: a kill may have come between two of them.
             seed = derive_seed(self._seed, replica=number, purpose=f"trial of a sweep: {key}")
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed % 2**32)
+            self._study.sampler = self._sampler(seed % 2**32)
             point[key] = _suggest(trial, key, values)
         return point
+
+    def reserve(self, total: int) -> None:
+        """Make all trials, still without a place, so that workers can ask for theirs in any order."""
+        for _ in range(total - len(self._study.get_trials(deepcopy=False))):
+            self._study.ask()
+
+    def same_before(self, number: int) -> int | None:
+        """The first trial that is where trial `number` is, of those before it; None where there is none."""
+        trials = self._study.get_trials(deepcopy=False)
+        place = trials[number - self._before - 1].params
+        same = (n for n, trial in enumerate(trials[: number - self._before - 1]) if trial.params == place)
+        first = next(same, None)
+        return None if first is None else first + 1 + self._before
 
     def should_stop(self, number: int, epoch: int, value: float) -> bool:
         """Take note of a trial's value after an epoch; whether it is worse than the median of others."""
@@ -133,6 +182,15 @@ class TpeStudy:
         states = optuna.trial.TrialState
         state = states.PRUNED if trial.status == "pruned" else states.FAIL
         self._study.tell(place, state=state, skip_if_finished=True)
+
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        if not self._shared:
+            return optuna.samplers.TPESampler(seed=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
 
     def _trial(self, number: int) -> optuna.Trial:
         import optuna

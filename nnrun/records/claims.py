@@ -1,0 +1,452 @@
+"""Work that several processes share, on one machine or many: a folder in which each part is claimed by one.
+
+    plan.json                       what there is to do, in parts of numbered items
+    owner.json  worker-NAME.json    signs of life: each process rewrites its own again and again
+    worker-NAME.log                 what a worker has to tell, a line of JSON each
+    part-0001.claim-1               who does a part; claim-2: who took it over from one that died, and so on
+    part-0001.left-1                who had the first claim has given it back
+    result-0001.json                what came of an item: written once, by whoever came first
+    stop                            nobody begins anything more
+
+Nothing here needs locks of files, which network file systems lack or lose. What must happen once is a file
+that must not exist before: written under a name of its own, then hard-linked to the one that all mean; that
+the link was made shows in the file's count of links even where the server's answer was lost (open(2) of
+Linux describes this for NFS). Clocks of machines are never compared: an observer counts the time for which
+it sees no change, by its own clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nnrun.atomic_files import make_folder, plain, read_json_object, unfinished, write_text
+from nnrun.errors import DataError, NnrunError
+from nnrun.machine import ProcessName
+
+WORK = "work"
+"""The folder within that of a sweep or a run, with a folder for each of its starts with workers."""
+
+MOST_ATTEMPTS = 4
+"""So many workers die with a part before nobody takes it any more."""
+
+_START = re.compile(r"start-(\d+)")
+_CLAIM = re.compile(r"part-(\d+)\.claim-(\d+)")
+_LEFT = re.compile(r"part-(\d+)\.left-(\d+)")
+_RESULT = re.compile(r"result-(\d+)\.json")
+_WORKER = re.compile(r"worker-(.+)\.json")
+_PLAN, _STOP, _OWNER = "plan.json", "stop", "owner.json"
+
+_WITHOUT_LINKS = frozenset(
+    getattr(errno, name)
+    for name in ("EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EACCES", "EINVAL")
+    if hasattr(errno, name)
+)
+"""What `link` says on file systems that have no hard links."""
+
+
+def create_once(path: Path, data: bytes) -> bool:
+    """Make a file that does not exist; of all that try, one does, and False is what the others get.
+
+    Raises:
+        OSError: it cannot be made: the folder is gone, the disk is full.
+    """
+    temporary = unfinished(path)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass  # perhaps it was this very call that made it, and was repeated because an answer was lost
+        except OSError as error:
+            if error.errno in _WITHOUT_LINKS:
+                return _open_once(path, data)
+            if os.stat(temporary).st_nlink != 2:
+                raise
+        return os.stat(temporary).st_nlink == 2
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _open_once(path: Path, data: bytes) -> bool:
+    """The same by O_EXCL alone. Who looks at the wrong moment finds the file empty."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return False
+    with open(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How often a process gives a sign of life, and how long others wait for one, in seconds.
+
+    A network file system shows a change up to a minute late.
+    """
+
+    every: float = 2.0
+    patience: float = 90.0
+
+
+DEFAULT_TIMING = Timing()
+
+
+@dataclass(frozen=True)
+class WorkPlan:
+    """What there is to do.
+
+    Attributes:
+        parts: the numbers of the items of each part; a part is done by one worker.
+        timing: of signs of life.
+        details: what workers need to know besides, as JSON.
+    """
+
+    parts: Sequence[Sequence[int]]
+    timing: Timing = field(default_factory=Timing)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def items(self) -> set[int]:
+        """All numbers."""
+        return {item for part in self.parts for item in part}
+
+
+@dataclass(frozen=True)
+class SignOfLife:
+    """What a process last wrote of itself.
+
+    Attributes:
+        name: of the worker; empty for the owner.
+        process: which process it is.
+        count: how often it has written.
+        left: it has ended, as it should.
+        doing: what it is at, as JSON.
+    """
+
+    name: str
+    process: ProcessName
+    count: int = 0
+    left: bool = False
+    doing: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A part that a worker does.
+
+    Attributes:
+        part: its place in the plan, from 0.
+        generation: 1 for the first worker that claimed it, 2 for the one that took it over, and so on.
+        worker: its name.
+    """
+
+    part: int
+    generation: int
+    worker: str
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The folder of one start.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    # --- what there is to do ---
+
+    def read_plan(self) -> WorkPlan:
+        """The plan.
+
+        Raises:
+            DataError: it is not there, or damaged.
+        """
+        path = self.path / _PLAN
+        found = read_json_object(path)
+        try:
+            timing = Timing(**found["timing"])
+            return WorkPlan([[int(n) for n in part] for part in found["parts"]], timing, found["details"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path} is damaged: {error!r}.") from None
+
+    def ask_to_stop(self) -> None:
+        """Have all workers end, and nobody begin."""
+        with contextlib.suppress(
+            NnrunError
+        ):  # a disk that is full; the workers notice that the owner is gone
+            if self.path.is_dir():
+                write_text(self.path / _STOP, "")
+
+    def is_stopped(self) -> bool:
+        """Whether all were asked to end, or the folder is gone."""
+        return os.path.lexists(self.path / _STOP) or not os.path.lexists(self.path / _PLAN)
+
+    # --- who is at work ---
+
+    def write_sign(self, sign: SignOfLife) -> None:
+        """Rewrite the sign of life of a process.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self.path / (f"worker-{sign.name}.json" if sign.name else _OWNER)
+        temporary = unfinished(path)
+        try:
+            temporary.write_text(json.dumps(plain(asdict(sign))), encoding="utf-8")
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def read_sign(self, name: str) -> SignOfLife | None:
+        """The last sign of life of a worker, or for an empty name of the owner; None where there is none."""
+        try:
+            found = read_json_object(self.path / (f"worker-{name}.json" if name else _OWNER))
+            return SignOfLife(**{**found, "process": ProcessName(**found["process"])})
+        except (DataError, KeyError, TypeError):
+            return None
+
+    def workers(self) -> list[SignOfLife]:
+        """The last sign of life of each worker that has ever given one, by name."""
+        names = sorted(found[1] for found in map(_WORKER.fullmatch, self._names()) if found)
+        signs = (self.read_sign(name) for name in names)
+        return [sign for sign in signs if sign is not None]
+
+    def tell(self, worker: str, kind: str, text: str) -> None:
+        """Have the owner show a line."""
+        with contextlib.suppress(OSError), (self.path / f"worker-{worker}.log").open("ab") as file:
+            file.write(json.dumps([kind, text]).encode() + b"\n")
+
+    def told(self, worker: str, since: int) -> tuple[list[tuple[str, str]], int]:
+        """The lines of a worker from a position on: kind and text; and the position behind them."""
+        try:
+            with (self.path / f"worker-{worker}.log").open("rb") as file:
+                file.seek(since)
+                data = file.read()
+        except OSError:
+            return [], since
+        whole = data[: data.rfind(b"\n") + 1]
+        return [tuple(json.loads(line)) for line in whole.splitlines()], since + len(whole)
+
+    # --- parts ---
+
+    def claims(self) -> dict[int, int]:
+        """Part → the generation of its last claim."""
+        return self._last(_CLAIM)
+
+    def given_back(self) -> dict[int, set[int]]:
+        """Part → the generations that were given back."""
+        found: dict[int, set[int]] = {}
+        for match in map(_LEFT.fullmatch, self._names()):
+            if match:
+                found.setdefault(int(match[1]) - 1, set()).add(int(match[2]))
+        return found
+
+    def holder(self, part: int, generation: int) -> str | None:
+        """The name of the worker that made a claim; None where it cannot be read (yet)."""
+        try:
+            return str(read_json_object(self._claim(part, generation))["worker"])
+        except (DataError, KeyError):
+            return None
+
+    def take(self, part: int, generation: int, worker: str) -> Claim | None:
+        """Claim a part; None where another worker was quicker.
+
+        Raises:
+            OSError: the folder is gone, or cannot be written.
+        """
+        data = json.dumps({"worker": worker}).encode()
+        made = create_once(self._claim(part, generation), data)
+        return Claim(part, generation, worker) if made else None
+
+    def is_held(self, claim: Claim) -> bool:
+        """Whether nobody has taken over what a worker claimed, and nobody has asked it to stop."""
+        taken_over = os.path.lexists(self._claim(claim.part, claim.generation + 1))
+        return not taken_over and os.path.lexists(self._claim(claim.part, claim.generation))
+
+    def give_back(self, claim: Claim) -> None:
+        """A worker leaves before its part is done, as it was asked to."""
+        with contextlib.suppress(OSError):
+            create_once(self.path / f"part-{claim.part + 1:04}.left-{claim.generation}", b"")
+
+    # --- what came of it ---
+
+    def publish(self, item: int, document: Mapping[str, Any]) -> bool:
+        """Keep what came of an item; False where there is a result already, which then stands.
+
+        Raises:
+            OSError: the folder is gone, or cannot be written.
+        """
+        text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
+        return create_once(self.path / f"result-{item:04}.json", text.encode())
+
+    def finished(self) -> set[int]:
+        """The items that have a result."""
+        return {int(found[1]) for found in map(_RESULT.fullmatch, self._names()) if found}
+
+    def result(self, item: int) -> dict[str, Any] | None:
+        """What came of an item; None where it cannot be read (yet)."""
+        try:
+            return read_json_object(self.path / f"result-{item:04}.json")
+        except DataError:
+            return None
+
+    def _claim(self, part: int, generation: int) -> Path:
+        return self.path / f"part-{part + 1:04}.claim-{generation}"
+
+    def _last(self, pattern: re.Pattern[str]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for match in map(pattern.fullmatch, self._names()):
+            if match:
+                part = int(match[1]) - 1
+                found[part] = max(found.get(part, 0), int(match[2]))
+        return found
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self.path)
+        except OSError:
+            return []
+
+
+class Observer:
+    """Judges whether processes have died, by what it sees of their signs of life.
+
+    One is dead if it is known to have ended on this machine, or if its sign has not changed for `patience`
+    seconds of the observer's own clock. Where the observer itself was paused, that time counts only as far as
+    it could have looked.
+
+    Args:
+        folder: where the signs are.
+        timing: how often they come.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, folder: WorkFolder, timing: Timing, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder, self._timing, self._clock = folder, timing, clock
+        self._seen: dict[str, tuple[SignOfLife | None, float, float]] = {}
+
+    def is_gone(self, name: str) -> bool:
+        """Whether a worker, or for an empty name the owner, has left or died."""
+        sign, now = self._folder.read_sign(name), self._clock()
+        before = self._seen.get(name)
+        silent = 0.0
+        if before is not None and _count(before[0]) == _count(sign):
+            silent = before[1] + min(now - before[2], 2 * self._timing.every)
+        self._seen[name] = sign, silent, now
+        if sign is not None and (sign.left or sign.process.has_ended()):
+            return True
+        return silent >= self._timing.patience
+
+
+def _count(sign: SignOfLife | None) -> int:
+    return -1 if sign is None else sign.count
+
+
+def next_claim(folder: WorkFolder, plan: WorkPlan, observer: Observer, worker: str) -> Claim | None:
+    """Claim the first part that nobody does, or whose worker is gone; None where there is none at present.
+
+    Raises:
+        OSError: the folder is gone, or cannot be written.
+    """
+    finished, claims = folder.finished(), folder.claims()
+    for part, items in enumerate(plan.parts):
+        if set(items) <= finished:
+            continue
+        generation = claims.get(part, 0)
+        if generation and not _may_take_over(folder, observer, part, generation):
+            continue
+        if (claim := folder.take(part, generation + 1, worker)) is not None:
+            return claim
+    return None
+
+
+def _may_take_over(folder: WorkFolder, observer: Observer, part: int, generation: int) -> bool:
+    left = folder.given_back().get(part, set())
+    if generation - len(left) >= MOST_ATTEMPTS:
+        return False
+    return generation in left or _holder_is_gone(folder, observer, part, generation)
+
+
+def _holder_is_gone(folder: WorkFolder, observer: Observer, part: int, generation: int) -> bool:
+    holder = folder.holder(part, generation)
+    # Without hard links a claim may lie there empty: its worker died between two calls, and signs nothing.
+    return observer.is_gone(f"?{part}.{generation}" if holder is None else holder)
+
+
+def given_up(folder: WorkFolder, plan: WorkPlan, observer: Observer) -> list[int]:
+    """The parts that have no result, and with which so many workers have died that nobody takes them."""
+    finished, left, found = folder.finished(), folder.given_back(), []
+    for part, generation in folder.claims().items():
+        deaths = generation - len(left.get(part, set()))
+        if deaths < MOST_ATTEMPTS or set(plan.parts[part]) <= finished:
+            continue
+        if _holder_is_gone(folder, observer, part, generation):
+            found.append(part)
+    return found
+
+
+def starts(folder: Path) -> list[WorkFolder]:
+    """The work folders of a sweep or run, the first start first."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder / WORK):
+            if match := _START.fullmatch(entry.name):
+                found.append((int(match[1]), WorkFolder(Path(entry.path))))
+    return [work for _, work in sorted(found, key=lambda each: each[0])]
+
+
+def begin(folder: Path, plan: WorkPlan, owner: ProcessName) -> WorkFolder:
+    """Make the work folder of a new start; it appears with its plan and the owner's sign of life.
+
+    The caller holds the sweep or run, so that no other process begins.
+    """
+    earlier = starts(folder)
+    number = 1 + max((int(start.path.name.partition("-")[2]) for start in earlier), default=0)
+    path = folder / WORK / f"start-{number}"
+    hidden = WorkFolder(path.with_name(f".{path.name}.new"))
+    shutil.rmtree(hidden.path, ignore_errors=True)
+    make_folder(hidden.path)
+    text = json.dumps(plain({**asdict(plan), "parts": [list(part) for part in plan.parts]}), indent=1)
+    write_text(hidden.path / _PLAN, text)
+    try:
+        hidden.write_sign(SignOfLife("", owner))
+        hidden.path.rename(path)
+    except OSError as error:
+        raise NnrunError(f"Cannot make {path}: {error.strerror}.") from error
+    return WorkFolder(path)
+
+
+def remove(work: WorkFolder) -> None:
+    """Remove the folder of a start of which nothing is needed any more."""
+    hidden = work.path.with_name(f".{work.path.name}.old")
+    with contextlib.suppress(OSError):  # who still looks at it finds no plan, and leaves
+        work.path.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+        work.path.parent.rmdir()
+
+
+def changed(sign: SignOfLife, **what: Any) -> SignOfLife:
+    """The next sign of life of the same process."""
+    return replace(sign, count=sign.count + 1, **what)
