@@ -85,6 +85,7 @@ class Settings:
             one repeats, or what was chosen within an outer fold.
         inner_folds: train the folds within the outer ones of a spec with `nested`, which is else left out.
         nested: what was chosen within the outer folds that are trained; no epoch is then the best.
+        part: these are some of the folds or seeds of a run: what follows from all is found out there.
         ranks: the processes that train the network together; None where this one does so alone.
     """
 
@@ -110,6 +111,7 @@ class Settings:
     stop_after: Mapping[int, int] = field(default_factory=dict)
     inner_folds: bool = False
     nested: NestedRecord | None = None
+    part: bool = False
     ranks: Ranks | None = None
 
     @property
@@ -299,7 +301,8 @@ def _linear(
         return None  # rank 0 keeps the record
     tested = settings.use_test_set and dataset.test is not None
     nested = spec.nested is not None or settings.nested is not None
-    if spec.linear_baseline is False or settings.trial is not None or settings.smoke or tested or nested:
+    left_out = settings.trial is not None or settings.part or settings.smoke
+    if spec.linear_baseline is False or left_out or tested or nested:
         return None
     group = planned[0].group
     counts = [len(fold.train_rows) for each in planned for fold in each.group.folds]
