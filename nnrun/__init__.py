@@ -7,6 +7,8 @@
 See `nnrun.api` for all of it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nnrun.api import (
     DEFAULT_RUNS_DIR,
     Run,
@@ -21,14 +23,20 @@ from nnrun.api import (
     load_run,
     lr,
     predict,
+    serve,
     sweep,
     train,
     tune,
 )
 from nnrun.version import __version__
 
+if TYPE_CHECKING:
+    from nnrun.estimators import Classifier, Regressor
+
 __all__ = [
     "DEFAULT_RUNS_DIR",
+    "Classifier",
+    "Regressor",
     "Run",
     "Sweep",
     "Tuned",
@@ -42,7 +50,17 @@ __all__ = [
     "load_run",
     "lr",
     "predict",
+    "serve",
     "sweep",
     "train",
     "tune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, which import scikit-learn, when they are asked for."""
+    if name not in ("Classifier", "Regressor"):
+        raise AttributeError(f"module 'nnrun' has no attribute {name!r}")
+    from nnrun import estimators
+
+    return getattr(estimators, name)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
@@ -46,6 +47,8 @@ SpecLike = str | os.PathLike[str] | Mapping[str, Any]
 """A spec: the path of its file, the YAML itself, or a dict of what the YAML would hold."""
 
 SPEC_ENDINGS = (".yaml", ".yml")
+Launcher = Literal["processes", "ray", "slurm"]
+
 DEFAULT_RUNS_DIR = Path("runs")
 
 
@@ -684,12 +687,11 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
-    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             split=split,
             interval=interval,
         )
@@ -725,13 +727,12 @@ def importance(
         weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
 
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
@@ -825,13 +826,12 @@ def predict(
         each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
+    access = _access(weights, overrides, data_dir, device, allow_unknown, member)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
@@ -841,6 +841,59 @@ def predict(
             directory, split, access, probabilities=probabilities, spread=spread, interval=interval
         )
         return found.table(probabilities=probabilities)
+
+
+def serve(
+    run: Run | PathLike,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    probabilities: bool = False,
+    spread: bool = False,
+    interval: float | None = None,
+    member: str | None = None,
+    weights: Literal["last", "best"] = "last",
+    overrides: Overrides = (),
+    runs_dir: PathLike | None = None,
+    data_dir: PathLike | None = None,
+    device: str = "auto",
+    verbose: bool = False,
+    allow_custom: Sequence[str] = (),
+) -> int:
+    """Answer rows over HTTP with a run's networks until the process is asked to stop (Ctrl-C, SIGTERM).
+
+    It needs the extra `serve`, the main thread, and no event loop that runs already, as in a notebook.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        host: an address of this machine; default: 127.0.0.1, which no other machine reaches.
+        port: 8000 by default; 0 for one that is free (`verbose` says which).
+        probabilities, interval: as for `predict`: what an answer has where its request does not say.
+        spread, member, weights, overrides, runs_dir, data_dir, device, allow_custom: as for `predict`.
+        verbose: whether it says on stderr where it is reached, and what is to be known of the run.
+
+    Returns:
+        how many requests were answered.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.serving.requests import Options
+    from nnrun.experiment.serving.server import Served, place_of, serve_run
+
+    listener = _listener(verbose)
+
+    def started(served: Served) -> None:
+        listener.message(f"{served.predictor.run.id} answers at {served.url}")
+
+    access = Access(member, weights, _changes(overrides), _data_dir(data_dir), device, listener=listener)
+    with allowing(allow_custom):
+        return serve_run(
+            _run(run, runs_dir)._directory,
+            access,
+            place_of(host, port),
+            usual=Options(probabilities, interval),
+            spread=spread,
+            started=started,
+        )
 
 
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
@@ -871,6 +924,20 @@ def _changes(
     from nnrun.experiment.setup.given_data import data_overrides
 
     return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
+
+
+def _access(
+    weights: Literal["last", "best"],
+    overrides: Overrides,
+    data_dir: PathLike | None,
+    device: str,
+    allow_unknown: bool,
+    member: str | None = None,
+) -> Access:
+    """How a run is opened."""
+    from nnrun.experiment.finished.load_run import Access
+
+    return Access(member, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown)
 
 
 def is_spec_file(text: SpecLike) -> bool:

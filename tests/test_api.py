@@ -310,7 +310,9 @@ def test_errors_are_those_of_nnrun(spec: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_what_is_exported() -> None:
     assert sorted(nnrun.__all__) == [
+        "Classifier",
         "DEFAULT_RUNS_DIR",
+        "Regressor",
         "Run",
         "Sweep",
         "Tuned",
@@ -324,6 +326,7 @@ def test_what_is_exported() -> None:
         "load_run",
         "lr",
         "predict",
+        "serve",
         "sweep",
         "train",
         "tune",

@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "nnrun.cli.evaluate:evaluate",
     "importance": "nnrun.cli.importance:importance",
     "predict": "nnrun.cli.predict:predict",
+    "serve": "nnrun.cli.serve:serve",
     "export": "nnrun.cli.export:export",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",
@@ -34,6 +35,7 @@ COMMANDS = {
     "compare": "nnrun.cli.compare:compare",
     "diff": "nnrun.cli.diff:diff",
     "rm": "nnrun.cli.rm:rm",
+    "help": "nnrun.cli.help:help_",
     "schema": "nnrun.cli.schema_command:schema",
     "init": "nnrun.cli.init:init",
     "doctor": "nnrun.cli.doctor:doctor",
@@ -92,7 +94,6 @@ app = typer.Typer(
     cls=_Commands,
     help="Train the network that a YAML spec declares, and keep an honest record of how it learned.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: importing rich would cost more than the rest of the start-up
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nnrun.cli import completing
 from nnrun.cli.options import Json, Set, path
 from nnrun.cli.output import message, print_json
 from nnrun.errors import DataError, Problem, SpecError, UsageError, printable
@@ -77,7 +78,14 @@ def _checked_data(loaded: LoadedSpec) -> tuple[tuple[Problem, ...], str | None]:
 
 def check(
     specs: Annotated[
-        list[Path], typer.Argument(metavar="SPEC...", parser=path, help="Spec files.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="SPEC...",
+            parser=path,
+            help="Spec files.",
+            show_default=False,
+            autocompletion=completing.specs,
+        ),
     ],
     set_: Set = None,
     json: Json = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import hanging, message, paragraph, print_result, text_width
 from nnrun.errors import UsageError
 
@@ -23,6 +23,7 @@ def check(
         str,
         typer.Argument(
             metavar="SPEC|FILE|RUN",
+            autocompletion=completing.specs_and_runs,
             help="A spec (.yaml); a file (.csv, .tsv, .jsonl, .parquet, .npz) or folder, checked by the "
             "spec that `nnrun init` would write; or a finished run, whose own out-of-fold predictions then "
             "judge the labels.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnrun.cells import cell
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import in_blocks, print_json, shortened, terminal_width
 from nnrun.errors import UsageError, printable
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def diff(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SPEC|RUN...", help="Spec files or runs: path, id, prefix, @last."),
+        typer.Argument(
+            metavar="SPEC|RUN...",
+            help="Spec files or runs: path, id, prefix, @last.",
+            autocompletion=completing.specs_and_runs,
+        ),
     ],
     as_csv: options.Csv = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
@@ -45,9 +49,15 @@ def _read(source: str, runs_dir: Path) -> tuple[str, ExperimentSpec]:
         return source, load_spec(source).spec
 
     from nnrun.experiment.finished.run_scores import read_run_spec
-    from nnrun.records import find_run
+    from nnrun.records import SweepDirectory, find_run_or_sweep
 
-    run = find_run(source, runs_dir)
+    run = find_run_or_sweep(source, runs_dir)
+    if isinstance(run, SweepDirectory):
+        best = f"its best trial's, {run.best_spec}; " if run.best_spec.is_file() else ""
+        raise UsageError(
+            f"{run.id} is a sweep, which has many specs. Name one: {best}the one that repeats the sweep, "
+            f"{run.resolved_spec}; or a trial's run (nnrun show {run.id})."
+        )
     return run.id, read_run_spec(run)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
 
@@ -48,7 +48,12 @@ Output = Annotated[
     Path | None,
     options.output_file("SPEC", "Where to write; default: FILE's stem, in the current folder."),
 ]
-Example = Annotated[str | None, typer.Option("--example", metavar="NAME", help="Copy this example spec.")]
+Example = Annotated[
+    str | None,
+    typer.Option(
+        "--example", metavar="NAME", help="Copy this example spec.", autocompletion=completing.examples
+    ),
+]
 
 
 def init(

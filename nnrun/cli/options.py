@@ -14,6 +14,7 @@ import typer
 
 from nnrun.api import DEFAULT_RUNS_DIR as DEFAULT_RUNS_DIR
 from nnrun.api import is_spec_file
+from nnrun.cli import completing
 from nnrun.errors import UsageError
 from nnrun.paths import user_path
 
@@ -27,8 +28,10 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.listener import Listener
     from nnrun.spec.reading.overrides import Override
 
 Set = Annotated[
@@ -160,7 +163,9 @@ Smoke = Annotated[
     ),
 ]
 
-_SPEC = typer.Argument(metavar="SPEC", parser=path, help="The spec file.", show_default=False)
+_SPEC = typer.Argument(
+    metavar="SPEC", parser=path, help="The spec file.", show_default=False, autocompletion=completing.specs
+)
 Spec = Annotated[Path, _SPEC]
 SpecOrNone = Annotated[Path | None, _SPEC]
 
@@ -172,7 +177,12 @@ def test_file(help_: str) -> Any:
 
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="RUN", help="Resume an interrupted run: path, id, @last."),
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Resume an interrupted run: path, id, @last.",
+        autocompletion=completing.runs,
+    ),
 ]
 AllowInexact = Annotated[
     bool,
@@ -181,19 +191,17 @@ AllowInexact = Annotated[
         help="With --resume: continue even if versions or the device differ; this is recorded.",
     ),
 ]
-Runs = Annotated[
-    list[str], typer.Argument(metavar="RUN...", help="A path, an id or a prefix of one, or @last.")
-]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A path, an id or a prefix of one, or @last.")]
-SpecOrRun = Annotated[
-    str, typer.Argument(metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.")
-]
-SpecOrRunOrNone = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="SPEC|RUN", help="A spec file; or a run: path, id, prefix, @last.", show_default=False
-    ),
-]
+_RUN = "A path, an id or a prefix of one, or @last."
+Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN, autocompletion=completing.runs)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=completing.runs)]
+_SPEC_OR_RUN = typer.Argument(
+    metavar="SPEC|RUN",
+    help="A spec file; or a run: path, id, prefix, @last.",
+    show_default=False,
+    autocompletion=completing.specs_and_runs,
+)
+SpecOrRun = Annotated[str, _SPEC_OR_RUN]
+SpecOrRunOrNone = Annotated[str | None, _SPEC_OR_RUN]
 _FIGURE_ENDINGS = (".png", ".svg")
 
 
@@ -345,6 +353,29 @@ class Training:
         from nnrun.experiment.running.job import Settings
 
         return Settings(command, self.runs_dir, self.data_dir, self.device, compile=self.compile_, **others)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The options of every command that asks a run's networks: by which weights, where its data lie."""
+
+    weights: Weights = "last"
+    allow_unknown: AllowUnknown = False
+    set_: SetPaths = None
+    device: Device = "auto"
+    threads: Threads = None
+    allow_custom: AllowCustom = None
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR
+    data_dir: DataDir = None
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def access(self, listener: Listener, member: str | None = None) -> Access:
+        """How the run is opened."""
+        from nnrun.experiment.finished.load_run import Access
+
+        changes = self.set_ or ()
+        return Access(member, self.weights, changes, self.data_dir, self.device, self.allow_unknown, listener)
 
 
 def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nnrun.cli import options
+from nnrun.cli import completing, options
 from nnrun.errors import EXIT_INTERRUPTED, UsageError
 
 Method = Literal["grid", "random", "tpe"]
@@ -44,7 +44,13 @@ Nested = Annotated[
     ),
 ]
 ResumeSweep = Annotated[
-    str | None, typer.Option("--resume", metavar="SWEEP", help="Resume a sweep: path, id, @last.")
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="SWEEP",
+        help="Resume a sweep: path, id, @last.",
+        autocompletion=completing.sweeps,
+    ),
 ]
 
 Worker = Annotated[
@@ -53,6 +59,7 @@ Worker = Annotated[
         "--worker",
         metavar="SWEEP",
         help="Train trials of a sweep that runs with --workers, from any machine that sees its folder.",
+        autocompletion=completing.sweeps,
     ),
 ]
 

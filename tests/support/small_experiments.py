@@ -127,6 +127,7 @@ _CHANGING = (
     (re.compile(r"-\d{8}T\d{6}Z-[0-9a-f]{4}"), "-<ID>"),
     (re.compile(r"(?<=  )\d+\.\d\d s$", re.MULTILINE), "<TIME>"),
     (re.compile(r"(?<= in )\d+\.\d s(?=[;\n])"), "<TIME>"),
+    (re.compile(r"(?<=differ from the run's by at most )\S+"), "<LITTLE>"),  # of rounding, on this CPU
 )
 _NUMBER = re.compile(r"\d+\.\d+")
 

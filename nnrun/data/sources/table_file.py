@@ -132,6 +132,7 @@ class _Source:
                 any_text=port in self.context.text_targets,
                 may_lack=self.may_lack,
             )
+            found[port] = _as_declared(found[port], columns, self.spec.types)
         _refuse_rows_without_any_target(file, found, self.context.outputs)
         for port, own in found.items():
             if own.present is not None:
@@ -183,8 +184,10 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
     roles = source.roles
     _refuse_infinite(file, roles)
     of_outputs = source.targets_of_outputs(file)
-    targets = next(iter(of_outputs.values()), None) or targets_of(
-        file, spec.target, marks_of=source.marks, any_text=bool(context.text_targets)
+    targets = next(iter(of_outputs.values()), None) or _as_declared(
+        targets_of(file, spec.target, marks_of=source.marks, any_text=bool(context.text_targets)),
+        spec.target,
+        spec.types,
     )
     _tell_warnings(source, file)
     everything = source.samples(file, targets, of_outputs)
@@ -227,6 +230,15 @@ def load(spec: schema.RowFile, context: LoadContext) -> Dataset:
         },
         smoke=context.smoke,
     )
+
+
+def _as_declared(targets: Targets, columns: Sequence[str], types: Mapping[str, schema.ColumnType]) -> Targets:
+    """The same, where numbers that are all 0 or 1 are no classes, since the spec says that they are numbers.
+
+    Whether they are, the loss then tells.
+    """
+    declared = targets.class_names is None and all(types.get(name) == "number" for name in columns)
+    return replace(targets, task=None) if declared and targets.task == "binary" else targets
 
 
 def _places(file: ReadTable) -> RowPlaces:

@@ -305,7 +305,8 @@ def evaluate_opened(
     }
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
-    linear = None if record.smoke else _linear(opened, samples, split, measured)
+    averaged = one_model and next(iter(combined.values())).how == "ensemble"
+    linear = None if record.smoke else _linear(opened, samples, split, measured, averaged=averaged)
     std = std_of([m.scores for m in members]) if len(members) > 1 else {}
     members_mean = None
     if one_model and ensemble is not None:
@@ -441,12 +442,14 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
 
 
 def _linear(
-    opened: OpenRun, samples: Samples, split: Split, measured: Sequence[_Measured]
+    opened: OpenRun, samples: Samples, split: Split, measured: Sequence[_Measured], *, averaged: bool
 ) -> LinearBaselineRecord | None:
-    """What linear models score on the same rows, each fitted to the training rows of a network."""
+    """What linear models score on the same rows, each fitted to the training rows of a network; averaged
+    where the networks are one model."""
     networks = [(each.fitted, opened.fold_of(each).train_rows) for each in opened.networks]
     scored = [samples.take(each.rows) if split == "validation" else samples for each in measured]
-    return linear_score(opened.spec, networks, opened.dataset.train, scored, opened.device)
+    train, device = opened.dataset.train, opened.device
+    return linear_score(opened.spec, networks, train, scored, device, averaged=averaged)
 
 
 def _ensemble(

@@ -29,7 +29,7 @@ def ensemble_columns(
     linear = {} if record.linear_baseline is None else record.linear_baseline.scores
     columns: dict[str, Mapping[str, str]] = {
         "training, each": shared,
-        _validation_heading(ensemble): {n: with_std(ensemble.validation.get(n)) for n in names},
+        _validation_heading(record, ensemble): {n: with_std(ensemble.validation.get(n)) for n in names},
         _test_heading(record): {n: with_std(record.test.get(n)) for n in names},
         "test, each": {n: with_std(ensemble.test_mean.get(n), ensemble.test_std.get(n)) for n in names},
         "baseline": {n: with_std(record.baseline.get(n)) for n in names},
@@ -52,16 +52,26 @@ def scores_are_of_average(record: RunRecord) -> bool:
     return ensemble is not None and (record.baseline_on != "validation" or ensemble.combination == "ensemble")
 
 
-def _validation_heading(ensemble: EnsembleRecord) -> str:
-    return "validation" if ensemble.combination == "ensemble" else "out of fold"
+def _validation_heading(record: RunRecord, ensemble: EnsembleRecord) -> str:
+    """`out of fold`; `as trained` where test scores are not, since these rows fitted the calibration."""
+    heading = "validation" if ensemble.combination == "ensemble" else "out of fold"
+    return f"{heading}, as trained" if _decided(record) else heading
 
 
 def _test_heading(record: RunRecord) -> str:
-    """`test`; with the epochs of the weights that were tested, where the run kept others."""
+    """`test`; with the epochs of the weights that were tested, where the run kept others; `calibrated`."""
+    heading = f"test, {_decided(record)}" if _decided(record) else "test"
     other = {m.test_epoch for m in record.members if m.test_epoch not in (None, m.weights_epoch)}
     if not other:
-        return "test"
-    return f"test, epoch {other.pop()}" if len(other) == 1 else "test, best epochs"
+        return heading
+    return f"{heading}, epoch {other.pop()}" if len(other) == 1 else f"{heading}, best epochs"
+
+
+def _decided(record: RunRecord) -> str:
+    """How test scores differ from those of the networks as trained; empty where they do not."""
+    if any(told.method is not None for told in record.decisions):
+        return "calibrated"
+    return "own threshold" if any(told.threshold is not None for told in record.decisions) else ""
 
 
 def ensemble_members(record: RunRecord) -> list[list[str]]:

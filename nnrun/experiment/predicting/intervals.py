@@ -97,6 +97,22 @@ class Calibrated:
     chosen: tuple[str, ...]
     left_out: tuple[Port, ...] = ()
 
+    def at(self, level: float, run_id: str) -> Calibrated:
+        """The same for another share of rows.
+
+        Raises:
+            UsageError: it is no such share, or these rows are too few for it.
+        """
+        refuse_level(level)
+        if rank_of(level, self.rows) > self.rows:
+            raise UsageError(
+                f"--interval {level:g} needs {rows_needed(level):,} validation rows or more, and "
+                f"{run_id} has {self.rows:,}. Ask for a lower level, or validate more rows (k-fold validates "
+                "all)."
+            )
+        of_outputs = {port: replace(own, level=level) for port, own in self.of_outputs.items()}
+        return replace(self, level=level, of_outputs=of_outputs)
+
     @property
     def method(self) -> str:
         """What the intervals are, in the field's terms."""
@@ -209,25 +225,18 @@ def calibrate(opened: OpenRun, level: float, *, tell: bool = False) -> Calibrate
             f"predicts {what}."
         )
     of_outputs = {port: _calibration(found, port, level) for port in suitable}
-    rows = min(len(each.scores) for each in of_outputs.values())
-    if rank_of(level, rows) > rows:
-        raise UsageError(
-            f"--interval {level:g} needs {rows_needed(level):,} validation rows or more, and "
-            f"{opened.run.id} has {rows:,}. Ask for a lower level, or validate more rows (k-fold validates "
-            "all)."
-        )
     networks = next(iter(of_outputs.values())).networks
     made = Calibrated(
         level,
         of_outputs,
-        rows,
+        min(len(each.scores) for each in of_outputs.values()),
         1 if len(networks) == 1 else len(opened.networks),
         opened.member_type,
         len(networks) > 1 and (opened.member_type == "seed" or bool((networks.sum(axis=1) > 1).any())),
         isinstance(opened.spec.validation, schema.TimeSeries),
         _chosen_by_rows(found),
         tuple(port for port in found.decoders if port not in suitable),
-    )
+    ).at(level, opened.run.id)
     for sentence in made.sentences if tell else ():
         opened.access.listener.message(sentence)
     return made

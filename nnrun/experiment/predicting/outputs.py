@@ -23,6 +23,11 @@ from nnrun.training.problem import BLOCK_ELEMENTS
 from nnrun.validation.calibration import calibrator_of
 
 _ROWS_AT_ONCE = 4096
+# A matrix product takes the rows of a batch in groups, and computes a last group that is not full by another
+# kernel, which rounds otherwise. In full groups a row's outputs are the same whoever is beside it.
+_FULL_GROUP = 16
+_SMALL_PRODUCT = 400  # multiplications: of fewer PyTorch makes a loop of its own
+_CHEAP = 1 << 26  # multiplications: what the copies of a row that fill a group may cost
 
 OutputsFunction = Callable[[Mapping[Port, RawInputs]], dict[Port, Array]]
 """The rows of each input → the outputs of each output, (N, K)."""
@@ -111,14 +116,21 @@ def outputs_of_inputs(
     scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     calibrators = {port: calibrator_of(view.calibrate) for port, view in output_views(spec).items()}
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
+    at_once -= at_once % _FULL_GROUP if at_once > _FULL_GROUP else 0
+    smallest = min((n for layer in network.layers if (n := layer.multiplications)), default=_SMALL_PRODUCT)
+    fewest = _rounded_up(-(-_SMALL_PRODUCT // smallest), _FULL_GROUP)
 
     def outputs(made: Mapping[Port, Inputs], rows_of_all: int) -> dict[Port, Array]:
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
-        threads = threads_for(at_once * network.multiplications(elements))
+        multiplications = network.multiplications(elements)
+        threads = threads_for(at_once * multiplications)
+        group, least = (_FULL_GROUP, fewest) if fewest * multiplications <= _CHEAP else (1, 1)
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, rows_of_all, at_once):
-                numbers = np.arange(first, min(first + at_once, rows_of_all))[None]
+                n_rows = min(at_once, rows_of_all - first)
+                places = np.arange(max(least, _rounded_up(n_rows, group)))  # the last row is repeated
+                numbers = first + np.minimum(places, n_rows - 1)[None]
                 batches: dict[Port, Batch] = {}
                 for port, rows in made.items():
                     (batches[port],) = rows.batches([0], numbers, numbers.shape[1])
@@ -132,7 +144,7 @@ def outputs_of_inputs(
                         if (calibrator := calibrators.get(port)) is not None:
                             ranked = calibrator.logits(ranked)
                         ranked = network.activate(port, ranked)
-                    blocks[port].append(ranked.cpu().numpy())
+                    blocks[port].append(ranked[:, :n_rows].cpu().numpy())
         empty = {
             port: np.empty((network.number_of_members, 0, *layer.output_shape), np.float32)
             for port, layer in network.output_layers.items()
@@ -140,6 +152,11 @@ def outputs_of_inputs(
         return {port: np.concatenate(parts or [empty[port]], 1) for port, parts in blocks.items()}
 
     return outputs
+
+
+def _rounded_up(number: int, step: int) -> int:
+    """To a multiple of a step."""
+    return -(-number // step) * step
 
 
 def number_of_members(spec: schema.ExperimentSpec) -> int:

@@ -276,6 +276,14 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
     """
     table = predictor.layout(probabilities=probabilities)
     table.refuse_one_name_twice()
+    return table.frame(predict_blocks(predictor, inputs, stacklevel=4))
+
+
+def predict_blocks(predictor: Predictor, inputs: Any, *, stacklevel: int = 3) -> list[PredictedRows]:
+    """Predictions of values in memory, block by block; arguments and errors as of `predict_values`.
+
+    What the values hold that training never saw is warned of, at `stacklevel` as `warnings.warn` takes it.
+    """
     unknown = unknown_counts(predictor)
     blocks = []
     for batch in predictor.decoder.of_python(_of_only_input(predictor, inputs)):
@@ -285,8 +293,8 @@ def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = T
         unknown.add(predictor.by_input(batch.inputs))
         blocks.append(predicted)
     for found in unknown.found:
-        warnings.warn(f"The inputs' {found}", stacklevel=3)
-    return table.frame(blocks)
+        warnings.warn(f"The inputs' {found}", stacklevel=stacklevel)
+    return blocks
 
 
 def _of_only_input(predictor: Predictor, inputs: Any) -> Any:
@@ -303,7 +311,7 @@ def _of_only_input(predictor: Predictor, inputs: Any) -> Any:
 
 def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, list[BadRow]]:
     """The predictions of the good rows of a batch, and all bad ones."""
-    rows, outputs, bad = _outputs_of(predictor, batch)
+    rows, outputs, bad = outputs_of(predictor, batch)
     decoders = predictor.output_decoders
     made = {
         port: decoders[port].predictions(rows, found.mean, spread_NK=found.spread, region=found.region)
@@ -312,7 +320,7 @@ def _predicted(predictor: Predictor, batch: InputBatch) -> tuple[PredictedRows, 
     return made, bad
 
 
-def _outputs_of(
+def outputs_of(
     predictor: Predictor, batch: InputBatch
 ) -> tuple[list[int], dict[Port, Average], list[BadRow]]:
     """Numbers and outputs of the good rows of a batch, and all bad ones."""

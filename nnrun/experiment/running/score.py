@@ -12,7 +12,7 @@ import numpy as np
 from nnrun.data import FittedPreprocessing, Samples
 from nnrun.data.dataset import Array, Flags
 from nnrun.data.preprocess.target_encoding import FittedTargets
-from nnrun.experiment.finished.decisions import decided_outputs
+from nnrun.experiment.finished.decisions import as_trained, decided_outputs
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_function, outputs_of_inputs
 from nnrun.experiment.setup.baseline import constant_scores, dtype_of_outputs
 from nnrun.experiment.setup.groups import make_problem, present_on_device, unscaled_targets, weights_on_device
@@ -163,6 +163,8 @@ def linear_score(
     train: Samples,
     scored: Sequence[Samples],
     device: torch.device,
+    *,
+    averaged: bool = False,
 ) -> LinearBaselineRecord | None:
     """What linear models score that are fitted as each of several networks was; None where none is wanted.
 
@@ -172,6 +174,8 @@ def linear_score(
         train: the samples that these rows are of.
         scored: for each the rows to measure on.
         device: where rows are prepared.
+        averaged: whether the mean of their outputs is scored, all on the same rows, as that of the networks;
+            else it is the mean of their scores.
     """
     if spec.linear_baseline is False:
         return None
@@ -186,7 +190,15 @@ def linear_score(
         measured = make_problem(spec, network, [fitted], samples, device)
         positions = np.arange(len(samples))
         tasks.append(LinearTask(RowsOfProblem(known, 0, rows), RowsOfProblem(measured, 0, positions)))
-    return linear_baseline(spec, tasks)
+    each = [fitted for fitted, _ in networks]
+    plain, samples = as_trained(spec), scored[0]  # no calibration and no threshold was fitted for them
+
+    def score_average(outputs: Sequence[Mapping[Port, Array]]) -> dict[str, float]:
+        own = [in_own_units(*of_one) for of_one in zip(each, outputs, strict=True)]
+        mean = {port: np.asarray(np.mean([of[port] for of in own], axis=0)) for port in own[0]}
+        return _scores_as_one(plain, each, samples, mean, {}, device)
+
+    return linear_baseline(spec, tasks, score_average if averaged else None)
 
 
 def score_average(
@@ -243,11 +255,31 @@ def score_ensemble(
         device: where to compute.
         asked: (networks, N) which networks predicted which row; None: all of them every row.
     """
-    totals = np.array([_penalty(spec, fitted, weights, samples, device) for fitted, weights in networks])
+    penalties = [_penalty(spec, fitted, weights, samples, device) for fitted, weights in networks]
+    masks, fitted = _masks(spec, *networks[0], samples, device), [each for each, _ in networks]
+    return _scores_as_one(spec, fitted, samples, outputs, masks, device, asked, penalties)
+
+
+def _scores_as_one(
+    spec: schema.ExperimentSpec,
+    fitted: Sequence[FittedPreprocessing],
+    samples: Samples,
+    outputs: Mapping[Port, Array],
+    masks: Mapping[Port, torch.Tensor],
+    device: torch.device,
+    asked: Array | None = None,
+    penalties: Sequence[float] | None = None,
+) -> dict[str, float]:
+    """Loss and metrics of the mean outputs of several models, `score_ensemble` says how.
+
+    Args:
+        fitted: the preprocessing of each.
+        masks: (1, N, T) which steps of masked outputs count.
+        penalties: what the regularizers of each add to its loss; None for nothing.
+    """
+    totals = np.zeros(len(fitted)) if penalties is None else np.array(penalties)
     counts, scores = loss_weights(spec), dict[str, float]()
-    masks = _masks(spec, *networks[0], samples, device)
     for port, view in output_views(spec).items():
-        fitted = [each for each, _ in networks]
         own = samples.output(port)
         losses, metrics = _ensemble_output(
             view, port, fitted, own, outputs[port], masks.get(port), device, asked

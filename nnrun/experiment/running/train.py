@@ -90,7 +90,7 @@ def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState 
         ]
         checkpointer, settings = None, first.job.settings
         # Trials are quickly trained again, and the checkpoints of many would fill the disk.
-        if len(runs) == 1 and settings.trial is None:
+        if len(runs) == 1 and settings.trial is None and not settings.temporary:
             checkpointer = Checkpointer(
                 run=first.directory,
                 record=first.record,
@@ -153,7 +153,7 @@ def engine_of(job: Job, planned: PlannedGroup, plan: Plan) -> Engine:
 def _keep_out_of_fold(run: ActiveRun) -> None:
     """Write the out-of-fold predictions of a run's networks; of trials, whose folders stay small, none."""
     job, directory = run.job, run.directory
-    if job.settings.trial is not None or job.member_type is None:
+    if job.settings.trial is not None or job.settings.temporary or job.member_type is None:
         return
     if isinstance(job.spec.validation, schema.NoValidation):
         return

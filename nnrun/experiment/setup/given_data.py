@@ -7,6 +7,8 @@ line, and its record has the hash of the rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,13 @@ _PARTS = ("_train", "_test")
 _TARGET = "target"
 
 
-def data_overrides(spec: SpecSource, overrides: Overrides, data: Any, runs_dir: Path) -> list[Override]:
+def data_overrides(
+    spec: SpecSource,
+    overrides: Overrides,
+    data: Any,
+    runs_dir: Path,
+    roles: Mapping[str, Any] | None = None,
+) -> list[Override]:
     """Keep rows beside the runs; the change of a spec that has it learn from them.
 
     Args:
@@ -38,6 +46,7 @@ def data_overrides(spec: SpecSource, overrides: Overrides, data: Any, runs_dir: 
         data: a data frame; a pair of inputs (a frame, or an array (N, ...)) and targets; or a dict: of
             columns where the spec's data set is a table, else of arrays, called as those of an npz archive.
         runs_dir: where the run will be.
+        roles: keys of a table's data set, such as `target` and `weight`, that go before the spec's own.
 
     Raises:
         UsageError: the data are none of these, or the spec's data set is another kind, or has no target.
@@ -45,6 +54,7 @@ def data_overrides(spec: SpecSource, overrides: Overrides, data: Any, runs_dir: 
     """
     tree = read_spec(spec, overrides)
     kind, keys = _declared(tree)
+    keys |= roles or {}
     if kind is not None and kind not in (*_TABLES, schema.Npz.kind):
         raise UsageError(
             f"data: the spec learns from {quoted(kind)}, so it takes no other rows. Its dataset must be "
@@ -61,6 +71,40 @@ def data_overrides(spec: SpecSource, overrides: Overrides, data: Any, runs_dir: 
         path = keep_table(runs_dir, called, jsonl_of(given), "jsonl")
         dataset = {schema.Jsonl.kind: {**own, "path": str(path)}}
     return [Override.of_value("dataset", dataset, ORIGIN, prevails=True)]
+
+
+@dataclass(frozen=True)
+class DeclaredData:
+    """What a spec says of rows that are given to it.
+
+    Attributes:
+        wants_arrays: its data set is an npz archive.
+        targets: the columns to predict, those of its outputs where it has outputs; empty where it says none.
+        has_outputs: whether it has.
+    """
+
+    wants_arrays: bool = False
+    targets: tuple[str, ...] = ()
+    has_outputs: bool = False
+
+
+def declared_data(spec: SpecSource, overrides: Overrides) -> DeclaredData:
+    """What a spec says of rows that are given to it; errors as of `data_overrides`."""
+    tree = read_spec(spec, overrides)
+    kind, keys = _declared(tree)
+    outputs = tree.root.entries.get("outputs")
+    named = plain(outputs.value) if outputs is not None else None
+    if isinstance(named, Mapping):
+        each = [
+            _names(keys.get("target", name) if isinstance(keys, Mapping) else name)
+            for name, keys in named.items()
+        ]
+        return DeclaredData(kind == schema.Npz.kind, tuple(chain.from_iterable(each)), True)
+    return DeclaredData(kind == schema.Npz.kind, _names(keys.get("target") or ()))
+
+
+def _names(written: Any) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else tuple(map(str, written))
 
 
 def _declared(tree: SpecTree) -> tuple[str | None, dict[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ from nnrun.training.problem import Head, Rows, TargetRows, TrainingProblem
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ScoreAverage = Callable[[Sequence[Mapping[Port, Floats]]], dict[str, float]]
 
 MOST_SECONDS = 0.5
 """How long all fits of a run may take with `linear_baseline: auto`, by an estimate from the sizes."""
@@ -108,12 +110,16 @@ class LinearTask:
 
 @dataclass(frozen=True)
 class _Size:
-    """Of the training rows of one fold or seed; `values` are the numbers that are kept of them."""
+    """Of the training rows of one fold or seed; `values` are the numbers that are kept of them.
+
+    Those of sparse inputs are not `counted` before the rows are prepared: what they take comes on top.
+    """
 
     rows: int
     features: int
     values: int
     sparse: bool = False
+    counted: bool = True
 
 
 def why_left_out(
@@ -134,21 +140,32 @@ def why_left_out(
     dense_numbers = sum(0 if each.sparse else each.width for each in fitted.inputs.values())
     features = sum(each.width for each in fitted.inputs.values())
     outputs = {port: layer.units for port, layer in network.output_layers.items()}
-    return _too_large(spec, [_Size(rows, features, rows * dense_numbers) for rows in train_rows], outputs)
+    counted = not any(each.sparse for each in fitted.inputs.values())
+    sizes = [_Size(rows, features, rows * dense_numbers, counted=counted) for rows in train_rows]
+    return _too_large(spec, sizes, outputs)
 
 
-def linear_baseline(spec: schema.ExperimentSpec, tasks: Sequence[LinearTask]) -> LinearBaselineRecord:
+def linear_baseline(
+    spec: schema.ExperimentSpec, tasks: Sequence[LinearTask], score_average: ScoreAverage | None = None
+) -> LinearBaselineRecord:
     """The mean scores over folds or seeds of the linear models, or why there are none.
 
     Whether it is fitted follows from the spec and the sizes of the data, never from the clock, but for one
     that takes a minute: it is left out, and the record says so.
+
+    Args:
+        spec: the experiment.
+        tasks: of each fold or seed.
+        score_average: of models that are scored on the same rows what they score as one, by the outputs of
+            each; None for the mean of their scores.
     """
     heads = tasks[0].known.problem.heads
     models = _models(spec)
     outputs = {port: head.num_outputs for port, head in heads.items()}
     if why := _too_large(spec, [task.size for task in tasks], outputs):
         return LinearBaselineRecord(left_out=why)
-    began, scores, unscaled, converged = time.perf_counter(), [], False, True
+    began, unscaled, converged = time.perf_counter(), False, True
+    scores, outputs_of_each = list[dict[str, float]](), list[dict[Port, Floats]]()
     for task in tasks:
         try:
             fit = _fit(task, models, _SECONDS_AT_ALL - (time.perf_counter() - began))
@@ -156,11 +173,18 @@ def linear_baseline(spec: schema.ExperimentSpec, tasks: Sequence[LinearTask]) ->
             return LinearBaselineRecord(left_out=f"it was not fitted within {_SECONDS_AT_ALL:g} s")
         if isinstance(fit, str):
             return LinearBaselineRecord(left_out=fit)
-        scores.append(of_all_heads(heads, _scores(task, fit.models)))
+        if score_average is None:
+            scores.append(of_all_heads(heads, _scores(task, fit.models)))
+        else:
+            outputs_of_each.append(_outputs(task, fit.models))
         unscaled, converged = unscaled or fit.unscaled, converged and fit.converged
     name = listing(list(dict.fromkeys(_NAMES[model] for model in models.values())), "and")
     if not converged:
         name += f", stopped after {MOST_ITERATIONS} iterations"
+    if score_average is not None:
+        name = f"the average of {len(tasks)} models of {name}"
+        averaged = score_average(outputs_of_each)
+        return LinearBaselineRecord(model=name, scores=averaged, unscaled=unscaled)
     if any(own.keys() != scores[0].keys() for own in scores):
         return LinearBaselineRecord(left_out="some folds have no row with a target")
     return LinearBaselineRecord(model=name, scores=mean_of(scores), unscaled=unscaled)
@@ -214,7 +238,8 @@ def _too_large(spec: schema.ExperimentSpec, sizes: Sequence[_Size], outputs: Map
             )
     if spec.linear_baseline is True or seconds <= MOST_SECONDS:
         return ""
-    return f"it would take about {seconds:.1g} s; linear_baseline: true in the spec fits it"
+    about = "about" if all(size.counted for size in sizes) else "more than"
+    return f"it would take {about} {seconds:.1g} s; linear_baseline: true in the spec fits it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,6 +291,16 @@ def _scores(task: LinearTask, models: Mapping[Port, LinearModel]) -> dict[Port, 
         else:
             found[port] = {}
     return found
+
+
+def _outputs(task: LinearTask, models: Mapping[Port, LinearModel]) -> dict[Port, Floats]:
+    """(n, K) of each output and scored row, after the activation."""
+    x, heads = task.scored.matrix(), task.scored.problem.heads
+    with torch.inference_mode():
+        return {
+            port: ACTIVATIONS[heads[port].activation](torch.from_numpy(model.outputs(x))).numpy()
+            for port, model in models.items()
+        }
 
 
 def _scores_of(head: Head, z_1NK: Tensor, rows: TargetRows, replica: int) -> dict[str, float]:

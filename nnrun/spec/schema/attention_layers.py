@@ -86,6 +86,7 @@ class MultiHeadAttention(AttentionComponent):
     """
 
     kind = "multi_head_attention"
+    example = {"num_heads": 4, "key_dim": 16}
     ranks = {"kernel": 2, "bias": 1}
     num_heads: Count
     key_dim: Count

@@ -62,6 +62,7 @@ class ActivationLayer(NetworkLayer):
     """
 
     kind = "activation"
+    example = "relu"
     ensemble = "own"
     mask = "keeps"
     bare = "activation"
@@ -96,6 +97,7 @@ class Reshape(NetworkLayer):
     """The numbers of a row in another shape, the last axis fastest. One size may be -1: what is left over."""
 
     kind = "reshape"
+    example = [8, 8]
     ensemble = "own"
     bare = "target_shape"
     target_shape: Annotated[list[Annotated[int, Field(ge=-1)]], Field(min_length=1)]
@@ -148,6 +150,7 @@ class Permute(NetworkLayer):
     """The axes of a row in another order, counted from 1: `permute: [2, 1]` exchanges two."""
 
     kind = "permute"
+    example = [2, 1]
     ensemble = "own"
     bare = "dims"
     dims: Annotated[list[Count], Field(min_length=1)]
@@ -167,6 +170,7 @@ class RepeatVector(NetworkLayer):
     """A row of numbers n times, as that many steps: (features) to (n, features)."""
 
     kind = "repeat_vector"
+    example = 8
     ensemble = "own"
     bare = "n"
     n: Count
@@ -182,6 +186,7 @@ class Rescaling(NetworkLayer):
     """x * scale + offset."""
 
     kind = "rescaling"
+    example = 0.1
     ensemble = "own"
     mask = "keeps"
     bare = "scale"

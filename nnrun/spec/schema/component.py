@@ -158,9 +158,12 @@ class Component(Config):
 
     Class attributes:
         kind: the name that a spec uses.
+        example: its parameters, or its bare value, in the example of `nnrun help`; default: what it must be
+            given, each with a typical value.
     """
 
     kind: ClassVar[str]
+    example: ClassVar[Any] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -224,8 +227,8 @@ class Custom(Component):
 
     kind = "custom"
     bare = "object"
-    object: str
-    parameters: dict[str, Value] = {}
+    object: str = Field(examples=["my_code:function"])
+    parameters: dict[str, Value] = Field({}, examples=[{"tolerance": 0.1}])
 
 
 def components(union: Any) -> dict[str, type[Component]]:

@@ -36,6 +36,7 @@ class Conv1D(NetworkLayer):
     """
 
     kind = "conv1d"
+    example = {"filters": 32, "kernel_size": 3}
     of_steps = True
     ranks = {"kernel": 3, "bias": 1}
     filters: Count
@@ -68,6 +69,7 @@ class Conv2D(NetworkLayer):
     """
 
     kind = "conv2d"
+    example = {"filters": 32, "kernel_size": 3}
     of_images = True
     ranks = {"kernel": 4, "bias": 1}
     filters: Count
@@ -97,6 +99,7 @@ class SeparableConv1D(NetworkLayer):
     """
 
     kind = "separable_conv1d"
+    example = {"filters": 32, "kernel_size": 3}
     of_steps = True
     ranks = {"depthwise": 3, "pointwise": 3, "bias": 1}
     filters: Count
@@ -130,6 +133,7 @@ class SeparableConv2D(NetworkLayer):
     """
 
     kind = "separable_conv2d"
+    example = {"filters": 32, "kernel_size": 3}
     of_images = True
     ranks = {"depthwise": 4, "pointwise": 4, "bias": 1}
     filters: Count
@@ -164,6 +168,7 @@ class DepthwiseConv2D(NetworkLayer):
     """
 
     kind = "depthwise_conv2d"
+    example = 3
     of_images = True
     bare = "kernel_size"
     ranks = {"depthwise": 4, "bias": 1}
@@ -197,6 +202,7 @@ class Conv1DTranspose(NetworkLayer):
     """
 
     kind = "conv1d_transpose"
+    example = {"filters": 32, "kernel_size": 3}
     of_steps = True
     ranks = {"kernel": 3, "bias": 1}
     filters: Count
@@ -226,6 +232,7 @@ class Conv2DTranspose(NetworkLayer):
     """
 
     kind = "conv2d_transpose"
+    example = {"filters": 32, "kernel_size": 3}
     of_images = True
     ranks = {"kernel": 4, "bias": 1}
     filters: Count

@@ -37,6 +37,7 @@ class Uniform(Component):
     """Any number from the first to the second, all equally likely."""
 
     kind = "uniform"
+    example = [0.0, 0.5]
     bare = "range"
     range: Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
@@ -45,6 +46,7 @@ class LogUniform(Component):
     """Any number from the first to the second, all orders of magnitude equally likely."""
 
     kind = "log_uniform"
+    example = [1e-4, 1e-2]
     bare = "range"
     range: Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
@@ -53,6 +55,7 @@ class IntUniform(Component):
     """Any whole number from the first to the second, both included, all equally likely."""
 
     kind = "int_uniform"
+    example = [16, 128]
     bare = "range"
     range: Annotated[list[int], Field(min_length=2, max_length=2)]
 
@@ -95,12 +98,14 @@ class Sweep(Config):
 
     rarely_changed = frozenset(("shuffle", "time_limit"))
 
-    method: Literal["grid", "random", "tpe"] = "grid"
+    method: Literal["grid", "random", "tpe"] = Field("grid", examples=["random"])
     shuffle: bool = False
-    over: Annotated[dict[str, SweptValues], Field(min_length=1)]
-    trials: Count | None = None
-    monitor: str | None = None
-    seed: Seed | None = None
+    over: Annotated[
+        dict[str, SweptValues], Field(min_length=1, examples=[{"layers[0].dense.units": [16, 64]}])
+    ]
+    trials: Count | None = Field(None, examples=[20])
+    monitor: str | None = Field(None, examples=["val_mae"])
+    seed: Seed | None = Field(None, examples=[1])
     prune: bool = True
     together: Count = 8
     time_limit: Duration | None = None
@@ -214,38 +219,143 @@ class ExperimentSpec(Config):
             "linear_baseline",
         )
     )
-    name: str = ""
-    description: str = ""
-    seed: Seed = 0
-    dataset: Dataset
-    preprocessing: Preprocessing = Preprocessing()
-    inputs: dict[str, NamedInput] = {}
-    shared: dict[str, Chain] = {}
-    layers: Layers
-    outputs: dict[str, NamedOutput] = {}
-    total_loss: Literal["sum", "mean"] = "sum"
-    ensemble: Ensemble | None = None
-    init_weights: str | None = None
-    loss: Loss | None = None
-    class_weight: ClassWeight | None = None
-    optimizer: Optimizer = RmsProp()
-    learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = []
-    gradient_clip: GradientClip | None = None
-    weight_averaging: WeightAveraging | None = None
-    metrics: list[Metric] = []
-    calibrate: Calibrate | None = None
-    threshold: Threshold | None = None
-    epochs: Count = 1
-    batch_size: Count = 32
-    shuffle: bool = True
-    deterministic: bool = False
-    early_stopping: EarlyStopping | None = None
-    time_limit: Duration | None = None
-    validation: Validation = NoValidation()
-    train_fraction: Share = 1.0
-    linear_baseline: AutoOrSwitch = "auto"
-    nested: Nested | None = None
-    sweep: Sweep | None = None
+    name: str = Field(
+        "",
+        description="The name of the experiment, and of its runs. Default: the file's name.",
+        examples=["houses"],
+    )
+    description: str = Field(
+        "",
+        description="A sentence for people; nothing depends on it.",
+        examples=["A first network for prices of houses"],
+    )
+    seed: Seed = Field(
+        0,
+        description="Where random numbers come from: initial weights, order of rows, dropout, splits.",
+        examples=[1],
+    )
+    dataset: Dataset = Field(
+        description="Where the rows come from.", examples=[{"csv": {"path": "houses.csv", "target": "price"}}]
+    )
+    preprocessing: Preprocessing = Field(
+        Preprocessing(),
+        description="What is done to inputs and targets before the network, fitted on training rows alone.",
+        examples=[{"inputs": ["standardize"], "targets": "standardize"}],
+    )
+    inputs: dict[str, NamedInput] = Field(
+        {},
+        description="Named inputs of the network, each with a preprocessing of its own.",
+        examples=[
+            {
+                "title": {"columns": ["title"], "preprocessing": [{"text": 1000}]},
+                "tags": {"columns": ["team"], "preprocessing": ["one_hot"]},
+            }
+        ],
+    )
+    shared: dict[str, Chain] = Field(
+        {},
+        description="Named chains of layers whose weights are the same wherever a chain uses them.",
+        examples=[{"encoder": [{"dense": 32}]}],
+    )
+    layers: Layers = Field(
+        description="The network: a list of layers, or a map of named chains of layers.",
+        examples=[[{"dense": {"units": 64, "activation": "relu"}}, {"dense": 1}]],
+    )
+    outputs: dict[str, NamedOutput] = Field(
+        {},
+        description="The chains that are learned, each with its target, loss and metrics.",
+        examples=[{"priority": {"target": "urgent", "loss": "binary_crossentropy"}}],
+    )
+    total_loss: Literal["sum", "mean"] = Field(
+        "sum", description="How the losses of several outputs become one: their weighted sum, or its mean."
+    )
+    ensemble: Ensemble | None = Field(
+        None,
+        description="Several networks that train as one, and whose mean is the prediction.",
+        examples=[{"members": 8}],
+    )
+    init_weights: str | None = Field(
+        None,
+        description="A safetensors file whose weights the network starts from.",
+        examples=["pretrained.safetensors"],
+    )
+    loss: Loss | None = Field(None, description="What training minimizes.", examples=["mse"])
+    class_weight: ClassWeight | None = Field(
+        None,
+        description="What the training loss of a row of each class is multiplied by.",
+        examples=["balanced"],
+    )
+    optimizer: Optimizer = Field(
+        RmsProp(),
+        description="How the weights follow the gradient, as Keras defines it.",
+        examples=[{"adam": {"learning_rate": 3e-4}}],
+    )
+    learning_rate_schedule: Annotated[list[LearningRateSchedule], ONE_COMPONENT_IS_ENOUGH] = Field(
+        [], description="How the learning rate changes from epoch to epoch.", examples=[["cosine"]]
+    )
+    gradient_clip: GradientClip | None = Field(
+        None,
+        description="A bound on the gradient of a step: on its norm, or on each value.",
+        examples=[{"norm": 1.0}],
+    )
+    weight_averaging: WeightAveraging | None = Field(
+        None,
+        description="Keep an average of the weights of many steps, and predict with that.",
+        examples=["ema"],
+    )
+    metrics: list[Metric] = Field(
+        [], description="Scores that are measured beside the loss.", examples=[["accuracy"]]
+    )
+    calibrate: Calibrate | None = Field(
+        None,
+        description="Correct probabilities that are too sure or too unsure, when training has ended.",
+        examples=["temperature"],
+    )
+    threshold: Threshold | None = Field(
+        None,
+        description="The probability above which the second of two classes is predicted.",
+        examples=[{"maximize": "f1"}],
+    )
+    epochs: Count = Field(
+        1, description="How many times training goes through all training rows.", examples=[20]
+    )
+    batch_size: Count = Field(32, description="How many rows a step takes.", examples=[128])
+    shuffle: bool = Field(
+        True, description="Whether each epoch takes the training rows in a new random order."
+    )
+    deterministic: bool = Field(
+        False,
+        description="Whether a GPU computes the same bits each time, more slowly; a CPU does so anyway.",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="Stop when a score of the validation rows has not improved for some epochs.",
+        examples=[{"patience": 5, "restore_best": True}],
+    )
+    time_limit: Duration | None = Field(
+        None, description="End training in time, after a whole epoch.", examples=["10m"]
+    )
+    validation: Validation = Field(
+        NoValidation(),
+        description="Which training rows are set apart, or in which folds, to measure the network on.",
+        examples=[{"kfold": 4}],
+    )
+    train_fraction: Share = Field(1.0, description="Train on a part of the training rows.", examples=[0.5])
+    linear_baseline: AutoOrSwitch = Field(
+        "auto",
+        description="Whether a linear model is fitted to the same rows, to compare with.",
+        examples=[True],
+    )
+    nested: Nested | None = Field(
+        None,
+        description="Outer folds of nested cross-validation, which no choice has seen.",
+        examples=[{"k": 5}],
+    )
+    sweep: Sweep | None = Field(
+        None,
+        description="What `nnrun sweep` tries, one run for each trial.",
+        examples=[{"over": {"layers[0].dense.units": [16, 64]}}],
+    )
 
     @property
     def number_of_folds(self) -> int:

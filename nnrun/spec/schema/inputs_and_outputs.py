@@ -18,9 +18,11 @@ class NamedInput(Config):
     """
 
     switchable = {"columns": None, "array": None, "preprocessing": []}
-    columns: Annotated[Columns | None, Field(min_length=1)] = None
+    columns: Annotated[Columns | None, Field(min_length=1)] = Field(None, examples=[["title"]])
     array: str | None = None
-    preprocessing: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = []
+    preprocessing: Annotated[list[InputStep], ONE_COMPONENT_IS_ENOUGH] = Field(
+        [], examples=[[{"text": 10_000}]]
+    )
 
 
 class NamedOutput(Config):
@@ -38,10 +40,12 @@ class NamedOutput(Config):
 
     switchable = {"target": None, "class_weight": None, "metrics": [], "calibrate": None, "threshold": None}
     rarely_changed = frozenset(("calibrate", "threshold"))
-    target: Annotated[Columns | None, Field(min_length=1)] = None
-    preprocessing: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = None
+    target: Annotated[Columns | None, Field(min_length=1)] = Field(None, examples=["urgent"])
+    preprocessing: Annotated[TargetStep | None, BeforeValidator(as_one_target_step)] = Field(
+        None, examples=["standardize"]
+    )
     loss: Loss
-    loss_weight: NonNegative = 1.0
+    loss_weight: NonNegative = Field(1.0, examples=[0.25])
     metrics: list[Metric] = []
     class_weight: ClassWeight | None = None
     calibrate: Calibrate | None = None

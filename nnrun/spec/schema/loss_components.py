@@ -223,7 +223,7 @@ class Quantile(Component):
     kind = "quantile"
     bare = "quantile"
     quantile: Annotated[list[Fraction], Field(min_length=1), ONE_IS_ENOUGH] = [0.5]
-    quantiles: Annotated[list[Fraction], Field(min_length=2)] | None = None
+    quantiles: Annotated[list[Fraction], Field(min_length=2)] | None = Field(None, examples=[[0.1, 0.5, 0.9]])
 
     @property
     def levels(self) -> list[float]:

@@ -60,6 +60,7 @@ class Concatenate(Merge):
     """
 
     kind = "concatenate"
+    example = ["title", "tags"]
     axis: int = -1
 
     def output_shape(self, taken: Sequence[LayerInput]) -> Shape:
@@ -83,12 +84,14 @@ class Add(Merge):
     """The sum, number by number."""
 
     kind = "add"
+    example = ["title", "tags"]
 
 
 class Subtract(Merge):
     """The first minus the second, number by number."""
 
     kind = "subtract"
+    example = ["title", "tags"]
     most = 2
 
 
@@ -96,24 +99,28 @@ class Multiply(Merge):
     """The product, number by number."""
 
     kind = "multiply"
+    example = ["title", "tags"]
 
 
 class Average(Merge):
     """The mean, number by number."""
 
     kind = "average"
+    example = ["title", "tags"]
 
 
 class Maximum(Merge):
     """The largest, number by number."""
 
     kind = "maximum"
+    example = ["title", "tags"]
 
 
 class Minimum(Merge):
     """The smallest, number by number."""
 
     kind = "minimum"
+    example = ["title", "tags"]
 
 
 class Dot(Merge):
@@ -124,6 +131,7 @@ class Dot(Merge):
     """
 
     kind = "dot"
+    example = ["title", "tags"]
     most = 2
     axis: int = -1
     normalize: bool = False

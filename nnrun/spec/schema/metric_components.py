@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from nnrun.spec.schema.component import (
     COMPONENT,
@@ -67,6 +67,7 @@ class TopK(ClassMetric):
     """
 
     kind = "top_k"
+    example = 2
     bare = "k"
     k: Count = 5
 
@@ -292,7 +293,7 @@ class CustomMetric(Custom):
     `_score`, and lower is better for every other.
     """
 
-    name: str | None = None
+    name: str | None = Field(None, examples=["hit_rate"])
     maximize: bool | None = None
 
 
@@ -399,8 +400,8 @@ class Isotonic(CalibrationMethod):
     kind = "isotonic"
     two_classes = True
     rarely_changed = frozenset(("logits", "probabilities"))
-    logits: list[Finite] = []
-    probabilities: list[Fraction] = []
+    logits: list[Finite] = Field([], examples=[[-2.0, 2.0]])
+    probabilities: list[Fraction] = Field([], examples=[[0.1, 0.9]])
 
 
 Calibrate = Annotated[Union[Temperature, Platt, Isotonic], COMPONENT]

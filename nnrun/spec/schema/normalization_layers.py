@@ -46,6 +46,7 @@ class GroupNormalization(NetworkLayer):
     """
 
     kind = "group_normalization"
+    example = {"groups": 8}
     ensemble = "own"
     mask = "keeps"
     bare = "groups"

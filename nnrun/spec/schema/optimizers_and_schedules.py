@@ -55,7 +55,7 @@ class OptimizerComponent(Component):
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     use_ema: bool = False
     ema_momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.99
-    ema_overwrite_frequency: Count | None = None
+    ema_overwrite_frequency: Count | None = Field(None, examples=[100])
 
     @property
     def decay_of_others(self) -> float:
@@ -240,6 +240,7 @@ class Step(Component):
     """rate * factor ** n after every n-th `every` epochs: `step: 10` divides it by 10 every 10 epochs."""
 
     kind = "step"
+    example = 10
     bare = "every"
     every: Count
     factor: Share = 0.1
@@ -249,6 +250,7 @@ class Exponential(Component):
     """rate * factor ** n after n epochs (Keras's `ExponentialDecay` with one epoch as `decay_steps`)."""
 
     kind = "exponential"
+    example = 0.95
     bare = "factor"
     factor: Share
 
@@ -274,6 +276,7 @@ class ReduceOnPlateau(Component):
     """
 
     kind = "reduce_on_plateau"
+    example = {"factor": 0.5, "patience": 5}
     bare = "patience"
     monitor: str = "val_loss"
     factor: Fraction = 0.1
@@ -290,6 +293,7 @@ class Warmup(Component):
     """
 
     kind = "warmup"
+    example = 3
     bare = "epochs"
     epochs: Count = 1
     start: Decay = 0.0
@@ -299,6 +303,7 @@ class Rates(Component):
     """The rate of each epoch, written out; after the last it stays. The optimizer's rate is not used."""
 
     kind = "rates"
+    example = [1e-3, 1e-3, 1e-4]
     bare = "rates"
     rates: Annotated[list[NonNegative], Field(min_length=1)]
 
@@ -325,6 +330,7 @@ class InverseTime(Component):
     """
 
     kind = "inverse_time"
+    example = 0.1
     bare = "decay_rate"
     decay_rate: NonNegative
     every: Count = 1
@@ -339,6 +345,7 @@ class Piecewise(Component):
     """
 
     kind = "piecewise"
+    example = {"boundaries": [10, 20], "values": [1e-3, 3e-4, 1e-4]}
     boundaries: Annotated[list[Count], Field(min_length=1)]
     values: Annotated[list[NonNegative], Field(min_length=2)]
 
@@ -350,6 +357,7 @@ class CosineRestarts(Component):
     """
 
     kind = "cosine_restarts"
+    example = 10
     bare = "epochs"
     epochs: Count
     t_mul: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 2.0
@@ -366,6 +374,7 @@ class OneCycle(Component):
     """
 
     kind = "one_cycle"
+    example = 0.3
     bare = "pct_start"
     pct_start: Fraction = 0.3
     anneal: Literal["cos", "linear"] = "cos"

@@ -130,6 +130,7 @@ class Cropping(NetworkLayer):
     """
 
     kind = "cropping"
+    example = 1
     bare = "cropping"
     cropping: Amounts
 

@@ -101,6 +101,7 @@ class MultiHot(PreprocessingStep):
     """
 
     kind = "multi_hot"
+    example = 10_000
     takes = ("tokens",)
     gives = "rows"
     bare = "dimension"
@@ -199,6 +200,7 @@ class PiecewiseLinear(ColumnStep):
     """
 
     kind = "piecewise_linear"
+    example = 16
     takes = ("number",)
     bare = "bins"
     gives = "features"
@@ -360,6 +362,7 @@ class Text(PreprocessingStep):
     """
 
     kind = "text"
+    example = 10_000
     takes = ("text", "category", "date")
     bare = "num_words"
     rarely_changed = frozenset(("sublinear",))
@@ -380,6 +383,7 @@ class Tokens(PreprocessingStep):
     """
 
     kind = "tokens"
+    example = 10_000
     takes = ("text", "category", "date")
     gives = "tokens"
     bare = "num_words"
@@ -398,6 +402,7 @@ class Pad(PreprocessingStep):
     """
 
     kind = "pad"
+    example = 100
     takes = ("tokens",)
     gives = "rows"
     gives_indices = True
@@ -431,6 +436,7 @@ class Augment(PreprocessingStep):
     """
 
     kind = "augment"
+    example = {"flip": "horizontal", "shift": 0.1}
     gives = "same"
     flip: Literal["horizontal", "vertical", "both"] | None = None
     shift: Fraction | None = None

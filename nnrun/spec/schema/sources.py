@@ -80,6 +80,7 @@ class Imdb(DataSource):
     """50,000 film reviews as lists of word indices, half positive (book, section 3.4)."""
 
     kind = "imdb"
+    example = 10_000
     bare = "num_words"
     num_words: Count | None = None
     skip_top: NonNegativeInt = 0
@@ -96,6 +97,7 @@ class Reuters(DataSource):
     """11,228 newswires as lists of word indices, in 46 topics (book, section 3.5)."""
 
     kind = "reuters"
+    example = 10_000
     bare = "num_words"
     num_words: Count | None = None
     skip_top: NonNegativeInt = 0
@@ -221,6 +223,7 @@ class Npz(WithPath):
     """A NumPy archive with x_train, y_train and, optionally, x_test, y_test."""
 
     kind = "npz"
+    example = "arrays.npz"
 
 
 class TestRows(Config):
@@ -231,13 +234,13 @@ class TestRows(Config):
     columns.
     """
 
-    fraction: Fraction | None = None
+    fraction: Fraction | None = Field(None, examples=[0.2])
     shuffle: bool = True
     stratify: Stratify = False
     seed: Seed = 0
-    path: str | None = None
-    column: str | None = None
-    value: Value | None = None
+    path: str | None = Field(None, examples=["more_houses.csv"])
+    column: str | None = Field(None, examples=["part"])
+    value: Value | None = Field(None, examples=["test"])
 
 
 ColumnType = Literal["number", "category", "text", "date"]
@@ -257,14 +260,14 @@ class NamedColumns(DataSource):
     """
 
     switchable = {"test": None}
-    target: Names = []
-    inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = None
-    test: TestRows | None = None
+    target: Names = Field([], examples=[["price"]])
+    inputs: Annotated[list[str], ONE_IS_ENOUGH] | None = Field(None, examples=[["age", "rooms"]])
+    test: TestRows | None = Field(None, examples=[{"fraction": 0.2}])
     drop_missing: bool = False
     drop_missing_target: bool = False
-    group: str | None = None
-    weight: str | None = None
-    types: dict[str, ColumnType] = {}
+    group: str | None = Field(None, examples=["town"])
+    weight: str | None = Field(None, examples=["rooms"])
+    types: dict[str, ColumnType] = Field({}, examples=[{"rooms": "category"}])
 
     def is_number(self, column: str) -> bool:
         """Whether a column is known to hold numbers, without its values."""
@@ -302,7 +305,8 @@ class Csv(RowFile):
     """
 
     kind = "csv"
-    delimiter: str | None = None
+    example = {"path": "houses.csv", "target": "price"}
+    delimiter: str | None = Field(None, examples=[";"])
     header: bool = True
     decimal: DecimalMark = "."
     thousands: ThousandsMark | None = None
@@ -314,12 +318,14 @@ class Parquet(RowFile):
     """A Parquet file. Needs the extra `nnrun[parquet]`."""
 
     kind = "parquet"
+    example = {"path": "houses.parquet", "target": "price"}
 
 
 class Jsonl(RowFile):
     """A file with one JSON object a line. `missing` lists texts that mean a missing value, as null does."""
 
     kind = "jsonl"
+    example = {"path": "houses.jsonl", "target": "price"}
     missing: list[str] = []
 
 
@@ -445,6 +451,7 @@ class TextFolder(WithPath):
     """
 
     kind = "text_folder"
+    example = "reviews"
     switchable = {"test": None}
     test: TestRows | None = None
 
@@ -463,6 +470,7 @@ class ImageFolder(WithPath):
     """
 
     kind = "image_folder"
+    example = {"path": "photos", "size": 32}
     switchable = {"test": None}
     size: Annotated[list[Count], Field(min_length=1, max_length=2), ONE_SIZE_IS_ENOUGH]
     mode: Literal["rgb", "grayscale"] = "rgb"

@@ -36,14 +36,14 @@ class EarlyStopping(Config):
     """
 
     rarely_changed = frozenset(("on", "fraction"))
-    monitor: str = "val_loss"
+    monitor: str = Field("val_loss", examples=["val_loss"])
     on: Literal["validation", "inner"] = "validation"
     fraction: Fraction = 0.2
-    patience: NonNegativeInt = 0
-    min_delta: NonNegative = 0.0
+    patience: NonNegativeInt = Field(0, examples=[5])
+    min_delta: NonNegative = Field(0.0, examples=[0.001])
     restore_best: bool = False
-    baseline: Finite | None = None
-    start_from_epoch: NonNegativeInt = 0
+    baseline: Finite | None = Field(None, examples=[0.5])
+    start_from_epoch: NonNegativeInt = Field(0, examples=[3])
 
 
 DEFAULT_HOLDOUT_FRACTION = 0.2
@@ -85,10 +85,10 @@ class Holdout(ValidationMethod):
     """
 
     kind = "holdout"
-    first: Count | None = None
-    fraction: Fraction | None = None
-    column: str | None = None
-    value: Value | None = None
+    first: Count | None = Field(None, examples=[1000])
+    fraction: Fraction | None = Field(None, examples=[0.2])
+    column: str | None = Field(None, examples=["part"])
+    value: Value | None = Field(None, examples=["test"])
     shuffle: bool = True
     stratify: Stratify = False
 
@@ -116,7 +116,7 @@ class KFold(ValidationMethod):
     k: Annotated[int, Field(ge=2)] = 4
     shuffle: bool = False
     stratify: Stratify = False
-    group: str | None = None
+    group: str | None = Field(None, examples=["town"])
     repeats: Count = 1
 
     @property
@@ -140,7 +140,7 @@ class TimeSeries(ValidationMethod):
     kind = "time_series"
     bare = "k"
     k: Annotated[int, Field(ge=2)] = 4
-    column: str | None = None
+    column: str | None = Field(None, examples=["sold"])
 
     @property
     def number_of_folds(self) -> int:

@@ -63,6 +63,11 @@ def dump_value(value: Any) -> Any:
     return [dump_value(item) for item in value] if isinstance(value, list) else value
 
 
+def block_text(values: Mapping[str, Any], width: int = _WIDTH) -> str:
+    """Keys and plain values, each key on a line of its own."""
+    return "".join(_entry(key, value, 0, width) for key, value in values.items())
+
+
 def flow_text(value: Any) -> str:
     """A value as one line of YAML, as a person would write it: without what is the default anyway."""
     return flow(_without_defaults(value))

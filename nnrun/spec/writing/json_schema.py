@@ -31,7 +31,8 @@ def json_schema() -> dict[str, Any]:
 
 def _record(record: Record, definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {
-        key: {**_form(record.form(key), definitions), **_default(info)} for key, info in record.fields.items()
+        key: {**_described(info), **_form(record.form(key), definitions), **_default(info)}
+        for key, info in record.fields.items()
     }
     document: dict[str, Any] = {
         "description": inspect.getdoc(record.model) or "",
@@ -42,6 +43,10 @@ def _record(record: Record, definitions: dict[str, Any]) -> dict[str, Any]:
     if record.required:
         document["required"] = list(record.required)
     return document
+
+
+def _described(info: FieldInfo) -> dict[str, Any]:
+    return {} if info.description is None else {"description": info.description}
 
 
 def _default(info: FieldInfo) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
+from nnrun.experiment.finished.ensemble_text import ensemble_columns
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.finished.record_text import caution_text
 from nnrun.experiment.finished.used_weights import recorded_weights
-from nnrun.experiment.predicting.open_run import OpenRun
+from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running import ensemble
 from nnrun.experiment.running.ensemble import final_of_members
@@ -29,7 +30,8 @@ from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory
+from nnrun.records import RunDirectory, RunRecord
+from nnrun.records.run_record import EnsembleRecord
 from tests.support.small_experiments import (
     BINARY,
     KFOLD,
@@ -177,6 +179,57 @@ def test_evaluating_it_gives_the_score_of_the_average(tmp_path: Path) -> None:
     assert record["test"] == measured.scores
     assert "test_std" not in record
     assert [use["command"] for use in record["test_uses"]] == ["final", "evaluate"]
+
+
+def test_linear_models_beside_it_are_averaged_likewise(tmp_path: Path) -> None:
+    """Ridge regression of scikit-learn on the rows of each fold, whose predictions are averaged."""
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    _, made = of_folds(tmp_path)
+    arrays, opened = numbers(), open_run(made, Access())
+    predictions = []
+    for network in opened.networks:
+        rows = opened.fold_of(network).train_rows
+        scaler = StandardScaler().fit(arrays["x_train"][rows])
+        ridge = Ridge(1.0).fit(scaler.transform(arrays["x_train"][rows]), arrays["y_train"][rows])
+        predictions.append(ridge.predict(scaler.transform(arrays["x_test"])))
+    wrong = np.mean(predictions, axis=0) - arrays["y_test"]
+    linear = made.read_record().linear_baseline
+    assert linear is not None
+    assert linear.scores["mae"] == pytest.approx(np.abs(wrong).mean(), rel=1e-5)
+    assert linear.scores["loss"] == pytest.approx(np.square(wrong).mean(), rel=1e-5)
+    assert linear.model == "the average of 3 models of ridge regression (alpha = 1)"
+    untested = of_folds(tmp_path, arrays=numbers(test_rows=0))[1].read_record().linear_baseline
+    assert untested is not None
+    assert untested.model == "ridge regression (alpha = 1)"  # each row is predicted by one of them
+
+
+def test_linear_models_beside_it_know_no_threshold_of_the_networks(tmp_path: Path) -> None:
+    """Of classes, whose probabilities are averaged; beside a threshold that predicts none of them."""
+    spec = {**BINARY, "threshold": 0.999}
+    linear = of_folds(tmp_path, spec)[1].read_record().linear_baseline
+    plain = of_folds(tmp_path, BINARY)[1].read_record().linear_baseline
+    assert linear is not None
+    assert plain is not None
+    assert linear.scores == plain.scores
+    assert linear.scores["accuracy"] > 0.7  # type: ignore[operator]
+
+
+def test_its_scores_say_which_are_calibrated(tmp_path: Path) -> None:
+    spec = {**BINARY, "calibrate": "temperature", "metrics": ["accuracy", "log_loss"]}
+    record = of_folds(tmp_path, spec)[1].read_record()
+    assert record.ensemble is not None
+    _, columns = ensemble_columns(record, record.ensemble)
+    assert {"out of fold, as trained", "test, calibrated"} <= set(columns)
+    _, plain = ensemble_columns(*_record_and_ensemble(of_folds(tmp_path, BINARY)[1]))
+    assert {"out of fold", "test"} <= set(plain)
+
+
+def _record_and_ensemble(run: RunDirectory) -> tuple[RunRecord, EnsembleRecord]:
+    record = run.read_record()
+    assert record.ensemble is not None
+    return record, record.ensemble
 
 
 def test_scores_on_rows_that_chose_an_epoch_are_called_optimistic(tmp_path: Path) -> None:
