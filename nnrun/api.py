@@ -21,13 +21,15 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
@@ -52,7 +54,7 @@ Launcher = Literal["processes", "ray", "slurm"]
 DEFAULT_RUNS_DIR = Path("runs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run on disk. Everything is read on access, so a `Run` follows a run that is still training.
 
@@ -127,6 +129,47 @@ class Run:
         member = Member("seed", seed) if seed is not None else member
         ((kept,), _) = read_used_weights(self._directory, [member], which)
         return kept.arrays
+
+    def plot(
+        self,
+        metric: str | None = None,
+        *,
+        only: Literal["validation", "training"] | None = None,
+        smooth: float = 0.0,
+        skip: int = 0,
+        log: bool = False,
+    ) -> Figure:
+        """The loss and the metrics by epoch, or one of them, as a figure of Matplotlib, without pyplot.
+
+        Args:
+            metric: only this measure: `loss`, `mae`, ...
+            only: only the validation or only the training curves.
+            smooth: weight of the previous point in each point: 0.9 gives a smooth curve.
+            skip: leave out the first so many epochs.
+            log: logarithmic axes for the measures.
+
+        Raises:
+            UsageError: there is no such measure, or nothing to draw.
+            DataError: no epoch has ended.
+        """
+        from nnrun.experiment.describing.in_notebook import run_figure
+
+        return run_figure(self._directory, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
+
+    def __repr__(self) -> str:
+        try:
+            record = self._directory.read_record()
+        except NnrunError:
+            return f"Run({os.fspath(self.path)!r})"
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
+        return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it went, its scores and its first curves."""
+        from nnrun.experiment.describing.in_notebook import run_html
+
+        return run_html(self._directory)
 
     @property
     def _directory(self) -> RunDirectory:
@@ -843,6 +886,43 @@ def predict(
         return found.table(probabilities=probabilities)
 
 
+def card(
+    run: Run | PathLike,
+    to: PathLike | None = None,
+    *,
+    license: str | None = None,
+    overwrite: bool = False,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> Path:
+    """Write a run's model card: what it predicts, its scores beside baselines, its data and its limits.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        to: a folder for the card and all that predicting needs, which `load_run` reads, and which the Hugging
+            Face Hub takes as a repository; default: only the card, in the run's own folder.
+        license: the model's, as the Hub calls it: `mit`, `apache-2.0`.
+        overwrite: whether a README.md with another text is replaced.
+        weights, runs_dir, device, allow_custom: as for `predict`.
+
+    Returns:
+        the card's path.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.sharing.share import share_run
+
+    with allowing(allow_custom):
+        return share_run(
+            _run(run, runs_dir)._directory,
+            None if to is None else user_path(to, "to"),
+            Access(weights=weights, device=device),
+            license_=license,
+            overwrite=overwrite,
+        ).card
+
+
 def serve(
     run: Run | PathLike,
     *,
@@ -905,11 +985,14 @@ def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     return load_run(os.fspath(reference), runs_dir)
 
 
-def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
-    """The run that a path, an id, a unique prefix of an id, or `@last` means."""
+def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
+    """The run that a path, an id, a unique prefix of an id, or `@last` means.
+
+    The path may be that of a folder which `nnrun card --to` wrote, also as downloaded from the Hub.
+    """
     from nnrun.records import find_run
 
-    return Run(find_run(reference, _runs_dir(runs_dir)).path)
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
 
 
 def _changes(
