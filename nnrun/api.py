@@ -865,6 +865,43 @@ def predict(
         return found.table(probabilities=probabilities)
 
 
+def card(
+    run: Run | PathLike,
+    to: PathLike | None = None,
+    *,
+    license: str | None = None,
+    overwrite: bool = False,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> Path:
+    """Write a run's model card: what it predicts, its scores beside baselines, its data and its limits.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        to: a folder for the card and all that predicting needs, which `load_run` reads, and which the Hugging
+            Face Hub takes as a repository; default: only the card, in the run's own folder.
+        license: the model's, as the Hub calls it: `mit`, `apache-2.0`.
+        overwrite: whether a README.md with another text is replaced.
+        weights, runs_dir, device, allow_custom: as for `predict`.
+
+    Returns:
+        the card's path.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.sharing.share import share_run
+
+    with allowing(allow_custom):
+        return share_run(
+            _run(run, runs_dir)._directory,
+            None if to is None else user_path(to, "to"),
+            Access(weights=weights, device=device),
+            license_=license,
+            overwrite=overwrite,
+        ).card
+
+
 def serve(
     run: Run | PathLike,
     *,
@@ -927,11 +964,14 @@ def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     return load_run(os.fspath(reference), runs_dir)
 
 
-def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
-    """The run that a path, an id, a unique prefix of an id, or `@last` means."""
+def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
+    """The run that a path, an id, a unique prefix of an id, or `@last` means.
+
+    The path may be that of a folder which `nnrun card --to` wrote, also as downloaded from the Hub.
+    """
     from nnrun.records import find_run
 
-    return Run(find_run(reference, _runs_dir(runs_dir)).path)
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
 
 
 def _changes(

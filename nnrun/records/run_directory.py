@@ -7,7 +7,7 @@
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
         calibration.json                                (where `calibrate` or `threshold` was fitted)
-        plots/  report.html
+        plots/  report.html  README.md                  (the model card, which `nnrun card` writes)
         checkpoint-000012/                              (see nnrun/records/weights.py)
 
 Files appear whole or not at all, except the history, which grows by whole lines.
@@ -70,6 +70,7 @@ T = TypeVar("T")
 
 RECORD = "run.json"
 CALIBRATION = "calibration.json"
+CARD = "README.md"
 OUT_OF_FOLD = "oof.csv"
 MOST_OUT_OF_FOLD = 20_000_000
 """Outputs of all networks together, beyond which a run keeps no out-of-fold predictions: 200 MB of text."""
@@ -321,6 +322,43 @@ class RunDirectory:
             source = other.path / taken
             if source.is_file():
                 replace_file(self.path / name, partial(shutil.copyfile, source))
+
+    def copy_model(
+        self, folder: Path, spec: str, resolved: str, members: Sequence[Member | None]
+    ) -> RunDirectory:
+        """Copy what predicting needs, and what the record says, into another folder, which is then a run.
+
+        Left out are rows of the data (the out-of-fold predictions), checkpoints, figures and reports.
+
+        Args:
+            folder: made where it is missing.
+            spec, resolved: its spec as written and with every default, in place of this run's.
+            members: whose networks are copied.
+        """
+        make_folder(folder)
+        copied = [_HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, CALIBRATION, _IMPORTANCE]
+        for member in members:
+            names = (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)
+            copied += [name if member is None else f"{member.folder}/{name}" for name in names]
+        for name in copied:
+            source = self.path / name
+            if source.is_file():
+                replace_file(folder / name, partial(shutil.copyfile, source))
+        made = RunDirectory(folder)
+        made.write_spec(spec)
+        made.write_resolved(resolved)
+        replace_file(folder / RECORD, partial(shutil.copyfile, self.path / RECORD))
+        return made
+
+    def read_card(self) -> str | None:
+        """The model card; None where there is none."""
+        path = self.path / CARD
+        return read_text(path) if path.is_file() else None
+
+    def write_card(self, text: str) -> Path:
+        """Keep the model card, which a site of models shows, and give back its path."""
+        write_text(self.path / CARD, text)
+        return self.path / CARD
 
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""
