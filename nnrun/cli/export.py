@@ -20,7 +20,8 @@ _BY_COLUMNS = (
     'columns by name, with their preprocessing; a missing value is NaN or "", or what the run\'s CSV has for '
     "one; a row that predict refuses gives NaN"
 )
-ExportFormat = Literal["safetensors", "pt2", "onnx"]
+ExportFormat = Literal["safetensors", "pt2", "onnx", "script"]
+_ENDINGS = {"py": "script"}
 _Port = TypeVar("_Port")
 
 
@@ -28,7 +29,7 @@ def export(
     run: options.Run,
     output: Annotated[
         Path,
-        options.output_file("FILE", "The file to write: .safetensors, .pt2, .onnx."),
+        options.output_file("FILE", "The file to write: .safetensors, .pt2, .onnx, .py (a script)."),
     ],
     format_: Annotated[
         ExportFormat | None,
@@ -47,10 +48,19 @@ def export(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Export a run's network for other programs (weights, a PyTorch program, or ONNX), and check the file."""
-    chosen = format_ or output.suffix.lower().removeprefix(".")
+    """Export a run's network for other programs, and check the file.
+
+    Weights, a PyTorch program, ONNX, or a script: one Python file that needs PyTorch and NumPy only.
+    """
+    ending = output.suffix.lower().removeprefix(".")
+    chosen = format_ or _ENDINGS.get(ending, ending)
     if chosen not in get_args(ExportFormat):
-        raise UsageError(f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or give --format.")
+        raise UsageError(
+            f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or in .py for a script; or give "
+            "--format."
+        )
+    if chosen == "script" and ending != "py":
+        raise UsageError(f"-o {output}: the name of a script must end in .py.")
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file.")
 
@@ -78,6 +88,8 @@ def _document(exported: Exported) -> dict[str, Any]:
         **({"members": list(exported.averaged)} if exported.averaged else {}),
         "weights": exported.weights.as_document(),
     }
+    if exported.beside is not None:
+        document["beside"] = str(exported.beside)
     takes = {name: vars(each) for name, each in exported.inputs.items()}
     gives = {name: _given(each) for name, each in exported.outputs.items()}
     document |= {"takes": takes} if exported.named_inputs else next(iter(takes.values()))
@@ -112,6 +124,12 @@ def _text(exported: Exported) -> str:
         lines.append(
             f"holds    the weights{each}; as metadata the spec, the preprocessing{each} and the class names"
         )
+    elif exported.beside is not None:
+        lines.append(
+            f"holds    rows, preprocessing, network and decisions as Python code; what was learned is in "
+            f"{exported.beside}, which stays beside it"
+        )
+        lines.append(f"use      python {exported.path} ROWS.csv; or from {exported.path.stem} import predict")
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):
