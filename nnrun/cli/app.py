@@ -25,6 +25,7 @@ COMMANDS = {
     "importance": "nnrun.cli.importance:importance",
     "predict": "nnrun.cli.predict:predict",
     "serve": "nnrun.cli.serve:serve",
+    "card": "nnrun.cli.card:card",
     "export": "nnrun.cli.export:export",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",

@@ -18,6 +18,7 @@ from nnrun.records.index import (
 from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import (
     CALIBRATION,
+    CARD,
     MOST_OUT_OF_FOLD,
     OUT_OF_FOLD,
     RunDirectory,
@@ -53,6 +54,7 @@ from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read
 __all__ = [
     "BROKEN",
     "CALIBRATION",
+    "CARD",
     "FINISHED",
     "LAST",
     "MEASURING_COMMANDS",

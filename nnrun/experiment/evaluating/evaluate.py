@@ -54,7 +54,7 @@ from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
-from nnrun.spec.wording import quoted
+from nnrun.spec.wording import listing, quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,12 +90,14 @@ class Undecided:
         thresholds: of each output that has another one than 0.5, above which the second class is predicted.
         fitted_on_these_rows: whether calibration or threshold were fitted on the very rows that are scored,
             so that the scores with them are optimistic.
+        fitted: which of them were fitted, and not given: `calibration`, `threshold`.
     """
 
     scores: dict[str, float]
     calibration_errors: dict[Port, float]
     thresholds: dict[Port, float]
     fitted_on_these_rows: bool
+    fitted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -219,9 +221,10 @@ class Evaluation:
                 "more probable class, as at 0.5."
             )
         if undecided.fitted_on_these_rows:
+            were, them = ("were", "them") if len(undecided.fitted) > 1 else ("was", "it")
             text += (
-                " The calibration or threshold was fitted on these very rows, so the scores with it are "
-                f"optimistic; nnrun show {self.run.id} has those that are cross-fitted."
+                f" The {listing(undecided.fitted, 'and')} {were} fitted on these very rows, so the scores "
+                f"with {them} are optimistic; nnrun show {self.run.id} has those that are cross-fitted."
             )
         return text
 
@@ -384,7 +387,12 @@ def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bo
         if view.calibrate is not None and isinstance(found, Classification):
             errors[port] = found.calibration.error
     own = open_outputs(load_spec_of_networks(opened.run))
-    return Undecided(scores, errors, thresholds, bool(own) and split == "validation")
+    fitted = {
+        "calibration": any(of.calibrate is not None and not of.calibrate.is_fitted for of in own.values()),
+        "threshold": any(of.threshold is not None and of.threshold.at is None for of in own.values()),
+    }
+    names = tuple(name for name, is_fitted in fitted.items() if is_fitted)
+    return Undecided(scores, errors, thresholds, bool(own) and split == "validation", names)
 
 
 def _at_one_epoch(
