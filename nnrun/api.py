@@ -49,6 +49,8 @@ SpecLike = str | os.PathLike[str] | Mapping[str, Any]
 """A spec: the path of its file, the YAML itself, or a dict of what the YAML would hold."""
 
 SPEC_ENDINGS = (".yaml", ".yml")
+Launcher = Literal["processes", "ray", "slurm"]
+
 DEFAULT_RUNS_DIR = Path("runs")
 
 
@@ -181,6 +183,9 @@ def train(
     *,
     data: Any = None,
     seeds: int | None = None,
+    workers: int | None = None,
+    launcher: Launcher = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -198,6 +203,8 @@ def train(
             (N, K); or a dict of arrays, called as in an npz archive. They are kept as a file in `.data`
             beside the run, so that everything else finds them.
         seeds: train with this many seeds, counting up from the spec's seed, side by side.
+        workers: have so many processes train the seeds, or the spec's folds; default: this one.
+        launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
         runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
         data_dir: where data files are looked for first; default: NNRUN_DATA_DIR.
@@ -210,6 +217,7 @@ def train(
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.shared_run import train_shared
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
@@ -218,13 +226,17 @@ def train(
     changes = _changes(overrides, spec, data, runs_dir)
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    shared_by = _workers(workers, launcher, launcher_options)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, changes), settings, _listener(verbose)).path)
+        loaded, listener = load_spec(spec, changes), _listener(verbose)
+        if shared_by is not None:
+            return Run(train_shared(loaded, settings, listener, shared_by).path)
+        return Run(run_experiment(loaded, settings, listener).path)
 
 
 def _workers(
     count: int | None,
-    launcher: Literal["processes", "ray", "slurm"],
+    launcher: Launcher,
     options: Mapping[str, Any] | None,
 ) -> Workers | None:
     """The workers that were asked for; None where this process does the work."""
@@ -305,7 +317,7 @@ def sweep(
     nested: int | None = None,
     new: bool = False,
     workers: int | None = None,
-    launcher: Literal["processes", "ray", "slurm"] = "processes",
+    launcher: Launcher = "processes",
     launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -460,6 +472,9 @@ def kfold(
     repeats: int | None = None,
     fold: int | None = None,
     nested: int | None = None,
+    workers: int | None = None,
+    launcher: Launcher = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -477,10 +492,12 @@ def kfold(
         fold: train only this fold, counted from 0.
         nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
             chosen, scored on the outer folds.
+        workers, launcher, launcher_options: as for `train`.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.nested import run_nested
+    from nnrun.experiment.running.shared_run import train_shared
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
@@ -490,8 +507,12 @@ def kfold(
     )
     selection = Selection(only_fold=_whole(fold, "fold"))
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    shared_by = _workers(workers, launcher, launcher_options)
     run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
+        if shared_by is not None:
+            settings = replace(settings, inner_folds=loaded.spec.nested is not None)
+            return Run(train_shared(loaded, settings, _listener(verbose), shared_by).path)
         return Run(run(loaded, settings, _listener(verbose)).path)
 
 

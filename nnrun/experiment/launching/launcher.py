@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nnrun.errors import UsageError
-from nnrun.limits import CPU_SHARE
+from nnrun.limits import CPU_SHARE, wanted_threads
+from nnrun.spec.allowed_modules import OPTION, allowed_modules
 
 PACKAGE = Path(__file__).resolve().parents[2]
 """The folder of this nnrun's code."""
+
+_TO_LEAVE = 20.0  # seconds
+_LAST_WORDS = 2000  # characters
 
 LauncherName = Literal["processes", "ray", "slurm"]
 
@@ -106,6 +110,20 @@ def _require(package: str, extra: str, name: str) -> None:
         )
 
 
+def worker_arguments(
+    command: str, folder: Path, *, device: str, compile_: str, data_dir: Path | None
+) -> list[str]:
+    """The command line of a worker that joins a sweep or a run, whose folder it is."""
+    found = [command, "--worker", str(folder.resolve()), "--device", device, "-q", "--compile", compile_]
+    if data_dir is not None:
+        found += ["--data-dir", str(data_dir.resolve())]
+    if (threads := wanted_threads()) is not None:
+        found += ["--threads", str(threads)]
+    for module in allowed_modules():
+        found += [OPTION, module]
+    return found
+
+
 def command_line(arguments: Sequence[str]) -> list[str]:
     """How `nnrun` is started with the Python that runs here."""
     return [sys.executable, "-m", "nnrun", *arguments]
@@ -130,7 +148,7 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
 
     Whoever ends the caller ends the worker.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command_line(arguments),
         cwd=folder if os.path.isdir(folder) else None,
         env=environment(count_here),
@@ -138,17 +156,17 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        _, said = process.communicate()
-    except BaseException:
-        process.terminate()
+    ) as process:
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
-    return process.returncode, said[-2000:]
+            _, said = process.communicate()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_TO_LEAVE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, said[-_LAST_WORDS:]
 
 
 def trouble(number: int, code: int, said: str) -> str | None:

@@ -18,14 +18,14 @@ from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.fit_decisions import fit_decisions
-from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing
+from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing, problem_of
 from nnrun.experiment.running.listener import SILENT, Listener, StopTraining
 from nnrun.experiment.running.on_ranks import device_of, prepare_together
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
-from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.groups import Group
 from nnrun.experiment.setup.linear_baseline import NOT_SIDE_BY_SIDE
 from nnrun.experiment.setup.pretrained_vectors import start_from_vectors
 from nnrun.interrupts import stopping_between_batches, uninterrupted
@@ -66,12 +66,18 @@ def train_runs(
         _train_groups(runs, plan, state)
         # Of several runs some may have diverged or been stopped, which ends them.
         for run in [run for run in runs if len(runs) == 1 or run.record.status == "running"]:
-            fit_decisions(run)
-            _keep_out_of_fold(run)
-            _score_test_set(run)
+            if not run.job.settings.part:
+                finish_run(run)
     if len(plan.groups) > 1 and runs[0].record.status == "completed":
         runs[0].directory.remove_checkpoints()  # of the last group alone: nothing could go on from it
     return [run.directory for run in runs]
+
+
+def finish_run(run: ActiveRun) -> None:
+    """What follows from the networks of a run, once all have been trained."""
+    fit_decisions(run)
+    _keep_out_of_fold(run)
+    _score_test_set(run)
 
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
@@ -137,7 +143,7 @@ def _letting_others_leave(engine: Engine) -> Iterator[Engine]:
 def engine_of(job: Job, planned: PlannedGroup, plan: Plan) -> Engine:
     """The engine of a group of networks, with their first weights."""
     group = planned.group
-    problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
+    problem = planned.problem or problem_of(job.spec, group, job.dataset, job.device, job.listener)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
     start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
     ranks = job.settings.ranks
@@ -406,6 +412,18 @@ def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]
             listener.message(f"warning: {error}")
 
 
+def spec_to_train(loaded: LoadedSpec, settings: Settings, listener: Listener) -> schema.ExperimentSpec:
+    """What is trained of a spec: neither its sweep nor what is nested, unless that is asked for."""
+    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
+    if spec.sweep is not None:
+        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
+        spec = spec.model_copy(update={"sweep": None})
+    if spec.nested is not None and not settings.inner_folds:
+        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
+        spec = spec.model_copy(update={"nested": None})
+    return spec
+
+
 def run_experiment(
     loaded: LoadedSpec,
     settings: Settings,
@@ -430,13 +448,7 @@ def run_experiment(
         DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
         RunInterrupted: the user stopped it (a KeyboardInterrupt); the run says so and keeps what there was.
     """
-    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
-    if spec.sweep is not None:
-        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
-        spec = spec.model_copy(update={"sweep": None})
-    if spec.nested is not None and not settings.inner_folds:
-        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
-        spec = spec.model_copy(update={"nested": None})
+    spec = spec_to_train(loaded, settings, listener)
     refuse_unwritable(settings.runs_dir)
     device = device_of(settings)
     with computing(device, spec.deterministic):
