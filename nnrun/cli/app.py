@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "nnrun.cli.predict:predict",
     "serve": "nnrun.cli.serve:serve",
     "export": "nnrun.cli.export:export",
+    "publish": "nnrun.cli.publish:publish",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",
     "report": "nnrun.cli.report:report",

@@ -1,0 +1,41 @@
+"""The model that MLflow loads and serves: a run's networks with their preprocessing (MLflow's "models from code").
+
+MLflow runs this file itself, with the run's folder as the artifact `run`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.models import set_model
+
+from nnrun.data.new_rows.token_rows import TokenDecoder
+from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_values
+from nnrun.records import RunDirectory
+
+RUN = "run"
+"""The name of the artifact."""
+
+
+class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow has no types
+    """Answers as `nnrun predict` does. The parameter `probabilities` asks for those of every class."""
+
+    _predictor: Predictor
+
+    def load_context(self, context: Any) -> None:
+        """Load the networks."""
+        self._predictor = load_predictor(RunDirectory(Path(context.artifacts[RUN])))
+
+    def predict(self, context: Any, model_input, params=None):  # type: ignore[no-untyped-def]
+        """One row of predictions for each row. MLflow would take types here for a schema of its own."""
+        rows = model_input
+        if isinstance(self._predictor.decoder, TokenDecoder) and hasattr(rows, "columns"):
+            rows = rows.iloc[:, 0].tolist()
+        return predict_values(
+            self._predictor, rows, probabilities=bool((params or {}).get("probabilities", True))
+        )
+
+
+set_model(NnrunModel())

@@ -1,0 +1,60 @@
+"""What a run's networks take and give, as MLflow's signature, with a row as an example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nnrun.data.new_rows.named_columns import NamedColumnDecoder
+from nnrun.data.new_rows.positional_columns import PositionalDecoder
+from nnrun.data.new_rows.token_rows import TokenDecoder
+from nnrun.experiment.predicting.predict import Predictor, predict_values
+from nnrun.experiment.serving.typical_row import typical_row
+
+_TEXT = "text"
+
+
+def signature_of(predictor: Predictor) -> tuple[Any, Any]:
+    """The signature, and an example of the inputs; (None, None) of several inputs that are arrays.
+
+    Args:
+        predictor: the networks.
+    """
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ParamSchema, ParamSpec
+
+    inputs, example = _inputs(predictor)
+    if inputs is None:
+        return None, None
+    outputs = infer_signature(model_output=predict_values(predictor, _rows(predictor, example))).outputs
+    params = ParamSchema([ParamSpec("probabilities", "boolean", default=True)])
+    return ModelSignature(inputs, outputs, params), example
+
+
+def _inputs(predictor: Predictor) -> tuple[Any, Any]:
+    """MLflow's schema of the inputs, and an example."""
+    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    decoder, row = predictor.decoder, typical_row(predictor)
+    match decoder:
+        case NamedColumnDecoder():
+            # Categories are texts in one file and whole numbers in another; nnrun takes both.
+            types = {"number": "double", "category": AnyType(), "date": "string", "text": "string"}
+            columns = [ColSpec(types[column.kind], column.name) for column in decoder.columns]
+            return Schema(columns), pd.DataFrame([row])
+        case TokenDecoder() if decoder.knows_words:
+            return Schema([ColSpec("string", _TEXT)]), pd.DataFrame({_TEXT: [row]})
+        case PositionalDecoder() if isinstance(row, dict):
+            return Schema([ColSpec("double", name) for name in row]), pd.DataFrame([row])
+        case PositionalDecoder():
+            values = np.asarray([row], np.float64)
+            return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]))]), values
+    return None, None
+
+
+def _rows(predictor: Predictor, example: Any) -> Any:
+    """The example as `predict` takes it."""
+    return example[_TEXT].tolist() if isinstance(predictor.decoder, TokenDecoder) else example
