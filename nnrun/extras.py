@@ -1,4 +1,4 @@
-"""Packages that only some users need, the extras of pyproject.toml: whether they are here, how to get them."""
+"""Packages that only some users need, the extras of pyproject.toml: are they here, and how to get them."""
 
 from __future__ import annotations
 

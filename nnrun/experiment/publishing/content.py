@@ -106,9 +106,7 @@ def content_of(run: RunDirectory, figures: Path) -> Content:
         raise UsageError(f"{run.id} is still training. Publish it when it has ended.")
     history = run.read_history()
     if history.empty:
-        raise UsageError(
-            f"{run.id} {record.status} before its first epoch had ended: there is nothing to publish."
-        )
+        raise UsageError(f"{run.id} ended before its first epoch had: there is nothing to publish.")
     started = _time(record.started)
     kind = record.member_type
     networks = {

@@ -1,4 +1,4 @@
-"""The model that MLflow loads and serves: a run's networks with their preprocessing (MLflow's "models from code").
+"""The model that MLflow loads and serves ("models from code"): a run's networks with their preprocessing.
 
 MLflow runs this file itself, with the run's folder as the artifact `run`.
 """

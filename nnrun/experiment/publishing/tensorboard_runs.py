@@ -35,9 +35,7 @@ def publish_to_tensorboard(content: Content, destination: Destination, folder: P
     target = runs / content.run.id
     kept = target / _DIGEST
     if target.exists() and not kept.is_file():
-        raise UsageError(
-            f"{target} is there already and was not written by nnrun publish. Name another --into."
-        )
+        raise UsageError(f"{target} is there, and nnrun publish did not write it. Name another --into.")
     if kept.is_file() and kept.read_text(encoding="utf-8").strip() == content.digest:
         return Published(content.run.id, str(runs), content.run.id, new=False, model=False)
     making = runs / f".{content.run.id}.making"

@@ -15,7 +15,7 @@ _Publish: TypeAlias = Callable[[Content, Destination, Path], Published]
 
 
 def publish_runs(runs: Sequence[RunDirectory], to: Tracker, destination: Destination) -> list[Published]:
-    """Write runs into a tracker, from their records alone. What is there already, unchanged, is left as it is.
+    """Write runs into a tracker, from their records alone. What is there already, unchanged, stays as it is.
 
     Args:
         runs: that have ended.

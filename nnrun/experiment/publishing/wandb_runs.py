@@ -57,8 +57,8 @@ def publish_to_wandb(content: Content, destination: Destination, folder: Path) -
                 _log_series(child, series)
     except wandb.errors.Error as error:
         raise NnrunError(
-            f"W&B refused {content.run.id}: {error}. `wandb login` signs in; WANDB_MODE=offline writes a folder "
-            "that `wandb sync` sends later."
+            f"W&B refused {content.run.id}: {error}. `wandb login` signs in; WANDB_MODE=offline writes a "
+            "folder that `wandb sync` sends later."
         ) from None
     write_text(done, f"{before}{line}\n")
     return Published(content.run.id, str(place), id_, new=True, model=has_model)
