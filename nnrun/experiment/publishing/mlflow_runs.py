@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import requires
 from itertools import islice
 from pathlib import Path
@@ -17,6 +19,7 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.publishing.content import Content, Series
 from nnrun.experiment.publishing.destination import Destination, Published
+from nnrun.experiment.running.listener import SILENT
 from nnrun.experiment.sharing.share import share_run
 from nnrun.extras import require
 
@@ -47,8 +50,11 @@ def publish_to_mlflow(content: Content, destination: Destination, folder: Path) 
     """
     require("mlflow", {"mlflow": "MLflow"}, "--to mlflow")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
 
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     with _tracking(mlflow, destination.place):
         try:
             return _publish(mlflow, content, destination, folder)
@@ -137,8 +143,8 @@ def _log_model(mlflow: Any, content: Content, destination: Destination, folder: 
     """The networks with their preprocessing, and nnrun's code, so that they can be served without nnrun."""
     from nnrun.experiment.publishing.pyfunc_signature import signature_of
 
-    shared = share_run(content.run, folder / _MODEL, destination.access)
-    predictor = load_predictor(content.run, destination.access)
+    predictor = load_predictor(content.run, destination.access)  # which says the weights that are used
+    shared = share_run(content.run, folder / _MODEL, replace(destination.access, listener=SILENT))
     signature, example = signature_of(predictor)
     code = folder / "code" / "nnrun"
     shutil.copytree(Path(nnrun.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.models import set_model
 
 from nnrun.data.new_rows.token_rows import TokenDecoder
@@ -28,14 +29,15 @@ class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow has
         """Load the networks."""
         self._predictor = load_predictor(RunDirectory(Path(context.artifacts[RUN])))
 
-    def predict(self, context: Any, model_input, params=None):  # type: ignore[no-untyped-def]
-        """One row of predictions for each row. MLflow would take types here for a schema of its own."""
-        rows = model_input
-        if isinstance(self._predictor.decoder, TokenDecoder) and hasattr(rows, "columns"):
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """One row of predictions for each row of a data frame, or of an array where columns have no names."""
+        rows: Any = model_input
+        if isinstance(self._predictor.decoder, TokenDecoder) and isinstance(rows, pd.DataFrame):
             rows = rows.iloc[:, 0].tolist()
-        return predict_values(
-            self._predictor, rows, probabilities=bool((params or {}).get("probabilities", True))
-        )
+        probabilities = bool((params or {}).get("probabilities", True))
+        return predict_values(self._predictor, rows, probabilities=probabilities)
 
 
 set_model(NnrunModel())

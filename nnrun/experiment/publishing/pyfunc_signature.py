@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ _TEXT = "text"
 def signature_of(predictor: Predictor) -> tuple[Any, Any]:
     """The signature, and an example of the inputs; (None, None) of several inputs that are arrays.
 
+    Columns are of any type: MLflow would refuse whole numbers in a column of `double`, and a category is a
+    text in one file and a number in another. nnrun takes all of them, and says what it cannot read.
+
     Args:
         predictor: the networks.
     """
@@ -28,7 +32,10 @@ def signature_of(predictor: Predictor) -> tuple[Any, Any]:
     inputs, example = _inputs(predictor)
     if inputs is None:
         return None, None
-    outputs = infer_signature(model_output=predict_values(predictor, _rows(predictor, example))).outputs
+    predicted = predict_values(predictor, _rows(predictor, example))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*integer column", UserWarning)  # classes that are numbers
+        outputs = infer_signature(model_output=predicted).outputs
     params = ParamSchema([ParamSpec("probabilities", "boolean", default=True)])
     return ModelSignature(inputs, outputs, params), example
 
@@ -41,14 +48,12 @@ def _inputs(predictor: Predictor) -> tuple[Any, Any]:
     decoder, row = predictor.decoder, typical_row(predictor)
     match decoder:
         case NamedColumnDecoder():
-            # Categories are texts in one file and whole numbers in another; nnrun takes both.
-            types = {"number": "double", "category": AnyType(), "date": "string", "text": "string"}
-            columns = [ColSpec(types[column.kind], column.name) for column in decoder.columns]
+            columns = [ColSpec(AnyType(), column.name) for column in decoder.columns]
             return Schema(columns), pd.DataFrame([row])
         case TokenDecoder() if decoder.knows_words:
             return Schema([ColSpec("string", _TEXT)]), pd.DataFrame({_TEXT: [row]})
         case PositionalDecoder() if isinstance(row, dict):
-            return Schema([ColSpec("double", name) for name in row]), pd.DataFrame([row])
+            return Schema([ColSpec(AnyType(), name) for name in row]), pd.DataFrame([row])
         case PositionalDecoder():
             values = np.asarray([row], np.float64)
             return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]))]), values
