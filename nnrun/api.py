@@ -21,16 +21,19 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.paths import path_of_variable, user_path
 from nnrun.spec.allowed_modules import allowing
+from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.publishing.destination import Published
     from nnrun.experiment.running.job import Settings
@@ -47,10 +50,12 @@ SpecLike = str | os.PathLike[str] | Mapping[str, Any]
 """A spec: the path of its file, the YAML itself, or a dict of what the YAML would hold."""
 
 SPEC_ENDINGS = (".yaml", ".yml")
+Launcher = Literal["processes", "ray", "slurm"]
+
 DEFAULT_RUNS_DIR = Path("runs")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run on disk. Everything is read on access, so a `Run` follows a run that is still training.
 
@@ -126,6 +131,47 @@ class Run:
         ((kept,), _) = read_used_weights(self._directory, [member], which)
         return kept.arrays
 
+    def plot(
+        self,
+        metric: str | None = None,
+        *,
+        only: Literal["validation", "training"] | None = None,
+        smooth: float = 0.0,
+        skip: int = 0,
+        log: bool = False,
+    ) -> Figure:
+        """The loss and the metrics by epoch, or one of them, as a figure of Matplotlib, without pyplot.
+
+        Args:
+            metric: only this measure: `loss`, `mae`, ...
+            only: only the validation or only the training curves.
+            smooth: weight of the previous point in each point: 0.9 gives a smooth curve.
+            skip: leave out the first so many epochs.
+            log: logarithmic axes for the measures.
+
+        Raises:
+            UsageError: there is no such measure, or nothing to draw.
+            DataError: no epoch has ended.
+        """
+        from nnrun.experiment.describing.in_notebook import run_figure
+
+        return run_figure(self._directory, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
+
+    def __repr__(self) -> str:
+        try:
+            record = self._directory.read_record()
+        except NnrunError:
+            return f"Run({os.fspath(self.path)!r})"
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
+        return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how it went, its scores and its first curves."""
+        from nnrun.experiment.describing.in_notebook import run_html
+
+        return run_html(self._directory)
+
     @property
     def _directory(self) -> RunDirectory:
         from nnrun.records import RunDirectory
@@ -138,6 +184,9 @@ def train(
     *,
     data: Any = None,
     seeds: int | None = None,
+    workers: int | None = None,
+    launcher: Launcher = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -155,6 +204,8 @@ def train(
             (N, K); or a dict of arrays, called as in an npz archive. They are kept as a file in `.data`
             beside the run, so that everything else finds them.
         seeds: train with this many seeds, counting up from the spec's seed, side by side.
+        workers: have so many processes train the seeds, or the spec's folds; default: this one.
+        launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.
         overrides: path → value (`{"epochs": 5, "layers[0].dense.units": 32}`), or texts as for `--set`.
         runs_dir: where the run's folder is made; default: NNRUN_RUNS_DIR, else `runs`.
         data_dir: where data files are looked for first; default: NNRUN_DATA_DIR.
@@ -167,6 +218,7 @@ def train(
         SpecError, DataError, UsageError, DivergedError: see `nnrun.errors`.
     """
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.shared_run import train_shared
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
@@ -175,13 +227,17 @@ def train(
     changes = _changes(overrides, spec, data, runs_dir)
     selection = Selection(seeds=seeds)
     settings = Settings("train", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    shared_by = _workers(workers, launcher, launcher_options)
     with allowing(allow_custom):
-        return Run(run_experiment(load_spec(spec, changes), settings, _listener(verbose)).path)
+        loaded, listener = load_spec(spec, changes), _listener(verbose)
+        if shared_by is not None:
+            return Run(train_shared(loaded, settings, listener, shared_by).path)
+        return Run(run_experiment(loaded, settings, listener).path)
 
 
 def _workers(
     count: int | None,
-    launcher: Literal["processes", "ray", "slurm"],
+    launcher: Launcher,
     options: Mapping[str, Any] | None,
 ) -> Workers | None:
     """The workers that were asked for; None where this process does the work."""
@@ -262,7 +318,7 @@ def sweep(
     nested: int | None = None,
     new: bool = False,
     workers: int | None = None,
-    launcher: Literal["processes", "ray", "slurm"] = "processes",
+    launcher: Launcher = "processes",
     launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
@@ -417,6 +473,9 @@ def kfold(
     repeats: int | None = None,
     fold: int | None = None,
     nested: int | None = None,
+    workers: int | None = None,
+    launcher: Launcher = "processes",
+    launcher_options: Mapping[str, Any] | None = None,
     overrides: Overrides = (),
     runs_dir: PathLike | None = None,
     data_dir: PathLike | None = None,
@@ -434,10 +493,12 @@ def kfold(
         fold: train only this fold, counted from 0.
         nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
             chosen, scored on the outer folds.
+        workers, launcher, launcher_options: as for `train`.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.nested import run_nested
+    from nnrun.experiment.running.shared_run import train_shared
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.folds import load_for_kfold
     from nnrun.experiment.setup.groups import Selection
@@ -447,8 +508,12 @@ def kfold(
     )
     selection = Selection(only_fold=_whole(fold, "fold"))
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
+    shared_by = _workers(workers, launcher, launcher_options)
     run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
+        if shared_by is not None:
+            settings = replace(settings, inner_folds=loaded.spec.nested is not None)
+            return Run(train_shared(loaded, settings, _listener(verbose), shared_by).path)
         return Run(run(loaded, settings, _listener(verbose)).path)
 
 
@@ -666,12 +731,11 @@ def evaluate(
         data_dir, device, allow_custom: as for `train`.
     """
     from nnrun.experiment.evaluating.evaluate import evaluate_run
-    from nnrun.experiment.finished.load_run import Access
 
     with allowing(allow_custom):
         return evaluate_run(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             split=split,
             interval=interval,
         )
@@ -707,13 +771,12 @@ def importance(
         weights, allow_unknown, overrides, runs_dir, data_dir, device, allow_custom: as for `evaluate`.
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
 
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
             _run(run, runs_dir)._directory,
-            Access(None, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown),
+            _access(weights, overrides, data_dir, device, allow_unknown),
             ImportanceSettings(metric, output, seed=seed, split=split, curves=curves, **given),
         )
 
@@ -807,13 +870,12 @@ def predict(
         each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
         `<output>_target`.
     """
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split
 
     if (inputs is None) == (split is None):
         raise UsageError("predict: give inputs, or split='train', 'validation' or 'test', and not both.")
-    access = Access(member, weights, overrides, _data_dir(data_dir), device, allow_unknown)
+    access = _access(weights, overrides, data_dir, device, allow_unknown, member)
     with allowing(allow_custom):
         directory = _run(run, runs_dir)._directory
         if split is None:
@@ -823,6 +885,43 @@ def predict(
             directory, split, access, probabilities=probabilities, spread=spread, interval=interval
         )
         return found.table(probabilities=probabilities)
+
+
+def card(
+    run: Run | PathLike,
+    to: PathLike | None = None,
+    *,
+    license: str | None = None,
+    overwrite: bool = False,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    device: str = "auto",
+    allow_custom: Sequence[str] = (),
+) -> Path:
+    """Write a run's model card: what it predicts, its scores beside baselines, its data and its limits.
+
+    Args:
+        run: the run, or what `load_run` takes: a path, an id, a name, `@last`.
+        to: a folder for the card and all that predicting needs, which `load_run` reads, and which the Hugging
+            Face Hub takes as a repository; default: only the card, in the run's own folder.
+        license: the model's, as the Hub calls it: `mit`, `apache-2.0`.
+        overwrite: whether a README.md with another text is replaced.
+        weights, runs_dir, device, allow_custom: as for `predict`.
+
+    Returns:
+        the card's path.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.sharing.share import share_run
+
+    with allowing(allow_custom):
+        return share_run(
+            _run(run, runs_dir)._directory,
+            None if to is None else user_path(to, "to"),
+            Access(weights=weights, device=device),
+            license_=license,
+            overwrite=overwrite,
+        ).card
 
 
 def serve(
@@ -926,11 +1025,14 @@ def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
     return load_run(os.fspath(reference), runs_dir)
 
 
-def load_run(reference: str, runs_dir: PathLike | None = None) -> Run:
-    """The run that a path, an id, a unique prefix of an id, or `@last` means."""
+def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
+    """The run that a path, an id, a unique prefix of an id, or `@last` means.
+
+    The path may be that of a folder which `nnrun card --to` wrote, also as downloaded from the Hub.
+    """
     from nnrun.records import find_run
 
-    return Run(find_run(reference, _runs_dir(runs_dir)).path)
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
 
 
 def _changes(
@@ -945,6 +1047,20 @@ def _changes(
     from nnrun.experiment.setup.given_data import data_overrides
 
     return [*changes, *data_overrides(spec, changes, data, _runs_dir(runs_dir))]
+
+
+def _access(
+    weights: Literal["last", "best"],
+    overrides: Overrides,
+    data_dir: PathLike | None,
+    device: str,
+    allow_unknown: bool,
+    member: str | None = None,
+) -> Access:
+    """How a run is opened."""
+    from nnrun.experiment.finished.load_run import Access
+
+    return Access(member, weights, _changes(overrides), _data_dir(data_dir), device, allow_unknown)
 
 
 def is_spec_file(text: SpecLike) -> bool:

@@ -317,6 +317,7 @@ def test_what_is_exported() -> None:
         "Sweep",
         "Tuned",
         "__version__",
+        "card",
         "check_data",
         "curve",
         "evaluate",

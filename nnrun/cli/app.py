@@ -25,6 +25,7 @@ COMMANDS = {
     "importance": "nnrun.cli.importance:importance",
     "predict": "nnrun.cli.predict:predict",
     "serve": "nnrun.cli.serve:serve",
+    "card": "nnrun.cli.card:card",
     "export": "nnrun.cli.export:export",
     "publish": "nnrun.cli.publish:publish",
     "reproduce": "nnrun.cli.reproduce:reproduce",

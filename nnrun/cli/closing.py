@@ -38,11 +38,19 @@ from nnrun.experiment.finished.record_text import (
     time_limit_text,
     unfinished_text,
 )
+from nnrun.experiment.finished.sweep_text import (
+    MOST_SHOWN,
+    best_trial_text,
+    board,
+    failures_text,
+    optimism_text,
+    sweep_headline,
+)
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.records import MEASURING_COMMANDS
 from nnrun.spec.duration import canonical_duration, seconds_of
 from nnrun.spec.score_columns import INNER
 from nnrun.spec.wording import counted, with_std
-from nnrun.spec.writing.value_labels import key_labels, value_label
 
 if TYPE_CHECKING:
     from nnrun.records import LookCount, RunDirectory, RunRecord, SweepDirectory, SweepRecord
@@ -209,60 +217,23 @@ def _more_time(run: RunDirectory, record: RunRecord) -> str | None:
     return canonical_duration(2 * seconds_of(record.time_limit)) if run.has_checkpoint() else None
 
 
-MOST_SHOWN = 10
-_WITHOUT_SCORE = ("pruned", "diverged", "failed", "interrupted", "running", "waiting")
-
-
-def board(record: SweepRecord, *, with_runs: bool = True) -> list[list[str]]:
-    """The best trials as rows of a table, its headings first."""
-    best = record.ranked()[:MOST_SHOWN]
-    keys = list(best[0].values) if best else []
-    labels = key_labels(keys)
-    table = [
-        ["trial", *(labels[key] for key in keys), record.monitor, "epoch", *(["run"] if with_runs else [])]
-    ]
-    for trial in best:
-        values = [value_label(trial.values[key]) for key in keys]
-        run = [trial.run or ""] if with_runs else []
-        table.append([str(trial.number), *values, with_std(trial.score), str(trial.epoch), *run])
-    return table
-
-
-def sweep_closing_text(sweep: SweepDirectory, record: SweepRecord) -> str:
-    """The closing screen of a sweep, from its record only."""
+def sweep_closing_text(sweep: SweepDirectory, record: SweepRecord, *, every: bool = False) -> str:
+    """The closing screen of a sweep, from its record only; with `every` the table has all of its trials."""
     width = terminal_width()
-    blocks = [wrapped(_sweep_headline(record), width)]
+    blocks = [wrapped(sweep_headline(record), width)]
     if record.nested is not None:
         blocks += _nested_blocks(record, record.nested, width)
-    if scored := len(record.ranked()) if record.has_best else 0:
-        shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN else ""
-        if record.nested is not None:
+    scored = len(record.ranked()) if record.has_best else 0
+    if scored or (every and record.trials):
+        shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN and not every else ""
+        if record.nested is not None and record.has_best:
             shown += "all trials, by the mean over the inner folds of all outer folds\n"
-        blocks.append(f"{shown}{aligned(board(record))}")
-    failures = _failures(record)
-    if failures:
-        blocks.append(wrapped(failures, width))
-    if record.has_best:
-        blocks.append(wrapped(_warning(record), width))
+        blocks.append(f"{shown}{aligned(board(record, every=every))}")
+    best = best_trial_text(record) if every else ""
+    remarks = [failures_text(record), "\n".join(text for text in (best, optimism_text(record)) if text)]
+    blocks += [wrapped(text, width) for text in remarks if text]
     blocks.append(_sweep_next_steps(sweep, record))
     return printable("\n\n".join(blocks))
-
-
-def _sweep_headline(record: SweepRecord) -> str:
-    done = {"completed": "done", "running": "not finished"}.get(record.status, record.status)
-    scored = len(record.ranked())
-    text = f"{record.name}: {done}, {scored} of {counted(record.total, 'trial')} with a score"
-    counts = [(status, sum(trial.status == status for trial in record.trials)) for status in _WITHOUT_SCORE]
-    others = ", ".join(f"{number} {status}" for status, number in counts if number)
-    text += f" ({others})" if others else ""
-    if record.ended_by_time is not None:
-        left = counted(record.left, "trial")
-        text += f"\nThe time limit of {record.ended_by_time} ended it: {left} left out."
-    if cut := sum(trial.stopped_by_time is not None for trial in record.trials):
-        text += (
-            f"\nTime ended {counted(cut, 'trial')} before the last epoch: their scores are of fewer epochs."
-        )
-    return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
 
 
 def _nested_blocks(record: SweepRecord, nested: NestedRecord, width: int | None) -> list[str]:
@@ -284,41 +255,16 @@ def _nested_blocks(record: SweepRecord, nested: NestedRecord, width: int | None)
     ]
 
 
-def _failures(record: SweepRecord) -> str:
-    """The trials that went wrong, each with its error."""
-    wrong = [trial for trial in record.trials if trial.status in ("failed", "diverged")]
-    lines = []
-    for trial in wrong[:MOST_SHOWN]:
-        in_run = f" in {trial.run}" if trial.run else ""
-        first_line, _, _ = (trial.error or "").partition("\n")
-        lines.append(f"trial {trial.number} {trial.status}{in_run}: {first_line}")
-    more = [f"... and {len(wrong) - MOST_SHOWN} more"] if len(wrong) > MOST_SHOWN else []
-    return "\n".join([*lines, *more])
-
-
-def _warning(record: SweepRecord) -> str:
-    scored = len(record.ranked())
-    if scored > 1 and record.nested is not None:
-        return (
-            f"The best of {scored} validation scores is optimistic: part of it is luck. The outer folds "
-            "above measure the choice."
-        )
-    return (
-        f"The best of {scored} validation scores is optimistic: part of it is luck. Only rows that were not "
-        "used to choose it can measure it."
-        if scored > 1
-        else "A single trial says nothing about values that were not tried."
-    )
-
-
 def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     lines = [f"Files  {sweep.path}"]
     if sweep.figure.is_file():
         lines.append(f"Figure {sweep.figure}")
     steps = [] if record.status == "completed" else ["the same command resumes this sweep"]
+    if record.command in MEASURING_COMMANDS:
+        steps = [f"the same command (nnrun {record.command}) shows what it measured"]
     if record.ended_by_time is not None:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
-    if record.has_best:
+    if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.run_of(record.ranked()[0]).path
         steps += [

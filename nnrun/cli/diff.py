@@ -49,9 +49,15 @@ def _read(source: str, runs_dir: Path) -> tuple[str, ExperimentSpec]:
         return source, load_spec(source).spec
 
     from nnrun.experiment.finished.run_scores import read_run_spec
-    from nnrun.records import find_run
+    from nnrun.records import SweepDirectory, find_run_or_sweep
 
-    run = find_run(source, runs_dir)
+    run = find_run_or_sweep(source, runs_dir)
+    if isinstance(run, SweepDirectory):
+        best = f"its best trial's, {run.best_spec}; " if run.best_spec.is_file() else ""
+        raise UsageError(
+            f"{run.id} is a sweep, which has many specs. Name one: {best}the one that repeats the sweep, "
+            f"{run.resolved_spec}; or a trial's run (nnrun show {run.id})."
+        )
     return run.id, read_run_spec(run)
 
 

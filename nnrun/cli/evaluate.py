@@ -53,16 +53,8 @@ def evaluate(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
     ] = True,
-    weights: options.Weights = "last",
-    allow_unknown: options.AllowUnknown = False,
-    set_: options.SetPaths = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    allow_custom: options.AllowCustom = None,
-    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    *,
+    asking: options.Asking,
     verbose: options.Verbose = False,
 ) -> None:
     """Evaluate a run's networks in detail: scores, classes, labels, mistakes, calibration, residuals.
@@ -71,24 +63,15 @@ def evaluate(
     """
     from nnrun.cli.running import listener_for
     from nnrun.experiment.evaluating.evaluate import evaluate_run, write_figures
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    access = Access(
-        weights=weights,
-        overrides=set_ or (),
-        data_dir=data_dir,
-        device=device,
-        allow_unknown=allow_unknown,
-        listener=listener_for(quiet=quiet, verbose=verbose),
-    )
     number = _MISTAKES if mistakes is None else mistakes
-    evaluation = evaluate_run(
-        find_run(run, runs_dir), access, split=split, mistakes=number, interval=interval
-    )
+    found = find_run(run, asking.runs_dir)
+    access = asking.access(listener_for(quiet=asking.quiet, verbose=verbose))
+    evaluation = evaluate_run(found, access, split=split, mistakes=number, interval=interval)
     paths = write_figures(evaluation) if figures else []
     print_result(
-        as_json,
+        asking.as_json,
         lambda: _document(evaluation, paths),
         lambda: _text(evaluation, paths, whole=verbose or mistakes is not None),
     )

@@ -20,7 +20,8 @@ _BY_COLUMNS = (
     'columns by name, with their preprocessing; a missing value is NaN or "", or what the run\'s CSV has for '
     "one; a row that predict refuses gives NaN"
 )
-ExportFormat = Literal["safetensors", "pt2", "onnx"]
+ExportFormat = Literal["safetensors", "pt2", "onnx", "script"]
+_ENDINGS = {"py": "script"}
 _Port = TypeVar("_Port")
 
 
@@ -28,7 +29,7 @@ def export(
     run: options.Run,
     output: Annotated[
         Path,
-        options.output_file("FILE", "The file to write: .safetensors, .pt2, .onnx."),
+        options.output_file("FILE", "The file to write: .safetensors, .pt2, .onnx, .py (a script)."),
     ],
     format_: Annotated[
         ExportFormat | None,
@@ -47,10 +48,19 @@ def export(
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
 ) -> None:
-    """Export a run's network for other programs (weights, a PyTorch program, or ONNX), and check the file."""
-    chosen = format_ or output.suffix.lower().removeprefix(".")
+    """Export a run's network for other programs, and check the file.
+
+    Weights, a PyTorch program, ONNX, or a script: one Python file that needs PyTorch and NumPy only.
+    """
+    ending = output.suffix.lower().removeprefix(".")
+    chosen = format_ or _ENDINGS.get(ending, ending)
     if chosen not in get_args(ExportFormat):
-        raise UsageError(f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or give --format.")
+        raise UsageError(
+            f"-o {output}: the name must end in .safetensors, .pt2 or .onnx, or in .py for a script; or give "
+            "--format."
+        )
+    if chosen == "script" and ending != "py":
+        raise UsageError(f"-o {output}: the name of a script must end in .py.")
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file.")
 
@@ -78,6 +88,8 @@ def _document(exported: Exported) -> dict[str, Any]:
         **({"members": list(exported.averaged)} if exported.averaged else {}),
         "weights": exported.weights.as_document(),
     }
+    if exported.beside is not None:
+        document["beside"] = str(exported.beside)
     takes = {name: vars(each) for name, each in exported.inputs.items()}
     gives = {name: _given(each) for name, each in exported.outputs.items()}
     document |= {"takes": takes} if exported.named_inputs else next(iter(takes.values()))
@@ -86,6 +98,7 @@ def _document(exported: Exported) -> dict[str, Any]:
         "rows": exported.rows,
         "rows_from": exported.rows_from,
         "difference": exported.difference,
+        **({} if exported.intervals is None else {"intervals": exported.intervals.as_document()}),
         "bytes": exported.path.stat().st_size,
     }
 
@@ -111,11 +124,18 @@ def _text(exported: Exported) -> str:
         lines.append(
             f"holds    the weights{each}; as metadata the spec, the preprocessing{each} and the class names"
         )
+    elif exported.beside is not None:
+        lines.append(
+            f"holds    rows, preprocessing, network and decisions as Python code; what was learned is in "
+            f"{exported.beside}, which stays beside it"
+        )
+        lines.append(f"use      python {exported.path} ROWS.csv; or from {exported.path.stem} import predict")
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):
             lines.append(f"{'':<9}{_BY_COLUMNS}")
         lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)
+    lines += _intervals(exported)
     lines.append(
         f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
         f"the run's by at most {exported.difference:.3g}"
@@ -127,6 +147,27 @@ def _each(does: str, ports: Mapping[str, _Port], text: Callable[[_Port], str], *
     """A line for each input or output, with its name where the spec gave it one."""
     texts = [f"{printable(name)} {text(port)}" if named else text(port) for name, port in ports.items()]
     return [f"{does if i == 0 else '':<9}{line}" for i, line in enumerate(texts)]
+
+
+def _intervals(exported: Exported) -> list[str]:
+    """What intervals take beside the file, or what gives them."""
+    from nnrun.experiment.exporting.file_intervals import LEVEL
+
+    found = exported.intervals
+    if found is None:
+        return []
+    percent, lines = f"{100 * LEVEL:g} %", []
+    others = "other levels: `intervals` of the metadata"
+    for name, widths in found.half_widths.items():
+        of = f"{printable(name)} " if exported.named_outputs else ""
+        shown = ", ".join(f"{width:.5g}" for width in widths[LEVEL])
+        lines.append(f"{of}± {shown} covers {percent}; {others}")
+    for name, reach in found.reaches.items():
+        of = f" of {printable(name)}" if exported.named_outputs else ""
+        which = f"whose more probable ones have at most {reach[LEVEL]:.5g} together"
+        lines.append(f"the classes{of} {which} cover {percent}; {others}")
+    lines.append(found.text)
+    return [f"{'interval' if i == 0 else '':<9}{line}" for i, line in enumerate(lines)]
 
 
 def _input(taken: ExportedInput) -> str:

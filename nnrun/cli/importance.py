@@ -59,16 +59,8 @@ def importance(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures to runs/<id>/plots/.")
     ] = True,
-    weights: options.Weights = "last",
-    allow_unknown: options.AllowUnknown = False,
-    set_: options.SetPaths = None,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    allow_custom: options.AllowCustom = None,
-    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    *,
+    asking: options.Asking,
     verbose: options.Verbose = False,
 ) -> None:
     """Show how much each input column matters: how much worse a score gets when the column is shuffled.
@@ -80,17 +72,8 @@ def importance(
     from nnrun.cli.running import listener_for
     from nnrun.experiment.evaluating.draw_importance import write_importance_figures
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    access = Access(
-        weights=weights,
-        overrides=set_ or (),
-        data_dir=data_dir,
-        device=device,
-        allow_unknown=allow_unknown,
-        listener=listener_for(quiet=quiet, verbose=verbose),
-    )
     given: dict[str, Any] = {
         "metric": metric,
         "output": output,
@@ -98,15 +81,17 @@ def importance(
         "seed": seed,
         "curves": curve,
     }
-    given |= {"curves": curve}
     settings = ImportanceSettings(
         split=split, **{name: value for name, value in given.items() if value is not None}
     )
-    found = find_run(run, runs_dir)
+    found = find_run(run, asking.runs_dir)
+    access = asking.access(listener_for(quiet=asking.quiet, verbose=verbose))
     record = measure_importance(found, access, settings)
     paths = write_importance_figures(found, record) if figures else []
     print_result(
-        as_json, lambda: _document(found, record, paths), lambda: _text(found, record, paths, whole=verbose)
+        asking.as_json,
+        lambda: _document(found, record, paths),
+        lambda: _text(found, record, paths, whole=verbose),
     )
 
 

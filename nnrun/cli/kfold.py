@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -35,6 +36,7 @@ def kfold(
     ] = None,
     time: options.Time = None,
     *,
+    sharing: options.Sharing,
     resuming: options.Resuming,
     changes: options.Changes,
     training: options.Training,
@@ -42,6 +44,7 @@ def kfold(
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together.
 
     With --nested, or a `nested` section, the spec's own validation chooses the epoch within each outer fold.
+    With --workers N several processes train the folds; `nnrun train --worker RUN` joins them.
     """
     from nnrun.experiment.setup.folds import load_for_kfold
 
@@ -56,6 +59,7 @@ def kfold(
             command="kfold",
             spec=None if spec is None else load(spec),
             overrides=overrides,
+            workers=sharing.workers(),
             not_with={"--fold": fold, "--smoke": changes.smoke}
             | ({"--k": k, "--repeats": repeats, "--nested": nested} if spec is None else {}),
         )
@@ -67,5 +71,14 @@ def kfold(
     from nnrun.experiment.setup.groups import Selection
 
     settings = training.settings("kfold", smoke=changes.smoke, selection=Selection(only_fold=fold))
+    workers = sharing.workers()
+    if workers is not None:
+        from nnrun.experiment.running.shared_run import train_shared
+
+        if loaded.spec.nested is not None:
+            settings = replace(settings, inner_folds=True)
+        return train_and_report(
+            lambda listener: train_shared(loaded, settings, listener, workers), training, loaded.warnings
+        )
     run = run_experiment if loaded.spec.nested is None else run_nested
     return train_and_report(lambda listener: run(loaded, settings, listener), training, loaded.warnings)

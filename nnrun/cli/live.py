@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nnrun.cli.closing import board
 from nnrun.errors import printable
+from nnrun.experiment.finished.sweep_text import board
 from nnrun.experiment.running.listener import Lines, Listener, Start, means, members_in_words, start_line
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working, sweep_line
 from nnrun.records import FINISHED, SweepRecord, TrialRecord

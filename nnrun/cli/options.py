@@ -28,8 +28,10 @@ def path(written: str | Path) -> Path:
 
 
 if TYPE_CHECKING:
+    from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.running.listener import Listener
     from nnrun.spec.reading.overrides import Override
 
 Set = Annotated[
@@ -351,6 +353,29 @@ class Training:
         from nnrun.experiment.running.job import Settings
 
         return Settings(command, self.runs_dir, self.data_dir, self.device, compile=self.compile_, **others)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The options of every command that asks a run's networks: by which weights, where its data lie."""
+
+    weights: Weights = "last"
+    allow_unknown: AllowUnknown = False
+    set_: SetPaths = None
+    device: Device = "auto"
+    threads: Threads = None
+    allow_custom: AllowCustom = None
+    runs_dir: RunsDir = DEFAULT_RUNS_DIR
+    data_dir: DataDir = None
+    as_json: Json = False
+    quiet: Quiet = False
+
+    def access(self, listener: Listener, member: str | None = None) -> Access:
+        """How the run is opened."""
+        from nnrun.experiment.finished.load_run import Access
+
+        changes = self.set_ or ()
+        return Access(member, self.weights, changes, self.data_dir, self.device, self.allow_unknown, listener)
 
 
 def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,16 +102,8 @@ def predict(
     format_: AsFormat = None,
     skip_bad: SkipBad = False,
     member: OfMember = None,
-    weights: options.Weights = "last",
-    set_: options.SetPaths = None,
-    allow_unknown: options.AllowUnknown = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    allow_custom: options.AllowCustom = None,
-    runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
-    data_dir: options.DataDir = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    *,
+    asking: options.Asking,
 ) -> None:
     """Predict new rows with a run's network, or the rows of its data set (--split).
 
@@ -119,23 +111,22 @@ def predict(
     network that did not train on it. With --split `file_row` is the row of the table's file, from 0 as pandas
     counts, and `file` a folder's file. A look at the test set is counted in the run's record.
     """
-    form = _Form(output, format_, probabilities, spread, interval, as_json)
+    form = _Form(output, format_, probabilities, spread, interval, asking.as_json)
     _refuse_contradictions(form, input_, split)
     if split is not None and skip_bad:
         raise UsageError("--skip-bad is for the rows of INPUT; leave it out with --split.")
-    if split is None and ((set_ and interval is None) or allow_unknown):
-        option = "--set" if set_ and interval is None else "--allow-unknown"
+    needless_set = asking.set_ and interval is None
+    if split is None and (needless_set or asking.allow_unknown):
+        option = "--set" if needless_set else "--allow-unknown"
         raise UsageError(f"{option} is for --split, which reads the run's data set; INPUT needs none.")
 
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    found = find_run(run, runs_dir)
-    listener = listener_for(quiet=quiet, verbose=False)
-    access = Access(member, weights, set_ or (), data_dir, device, allow_unknown, listener)
+    found = find_run(run, asking.runs_dir)
+    access = asking.access(listener_for(quiet=asking.quiet, verbose=False), member)
     if split is not None:
-        _predict_split(found, split, form, access, quiet)
+        _predict_split(found, split, form, access, asking.quiet)
         return
     assert input_ is not None, "one of the two is given"
     _predict_input(found, input_, form, access, skip_bad)

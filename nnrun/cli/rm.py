@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,11 +12,12 @@ import typer
 from nnrun.cli import completing, options
 from nnrun.cli.output import message, print_json, size_text
 from nnrun.errors import UsageError
+from nnrun.spec.wording import counted, listing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from nnrun.records import RunDirectory, SweepDirectory
 
-    from nnrun.records import RunDirectory
+    Doomed = RunDirectory | SweepDirectory
 
 
 def rm(
@@ -23,7 +25,7 @@ def rm(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
-            help="A path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
+            help="A run or a sweep: a path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
             show_default=False,
             autocompletion=completing.runs,
         ),
@@ -34,64 +36,101 @@ def rm(
     status: Annotated[
         str | None, typer.Option("--status", metavar="STATUS", help="Only runs with this status: failed, ...")
     ] = None,
+    trials: Annotated[
+        bool, typer.Option("--trials", help="Of a sweep also the runs that it made, which stay otherwise.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     runs_dir: options.RunsDir = options.DEFAULT_RUNS_DIR,
     as_json: options.Json = False,
 ) -> None:
-    """Delete runs, after asking: those that are named, or all with a name or status."""
-    from nnrun.records import delete_run, refuse_to_delete
+    """Delete runs and sweeps, after asking: those that are named, or all with a name or status."""
+    from nnrun.records import (
+        RunDirectory,
+        delete_run,
+        delete_sweep,
+        refuse_to_delete,
+        refuse_to_delete_sweep,
+    )
 
     # All are found and looked at before one is deleted: a mistyped name deletes nothing, @last is one run.
-    found = _chosen(runs or [], name, status, runs_dir)
-    for run in found:
-        refuse_to_delete(run, runs_dir)
-    sizes = {run.id: run.size() for run in found}
+    found = _chosen(runs or [], name, status, runs_dir, trials=trials)
+    for each in found:
+        if isinstance(each, RunDirectory):
+            refuse_to_delete(each, runs_dir)
+        else:
+            refuse_to_delete_sweep(each, runs_dir)
+    sizes = {each.path: each.size() for each in found}
     if not found:
         message(f"No run in {runs_dir}/ matches.")
     elif not yes and not _confirmed(found, sizes):
         message("Nothing was deleted.")
         found = []
-    for run in found:
-        delete_run(run, runs_dir)
+    for each in found:
+        if isinstance(each, RunDirectory):
+            delete_run(each, runs_dir)
+        else:
+            delete_sweep(each, runs_dir)
         if not as_json:
-            print(f"Deleted {run.path}")
-    freed = sum(sizes[run.id] for run in found)
+            print(f"Deleted {each.path}")
+    freed = sum(sizes[each.path] for each in found)
     if as_json:
-        deleted = [{"id": run.id, "path": str(run.path), "bytes": sizes[run.id]} for run in found]
+        deleted = [{"id": each.id, "path": str(each.path), "bytes": sizes[each.path]} for each in found]
         print_json({"deleted": deleted, "freed_bytes": freed})
     elif found:
         print(f"Freed {size_text(freed)}.")
 
 
 def _chosen(
-    references: Sequence[str], name: str | None, status: str | None, runs_dir: Path
-) -> list[RunDirectory]:
-    """The runs that are named and fit, as `nnrun ls` chooses them; without names all that fit."""
-    from nnrun.experiment.finished.listing import select_runs
-    from nnrun.records import find_runs, list_runs
+    references: Sequence[str], name: str | None, status: str | None, runs_dir: Path, *, trials: bool
+) -> list[Doomed]:
+    """The runs and sweeps that are named and fit, as `nnrun ls` chooses them; without names all that fit.
+
+    With `trials` also the runs that these sweeps made.
+    """
+    from nnrun.experiment.finished.listing import runs_within, select_runs, select_sweeps
+    from nnrun.records import SweepDirectory, find_runs_and_sweeps, list_runs, list_sweeps
 
     if not references and name is None and status is None:
         raise UsageError("Name the runs to delete, or choose them with --name or --status.")
-    if name is None and status is None:
-        return find_runs(references, runs_dir, newest=False)
-    fitting = [summary.run for summary in select_runs(list_runs(runs_dir), name=name, status=status)]
-    if not references:
-        return fitting
-    ids = {run.path.resolve() for run in fitting}
-    return [run for run in find_runs(references, runs_dir, newest=False) if run.path.resolve() in ids]
+    found = find_runs_and_sweeps(references, runs_dir)
+    if name is not None or status is not None:
+        fitting: list[Doomed] = [
+            *(summary.run for summary in select_runs(list_runs(runs_dir), name=name, status=status)),
+            *select_sweeps(list_sweeps(runs_dir), name=name, status=status),
+        ]
+        paths = {each.path.resolve() for each in fitting}
+        found = [each for each in found if each.path.resolve() in paths] if references else fitting
+    sweeps = [each for each in found if isinstance(each, SweepDirectory)]
+    if not trials:
+        return found
+    if not sweeps:
+        raise UsageError("--trials is for sweeps, and none is among these runs. Leave it out.")
+    made: list[Doomed] = [run for sweep in sweeps for run in runs_within(sweep)]
+    runs = [each for each in found if not isinstance(each, SweepDirectory)]
+    return list({each.path.resolve(): each for each in (*runs, *made, *sweeps)}.values())
 
 
-def _confirmed(runs: Sequence[RunDirectory], sizes: Mapping[str, int]) -> bool:
+def _confirmed(found: Sequence[Doomed], sizes: Mapping[Path, int]) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nnrun rm asks before it deletes, and there is no terminal to ask on. Add --yes.")
-    longest = max(len(str(run.path)) for run in runs)
-    for run in runs:
-        message(f"  {run.path!s:<{longest}}  {size_text(sizes[run.id])}")
+    longest = max(len(str(each.path)) for each in found)
+    for each in found:
+        message(f"  {each.path!s:<{longest}}  {size_text(sizes[each.path])}")
     print(
-        f"Delete {'this run' if len(runs) == 1 else f'these {len(runs)} runs'} "
-        f"({size_text(sum(sizes.values()))})? [y/N] ",
+        f"Delete {_these(found)} ({size_text(sum(sizes.values()))})? [y/N] ",
         end="",
         file=sys.stderr,
     )
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _these(found: Sequence[Doomed]) -> str:
+    """`this run`, `these 2 runs`, `these 3 runs and 1 sweep`."""
+    from nnrun.records import SweepDirectory
+
+    sweeps = sum(isinstance(each, SweepDirectory) for each in found)
+    if len(found) == 1:
+        return "this sweep, whose trials stay," if sweeps else "this run"
+    kinds = {"run": len(found) - sweeps, "sweep": sweeps}
+    return f"these {listing([counted(number, kind) for kind, number in kinds.items() if number], 'and')}"

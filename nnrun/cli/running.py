@@ -12,6 +12,7 @@ from nnrun.cli.output import live_screen, message, print_result
 from nnrun.errors import EXIT_INTERRUPTED, Problem, UsageError
 
 if TYPE_CHECKING:
+    from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.sweep_listener import SweepListener
     from nnrun.records import RunDirectory, SweepDirectory
@@ -95,6 +96,7 @@ def resume_and_report(
     spec: LoadedSpec | None = None,
     overrides: Overrides = (),
     not_with: Mapping[str, object] | None = None,
+    workers: Workers | None = None,
 ) -> int:
     """Resume a run, show its progress, and print its closing screen, or its record as JSON.
 
@@ -105,6 +107,7 @@ def resume_and_report(
         spec: the spec that was named as well; it must be the run's.
         overrides: what the command line changes in the run's spec where none was named.
         not_with: option → value of what was fixed already; none of it may be given.
+        workers: who goes on with a run that workers share; default: as many as it has parts.
 
     Raises:
         UsageError: one of `not_with` or `--compile` was given, or the run is one of another command.
@@ -117,13 +120,32 @@ def resume_and_report(
     from nnrun.experiment.running.nested import go_on_with_nested
     from nnrun.experiment.running.on_ranks import leading
     from nnrun.experiment.running.resume import resume_run
+    from nnrun.experiment.running.shared_run import is_shared, resume_shared
     from nnrun.ranks import launched
     from nnrun.records import find_run
 
     run = find_run(resuming.resume or "", options.runs_dir)
     _refuse_another_command(run, command)
 
+    shared = is_shared(run)
+    if shared and overrides and spec is None:
+        raise UsageError(
+            f"{run.id} was shared among workers, and goes on as it began: leave out the changes of its spec."
+        )
+    if workers is not None and not shared:
+        raise UsageError(f"{run.id} was not shared among workers: leave out --workers with --resume.")
+
     def start(listener: Listener) -> RunDirectory:
+        if shared:
+            resume_shared(
+                run,
+                workers,
+                spec=None if spec is None else spec.spec,
+                data_dir=options.data_dir,
+                device=None if options.device == "auto" else options.device,
+                listener=listener,
+            )
+            return run
         with leading(launched(), options.device) as ranks:
             done = resume_run(
                 run,

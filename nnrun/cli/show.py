@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +11,12 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.output import aligned, message, print_result, shortened, terminal_width, wrapped
-from nnrun.errors import printable
+from nnrun.errors import UsageError, printable
 from nnrun.spec.ports import INPUT
 
 if TYPE_CHECKING:
     from nnrun.experiment.describing.describe_spec import Description, PlannedColumn
-    from nnrun.records import LookCount, RunDirectory, RunRecord
+    from nnrun.records import LookCount, RunDirectory, RunRecord, SweepDirectory
     from nnrun.spec import schema
     from nnrun.spec.reading.load import LoadedSpec
 
@@ -42,7 +42,10 @@ def show(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show a spec with all defaults filled in, its network and its data; for a run also its results."""
+    """Show a spec with all defaults filled in, its network and its data; for a run also its results.
+
+    Of a sweep its trials, the best and what chose it are shown, and what was chosen within outer folds.
+    """
     options.check_figure(plot, "--plot")
 
     from nnrun.spec.reading.load import load_spec
@@ -52,9 +55,13 @@ def show(
         loaded = load_spec(source, set_ or ())
     else:
         from nnrun.experiment.finished.load_run import load_run_spec
-        from nnrun.records import find_run
+        from nnrun.records import SweepDirectory, find_run_or_sweep
 
-        run = find_run(source, runs_dir)
+        run_or_sweep = find_run_or_sweep(source, runs_dir)
+        if isinstance(run_or_sweep, SweepDirectory):
+            _show_sweep(run_or_sweep, {"--set": set_, "--plot": plot}, as_json)
+            return
+        run = run_or_sweep
         loaded = load_run_spec(run, set_ or ())
     if plot is not None:
         _draw(loaded, data_dir, run, plot)
@@ -65,6 +72,26 @@ def show(
     _warn(loaded, as_json)
     print_result(
         as_json, lambda: _document(loaded, description, run), lambda: _text(loaded, description, run)
+    )
+
+
+def _show_sweep(sweep: SweepDirectory, not_with: Mapping[str, object], as_json: bool) -> None:
+    """Print what a sweep's record tells."""
+    from nnrun.cli.closing import sweep_closing_text, sweep_document
+
+    for option, value in not_with.items():
+        if value:
+            raise UsageError(
+                f"{option} is for a spec or a run, and {sweep.id} is a sweep. Leave it out; or name the run "
+                f"of a trial, or the spec {sweep.best_spec}."
+            )
+    record, problem = sweep.read_sound_part()
+    if problem is not None:
+        message(printable(f"The record of {sweep.id} is damaged: {problem}. What could be read of it:"))
+    print_result(
+        as_json,
+        lambda: sweep_document(sweep, record),
+        lambda: sweep_closing_text(sweep, record, every=True),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,21 @@ GREY = "#5A5A5A"
 DPI = 150  # of PNG files
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows, also where nobody has imported pyplot, which teaches notebooks to."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        with any_script():
+            self.savefig(drawn, format="png")
+        return drawn.getvalue()
+
+
 def empty_figure(width: float, height: float) -> Figure:
     """A figure of this size in inches, whose axes keep clear of each other."""
-    return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    return ShownFigure(
+        figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
+    )
 
 
 def plain_axes(*axes: Axes) -> None:

@@ -1,13 +1,16 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
 from nnrun.atomic_files import locked
-from nnrun.records.delete_run import delete_run, refuse_to_delete
+from nnrun.records.delete_run import delete_run, delete_sweep, refuse_to_delete, refuse_to_delete_sweep
 from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
     LAST,
     STATUSES,
     find_run,
+    find_run_or_sweep,
     find_runs,
+    find_runs_and_sweeps,
+    is_pattern,
     list_runs,
     run_ids,
     runs_of_sweep,
@@ -15,6 +18,7 @@ from nnrun.records.index import (
 from nnrun.records.looks import Look, LookCount, looks_of_record
 from nnrun.records.run_directory import (
     CALIBRATION,
+    CARD,
     MOST_OUT_OF_FOLD,
     OUT_OF_FOLD,
     RunDirectory,
@@ -50,6 +54,7 @@ from nnrun.records.weights import KeptWeights, WeightsChoice, WeightsEpoch, read
 __all__ = [
     "BROKEN",
     "CALIBRATION",
+    "CARD",
     "FINISHED",
     "LAST",
     "MEASURING_COMMANDS",
@@ -78,10 +83,14 @@ __all__ = [
     "all_looks",
     "create_run",
     "delete_run",
+    "delete_sweep",
     "find_run",
+    "find_run_or_sweep",
     "find_runs",
+    "find_runs_and_sweeps",
     "find_sweep",
     "history_columns",
+    "is_pattern",
     "list_runs",
     "list_sweeps",
     "locked",
@@ -95,6 +104,7 @@ __all__ = [
     "parse_history",
     "read_weights_file",
     "refuse_to_delete",
+    "refuse_to_delete_sweep",
     "refuse_unwritable",
     "run_ids",
     "runs_of_sweep",

@@ -5,6 +5,7 @@
     worker-NAME.log                 what a worker has to tell, a line of JSON each
     part-0001.claim-1               who does a part; claim-2: who took it over from one that died, and so on
     part-0001.left-1                who had the first claim has given it back
+    part-0001-1/                    what it has made of the part, where that is a folder (of a run's folds)
     result-0001.json                what came of an item: written once, by whoever came first
     stop                            nobody begins anything more
 
@@ -299,6 +300,11 @@ class WorkFolder:
         text = json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
         return create_once(self.path / f"result-{item:04}.json", text.encode())
 
+    def withdraw(self, item: int) -> None:
+        """Have an item done again. No worker may be at work."""
+        with contextlib.suppress(OSError):
+            (self.path / f"result-{item:04}.json").unlink()
+
     def finished(self) -> set[int]:
         """The items that have a result."""
         return {int(found[1]) for found in map(_RESULT.fullmatch, self._names()) if found}
@@ -309,6 +315,10 @@ class WorkFolder:
             return read_json_object(self.path / f"result-{item:04}.json")
         except DataError:
             return None
+
+    def place_of(self, claim: Claim) -> Path:
+        """A folder for what a worker makes of a part, its own for each claim."""
+        return self.path / f"part-{claim.part + 1:04}-{claim.generation}"
 
     def _claim(self, part: int, generation: int) -> Path:
         return self.path / f"part-{part + 1:04}.claim-{generation}"
@@ -436,6 +446,25 @@ def begin(folder: Path, plan: WorkPlan, owner: ProcessName) -> WorkFolder:
     except OSError as error:
         raise NnrunError(f"Cannot make {path}: {error.strerror}.") from error
     return WorkFolder(path)
+
+
+def reopen(work: WorkFolder, owner: ProcessName) -> None:
+    """Go on with the work of an earlier start, whose workers have all ended. The caller holds the run.
+
+    Their claims count as given back: who starts again has seen to what killed them.
+
+    Raises:
+        NnrunError: it cannot be written.
+    """
+    before = work.read_sign("")
+    for part, last in work.claims().items():
+        for generation in range(1, last + 1):
+            work.give_back(Claim(part, generation, ""))
+    try:
+        work.write_sign(SignOfLife("", owner, 0 if before is None else before.count + 1))
+        (work.path / _STOP).unlink(missing_ok=True)
+    except OSError as error:
+        raise NnrunError(f"Cannot write into {work.path}: {error.strerror}.") from error
 
 
 def remove(work: WorkFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import os
@@ -18,7 +19,7 @@ from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
 from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
-from nnrun.records.sweep_directory import SweepDirectory, list_sweeps
+from nnrun.records.sweep_directory import SweepDirectory, find_sweep, list_sweeps
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 LAST = "@last"
@@ -55,7 +56,8 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
     as_path = RunDirectory(Path(os.path.expanduser(reference)))
     if reference and as_path.is_run():
         return as_path
-    _refuse_sweep(reference, runs_dir, without=[run.id for run in runs])
+    if (sweep := _meant_sweep(reference, runs_dir, without=[run.id for run in runs])) is not None:
+        raise UsageError(_no_run(sweep))
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
         raise UsageError(f"{reference} is not a run: {found}.")
@@ -86,7 +88,7 @@ def find_runs(references: Sequence[str], runs_dir: Path, *, newest: bool = True)
     for reference in references:
         matching = (
             _matching(reference, runs_dir)
-            if _is_pattern(reference)
+            if is_pattern(reference)
             else [find_run(reference, runs_dir, newest=newest)]
         )
         for run in matching:
@@ -94,7 +96,8 @@ def find_runs(references: Sequence[str], runs_dir: Path, *, newest: bool = True)
     return list(found.values())
 
 
-def _is_pattern(reference: str) -> bool:
+def is_pattern(reference: str) -> bool:
+    """Whether it is a pattern for ids, and no path."""
     return any(sign in reference for sign in "*?[") and not os.path.exists(reference)
 
 
@@ -109,17 +112,62 @@ def _matching(pattern: str, runs_dir: Path) -> list[RunDirectory]:
     return found
 
 
-def _refuse_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> None:
-    """Raise where a sweep is meant, and no run."""
-    meant = [sweep.id for sweep in list_sweeps(runs_dir) if reference and sweep.id.startswith(reference)]
+def find_run_or_sweep(reference: str, runs_dir: Path) -> RunDirectory | SweepDirectory:
+    """The run that a user means, or the sweep where none is meant; `@last` is a run.
+
+    Raises:
+        AmbiguousRunError, UsageError: as from `find_run`; or several sweeps begin so.
+    """
+    if reference != LAST and not RunDirectory(Path(os.path.expanduser(reference))).is_run():
+        ids = [run.id for run in _run_directories(runs_dir)]
+        if reference not in ids and _meant_sweep(reference, runs_dir, without=ids) is not None:
+            return find_sweep(reference, runs_dir)
+    return find_run(reference, runs_dir)
+
+
+def find_runs_and_sweeps(references: Sequence[str], runs_dir: Path) -> list[RunDirectory | SweepDirectory]:
+    """The same of several, each once, runs before sweeps; of several runs that begin so, none is meant.
+
+    A pattern for ids (`imdb*`) means the runs and the sweeps that it fits.
+    """
+    found: dict[Path, RunDirectory | SweepDirectory] = {}
+    for reference in references:
+        matching: list[RunDirectory | SweepDirectory]
+        if is_pattern(reference):
+            sweeps = [sweep for sweep in list_sweeps(runs_dir) if fnmatchcase(sweep.id, reference)]
+            runs = [run for run in _run_directories(runs_dir) if fnmatchcase(run.id, reference)]
+            matching = [*(runs or ([] if sweeps else _matching(reference, runs_dir))), *sweeps]
+        else:
+            meant = find_run_or_sweep(reference, runs_dir)
+            if isinstance(meant, RunDirectory):
+                meant = find_run(reference, runs_dir, newest=False)
+            matching = [meant]
+        for each in matching:
+            found.setdefault(each.path.resolve(), each)
+    return sorted(found.values(), key=lambda each: isinstance(each, SweepDirectory))
+
+
+def _meant_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> SweepDirectory | None:
+    """A sweep where one is meant, and no run."""
     as_sweep = SweepDirectory(Path(os.path.expanduser(reference)))
+    meant = [sweep for sweep in list_sweeps(runs_dir) if reference and sweep.id.startswith(reference)]
     if reference and as_sweep.is_sweep():
-        meant = [as_sweep.id]
-    if meant and not any(id_.startswith(reference) for id_ in without):
-        raise UsageError(
-            f"{meant[0]} is a sweep, not a run: it has no network of its own. Its trials are runs; "
-            "`nnrun ls` lists them."
-        )
+        meant = [as_sweep]
+    return meant[0] if meant and not any(id_.startswith(reference) for id_ in without) else None
+
+
+def _no_run(sweep: SweepDirectory) -> str:
+    """That a sweep is no run, and what to name instead."""
+    best = ""
+    with contextlib.suppress(DataError):  # then its trials are told of by `show` alone
+        record, _ = sweep.read_sound_part()
+        if record.ranked():
+            trial = record.ranked()[0]
+            best = f", such as {trial.run} (trial {trial.number}, the best by {record.monitor})"
+    return (
+        f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial{best}; "
+        f"`nnrun show {sweep.id}` lists them all."
+    )
 
 
 def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[RunSummary]:

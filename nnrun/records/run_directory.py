@@ -7,7 +7,8 @@
         weights.safetensors  preprocessing.json         (or fold-0/ ..., seed-0/ ... with those of each)
         weights-best.safetensors                        (where the best epoch is another one)
         calibration.json                                (where `calibrate` or `threshold` was fitted)
-        plots/  report.html
+        plots/  report.html  README.md                  (the model card, which `nnrun card` writes)
+        work/                                           (while workers train its folds: see claims.py)
         checkpoint-000012/                              (see nnrun/records/weights.py)
 
 Files appear whole or not at all, except the history, which grows by whole lines.
@@ -43,6 +44,7 @@ from nnrun.atomic_files import (
     write_text,
 )
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.claims import starts
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.run_record import VERSION, Member, RunRecord, member_of_folder
 from nnrun.records.weights import (
@@ -70,6 +72,7 @@ T = TypeVar("T")
 
 RECORD = "run.json"
 CALIBRATION = "calibration.json"
+CARD = "README.md"
 OUT_OF_FOLD = "oof.csv"
 MOST_OUT_OF_FOLD = 20_000_000
 """Outputs of all networks together, beyond which a run keeps no out-of-fold predictions: 200 MB of text."""
@@ -171,6 +174,11 @@ class RunDirectory:
         """Keep the spec with every default filled in."""
         write_text(self.path / _RESOLVED, text)
 
+    @property
+    def resolved_path(self) -> Path:
+        """The file of the spec with every default filled in."""
+        return self.path / _RESOLVED
+
     def read_resolved(self) -> str:
         """The spec with every default filled in: it repeats the run."""
         return read_text(self.path / _RESOLVED)
@@ -239,6 +247,14 @@ class RunDirectory:
     def read_history(self) -> pd.DataFrame:
         """The rows that are complete, with the columns of the file."""
         return read_csv(self.path / _HISTORY)
+
+    def history_text(self) -> str:
+        """The history as the file has it."""
+        return read_text(self.path / _HISTORY)
+
+    def remove_history(self) -> None:
+        """Keep the history no longer: one of the whole run is about to be written."""
+        (self.path / _HISTORY).unlink(missing_ok=True)
 
     def write_history_mean(self, frame: pd.DataFrame) -> None:
         """Keep the mean and standard deviation over the folds or seeds."""
@@ -322,6 +338,50 @@ class RunDirectory:
             if source.is_file():
                 replace_file(self.path / name, partial(shutil.copyfile, source))
 
+    def take_member(self, part: RunDirectory, member: Member) -> None:
+        """Copy the weights of one fold or seed of another run, which trained a part of this one."""
+        for name in (_WEIGHTS, _BEST_WEIGHTS):
+            source = part.path / member.folder / name
+            if source.is_file():
+                replace_file(self.path / member.folder / name, partial(shutil.copyfile, source))
+
+    def copy_model(
+        self, folder: Path, spec: str, resolved: str, members: Sequence[Member | None]
+    ) -> RunDirectory:
+        """Copy what predicting needs, and what the record says, into another folder, which is then a run.
+
+        Left out are rows of the data (the out-of-fold predictions), checkpoints, figures and reports.
+
+        Args:
+            folder: made where it is missing.
+            spec, resolved: its spec as written and with every default, in place of this run's.
+            members: whose networks are copied.
+        """
+        make_folder(folder)
+        copied = [_HISTORY, _HISTORY_MEAN, _LABELS, _VOCABULARY, CALIBRATION, _IMPORTANCE]
+        for member in members:
+            names = (_WEIGHTS, _BEST_WEIGHTS, _PREPROCESSING)
+            copied += [name if member is None else f"{member.folder}/{name}" for name in names]
+        for name in copied:
+            source = self.path / name
+            if source.is_file():
+                replace_file(folder / name, partial(shutil.copyfile, source))
+        made = RunDirectory(folder)
+        made.write_spec(spec)
+        made.write_resolved(resolved)
+        replace_file(folder / RECORD, partial(shutil.copyfile, self.path / RECORD))
+        return made
+
+    def read_card(self) -> str | None:
+        """The model card; None where there is none."""
+        path = self.path / CARD
+        return read_text(path) if path.is_file() else None
+
+    def write_card(self, text: str) -> Path:
+        """Keep the model card, which a site of models shows, and give back its path."""
+        write_text(self.path / CARD, text)
+        return self.path / CARD
+
     def write_preprocessing(self, state: Mapping[str, Any], member: Member | None = None) -> None:
         """Keep what preprocessing learned from the training rows of the run, or of one fold or seed."""
         self._write_json(_PREPROCESSING, state, member)
@@ -356,7 +416,8 @@ class RunDirectory:
 
     def can_go_on(self, record: RunRecord) -> bool:
         """Whether a run with this record, which is not running now, was interrupted and can be resumed."""
-        return record.status in ("interrupted", "failed") and self.has_checkpoint()
+        kept = self.has_checkpoint() or bool(starts(self.path))  # or parts, which have checkpoints
+        return record.status in ("interrupted", "failed") and kept
 
     def remove_checkpoints(self) -> None:
         """Remove the state of a run that has ended and cannot be extended."""

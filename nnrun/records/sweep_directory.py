@@ -25,7 +25,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from nnrun.atomic_files import locked, make_folder, plain, read_json_object, refuse_newer, write_text, writing
+from nnrun.atomic_files import (
+    is_held,
+    locked,
+    make_folder,
+    plain,
+    read_json_object,
+    read_text,
+    refuse_newer,
+    write_text,
+    writing,
+)
 from nnrun.cells import cell
 from nnrun.errors import DataError, NnrunError, UsageError
 from nnrun.records.run_directory import RunDirectory, new_id
@@ -42,6 +52,7 @@ _STUDY = "study.log"
 _STUDY_OF_FOLD = "study-{}.log"
 _PLOTS = "plots"
 _FIGURE = "sweep.png"
+_REPORT = "report.html"
 
 VERSION = 1
 """Of the format of sweep.json. A file of a higher version is not read."""
@@ -261,6 +272,14 @@ class SweepDirectory:
         """The run of a trial that has one: its folder lies beside the sweep's."""
         return RunDirectory(self.path.parent / str(trial.run))
 
+    def size(self) -> int:
+        """The bytes of its own files; its trials' runs lie beside it."""
+        return RunDirectory(self.path).size()
+
+    def is_running(self) -> bool:
+        """Whether a process holds it; False where that cannot be known."""
+        return bool(is_held(self.path))
+
     def is_sweep(self) -> bool:
         """Whether the folder holds the record of a sweep."""
         return os.path.isfile(self.path / SWEEP_RECORD)
@@ -268,6 +287,14 @@ class SweepDirectory:
     def write_spec(self, text: str) -> None:
         """Keep the spec as it was written."""
         write_text(self.path / _SPEC, text)
+
+    def read_resolved(self) -> str:
+        """The spec that repeats the sweep.
+
+        Raises:
+            DataError: it is not there, or cannot be read.
+        """
+        return read_text(self.resolved_spec)
 
     def write_resolved(self, text: str) -> None:
         """Keep the spec with every default and what the command line changed: it repeats the sweep."""
@@ -330,6 +357,12 @@ class SweepDirectory:
     def write_best(self, text: str) -> None:
         """Keep the best trial's spec."""
         write_text(self.best_spec, text)
+
+    def write_report(self, text: str) -> Path:
+        """Keep the page that tells all of the sweep; its path."""
+        path = self.path / _REPORT
+        write_text(path, text)
+        return path
 
     def make_plots(self) -> None:
         """Make the folder of the figure."""

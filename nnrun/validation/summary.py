@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -88,6 +88,11 @@ def reached_by_all(history: pd.DataFrame, kind: str) -> int:
         kind: the column that tells them apart: `fold` or `seed`.
     """
     return int(history.groupby(kind)["epoch"].max().min())
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean over folds or seeds and their standard deviation (ddof 1), None for one."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tuple[float, float]:

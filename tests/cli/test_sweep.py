@@ -304,7 +304,7 @@ def test_trials_are_listed_and_a_sweep_is_not(folder: Path, capsys: Capture) -> 
     assert main(["ls", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(run["command"], run["status"]) for run in listed] == [("sweep", "completed")] * 4
-    assert main(["rm", "--yes", sweep.id]) == 2
+    assert main(["evaluate", sweep.id]) == 2
     assert "is a sweep, not a run" in capsys.readouterr().err
     assert sweep.is_sweep()
     assert main(["final", listed[0]["id"], "-q"]) == 0

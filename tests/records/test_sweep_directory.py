@@ -227,8 +227,8 @@ def test_a_sweep_is_no_run(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as caught:
             find_run(reference, tmp_path)
         assert str(caught.value) == (
-            f"{sweep.id} is a sweep, not a run: it has no network of its own. Its trials are runs; "
-            "`nnrun ls` lists them."
+            f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a "
+            f"trial; `nnrun show {sweep.id}` lists them all."
         )
     with pytest.raises(UsageError):
         find_run("@last", tmp_path)

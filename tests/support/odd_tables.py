@@ -45,12 +45,22 @@ ODD_TEXTS = (
 )
 """Values of categories and texts."""
 ODD_NUMBERS = ("", "NA", "0", "-0.0", "3", "3.0", "0.1", "1e3", "-7", "-1", "1e30", "inf", "12.5", " 4 ")
+ODD_DATES = (
+    "",
+    "NA",
+    "2031-12-31",
+    "May 3, 2024",
+    " 2024/2/29 ",
+    "2023-02-30",
+    "3/4/2024",
+    "2024-05-06T13:14",
+)
 COLORS = ("red", "blue", "green", "caf\u00e9", "Red", "rare")
 WORDS = ("red", "blue", "green", "caf\u00e9", "stra\u00dfe", "i", "2", "red2blue", "\u4e2d\u6587", "Red")
 
 
 def training_rows(count: int = 80) -> list[dict[str, str]]:
-    """Rows of `color` (some missing), `full` (none missing), `flag`, `size`, `code`, `words` and `y`."""
+    """Rows of `full`, of which none is missing, and the other columns of `TYPES`; `y` is 0 or 1."""
     draw = random.Random(0)
     rows = []
     for i in range(count):
@@ -62,6 +72,7 @@ def training_rows(count: int = 80) -> list[dict[str, str]]:
                 "flag": draw.choice(["True", "False"]),
                 "size": "" if i % 13 == 5 else f"{draw.uniform(0, 20):.1f}",
                 "code": draw.choice(["0.1", "3", "-7", "1000"]),
+                "day": "" if i % 17 == 2 else f"2024-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}",
                 "words": " ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 9))),
                 "y": str(i % 2),
             }
@@ -77,11 +88,13 @@ def odd_rows() -> list[dict[str, str]]:
         "flag": "True",
         "size": "3.5",
         "code": "3",
+        "day": "2024-05-06",
         "words": "red blue",
     }
     rows = [dict(ordinary)]
     for column in ("color", "full", "flag", "words"):
         rows += [{**ordinary, column: text} for text in ODD_TEXTS]
+    rows += [{**ordinary, "day": text} for text in ODD_DATES]
     for column in ("size", "code"):
         rows += [{**ordinary, column: number} for number in ODD_NUMBERS]
     return rows
@@ -97,7 +110,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 
 
 TYPES = {"color": "category", "full": "category", "flag": "category", "size": "number", "code": "number",
-         "words": "text"}  # fmt: skip
+         "day": "date", "words": "text"}  # fmt: skip
 _DENSE: list[Any] = [{"dense": {"units": 5, "activation": "tanh"}}]
 
 CASES: dict[str, tuple[list[Any], list[Any]]] = {
@@ -161,6 +174,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [{"tokens": {"num_words": 9}}, {"multi_hot": {"ngrams": 2, "weighting": "tf_idf"}}],
         _DENSE,
     ),
+    "dates": ([{"datetime": {"columns": ["day"]}}], _DENSE),
     "hashes": ([{"hashing": {"columns": ["color"], "buckets": 8}}], _DENSE),
 }  # fmt: skip
 """Preprocessing of these columns, and the first layers of a network that takes it."""

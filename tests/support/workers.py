@@ -62,6 +62,6 @@ def fork_workers(monkeypatch: pytest.MonkeyPatch, launcher: ForkLauncher | None 
     def make(_: Any) -> ForkLauncher:
         return made
 
-    for module in ("sweeping.shared_trials",):
+    for module in ("sweeping.shared_trials", "running.shared_run"):
         monkeypatch.setattr(f"nnrun.experiment.{module}.make_launcher", make)
     return made

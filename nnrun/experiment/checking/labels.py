@@ -229,7 +229,7 @@ def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: HeldOut) -> Ch
 def _far_line(one: dict[str, Any]) -> str:
     return (
         f"{one['place']}: {one['given']:.5g}, predicted {one['predicted']:.5g} "
-        f"({one['deviations']:+.0f} deviations)"
+        f"({one['deviations']:+.4g} deviations)"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nnrun.atomic_files import write_text
 from nnrun.errors import DataError, SpecError, UsageError, one_line
-from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.describing.network_picture import network_figure, network_of_run
+from nnrun.experiment.describing.run_blocks import curve_blocks, headline, score_tables
 from nnrun.experiment.evaluating import importance_text
 from nnrun.experiment.evaluating.draw_importance import (
     curve_figure_name,
@@ -30,41 +30,23 @@ from nnrun.experiment.evaluating.error_analysis import (
 )
 from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
 from nnrun.experiment.finished.decision_text import decisions_text
-from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.look_text import looks_text
 from nnrun.experiment.finished.record_text import (
     SMOKE_TEXT,
-    baseline_text,
     best_epoch_text,
     caution_text,
     chosen_on,
     coverage_text,
-    interval_text,
-    member_rows,
-    procedure_text,
-    rows_in_words,
-    score_table,
-    taken_over_headline,
-    unfinished_text,
 )
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.experiment.predicting.outputs import combination_text
-from nnrun.figures.curve_figure import curves_figure, name_of, outputs_among, title_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice, all_looks
 from nnrun.spec.ports import Port
-from nnrun.spec.wording import counted, with_std
-
-_DONE = {
-    "completed": "trained",
-    "running": "still training, or killed",
-    "interrupted": "interrupted",
-    "failed": "failed",
-    "diverged": "diverged",
-}
+from nnrun.spec.wording import with_std
 
 
 def write_report(runs: Sequence[RunDirectory], output: Path | None, access: Access) -> Path:
@@ -110,11 +92,12 @@ def report_page(
     records = [run.read_record() for run in runs]
     sections = []
     if len(runs) > 1:
-        sections.append(Section("Side by side", [_side_by_side(runs, records), *_curves(runs, "together")]))
+        together = [_side_by_side(runs, records), *curve_blocks(runs, "together")]
+        sections.append(Section("Side by side", together))
     for place, (run, record) in enumerate(zip(runs, records, strict=True)):
         blocks = [
             _summary(run, record, weights),
-            *_curves([run], f"run {place}"),
+            *curve_blocks([run], f"run {place}"),
             *analyses.get(run.id, ()),
             *importance_blocks(run, f"run {place}"),
             *([networks[run.id]] if networks else []),
@@ -131,7 +114,7 @@ def report_page(
 
 
 def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Block:
-    paragraphs = [Paragraph(_headline(record))]
+    paragraphs = [Paragraph(headline(record))]
     if record.smoke:
         paragraphs.append(Paragraph(SMOKE_TEXT, "warning"))
     if record.error:
@@ -150,7 +133,7 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     at_last = _at_last(record, used, weights)
     if used is not None:
         paragraphs.append(Paragraph(_weights(run, record, used, weights, at_last), "muted"))
-    return Block(paragraphs=paragraphs, tables=_scores(record, at_last))
+    return Block(paragraphs=paragraphs, tables=score_tables(record, at_last))
 
 
 def _at_last(record: RunRecord, used: UsedWeights | None, weights: WeightsChoice) -> bool:
@@ -190,44 +173,6 @@ def _weights(
     return text
 
 
-def _headline(record: RunRecord) -> str:
-    if record.ensemble is not None and record.ensemble.taken_over:
-        text = taken_over_headline(record)
-        return f"{text[:1].upper()}{text[1:]}."
-    status = _DONE.get(str(record.status), str(record.status))
-    text = f"{status[:1].upper()}{status[1:]}, {counted(record.epochs_run, 'epoch')}"
-    seconds = record.training_seconds
-    text += "" if seconds is None else f" in {seconds:.1f} s"
-    text += f" on {record.device}"
-    if record.rows.train:
-        text += f"; {rows_in_words(record.rows, ', ')}"
-    if record.member_type is not None:
-        text += f"; {counted(len(record.member_ids), record.member_type)}"
-    text += "." if record.parameters is None else f"; {record.parameters:,} parameters."
-    unfinished = unfinished_text(record)
-    return " ".join([text, *unfinished.split("\n")]) if unfinished else text
-
-
-def _scores(record: RunRecord, at_last: bool) -> list[Table]:
-    """The table of the closing screen, and beneath it what its numbers are."""
-    scores = score_table(record, last_epoch=at_last)
-    if scores is None:
-        return []
-    chosen = f"{scores.heading[:1].upper()}{scores.heading[1:]}"
-    notes = (
-        f"{chosen}.",
-        ensemble_text(record),
-        procedure_text(record),
-        "" if at_last and not record.is_nested else interval_text(record),
-        baseline_text(record),
-    )
-    outputs = outputs_among(scores.names)
-    headings, *rows = scores.rows(lambda measure: name_of(measure, outputs))
-    tables = [Table(headings, rows, " ".join(note for note in notes if note))]
-    each = member_rows(record, last_epoch=at_last)
-    return [*tables, Table(each[0], each[1:])] if each else tables
-
-
 def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[RunRecord]) -> Block:
     names = list(dict.fromkeys(name for record in records for name in record.listed_scores))
     names = [name for name in names if name.startswith("val_")]
@@ -249,26 +194,6 @@ def _side_by_side(runs: Sequence[RunDirectory], records: Sequence[RunRecord]) ->
 def _listed(record: RunRecord, name: str) -> str:
     std = record.best_std.get(name) if record.ensemble is None else None
     return with_std(record.listed_scores.get(name), std)
-
-
-def _curves(runs: Sequence[RunDirectory], salt: str) -> list[Block]:
-    """A figure for each measure that all the runs have."""
-    try:
-        panels = make_panels(runs)
-    except DataError as error:  # no epoch has ended
-        return [Block("Curves", [Paragraph(str(error), "muted")])]
-    pictures = [
-        Picture(
-            inline_svg(
-                curves_figure({measure: curves}, note=panels.note, outputs=panels.outputs),
-                title_of(measure, curves, panels.outputs),
-                f"{salt} {measure}",
-            )
-        )
-        for measure, curves in panels.curves.items()
-    ]
-    left_out = panels.left_out_text([run.id for run in runs])
-    return [Block("Curves", [Paragraph(left_out, "muted")] if left_out else [], pictures)]
 
 
 def network_block(run: RunDirectory, access: Access, salt: str) -> Block:

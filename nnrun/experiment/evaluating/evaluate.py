@@ -54,7 +54,7 @@ from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import OUTPUT, Port, named, output_names
-from nnrun.spec.wording import quoted
+from nnrun.spec.wording import listing, quoted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,15 +90,17 @@ class Undecided:
         thresholds: of each output that has another one than 0.5, above which the second class is predicted.
         fitted_on_these_rows: whether calibration or threshold were fitted on the very rows that are scored,
             so that the scores with them are optimistic.
+        fitted: which of them were fitted, and not given: `calibration`, `threshold`.
     """
 
     scores: dict[str, float]
     calibration_errors: dict[Port, float]
     thresholds: dict[Port, float]
     fitted_on_these_rows: bool
+    fitted: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What `nnrun evaluate` found.
 
@@ -170,6 +172,17 @@ class Evaluation:
     calibrated: Calibrated | None = None
     coverage: Sequence[CoverageRecord] = ()
 
+    def __repr__(self) -> str:
+        from nnrun.experiment.evaluating.in_notebook import evaluation_text
+
+        return evaluation_text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from nnrun.experiment.evaluating.in_notebook import evaluation_html
+
+        return evaluation_html(self)
+
     @property
     def epoch(self) -> int | None:
         """The epoch whose weights were measured; None for several networks of different epochs."""
@@ -208,9 +221,10 @@ class Evaluation:
                 "more probable class, as at 0.5."
             )
         if undecided.fitted_on_these_rows:
+            were, them = ("were", "them") if len(undecided.fitted) > 1 else ("was", "it")
             text += (
-                " The calibration or threshold was fitted on these very rows, so the scores with it are "
-                f"optimistic; nnrun show {self.run.id} has those that are cross-fitted."
+                f" The {listing(undecided.fitted, 'and')} {were} fitted on these very rows, so the scores "
+                f"with {them} are optimistic; nnrun show {self.run.id} has those that are cross-fitted."
             )
         return text
 
@@ -373,7 +387,12 @@ def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bo
         if view.calibrate is not None and isinstance(found, Classification):
             errors[port] = found.calibration.error
     own = open_outputs(load_spec_of_networks(opened.run))
-    return Undecided(scores, errors, thresholds, bool(own) and split == "validation")
+    fitted = {
+        "calibration": any(of.calibrate is not None and not of.calibrate.is_fitted for of in own.values()),
+        "threshold": any(of.threshold is not None and of.threshold.at is None for of in own.values()),
+    }
+    names = tuple(name for name, is_fitted in fitted.items() if is_fitted)
+    return Undecided(scores, errors, thresholds, bool(own) and split == "validation", names)
 
 
 def _at_one_epoch(

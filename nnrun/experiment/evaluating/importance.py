@@ -37,7 +37,7 @@ from nnrun.spec.ports import Port, output_views
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.score_columns import directions, metric_column
 from nnrun.spec.wording import counted, listing, nearest, quoted
-from nnrun.validation.summary import interval_of_mean, monitor_mode
+from nnrun.validation.summary import interval_of_mean, mean_and_deviation, monitor_mode
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,8 @@ def _table(score: _Score, columns: Sequence[InputColumn], each: Sequence[_Drops]
 def _of_column(name: str, drops_MR: Array) -> ColumnImportance:
     """Of M networks and R permutations."""
     values = drops_MR.mean(axis=1) if len(drops_MR) > 1 else drops_MR[0]
-    mean = float(values.mean()) + 0.0  # no -0.0
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    mean, std = mean_and_deviation(values)
+    mean += 0.0  # no -0.0
     low = mean if std is None else interval_of_mean(mean, std, len(values))[0]
     return ColumnImportance(
         column=name, importance=mean, std=std, within_noise=low <= 0, each=drops_MR.tolist()

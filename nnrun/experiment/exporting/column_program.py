@@ -23,7 +23,7 @@ from nnrun.data.preprocess.fitted_step import FittedStep
 from nnrun.data.table import NumberColumn, Table, as_texts
 from nnrun.data.value_names import number_name
 from nnrun.errors import UsageError
-from nnrun.experiment.exporting.step_programs import ENCODERS, REFUSED
+from nnrun.experiment.exporting.step_programs import ENCODERS, FILLS, REFUSED
 from nnrun.experiment.exporting.string_nodes import (
     MISSING,
     RARE,
@@ -72,7 +72,8 @@ class ColumnProgram:
         """
         steps = (*column.steps, *([] if token_step is None else [token_step]))
         for step in steps:
-            if (reason := REFUSED.get(type(step))) is not None:
+            if step.program != "computed" and type(step) not in ENCODERS and type(step) not in FILLS:
+                reason = REFUSED.get(type(step), "nobody has written it with ONNX's operators")
                 raise UsageError(
                     f"A program in ONNX cannot compute the step {step.spec.kind} of column "
                     f"{quoted(column.name)}: {reason}. {_INSTEAD}"

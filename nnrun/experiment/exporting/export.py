@@ -29,6 +29,7 @@ from nnrun.experiment.exporting.export_formats import (
     predictions_of,
     require_onnx,
 )
+from nnrun.experiment.exporting.file_intervals import FileIntervals, file_intervals
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.decision_text import calibration_in_words
 from nnrun.experiment.finished.decisions import decided_spec
@@ -43,6 +44,7 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
+from nnrun.experiment.scripting.write_script import ARRAYS, Model, ask_script, script_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
@@ -111,6 +113,8 @@ class Exported:
         rows: how many rows were compared.
         rows_from: `training` rows, or `generated` ones.
         difference: the largest one between the file's predictions and the run's.
+        beside: the file beside it that it needs, of a script.
+        intervals: what it says of intervals; None where the run has none.
     """
 
     path: Path
@@ -126,6 +130,8 @@ class Exported:
     rows: int
     rows_from: str
     difference: float
+    beside: Path | None = None
+    intervals: FileIntervals | None = None
 
 
 def export_run(
@@ -158,18 +164,33 @@ def export_run(
     networks, used = _networks(run, access)
     own_spec = load_spec_of_networks(run, access.data_dir)
     spec = decided_spec(run, own_spec, used, access.listener.message)
-    kind = FORMATS[format_]
     metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
     export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
-    if kind.program:
+    fitted = [network.fitted for network in networks]
+    labels = load_labels(run)
+    decoders, views = output_decoders(spec, fitted[0], labels), output_views(spec)
+    kind, script, intervals = FORMATS.get(format_), None, None
+    if kind is not None:
+        intervals = file_intervals(run, spec, access, export.output_names)
+    if intervals is not None:
+        metadata |= metadata_of(intervals=intervals.as_document())
+    if kind is None:
+        model = Model(run.id, spec, networks, decoders, labels.file_columns)
+        script = script_of(model, path.stem)
+    elif kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()
         export.columns  # noqa: B018  # refuses what a program cannot hold before anything is computed
-    fitted = [network.fitted for network in networks]
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
     own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
-    difference = _write_and_compare(export, kind, path, inputs, own)
-    decoders, views = output_decoders(spec, fitted[0], load_labels(run)), output_views(spec)
+    if kind is None:
+        assert script is not None, "a script was written"
+        found = ask_script(*script, path.stem, model, inputs)
+        difference = max(_difference(own[port], found[port], path, _of(spec, port), False) for port in own)
+        replace_file(path.with_suffix(ARRAYS), lambda temporary: temporary.write_bytes(script[1]))
+        replace_file(path, lambda temporary: temporary.write_text(script[0], encoding="utf-8"))
+    else:
+        difference = _write_and_compare(export, kind, path, inputs, own)
     return Exported(
         path=path,
         format=format_,
@@ -177,7 +198,7 @@ def export_run(
         member=metadata.get("member"),
         averaged=tuple(json.loads(metadata.get("members", "[]"))),
         weights=used,
-        inputs=_exported_inputs(export, kind),
+        inputs=_exported_inputs(export, program=kind is not None and kind.program),
         outputs={
             export.output_names[port]: ExportedOutput(
                 fitted[0].outputs[port].n_outputs, decoder, calibration_in_words(views[port])
@@ -189,12 +210,19 @@ def export_run(
         rows=len(next(iter(own.values()))),
         rows_from=rows_from,
         difference=difference,
+        beside=None if kind is not None else path.with_suffix(ARRAYS),
+        intervals=intervals,
     )
 
 
-def _exported_inputs(export: Export, kind: Format) -> dict[str, ExportedInput]:
+def _of(spec: schema.ExperimentSpec, port: Port) -> str:
+    """Of which output predictions are, where it has a name."""
+    return f" for {quoted(port)}" if spec.outputs else ""
+
+
+def _exported_inputs(export: Export, *, program: bool) -> dict[str, ExportedInput]:
     if export.columns is None:
-        return {name: _exported(each, kind) for name, each in export.inputs.items()}
+        return {name: _exported(each, program=program) for name, each in export.inputs.items()}
     number = "float64" if export.float64 else "float32"
     return {
         name: ExportedInput(1, (1,), number if is_number else "string", "column", (name,))
@@ -202,11 +230,11 @@ def _exported_inputs(export: Export, kind: Format) -> dict[str, ExportedInput]:
     }
 
 
-def _exported(taken: ProgramInput, kind: Format) -> ExportedInput:
+def _exported(taken: ProgramInput, *, program: bool) -> ExportedInput:
     return ExportedInput(
         features=math.prod(taken.row_shape),
         row_shape=taken.row_shape,
-        dtype=str(taken.dtype).removeprefix("torch.") if kind.program else None,
+        dtype=str(taken.dtype).removeprefix("torch.") if program else None,
         rows_of=taken.rows_of,
         columns=taken.columns,
     )
@@ -263,10 +291,11 @@ def _write_and_compare(
         kind.write(export, temporary)
         found = kind.ask(export, temporary, inputs)
         for port, values in own.items():
-            of = f" for {quoted(port)}" if export.spec.outputs else ""
             view = output_views(export.spec)[port]
             stepped = kind.program and isinstance(view.calibrate, schema.Isotonic)
-            differences.append(_difference(values, found[port], path, of, narrow, stepped))
+            differences.append(
+                _difference(values, found[port], path, _of(export.spec, port), narrow, stepped)
+            )
 
     replace_file(path, write)
     return max(differences)

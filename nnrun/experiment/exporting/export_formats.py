@@ -37,7 +37,7 @@ from nnrun.spec.reading.load import load_spec_text
 from nnrun.spec.wording import listing
 from nnrun.validation.calibration import calibrator_of
 
-FormatName = Literal["safetensors", "pt2", "onnx"]
+FormatName = Literal["safetensors", "pt2", "onnx", "script"]
 _ROWS, _PREDICTIONS = "rows", "predictions"  # what files call the only input and the only output
 _EXTRA_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 
-from nnrun.errors import UsageError
-from nnrun.records import BROKEN, STATUSES, RunSummary
+from nnrun.errors import DataError, UsageError
+from nnrun.records import BROKEN, STATUSES, RunDirectory, RunSummary, SweepDirectory, list_runs
 from nnrun.spec.wording import listing, nearest, quoted
 
 _Value = float | str | datetime | None
@@ -22,6 +22,34 @@ _COLUMNS: Mapping[str, tuple[Callable[[RunSummary], _Value], bool]] = {
     "took": (lambda run: run.seconds, True),
     "size": (lambda run: run.size, True),
 }
+
+
+def select_sweeps(
+    sweeps: Sequence[SweepDirectory], *, name: str | None = None, status: str | None = None
+) -> list[SweepDirectory]:
+    """The sweeps that fit, as `select_runs` chooses runs. One that a killed process left is interrupted."""
+    found = []
+    for sweep in sweeps:
+        try:
+            record, _ = sweep.read_sound_part()
+        except DataError:
+            own_name, own_status = sweep.id, BROKEN
+        else:
+            killed = record.status == "running" and not sweep.is_running()
+            own_name, own_status = record.name, "interrupted" if killed else record.status
+        if (name is None or fnmatchcase(own_name, name)) and (status is None or status == own_status):
+            found.append(sweep)
+    return found
+
+
+def runs_within(sweep: SweepDirectory) -> list[RunDirectory]:
+    """The runs that a sweep made: its trials, and what was chosen within outer folds; newest first."""
+    return [
+        summary.run
+        for summary in list_runs(sweep.path.parent)
+        if summary.sweep == sweep.id
+        or (summary.nested == "outer" and summary.run.read_record().parent == sweep.id)
+    ]
 
 
 def select_runs(

@@ -167,7 +167,7 @@ def selection_of(record: RunRecord) -> Selection:
         return Selection(some_folds=tuple(ids))
     if record.member_type == "seed":
         return Selection(seeds=len(ids))
-    return Selection(only_fold=ids[0] if len(ids) == 1 else None)
+    return Selection(only_fold=ids[0]) if len(ids) == 1 else Selection(some_folds=tuple(ids))
 
 
 def nested_settings(record: RunRecord) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from nnrun.records import RunRecord
 from nnrun.records.run_record import MemberRecord, NestedFold, NestedRecord, Scores
 from nnrun.spec import schema
 from nnrun.spec.score_columns import best_epoch_column, directions
-from nnrun.validation.summary import interval_of_mean
+from nnrun.validation.summary import interval_of_mean, mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def outer_verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, nested: Ne
     """
     members = members_of(history, None)
     found = RunRecord(best_epoch=None, best={}, chosen_by=None, verdict=None, members=members)
-    found.last, found.last_std = mean_and_std([member.last for member in members])
+    found.last, found.last_std = means_and_stds([member.last for member in members])
     ended = {m.id: m for m in members}
     folds = [_scored(fold, ended.get(fold.fold)) for fold in nested.folds]
     found.nested = summarized(nested.model_copy(update={"folds": folds}), spec)
@@ -91,10 +91,10 @@ def _scored(fold: NestedFold, member: MemberRecord | None) -> NestedFold:
 def summarized(nested: NestedRecord, spec: schema.ExperimentSpec) -> NestedRecord:
     """The record with the means over its outer folds, as far as all of them have scores."""
     found = nested.model_copy()
-    found.inner, found.inner_std = mean_and_std([fold.inner for fold in found.folds])
+    found.inner, found.inner_std = means_and_stds([fold.inner for fold in found.folds])
     if not all(fold.scores for fold in found.folds):
         return found
-    found.scores, found.scores_std = mean_and_std([fold.scores for fold in found.folds])
+    found.scores, found.scores_std = means_and_stds([fold.scores for fold in found.folds])
     n, limits = len(found.folds), limits_of(spec)
     found.interval = {
         name: possible(name, *interval_of_mean(mean or 0.0, std, n), limits)
@@ -104,7 +104,7 @@ def summarized(nested: NestedRecord, spec: schema.ExperimentSpec) -> NestedRecor
     return found
 
 
-def mean_and_std(each: Sequence[Scores]) -> tuple[dict[str, float | None], dict[str, float | None]]:
+def means_and_stds(each: Sequence[Scores]) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Column → the mean over folds; and the standard deviation (ddof 1), where there are several.
 
     None where one of them is not finite.
@@ -113,8 +113,8 @@ def mean_and_std(each: Sequence[Scores]) -> tuple[dict[str, float | None], dict[
     stds: dict[str, float | None] = {}
     for name in each[0] if each else ():
         values = [math.nan if (value := of.get(name)) is None else value for of in each]
-        finite = bool(np.isfinite(values).all())
-        means[name] = float(np.mean(values)) if finite else None
+        mean, std = mean_and_deviation(values) if np.isfinite(values).all() else (None, None)
+        means[name] = mean
         if len(each) > 1:
-            stds[name] = float(np.std(values, ddof=1)) if finite else None
+            stds[name] = std
     return means, stds

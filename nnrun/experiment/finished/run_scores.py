@@ -12,6 +12,7 @@ from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import NestedRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
+from nnrun.validation.summary import mean_and_deviation
 
 
 @dataclass(frozen=True)
@@ -122,4 +123,4 @@ def score_of(values: list[float]) -> Score:
     """The mean over networks, and how far they lie apart."""
     if not np.isfinite(values).all():
         return Score(float("nan"))
-    return Score(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    return Score(*mean_and_deviation(values))

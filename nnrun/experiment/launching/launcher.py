@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 
 from nnrun.errors import UsageError
 from nnrun.extras import require
-from nnrun.limits import CPU_SHARE
+from nnrun.limits import CPU_SHARE, wanted_threads
+from nnrun.spec.allowed_modules import OPTION, allowed_modules
 
 PACKAGE = Path(__file__).resolve().parents[2]
 """The folder of this nnrun's code."""
@@ -96,6 +97,20 @@ def make_launcher(workers: Workers) -> Launcher:
     from nnrun.experiment.launching.processes import ProcessLauncher
 
     return ProcessLauncher()
+
+
+def worker_arguments(
+    command: str, folder: Path, *, device: str, compile_: str, data_dir: Path | None
+) -> list[str]:
+    """The command line of a worker that joins a sweep or a run, whose folder it is."""
+    found = [command, "--worker", str(folder.resolve()), "--device", device, "-q", "--compile", compile_]
+    if data_dir is not None:
+        found += ["--data-dir", str(data_dir.resolve())]
+    if (threads := wanted_threads()) is not None:
+        found += ["--threads", str(threads)]
+    for module in allowed_modules():
+        found += [OPTION, module]
+    return found
 
 
 def command_line(arguments: Sequence[str]) -> list[str]:

@@ -85,6 +85,7 @@ class Settings:
             one repeats, or what was chosen within an outer fold.
         inner_folds: train the folds within the outer ones of a spec with `nested`, which is else left out.
         nested: what was chosen within the outer folds that are trained; no epoch is then the best.
+        part: these are some of the folds or seeds of a run: what follows from all is found out there.
         temporary: the run's folder is deleted once its networks are taken out of it: nothing is made that
             only those need who come back to it, as checkpoints, out-of-fold predictions and linear baselines.
         ranks: the processes that train the network together; None where this one does so alone.
@@ -112,6 +113,7 @@ class Settings:
     stop_after: Mapping[int, int] = field(default_factory=dict)
     inner_folds: bool = False
     nested: NestedRecord | None = None
+    part: bool = False
     temporary: bool = False
     ranks: Ranks | None = None
 
@@ -302,7 +304,7 @@ def _linear(
         return None  # rank 0 keeps the record
     tested = settings.use_test_set and dataset.test is not None
     nested = spec.nested is not None or settings.nested is not None
-    passing = settings.trial is not None or settings.smoke or settings.temporary
+    passing = settings.trial is not None or settings.smoke or settings.temporary or settings.part
     if spec.linear_baseline is False or passing or tested or nested:
         return None
     group = planned[0].group

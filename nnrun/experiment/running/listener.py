@@ -11,6 +11,7 @@ import numpy as np
 from nnrun.records import MemberType, RunDirectory, member_type_of
 from nnrun.spec.wording import counted, listing, score_text
 from nnrun.training.loop import EpochRecord
+from nnrun.validation.summary import mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,6 +172,5 @@ def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:
     for name in rows[0]:
         values = [row[name] for row in rows]
         with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
-            std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            result[name] = (float(np.mean(values)), std)
+            result[name] = mean_and_deviation(values)
     return result

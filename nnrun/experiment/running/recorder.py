@@ -334,7 +334,10 @@ class Recorder:
 
 @contextmanager
 def recording(
-    run: ActiveRun, member_ids: Mapping[int, int], state: CheckpointState | None = None
+    run: ActiveRun,
+    member_ids: Mapping[int, int],
+    state: CheckpointState | None = None,
+    history: str | None = None,
 ) -> Iterator[Recorder]:
     """Write what is known before a run trains, give who writes each epoch, then write what follows from all.
 
@@ -342,6 +345,7 @@ def recording(
         run: the run.
         member_ids: as `Recorder` has them.
         state: what the run resumes from.
+        history: the whole history, where others have trained.
     """
     job, record = run.job, run.record
     started = time.perf_counter() - (0.0 if state is None else state.seconds)
@@ -355,11 +359,11 @@ def recording(
     if job.linear is not None:
         record.linear_baseline = job.linear
     try:
-        resumed = None if state is None else state.history
-        with run.directory.history_writer(columns, resumed) as history:
-            job.listener.started(_start(run, resumed=state is not None))
-            yield Recorder(run, history, member_ids)
-            history.settle()
+        resumed = history if state is None else state.history
+        with run.directory.history_writer(columns, resumed) as writer:
+            job.listener.started(start_of(run, resumed=state is not None))
+            yield Recorder(run, writer, member_ids)
+            writer.settle()
     except BaseException:
         job.listener.ended()
         try:
@@ -388,7 +392,8 @@ def _write_preprocessing(run: ActiveRun) -> None:
             run.directory.write_vocabulary(vocabulary.to_json())
 
 
-def _start(run: ActiveRun, *, resumed: bool) -> Start:
+def start_of(run: ActiveRun, *, resumed: bool) -> Start:
+    """What listeners are told of a run that is about to be trained, or to go on."""
     job, rows = run.job, run.record.rows
     monitor = job.chosen_by or "val_loss"
     return Start(

@@ -58,6 +58,7 @@ def resume_run(
     seconds: float | None = None,
     listener: Listener = SILENT,
     ranks: Ranks | None = None,
+    part: bool = False,
 ) -> bool:
     """Go on with a run from the last epoch that was kept.
 
@@ -74,6 +75,7 @@ def resume_run(
         seconds: how long it may train now, if that is less than what is left of the spec's time limit.
         listener: is told what happens.
         ranks: the processes that go on together; None where this one does so alone.
+        part: as `Settings` has it.
 
     Returns:
         Whether there was anything to do: a run that has ended is left as it is.
@@ -98,7 +100,7 @@ def resume_run(
         state = _state_to_resume(run, record, own, wanted)
         if not record.smoke:
             refuse_lost_files(wanted, run.id)
-        settings = replace(_settings(run, record, state, data_dir, device, seconds), ranks=ranks)
+        settings = replace(_settings(run, record, state, data_dir, device, seconds), ranks=ranks, part=part)
         chosen_device = device_of(settings)
         with computing(chosen_device, wanted.deterministic):
             job, plan = prepare_together(without_first_weights(wanted), settings, chosen_device, listener)

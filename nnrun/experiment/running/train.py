@@ -66,12 +66,18 @@ def train_runs(
         _train_groups(runs, plan, state)
         # Of several runs some may have diverged or been stopped, which ends them.
         for run in [run for run in runs if len(runs) == 1 or run.record.status == "running"]:
-            fit_decisions(run)
-            _keep_out_of_fold(run)
-            _score_test_set(run)
+            if not run.job.settings.part:
+                finish_run(run)
     if len(plan.groups) > 1 and runs[0].record.status == "completed":
         runs[0].directory.remove_checkpoints()  # of the last group alone: nothing could go on from it
     return [run.directory for run in runs]
+
+
+def finish_run(run: ActiveRun) -> None:
+    """What follows from the networks of a run, once all have been trained."""
+    fit_decisions(run)
+    _keep_out_of_fold(run)
+    _score_test_set(run)
 
 
 def _train_groups(runs: Sequence[ActiveRun], plan: Plan, state: CheckpointState | None) -> None:
@@ -406,6 +412,18 @@ def _despite(reason: BaseException, listener: Listener, keep: Callable[[], None]
             listener.message(f"warning: {error}")
 
 
+def spec_to_train(loaded: LoadedSpec, settings: Settings, listener: Listener) -> schema.ExperimentSpec:
+    """What is trained of a spec: neither its sweep nor what is nested, unless that is asked for."""
+    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
+    if spec.sweep is not None:
+        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
+        spec = spec.model_copy(update={"sweep": None})
+    if spec.nested is not None and not settings.inner_folds:
+        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
+        spec = spec.model_copy(update={"nested": None})
+    return spec
+
+
 def run_experiment(
     loaded: LoadedSpec,
     settings: Settings,
@@ -430,13 +448,7 @@ def run_experiment(
         DivergedError: a loss became infinite or NaN; the run says so and keeps what there was.
         RunInterrupted: the user stopped it (a KeyboardInterrupt); the run says so and keeps what there was.
     """
-    spec = smoke_spec(loaded.spec) if settings.smoke else loaded.spec
-    if spec.sweep is not None:
-        listener.message("the sweep section was left out: this trains the spec itself (see `nnrun sweep`)")
-        spec = spec.model_copy(update={"sweep": None})
-    if spec.nested is not None and not settings.inner_folds:
-        listener.message("the nested section was left out: see `nnrun kfold` and `nnrun sweep`")
-        spec = spec.model_copy(update={"nested": None})
+    spec = spec_to_train(loaded, settings, listener)
     refuse_unwritable(settings.runs_dir)
     device = device_of(settings)
     with computing(device, spec.deterministic):

@@ -82,6 +82,11 @@ def with_paths_of(spec: schema.ExperimentSpec, other: schema.ExperimentSpec) -> 
     return _with_paths(spec, dict(alike))
 
 
+def without_folders(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
+    """The spec with the names of its files alone: to others the folders of this machine say nothing."""
+    return _with_paths(spec, {path: _name(path) for _, path in paths_of(spec)})
+
+
 def without_first_weights(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
     """The spec of a run that has begun: what its networks started from may be gone, and is not needed."""
     return with_vector_files(spec, lambda place, path: None).model_copy(update={"init_weights": None})
@@ -158,7 +163,8 @@ def _present(path: str, folders: Sequence[Path], recorded: Mapping[str, str]) ->
 def _places(path: str, folders: Sequence[Path]) -> Iterator[str]:
     """Where something may lie that lay at `path` once: there, then below folders, longest ends first."""
     seen = set()
-    parts = Path(path).parts[1:]
+    written = Path(path)
+    parts = written.parts[1:] if written.is_absolute() else written.parts
     ends = [os.path.join(*parts[first:]) for first in range(len(parts))]
     for place in (path, *(os.path.join(folder, end) for folder in folders for end in ends)):
         if os.path.exists(place) and (real := os.path.realpath(place)) not in seen:

@@ -110,12 +110,16 @@ class LinearTask:
 
 @dataclass(frozen=True)
 class _Size:
-    """Of the training rows of one fold or seed; `values` are the numbers that are kept of them."""
+    """Of the training rows of one fold or seed; `values` are the numbers that are kept of them.
+
+    Those of sparse inputs are not `counted` before the rows are prepared: what they take comes on top.
+    """
 
     rows: int
     features: int
     values: int
     sparse: bool = False
+    counted: bool = True
 
 
 def why_left_out(
@@ -136,7 +140,9 @@ def why_left_out(
     dense_numbers = sum(0 if each.sparse else each.width for each in fitted.inputs.values())
     features = sum(each.width for each in fitted.inputs.values())
     outputs = {port: layer.units for port, layer in network.output_layers.items()}
-    return _too_large(spec, [_Size(rows, features, rows * dense_numbers) for rows in train_rows], outputs)
+    counted = not any(each.sparse for each in fitted.inputs.values())
+    sizes = [_Size(rows, features, rows * dense_numbers, counted=counted) for rows in train_rows]
+    return _too_large(spec, sizes, outputs)
 
 
 def linear_baseline(
@@ -232,7 +238,8 @@ def _too_large(spec: schema.ExperimentSpec, sizes: Sequence[_Size], outputs: Map
             )
     if spec.linear_baseline is True or seconds <= MOST_SECONDS:
         return ""
-    return f"it would take about {seconds:.1g} s; linear_baseline: true in the spec fits it"
+    about = "about" if all(size.counted for size in sizes) else "more than"
+    return f"it would take {about} {seconds:.1g} s; linear_baseline: true in the spec fits it"
 
 
 @dataclass(frozen=True, eq=False)

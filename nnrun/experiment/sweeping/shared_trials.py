@@ -13,15 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher
+from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher, worker_arguments
 from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
-from nnrun.limits import wanted_threads
 from nnrun.machine import this_process
 from nnrun.records import FINISHED, SweepDirectory, SweepRecord, TrialRecord
 from nnrun.records.claims import MOST_ATTEMPTS, SignOfLife, Timing, WorkPlan, begin, remove, starts
-from nnrun.spec.allowed_modules import OPTION, allowed_modules
 from nnrun.spec.wording import counted
 from nnrun.training.pace import Pace
 
@@ -67,7 +65,13 @@ class Sharing:
         launcher = make_launcher(workers)
         folder = begin(self.sweep.path, plan, this_process())
         command = WorkerCommand(
-            worker_arguments("sweep", self.sweep.path, self.settings),
+            worker_arguments(
+                "sweep",
+                self.sweep.path,
+                device=self.settings.device,
+                compile_=self.settings.compile,
+                data_dir=self.settings.data_dir,
+            ),
             Path.cwd(),
             folder.path.resolve(),
             self.settings.device,
@@ -159,19 +163,6 @@ def take_in_earlier_starts(sweep: SweepDirectory, record: SweepRecord, listener:
             if found is not None and SAME_AS not in found:
                 _noted(record, number, found)
         remove(folder)
-
-
-def worker_arguments(command: str, folder: Path, settings: Settings) -> list[str]:
-    """The command line of a worker that joins a sweep or a run."""
-    found = [command, "--worker", str(folder.resolve()), "--device", settings.device, "-q"]
-    found += ["--compile", settings.compile]
-    if settings.data_dir is not None:
-        found += ["--data-dir", str(settings.data_dir.resolve())]
-    if (threads := wanted_threads()) is not None:
-        found += ["--threads", str(threads)]
-    for module in allowed_modules():
-        found += [OPTION, module]
-    return found
 
 
 def _trial_of(record: SweepRecord, number: int, values: Mapping[str, Any]) -> TrialRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nnrun.experiment.sweeping.rate_test_result import COMMAND as RATE_TEST
 from nnrun.experiment.sweeping.rate_test_result import draw_rate_test, read_rate_test
 from nnrun.experiment.sweeping.size_curve_result import COMMAND as CURVE
@@ -10,6 +12,9 @@ from nnrun.records import SweepDirectory, SweepRecord
 from nnrun.spec import schema
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.spec.writing.value_labels import key_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def best_text(sweep: SweepDirectory, record: SweepRecord, spec: schema.ExperimentSpec) -> str:
@@ -33,7 +38,13 @@ def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep
     if record.command == CURVE:
         draw_size_curve(read_size_curve(sweep), sweep.figure)
         return
-    from nnrun.figures.curve_figure import save  # they bring Matplotlib, which takes half a second
+    from nnrun.figures.curve_figure import save  # it brings Matplotlib, which takes half a second
+
+    save(figure_of(record, section), sweep.figure)
+
+
+def figure_of(record: SweepRecord, section: schema.Sweep) -> Figure:
+    """The figure of a sweep that has scores: those of its trials against each key."""
     from nnrun.figures.sweep_figure import panel_of, sweep_figure
 
     scored = sorted(record.ranked(), key=lambda trial: trial.number)
@@ -47,10 +58,9 @@ def draw_sweep(sweep: SweepDirectory, record: SweepRecord, section: schema.Sweep
         )
         for key, tried in section.over.items()
     ]
-    figure = sweep_figure(
+    return sweep_figure(
         panels,
         [trial.score or 0.0 for trial in scored],
         record.monitor,
         best=scored.index(record.ranked()[0]),
     )
-    save(figure, sweep.figure)

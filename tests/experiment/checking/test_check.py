@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from nnrun.experiment.checking.check import CheckedData, check_file, check_spec
 from nnrun.experiment.checking.finding import Finding
 from nnrun.experiment.checking.quick_models import MOST_ROWS
+from nnrun.experiment.init.initial_spec import Wanted
 from nnrun.spec.reading.load import load_spec, load_spec_text
 from tests.support.faulty_tables import FAULTS, clean, with_wrong_labels, write_fault, write_table
 
@@ -54,6 +57,29 @@ def test_copies_are_named_by_their_lines(tmp_path: Path) -> None:
     assert [later["line"] for later, _ in finding.evidence["pairs"]] == list(range(502, 517))
     lines = (tmp_path / "copies_of_rows_0.csv").read_text().splitlines()
     assert all(lines[a["line"] - 1] == lines[b["line"] - 1] for a, b in finding.evidence["pairs"])
+
+
+def test_copies_in_parquet_are_named_by_their_rows_and_in_a_folder_by_their_files(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    write_fault(tmp_path, "copies of rows")
+    pd.read_csv(tmp_path / "copies_of_rows_0.csv").to_parquet(tmp_path / "rows.parquet")
+    finding = found_in(check_file(tmp_path / "rows.parquet", Wanted(("y",))), "identical_rows_in_training")
+    assert "line" not in finding.evidence["pairs"][0][0]
+    assert [later["file_row"] for later, _ in finding.evidence["pairs"]] == list(range(500, 515))
+    assert finding.examples[0].startswith("row 500 (from 0) = row ")
+
+    rng = np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(30):
+            Image.fromarray(rng.integers(0, 256, (4, 4), np.uint8)).save(
+                tmp_path / f"images/{name}/{i:02}.png"
+            )
+    (tmp_path / "images/ant/29.png").write_bytes((tmp_path / "images/ant/11.png").read_bytes())
+    (finding,) = check_file(tmp_path / "images").findings
+    later, first = finding.evidence["pairs"][0]
+    assert (later["file"], first["file"]) == ("ant/29.png", "ant/11.png")
+    assert finding.examples == ("ant/29.png = ant/11.png",)
 
 
 def test_rows_that_only_look_alike_are_a_note(tmp_path: Path) -> None:

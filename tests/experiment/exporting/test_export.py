@@ -90,6 +90,7 @@ def test_a_program_takes_raw_features(tmp_path: Path) -> None:
         rows=48,
         rows_from="training",
         difference=exported.difference,
+        intervals=exported.intervals,
     )
     assert exported.weights.text == "epoch 3, the last and the best by val_loss"
     assert exported.difference <= 1e-5

@@ -169,6 +169,10 @@ def test_several_outputs_and_rows_without_a_target(tmp_path: Path) -> None:
     assert [[line[0], *line[2:]] for line in (names, *lines)] == predicted(run, "--probabilities")
     assert names[:5] == ["row", "fold", "file_row", "grade_target", "grade"]
     assert [line[names.index("size_target")] == "" for line in lines[6:9]] == [False, True, False]
+    kept = pd.read_csv(run.path / "oof.csv")
+    own = pd.read_csv(tmp_path / "rows.csv").iloc[kept["file_row"]]
+    assert kept["grade_target"].tolist() == own["grade"].tolist()
+    np.testing.assert_array_equal(kept["size_target"], own["size"])
     found = out_of_fold(run)
     assert (~found.present["size"]).nonzero()[0].tolist() == [7]
     assert found.outputs["size"].mean() == pytest.approx(1000, abs=100)

@@ -195,6 +195,7 @@ def test_scores_on_the_rows_that_it_was_fitted_on_are_called_so(fitted: RunDirec
     assert on_test is not None
     assert on_validation.fitted_on_these_rows
     assert not on_test.fitted_on_these_rows
+    assert on_validation.fitted == ("calibration", "threshold")
 
 
 def test_final_takes_over_what_its_parent_fitted_for_best_epochs(
@@ -298,6 +299,8 @@ def test_a_given_temperature_beside_a_fitted_threshold_is_not_told_as_fitted(tmp
     assert "Calibration (temperature 2): given by the spec." in text
     intervals = " ".join(calibrate_run(run, Access(), 0.9).sentences)
     assert "fitted the calibration of the probabilities" not in intervals
+    measured = evaluate_run(run, split="validation").undecided_text
+    assert " The threshold was fitted on these very rows, so the scores with it are optimistic" in measured
     final = final_of_run(run, settings(tmp_path), epochs=2)
     (taken,) = final.read_record().decisions
     assert (taken.parent, taken.given) == (run.id, ["calibrate"])
@@ -453,7 +456,7 @@ def test_the_page_and_comparisons_tell_of_it(plain: RunDirectory, fitted: RunDir
     assert "Each fold by what the other folds fit: log loss" in said
     page = report_page([fitted], {fitted.id: analysis_blocks(fitted, Access(), "s")})
     assert "fitted on 120 out-of-fold predictions" in page
-    assert "was fitted on these very rows" in page
+    assert "The calibration and threshold were fitted on these very rows" in page
     assert "A has a calibration or a threshold of its own" in "\n".join(notes(compare_runs([fitted, plain])))
 
 

@@ -175,7 +175,11 @@ def test_the_outer_run_predicts_and_is_compared_as_a_k_fold_run(tmp_path: Path) 
     plain = load_small(tmp_path, REGRESSION, epochs=4, validation={"kfold": {"k": K, "shuffle": True}})
     other = run_experiment(plain, Settings("kfold", tmp_path / "plain"))
     compared = compare_runs([outer, other])
-    note = "The validation scores of A are of outer folds, which no choice has seen."
+    nested_ = outer.read_record().nested
+    assert nested_ is not None
+    first, second, third = (fold.epoch for fold in nested_.folds)
+    note = "The validation scores of A are of outer folds, which no choice has seen; how long to train was "
+    note += f"chosen within each: A for {first}, {second} and {third} epochs."
     assert [text for text in notes(compared) if "outer folds" in text] == [note]
     assert "The best epoch of B was chosen by val_loss" in " ".join(notes(compared))
     scores = compared.runs[0].all_scores()

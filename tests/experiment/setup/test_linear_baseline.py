@@ -188,7 +188,19 @@ def test_a_size_above_the_limit_and_that_it_can_be_asked_for(
 ) -> None:
     monkeypatch.setattr(linear_baseline, "MOST_SECONDS", 0)
     assert "linear_baseline: true in the spec fits it" in left_out(record_of(tmp_path))
+    assert "it would take about " in left_out(record_of(tmp_path))
     assert scores_of(record_of(tmp_path, linear_baseline=True))
+
+
+def test_the_time_of_sparse_rows_that_are_not_counted_yet_is_told_as_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_baseline, "MOST_SECONDS", 0)
+    changes: dict[str, Any] = {
+        "preprocessing": {"inputs": "multi_hot"}, "validation": {"holdout": {"first": 8}},
+    }  # fmt: skip
+    record = record_of(tmp_path, BINARY, arrays=growing_tokens(), **changes)
+    assert "it would take more than " in left_out(record)
 
 
 def test_it_can_be_switched_off_and_changes_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,397 @@
+"""A run whose folds or seeds are shared among workers: what the owner of the run's folder does.
+
+Each part, some of the folds or seeds, is trained by a worker as a run of its own within the work folder, with
+its checkpoints. When all have ended, the owner puts them together: the run's folder is that of one process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
+from nnrun.experiment.finished.load_run import nested_settings, refuse_changed_data, selection_of
+from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher, worker_arguments
+from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
+from nnrun.experiment.running.job import Job, Settings, computing, prepare_job
+from nnrun.experiment.running.listener import SILENT, Listener, epochs_of_history
+from nnrun.experiment.running.on_ranks import device_of
+from nnrun.experiment.running.recorder import (
+    ActiveRun,
+    new_run,
+    recording,
+    recording_the_end,
+    start_of,
+    versions,
+)
+from nnrun.experiment.running.train import finish_run, spec_to_train
+from nnrun.interrupts import uninterrupted
+from nnrun.machine import this_process
+from nnrun.records import Member, RunDirectory, now, refuse_unwritable
+from nnrun.records.claims import (
+    DEFAULT_TIMING,
+    MOST_ATTEMPTS,
+    SignOfLife,
+    Timing,
+    WorkFolder,
+    WorkPlan,
+    begin,
+    remove,
+    reopen,
+    starts,
+)
+from nnrun.records.run_record import Resumption, RunRecord
+from nnrun.spec import schema
+from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
+from nnrun.spec.wording import counted
+from nnrun.training.device import cpu_setup
+from nnrun.training.loop import EpochRecord
+
+MEMBERS = "members"
+RUN = "run"
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+def parts_of(numbers: Sequence[int], parts: int) -> list[list[int]]:
+    """Numbers in their order, in so many parts at most, whose sizes differ by one at most."""
+    few, more = divmod(len(numbers), parts)
+    found, first = [], 0
+    for index in range(min(parts, len(numbers))):
+        size = few + (index < more)
+        found.append(list(numbers[first : first + size]))
+        first += size
+    return found
+
+
+def train_shared(
+    loaded: LoadedSpec,
+    settings: Settings,
+    listener: Listener,
+    workers: Workers,
+    timing: Timing = DEFAULT_TIMING,
+) -> RunDirectory:
+    """Train the folds or seeds of a spec by several workers, and keep the record of it as of one.
+
+    Raises:
+        UsageError: there is one network, or nested folds; there is no such launcher or device.
+        NnrunError: all workers have ended, and parts are left; the run can be resumed.
+        DivergedError, DataError, RunInterrupted: as from `run_experiment`.
+    """
+    refuse_what_is_not_shared(loaded.spec, settings)
+    make_launcher(workers)
+    spec = spec_to_train(loaded, settings, listener)
+    refuse_unwritable(settings.runs_dir)
+    device = device_of(settings)
+    with computing(device, spec.deterministic):
+        job, plan = prepare_job(spec, settings, device, listener)
+        threads = plan.threads
+        del plan  # it holds the rows of all folds
+        parts = parts_of(job.member_ids, workers.count)
+        job = replace(job, networks_at_once=_networks_at_once(job, parts))
+        with new_run(job, loaded.source_text, threads) as run:
+            numbered = [[number] for number in range(1, len(parts) + 1)]
+            work = begin(run.directory.path, WorkPlan(numbered, timing, {MEMBERS: parts}), this_process())
+            _train(run, work, workers, threads, listener)
+    return run.directory
+
+
+def is_shared(run: RunDirectory) -> bool:
+    """Whether workers were training parts of a run when it ended."""
+    return bool(starts(run.path))
+
+
+def resume_shared(
+    run: RunDirectory,
+    workers: Workers | None,
+    *,
+    spec: schema.ExperimentSpec | None = None,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    listener: Listener = SILENT,
+) -> None:
+    """Go on with the parts of a run that have not ended, by as many workers as it has parts, or by others.
+
+    Raises:
+        LockedError: another process is at work on the run.
+        UsageError: the run diverged, or `spec` is another one.
+        DataError: the data are different.
+    """
+    with run.owned():
+        record = run.read_record()
+        if record.status == "diverged":
+            raise UsageError(
+                f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new "
+                "run."
+            )
+        kept = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+        if spec is not None and spec.model_copy(update={"sweep": None, "nested": None}) != kept:
+            raise UsageError(
+                f"{run.id} cannot be resumed with a different spec. Undo the changes, or start a new run."
+            )
+        work = starts(run.path)[-1]
+        wait_for_the_end_of(work, listener.message)
+        parts = work.read_plan().details[MEMBERS]
+        workers = workers or Workers(len(parts))
+        make_launcher(workers)
+        settings = Settings(
+            command=record.command or "train",
+            runs_dir=run.runs_dir,
+            data_dir=data_dir,
+            device=device or record.device or "auto",
+            smoke=record.smoke,
+            selection=selection_of(record),
+            **nested_settings(record),
+        )
+        chosen_device = device_of(settings)
+        with computing(chosen_device, kept.deterministic):
+            job, plan = prepare_job(kept, settings, chosen_device, listener)
+            refuse_changed_data(job.dataset, record.data_hashes, run.id)
+            threads = record.threads or plan.threads
+            del plan
+            with _reopened(run, record, job) as active:
+                for number in work.finished():
+                    if (work.result(number) or {}).get("status") != "completed":
+                        work.withdraw(number)
+                reopen(work, this_process())
+                listener.message(f"resuming {run.id}: {_ended(work)} of {len(parts)} parts have ended")
+                _train(active, work, workers, threads, listener)
+
+
+def refuse_what_is_not_shared(spec: schema.ExperimentSpec, settings: Settings) -> None:
+    """Raise UsageError where there is nothing to share among workers."""
+    if settings.inner_folds or settings.nested is not None:
+        raise UsageError(
+            "--workers: nested cross-validation trains in one process, where the folds of all outer folds "
+            "train side by side. Leave out --workers."
+        )
+    if settings.selection.networks(spec) < 2:
+        raise UsageError(
+            "--workers shares folds or seeds, and this trains one network. Use `nnrun kfold`, --seeds N, or "
+            "for one large network `torchrun --nproc-per-node N -m nnrun train SPEC`."
+        )
+
+
+@contextmanager
+def _reopened(run: RunDirectory, record: RunRecord, job: Job) -> Iterator[ActiveRun]:
+    with ExitStack() as stack:
+        with uninterrupted():
+            record.unset("error")
+            record.status, record.ended, record.versions = "running", None, versions()
+            record.resumed = [*record.resumed, Resumption(at=now(), after_epoch=record.epochs_run or 0)]
+            stack.enter_context(recording_the_end(run, record, job.memory.peak))
+            run.write_record(record)
+        yield ActiveRun(run, record, job)
+
+
+def _networks_at_once(job: Job, parts: Sequence[Sequence[int]]) -> int:
+    groups = [{member.id for member in group.members} for group in job.groups]
+    return max(len(group & set(part)) for group in groups for part in parts)
+
+
+def _ended(work: WorkFolder) -> int:
+    return len(work.finished())
+
+
+def _train(run: ActiveRun, work: WorkFolder, workers: Workers, threads: int, listener: Listener) -> None:
+    """Have the parts trained, and put them together."""
+    plan = work.read_plan()
+    parts = _Parts(run, work, plan, listener)
+    settings = run.job.settings
+    command = WorkerCommand(
+        worker_arguments(
+            "train",
+            run.directory.path,
+            device=settings.device,
+            compile_=settings.compile,
+            data_dir=settings.data_dir,
+        ),
+        Path.cwd(),
+        work.path.resolve(),
+        settings.device,
+    )
+    kind = f"{run.job.member_type}s"
+    listener.started(start_of(run, resumed=False))
+    listener.message(
+        f"{counted(workers.count, 'worker')} for {len(run.job.member_ids)} {kind} in "
+        f"{counted(len(plan.parts), 'part')}; more can join: nnrun train --worker {run.directory.path}"
+    )
+    try:
+        Oversight(work, plan, parts, make_launcher(workers)).run(command, workers.count)
+        parts.raise_what_failed()
+        parts.show()
+    finally:
+        listener.ended()
+    with cpu_setup(threads):
+        _put_together(run, parts.runs(), listener)
+    remove(work)
+
+
+@dataclass(eq=False)
+class _Parts:
+    """The parts of a run, as workers train them; what `Audience` asks for."""
+
+    run: ActiveRun
+    work: WorkFolder
+    plan: WorkPlan
+    listener: Listener
+    _results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    _places: dict[int, str] = field(default_factory=dict)
+    _shown: int = 0
+    _looked: float = 0.0
+
+    def message(self, text: str) -> None:
+        """Hand it on."""
+        self.listener.message(text)
+
+    def detail(self, text: str) -> None:
+        """Hand it on."""
+        self.listener.detail(text)
+
+    def result(self, item: int, found: Mapping[str, Any]) -> None:
+        """Note how a part has ended."""
+        self._results[item] = found
+        if RUN in found:
+            self._places[item] = str(found[RUN])
+
+    def at_work(self, signs: list[SignOfLife]) -> None:
+        """Show the epochs that all parts have ended; end all where one has failed."""
+        self.raise_what_failed()
+        for sign in signs:
+            if RUN in sign.doing:
+                self._places[int(sign.doing["part"])] = str(sign.doing[RUN])
+        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
+            self._looked = time.monotonic()
+            self.show()
+
+    def given_up(self, item: int) -> Mapping[str, Any]:
+        """A part that ends every worker has failed."""
+        return {"status": "failed", "error": f"{MOST_ATTEMPTS} workers died while they trained part {item}."}
+
+    def is_over(self) -> bool:
+        """A time limit ends each part's training, and not the work."""
+        return False
+
+    def in_words(self, items: int) -> str:
+        """`2 parts`."""
+        return counted(items, "part")
+
+    def doing(self) -> Mapping[str, Any]:
+        """Workers need to know nothing."""
+        return {}
+
+    def raise_what_failed(self) -> None:
+        """Raise what ended a part that did not complete."""
+        for found in self._results.values():
+            if found.get("status") == "diverged":
+                raise DivergedError(str(found.get("error")))
+            if found.get("status") != "completed":
+                raise NnrunError(str(found.get("error")))
+
+    def runs(self) -> list[RunDirectory]:
+        """The run of each part, in order."""
+        return [
+            RunDirectory(self.work.path / str(self._results[number][RUN])) for (number,) in self.plan.parts
+        ]
+
+    def show(self) -> None:
+        """Tell of epochs that all parts have ended, and that were not told before."""
+        of_parts: list[dict[int, EpochRecord]] = []
+        for (number,) in self.plan.parts:
+            found: dict[int, EpochRecord] = {}
+            if number in self._places:
+                try:
+                    history = RunDirectory(self.work.path / self._places[number]).read_history()
+                    found = {epoch.epoch: epoch for epoch in epochs_of_history(history)}
+                except (DataError, OSError):
+                    found = {}
+            of_parts.append(found)
+        open_ = [index for index, (number,) in enumerate(self.plan.parts) if number not in self._results]
+        last = max((max(found, default=0) for found in of_parts), default=0)
+        while self._shown < last and all(self._shown + 1 in of_parts[index] for index in open_):
+            self._shown += 1
+            epochs = [found[self._shown] for found in of_parts if self._shown in found]
+            self.listener.epoch(
+                EpochRecord(
+                    self._shown,
+                    {id_: row for epoch in epochs for id_, row in epoch.rows.items()},
+                    {id_: rate for epoch in epochs for id_, rate in epoch.learning_rates.items()},
+                    max(epoch.seconds for epoch in epochs),
+                )
+            )
+
+
+class _OnlyMessages(Listener):
+    """Hears what is said, and no epochs: they were shown."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def message(self, text: str) -> None:
+        """Hand it on."""
+        self._listener.message(text)
+
+    def detail(self, text: str) -> None:
+        """Hand it on."""
+        self._listener.detail(text)
+
+
+def _put_together(run: ActiveRun, parts: Sequence[RunDirectory], listener: Listener) -> None:
+    """Make the run's folder what it were if one process had trained all parts."""
+    quiet = replace(run, job=replace(run.job, listener=_OnlyMessages(listener)))
+    job, record = quiet.job, quiet.record
+    records = [part.read_record() for part in parts]
+    place = {id_: index for index, found in enumerate(records) for id_ in found.member_ids}
+    groups = [[member.id for member in group.members] for group in job.groups]
+    merged = merged_history([part.history_text() for part in parts], groups)
+    run.directory.remove_history()  # a process that was killed in the midst of this may have left one
+    with recording(quiet, {id_: id_ for id_ in job.member_ids}, history=merged):
+        record.epochs_run = max(found.epochs_run or 0 for found in records)
+        record.compiled = records[0].compiled
+        for drowned in [found.drowned for found in records if found.drowned is not None][:1]:
+            record.drowned = drowned
+        for id_ in job.member_ids:
+            member = job.member(id_)
+            assert isinstance(member, Member), "there are several networks"
+            run.directory.take_member(parts[place[id_]], member)
+            known = records[place[id_]].network(member)
+            told = known.model_fields_set & {*_OF_TRAINING}
+            record.tell(member, **{name: getattr(known, name) for name in _OF_TRAINING if name in told})
+        run.directory.refuse_if_gone()
+    record.training_seconds = max(found.training_seconds or 0.0 for found in records)
+    finish_run(quiet)
+
+
+_OF_TRAINING = (
+    *("stopped_early", "stopped_by_time"),
+    *("weights_epoch", "weights_averaged", "best_weights_epoch"),
+)
+
+
+def merged_history(texts: Sequence[str], groups: Sequence[Sequence[int]]) -> str:
+    """Histories of parts as one, its rows in the order in which one process writes them.
+
+    Args:
+        texts: whole histories with the same columns; the first names the fold or seed, the second the epoch.
+        groups: the folds or seeds that one process trains side by side, one group after the other.
+    """
+    order = {id_: (group, place) for group, ids in enumerate(groups) for place, id_ in enumerate(ids)}
+    header, rows = "", []
+    for text in texts:
+        header, *lines = text.splitlines()
+        for line in lines:
+            id_, epoch, _ = line.split(",", 2)
+            group, position = order[int(id_)]
+            rows.append(((group, int(epoch), position), line))
+    return "\n".join([header, *(line for _, line in sorted(rows, key=lambda row: row[0]))]) + "\n"
+
+
+def copy_of_part(earlier: RunDirectory, folder: Path) -> RunDirectory:
+    """A copy of a part's run, to go on with: who trained it may only have been paused, and still write."""
+    target = folder / earlier.path.name
+    shutil.copytree(earlier.path, target, dirs_exist_ok=True)
+    return RunDirectory(target)

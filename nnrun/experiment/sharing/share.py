@@ -1,0 +1,88 @@
+"""A run's card, in its own folder or in one with all that predicting needs: a repository of the Hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnrun.errors import UsageError
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access
+from nnrun.experiment.predicting.predict import load_predictor
+from nnrun.experiment.setup.data_location import paths_of, without_folders
+from nnrun.experiment.sharing.card import card_text
+from nnrun.records import CARD, RunDirectory, all_looks
+from nnrun.spec import schema
+from nnrun.spec.reading.load import read_kept_spec
+from nnrun.spec.writing.dump import dump_spec
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What was written.
+
+    Attributes:
+        card: the card's file.
+        folder: that with the card and the model.
+    """
+
+    card: Path
+    folder: Path
+
+
+def share_run(
+    run: RunDirectory,
+    folder: Path | None = None,
+    access: Access = DEFAULT_ACCESS,
+    *,
+    license_: str | None = None,
+    overwrite: bool = False,
+) -> Shared:
+    """Write the card, and where a folder is named, the model beside it.
+
+    Args:
+        run: the run.
+        folder: a folder, made where it is missing; None for the run's own.
+        access: how the run is opened; of the weights that it names the card tells the scores.
+        license_: the identifier of a license.
+        overwrite: whether a card of another text, perhaps one that a person has changed, is replaced.
+
+    Raises:
+        UsageError: the folder holds another run, or another card.
+        DataError: the run has no weights, or its files are damaged.
+    """
+    predictor = load_predictor(run, access)
+    record = run.read_record()
+    looks = all_looks(run.runs_dir).of_record(record) if record.test_uses and not record.smoke else None
+    own = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
+    spec_text = dump_spec(without_folders(own))
+    text = card_text(predictor, looks, license_, spec_text)
+    target = run if folder is None or folder.resolve() == run.path.resolve() else RunDirectory(folder)
+    _refuse(target, run, text, overwrite)
+    if target is not run:
+        members = run.members() if access.member is None else [n.member for n in predictor.networks]
+        run.copy_model(target.path, _written(run, own), spec_text, list(members) or [None])
+    return Shared(target.write_card(text), target.path)
+
+
+def _refuse(target: RunDirectory, run: RunDirectory, text: str, overwrite: bool) -> None:
+    """Raise UsageError where what lies there would be lost, or mixed up with this run."""
+    if target.path.exists() and not target.path.is_dir():
+        raise UsageError(f"--to {target.path} is a file; name a folder.")
+    if target.is_run() and target is not run:
+        there = target.read_written_record().id
+        if there != run.read_written_record().id:
+            raise UsageError(f"--to {target.path} holds another run, {there}; name another folder.")
+    kept = target.read_card()
+    if kept is not None and kept != text and not overwrite:
+        raise UsageError(
+            f"{target.path} has a {CARD} with another text, which a person may have written. --overwrite "
+            "replaces it; or move it away."
+        )
+
+
+def _written(run: RunDirectory, spec: schema.ExperimentSpec) -> str:
+    """The spec as it was written, without the folders of this machine."""
+    text = run.read_spec()
+    for _, path in paths_of(spec):
+        text = text.replace(path, Path(path).name)
+    return text

@@ -1,0 +1,237 @@
+"""Folds and seeds that several workers train: the run's folder is the one that a single process makes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnrun.errors import DivergedError, NnrunError, UsageError
+from nnrun.experiment.launching.launcher import Workers
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.shared_run import merged_history, parts_of, resume_shared, train_shared
+from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
+from nnrun.records import RunDirectory
+from nnrun.spec.reading.load import load_spec
+from nnrun.training.loop import EpochRecord
+from tests.support.small_experiments import (
+    BINARY,
+    REGRESSION,
+    files_of,
+    growing_tokens,
+    load_small,
+    only_run,
+    record_of,
+    without_seconds,
+    write_small,
+)
+from tests.support.workers import ForkLauncher, fork_workers
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+FOLDS = {"validation": {"kfold": {"k": 4}}}
+OWN = {"id", "started", "ended", "training_seconds", "networks_at_once", "resumed"}
+"""What records of the same networks need not have in common."""
+
+
+class Heard(Listener):
+    """Notes what is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.epochs: list[tuple[int, list[int]]] = []
+
+    def message(self, text: str) -> None:
+        self.said.append(text)
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.epochs.append((record.epoch, sorted(record.rows)))
+
+
+def settings(folder: Path, runs: str, **others: Any) -> Settings:
+    return Settings("kfold", folder / runs, device="cpu", **others)
+
+
+def same_runs(alone: Path, shared: Path) -> None:
+    """All files but checkpoints are there, and tell the same."""
+    found = [{name for name in files_of(run) if not name.startswith("checkpoint")} for run in (alone, shared)]
+    assert found[0] == found[1]
+    assert without_seconds(shared) == without_seconds(alone)
+    for name in found[0] - {"run.json", "history.csv", "history_mean.csv"}:
+        assert (shared / name).read_bytes() == (alone / name).read_bytes(), name
+    records = [record_of(run) for run in (alone, shared)]
+    assert {k: v for k, v in records[1].items() if k not in OWN} == {
+        k: v for k, v in records[0].items() if k not in OWN
+    }
+
+
+EARLY = {"early_stopping": {"monitor": "val_loss", "patience": 1, "restore_best": True}}
+
+
+@pytest.mark.parametrize("changes", [{}, EARLY], ids=["plain", "stopped early"])
+def test_folds_of_workers_make_the_run_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    loaded = load_small(tmp_path, **FOLDS, **changes, epochs=6)
+    alone = run_experiment(loaded, settings(tmp_path, "alone"))
+    fork_workers(monkeypatch)
+    heard = Heard()
+    shared = train_shared(loaded, settings(tmp_path, "shared"), heard, Workers(2))
+    same_runs(alone.path, shared.path)
+    assert record_of(shared.path)["networks_at_once"] == 2
+    assert heard.said[0].startswith("2 workers for 4 folds in 2 parts; more can join: nnrun train --worker ")
+    assert [epoch for epoch, _ in heard.epochs] == list(range(1, 1 + len(heard.epochs)))
+    if not changes:
+        assert heard.epochs == [(epoch, [0, 1, 2, 3]) for epoch in range(1, 7)]
+
+
+def test_seeds_of_workers_make_the_run_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_small(tmp_path, BINARY, epochs=3, seed=5, calibrate="temperature")
+    seeds = {"selection": Selection(seeds=3)}
+    alone = run_experiment(loaded, settings(tmp_path, "alone", **seeds))
+    fork_workers(monkeypatch)
+    shared = train_shared(loaded, settings(tmp_path, "shared", **seeds), Listener(), Workers(2))
+    same_runs(alone.path, shared.path)
+
+
+def test_folds_of_several_shapes_stand_in_the_order_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = {
+        **BINARY,
+        "preprocessing": {"inputs": "multi_hot"},
+        "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+    }
+    loaded = load_spec(write_small(tmp_path, spec, growing_tokens(), epochs=2, **FOLDS))
+    alone = run_experiment(loaded, settings(tmp_path, "alone"))
+    fork_workers(monkeypatch)
+    shared = train_shared(loaded, settings(tmp_path, "shared"), Listener(), Workers(3))
+    same_runs(alone.path, shared.path)
+
+
+def _when_part_has_epochs(runs: Path, epochs: int, act: Any) -> threading.Thread:
+    """Do something once a part's history has so many rows."""
+
+    def wait() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if any(p.read_bytes().count(b"\n") > epochs for p in runs.glob("*/work/*/*/*/history.csv")):
+                act()
+                return
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.slow
+def test_the_part_of_a_killed_worker_goes_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_small(tmp_path, **FOLDS, epochs=60)
+    alone = run_experiment(loaded, settings(tmp_path, "alone"))
+    killed: list[int] = []
+
+    def kill_one(launcher: ForkLauncher) -> None:
+        def act() -> None:
+            os.kill(launcher.processes[0].pid, signal.SIGKILL)
+            killed.append(1)
+
+        _when_part_has_epochs(tmp_path / "shared", 20, act)
+
+    fork_workers(monkeypatch, ForkLauncher(kill_one))
+    heard = Heard()
+    shared = train_shared(loaded, settings(tmp_path, "shared"), heard, Workers(2))
+    assert killed
+    same_runs(alone.path, shared.path)
+    assert "worker 1 was ended by signal 9; its work goes to another" in heard.said
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_all_died_goes_on_from_their_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_small(tmp_path, **FOLDS, epochs=60)
+    alone = run_experiment(loaded, settings(tmp_path, "alone"))
+
+    def kill_all(launcher: ForkLauncher) -> None:
+        def act() -> None:
+            for process in launcher.processes:
+                process.kill()
+
+        _when_part_has_epochs(tmp_path / "shared", 20, act)
+
+    fork_workers(monkeypatch, ForkLauncher(kill_all))
+    with pytest.raises(NnrunError, match="All workers have ended"):
+        train_shared(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
+    run = RunDirectory(only_run(tmp_path / "shared"))
+    before = run.read_record()
+    assert before.status == "failed"
+    assert run.can_go_on(before)
+    fork_workers(monkeypatch)
+    heard = Heard()
+    resume_shared(run, None, listener=heard)
+    assert any(text.startswith(f"resuming {run.id}") for text in heard.said)
+    same_runs(alone.path, run.path)
+    assert not run.can_go_on(run.read_record())
+
+
+def test_a_fold_that_diverges_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = {"optimizer": {"sgd": {"learning_rate": 1e30}}}
+    loaded = load_small(tmp_path, {**REGRESSION, **rate}, **FOLDS)
+    fork_workers(monkeypatch)
+    with pytest.raises(DivergedError):
+        train_shared(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
+    run = RunDirectory(only_run(tmp_path / "shared"))
+    assert run.read_record().status == "diverged"
+    with pytest.raises(UsageError, match="it diverged, and would again"):
+        resume_shared(run, None)
+
+
+def test_one_network_is_not_shared(tmp_path: Path) -> None:
+    loaded = load_small(tmp_path)
+    with pytest.raises(UsageError, match="this trains one network"):
+        train_shared(loaded, settings(tmp_path, "runs"), Listener(), Workers(2))
+    with pytest.raises(UsageError, match="nested cross-validation trains in one process"):
+        train_shared(loaded, settings(tmp_path, "runs", inner_folds=True), Listener(), Workers(2))
+    assert not (tmp_path / "runs").exists()
+
+
+@given(st.lists(st.integers(), unique=True, min_size=1), st.integers(1, 9))
+def test_parts_are_a_partition_in_order_of_even_sizes(numbers: list[int], count: int) -> None:
+    parts = parts_of(numbers, count)
+    assert [number for part in parts for number in part] == numbers
+    sizes = [len(part) for part in parts]
+    assert len(parts) == min(count, len(numbers))
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.data())
+def test_merged_histories_are_in_the_order_of_groups_epochs_and_members(data: st.DataObject) -> None:
+    members = data.draw(st.permutations(range(5)))
+    cut = data.draw(st.integers(1, 4))
+    groups = [sorted(members[:cut]), sorted(members[cut:])]
+    lasts = data.draw(st.lists(st.integers(1, 4), min_size=5, max_size=5))
+    whole = [
+        f"{member},{epoch},0.5"
+        for group in groups
+        for epoch in range(1, max(lasts) + 1)
+        for member in group
+        if epoch <= lasts[member]
+    ]
+    parts = parts_of(range(5), data.draw(st.integers(1, 5)))
+    texts = [
+        "\n".join(["fold,epoch,loss", *(line for line in whole if int(line[0]) in part)]) + "\n"
+        for part in parts
+    ]
+    assert merged_history(texts, groups) == "\n".join(["fold,epoch,loss", *whole]) + "\n"

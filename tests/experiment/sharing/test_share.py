@@ -1,0 +1,213 @@
+"""A run's card, and the folder that others can use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import nnrun
+from nnrun.cli import main
+from nnrun.errors import UsageError
+from nnrun.records import RunDirectory
+from tests.experiment.serving.test_answers import CASES, of_table, people, small, trained
+from tests.support.small_experiments import BINARY, KFOLD, check_screen, write_small
+
+
+def parts_of(card: Path) -> tuple[dict[str, Any], str]:
+    """The front matter and the text."""
+    text = card.read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    found = yaml.safe_load(front)
+    assert isinstance(found, dict)
+    return found, body
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_shared_folder_predicts_what_the_run_does(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    run, rows = trained(case.spec(tmp_path), tmp_path), case.rows()
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = [str(tmp_path / "rows.jsonl"), "-q", "-o"]
+    assert main(["predict", str(run.path), *words, str(tmp_path / "before.csv")]) == 0
+    card = nnrun.card(run.path, tmp_path / "hub", license="mit")
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")  # nothing of it is needed
+    for file in [*tmp_path.glob("*.npz"), *tmp_path.glob("p*.csv")]:
+        file.unlink()  # nor the data
+    shared = nnrun.load_run(tmp_path / "hub")
+    assert (shared.path / "README.md") == card
+    assert main(["predict", str(shared.path), *words, str(tmp_path / "after.csv")]) == 0
+    assert (tmp_path / "after.csv").read_bytes() == (tmp_path / "before.csv").read_bytes()
+    for file in shared.path.rglob("*"):
+        if file.is_file():
+            assert str(tmp_path).encode() not in file.read_bytes(), file
+            assert file.suffix in (".md", ".json", ".yaml", ".csv", ".safetensors")
+    assert not list(shared.path.rglob("oof.csv"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_hub_reads_the_front_matter(name: str, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    run = trained(CASES[name].spec(tmp_path), tmp_path)
+    text = nnrun.card(run.path, license="apache-2.0").read_text()
+    card = hub.ModelCard(text)
+    assert (card.data.library_name, card.data.license) == ("nnrun", "apache-2.0")
+    assert {"nnrun", "safetensors"} <= set(card.data.tags)
+    results = card.data.eval_results
+    assert results
+    for result in results:
+        assert isinstance(result, hub.EvalResult)
+        assert isinstance(result.metric_value, float)
+        assert result.dataset_split in ("test", "validation")
+        assert result.metric_name.startswith(f"{result.dataset_split} {result.metric_type}")
+        assert result.task_type in (card.data.pipeline_tag, "other")
+    again = hub.ModelCard(f"---\n{card.data.to_yaml()}\n---\n").data.eval_results
+    assert [r.metric_value for r in again] == [r.metric_value for r in results]
+
+
+TASKS = {
+    "numbers": "tabular-regression",
+    "yes_or_no": "tabular-classification",
+    "table": "tabular-classification",
+    "tokens": "text-classification",
+    "images": "image-classification",
+    "arrays_of_ports": None,
+}
+
+
+@pytest.mark.parametrize(("name", "task"), TASKS.items())
+def test_its_task_is_that_of_the_hub(name: str, task: str | None, tmp_path: Path) -> None:
+    run = trained(CASES[name].spec(tmp_path), tmp_path)
+    front, _ = parts_of(nnrun.card(run.path))
+    assert front.get("pipeline_tag") == task
+    assert "license" not in front
+
+
+def metrics_of(front: dict[str, Any], split: str) -> dict[str, dict[str, Any]]:
+    (index,) = front["model-index"]
+    (result,) = (of for of in index["results"] if of["dataset"]["split"] == split)
+    return {metric["type"]: metric for metric in result["metrics"]}
+
+
+def test_scores_of_a_final_run_have_intervals_and_baselines(tmp_path: Path) -> None:
+    folds = nnrun.train(write_small(tmp_path, BINARY, validation=KFOLD), runs_dir=tmp_path / "runs")
+    final = nnrun.final(folds, runs_dir=tmp_path / "runs")
+    record = final.record
+    front, body = parts_of(nnrun.card(final))
+    accuracy = metrics_of(front, "test")["accuracy"]
+    assert accuracy["value"] == record["test"]["accuracy"]
+    assert accuracy["args"]["baseline"] == record["baseline"]["accuracy"]
+    assert accuracy["args"]["linear_baseline"] == record["linear_baseline"]["scores"]["accuracy"]
+    low, high = accuracy["args"]["interval_95"]
+    assert 0 <= low < accuracy["value"] <= high <= 1
+    assert accuracy["name"] == "test accuracy"
+    assert "This is the 1st look at the small test set by experiments named 'small' (in runs/)." in body
+    # What chose its epoch is told, and is not among its own results.
+    assert f"{final.record['parent']}, from which it comes" in body.replace("\\", "")
+    assert "| optimistic: these rows chose the epoch |" in body
+    assert len(front["model-index"][0]["results"]) == 1
+    for source in record["data"]:
+        assert f"`{source['sha256']}`" in body
+
+    nnrun.evaluate(final)
+    front, body = parts_of(nnrun.card(final, overwrite=True))
+    why = "perhaps optimistic: this test set was looked at 2 times"
+    assert metrics_of(front, "test")["accuracy"]["name"] == f"test accuracy; {why}"
+    assert f"- The test scores are {why}. New rows may score worse." in body
+
+
+def test_scores_of_folds_are_means_with_their_interval(tmp_path: Path) -> None:
+    folds = nnrun.train(write_small(tmp_path, validation=KFOLD), runs_dir=tmp_path / "runs")
+    front, body = parts_of(nnrun.card(folds))
+    found = metrics_of(front, "validation")["mae"]
+    record = folds.record
+    assert (found["value"], found["args"]["std"]) == (
+        record["best"]["val_mae"],
+        record["best_std"]["val_mae"],
+    )
+    assert found["args"]["interval_95"] == record["best_interval"]["val_mae"]
+    assert found["name"] == (
+        "validation mae; a mean over several networks; optimistic: these rows chose the epoch"
+    )
+    assert "- These weights were not measured on a test set." in body
+
+
+def test_scores_are_those_of_the_weights_that_are_used(tmp_path: Path) -> None:
+    changes = {"epochs": 12, "optimizer": {"rmsprop": 1.0}}
+    run = nnrun.train(write_small(tmp_path, **changes), runs_dir=tmp_path / "runs")
+    record = run.record
+    assert record["best_epoch"] < 12
+    last = metrics_of(parts_of(nnrun.card(run))[0], "validation")["mae"]
+    best = metrics_of(parts_of(nnrun.card(run, weights="best", overwrite=True))[0], "validation")["mae"]
+    assert (last["value"], last["name"]) == (record["last"]["val_mae"], "validation mae")
+    assert (best["value"], best["name"]) == (
+        record["best"]["val_mae"],
+        "validation mae; optimistic: these rows chose the epoch",
+    )
+
+
+def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
+    run = nnrun.train(write_small(tmp_path), runs_dir=tmp_path / "runs")
+    other = nnrun.train(write_small(tmp_path), runs_dir=tmp_path / "runs")
+    card = nnrun.card(run, tmp_path / "hub")
+    text = card.read_text()
+    assert nnrun.card(run, tmp_path / "hub").read_text() == text
+    with pytest.raises(UsageError, match="holds another run"):
+        nnrun.card(other, tmp_path / "hub")
+    card.write_text(f"{text}\nWhat a person adds.\n")
+    with pytest.raises(UsageError, match=r"has a README\.md with another text"):
+        nnrun.card(run, tmp_path / "hub")
+    assert nnrun.card(run, tmp_path / "hub", overwrite=True).read_text() == text
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file; name a folder"):
+        nnrun.card(run, tmp_path / "file")
+    (tmp_path / "clone" / ".git").mkdir(parents=True)  # an empty repository of the Hub
+    nnrun.card(run, tmp_path / "clone")
+    # The card of a run that was shared already is written from the folder alone.
+    assert nnrun.card(tmp_path / "clone", overwrite=True).parent == tmp_path / "clone"
+
+
+def test_names_of_columns_and_classes_are_no_markdown(tmp_path: Path) -> None:
+    spec = of_table(tmp_path)
+    table = people().rename(columns={"sex": "se|x <b>"})
+    table["se|x <b>"] = table["se|x <b>"].replace({"male": "*m*\n| a"})
+    table.to_csv(tmp_path / "people.csv", index=False)
+    _, body = parts_of(nnrun.card(trained(spec, tmp_path).path))
+    assert "| se\\|x \\<b\\> | category | \\*m\\* \\| a | \\*m\\* \\| a, female |" in body
+
+
+def test_a_run_without_weights_has_no_card(tmp_path: Path) -> None:
+    run = trained(small(tmp_path), tmp_path)
+    (run.path / "weights.safetensors").unlink()
+    with pytest.raises(nnrun.errors.DataError):
+        nnrun.card(run.path)
+    assert RunDirectory(run.path).read_card() is None
+
+
+def test_the_screen_and_the_whole_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path, BINARY, description="Whether a number is above 3.")
+    nnrun.final(nnrun.train("small.yaml"))
+    assert main(["card", "@last", "--to", "hub"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "hub/README.md\n"
+    assert printed.err.splitlines()[-1] == (
+        "the card names no license, without which others may not use the model: --license ID"
+    )
+    assert main(["card", "@last", "--to", "hub", "--license", "mit", "--json", "--overwrite"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"card": "hub/README.md", "folder": "hub"}
+    text = Path("hub/README.md").read_text()
+    record = nnrun.load_run("hub").record
+    names = {source["sha256"]: "<SHA-256>" for source in record["data"]}
+    names |= {f"{name} {version}": f"{name} <VERSION>" for name, version in record["versions"].items()}
+    names[record["started"][:10]] = "<DAY>"
+
+    class Printed:
+        out, err = text, ""
+
+    check_screen("card", Printed, names)
