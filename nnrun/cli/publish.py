@@ -65,5 +65,5 @@ def publish(
 def _line(published: Published) -> str:
     if not published.new:
         return f"{published.run}: is in {published.where} already, unchanged ({published.tracker_id})"
-    what = "with its model" if published.model else "without a model"
-    return f"{published.run}: published in {published.where} {what} ({published.tracker_id})"
+    model = " with its model" if published.model else ""
+    return f"{published.run}: published in {published.where}{model} ({published.tracker_id})"

@@ -20,7 +20,7 @@ RUN = "run"
 """The name of the artifact."""
 
 
-class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # MLflow has no types
+class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore  # it is no class to mypy
     """Answers as `nnrun predict` does. The parameter `probabilities` asks for those of every class."""
 
     _predictor: Predictor

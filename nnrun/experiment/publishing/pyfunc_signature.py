@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,21 +44,26 @@ def signature_of(predictor: Predictor) -> tuple[Any, Any]:
 def _inputs(predictor: Predictor) -> tuple[Any, Any]:
     """MLflow's schema of the inputs, and an example."""
     from mlflow.types import ColSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
 
     decoder, row = predictor.decoder, typical_row(predictor)
     match decoder:
         case NamedColumnDecoder():
-            columns = [ColSpec(AnyType(), column.name) for column in decoder.columns]
-            return Schema(columns), pd.DataFrame([row])
+            return Schema(_columns([column.name for column in decoder.columns])), pd.DataFrame([row])
         case TokenDecoder() if decoder.knows_words:
             return Schema([ColSpec("string", _TEXT)]), pd.DataFrame({_TEXT: [row]})
         case PositionalDecoder() if isinstance(row, dict):
-            return Schema([ColSpec(AnyType(), name) for name in row]), pd.DataFrame([row])
+            return Schema(_columns(row)), pd.DataFrame([row])
         case PositionalDecoder():
             values = np.asarray([row], np.float64)
             return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]))]), values
     return None, None
+
+
+def _columns(names: Iterable[str]) -> list[Any]:
+    from mlflow.types import ColSpec
+    from mlflow.types.schema import AnyType
+
+    return [ColSpec(AnyType(), name) for name in names]  # type: ignore[no-untyped-call]
 
 
 def _rows(predictor: Predictor, example: Any) -> Any:

@@ -44,7 +44,7 @@ def publish_to_wandb(content: Content, destination: Destination, folder: Path) -
     if line in before.splitlines():
         return Published(content.run.id, str(place), id_, new=False, model=has_model)
     place.mkdir(parents=True, exist_ok=True)
-    options = {
+    options: dict[str, Any] = {
         "dir": str(place),
         "project": destination.experiment or content.experiment,
         "group": content.run.id,
