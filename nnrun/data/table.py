@@ -5,7 +5,6 @@ Letters in names: N rows.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.value_names import EXACT, in_order, number_name, whole_number, wide_whole_number
+from nnrun.mapped_arrays import leave_memory
 from nnrun.spec import schema
 
 Positions = Sequence[int] | npt.NDArray[Any] | slice
@@ -50,20 +50,6 @@ def exact_number(text: str) -> int | float:
     """The number that a text is: whole ones by their digits."""
     whole = whole_number(text)
     return float(text) if whole is None else whole
-
-
-def leave_memory(values: npt.NDArray[Any]) -> None:
-    """Let go of the pages of a file that an array maps; whoever reads it again has them read again.
-
-    They can be taken back by the system at any time, and still count as memory of the process.
-    """
-    whole: Any = values
-    while isinstance(whole.base, np.ndarray):
-        whole = whole.base
-    if isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and values.nbytes:
-        start = values.ctypes.data - whole.ctypes.data
-        first = start - start % mmap.PAGESIZE
-        whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -183,6 +183,11 @@ class DenseInputs:
         """What the rows take in memory, of one network where each has its own."""
         return self.x_SNF[0].nbytes
 
+    @property
+    def streamed(self) -> bool:
+        """False."""
+        return False
+
     def rows_in_matrix(self, data_index: Sequence[int], rows_GN: RowIndices) -> RowIndices:
         """Where the rows `rows_GN[g]` of the replica at `data_index[g]` stand among all rows, (S*N, F)."""
         return rows_among_all(data_index, rows_GN, *self.x_SNF.shape[:2])
@@ -247,6 +252,11 @@ class SparseInputs:
         """What the rows take in memory, of one network where each has its own."""
         matrix = self.matrix
         return int(matrix.indptr.nbytes + matrix.indices.nbytes + matrix.data.nbytes) // self.matrices
+
+    @property
+    def streamed(self) -> bool:
+        """False."""
+        return False
 
     def rows_in_matrix(self, data_index: Sequence[int], rows_GN: RowIndices) -> RowIndices:
         """Where the rows `rows_GN[g]` of the replica at `data_index[g]` stand in the matrix."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.errors import DataError
 from nnrun.lazy_torch import torch
@@ -11,11 +12,14 @@ from nnrun.replica_rows import RowIndices
 from nnrun.spec.random_streams import RandomSource
 from nnrun.training.backends.backend import Backend, SegmentResult
 from nnrun.training.metrics import EpochMetrics, MetricAccumulator
-from nnrun.training.problem import SegmentData, TrainingProblem, segments
+from nnrun.training.problem import Segment, SegmentData, TrainingProblem, segments
 from nnrun.training.train_state import initial_state
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -44,9 +48,8 @@ class Engine:
         """One epoch over each replica's rows, in the given order. Updates the state."""
         problem = self.problem
         accumulator = _accumulator(problem, len(orders))
-        for segment in segments(orders, problem.batch_size, rows_at_once=problem.rows_at_once):
+        for segment, data in _ready_in_time(self._gathered(orders), ahead=problem.streams):
             rng = problem.network.rng([sources[r] for r in segment.replicas], epoch, problem.device)
-            data = problem.gather(segment, self._data_index, training=True)
             if len(segment.replicas) == len(orders):
                 result = self.backend.train(self.state, data, rng)
             else:
@@ -58,6 +61,12 @@ class Engine:
             with torch.no_grad():
                 self.state.average(problem.averaging.share_after_epoch(epoch))
         return accumulator.result()
+
+    def _gathered(self, orders: Sequence[RowIndices]) -> Iterator[tuple[Segment, SegmentData]]:
+        """An epoch's segments, and their data."""
+        problem = self.problem
+        for segment in segments(orders, problem.batch_size, rows_at_once=problem.rows_at_once):
+            yield segment, problem.gather(segment, self._data_index, training=True)
 
     def evaluate(self, rows: Sequence[RowIndices]) -> EpochMetrics:
         """Loss and metrics over each replica's rows, by its weights or their average. Changes nothing."""
@@ -129,7 +138,7 @@ def evaluate(
     """
     accumulator = _accumulator(problem, replicas)
     with torch.inference_mode():
-        for data in blocks:
+        for data in _ready_in_time(iter(blocks), ahead=problem.streams):
             _add(accumulator, problem, data, backend.evaluate(parameters, data))
     return accumulator.result()
 
@@ -155,6 +164,18 @@ def _add(
         if rows.present is not None
     }
     accumulator.add(data.segment.replicas, result.losses, size, scored, with_target)
+
+
+def _ready_in_time(items: Iterator[T], *, ahead: bool) -> Iterator[T]:
+    """The same; with `ahead`, a thread makes the next one while the present one is in use."""
+    if not ahead:
+        yield from items
+        return
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _same_arrays(some: Sequence[RowIndices], others: Sequence[RowIndices]) -> bool:

@@ -8,10 +8,10 @@ replicas concerned alone, and nobody is padded. `segments` cuts an epoch so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
@@ -124,6 +124,10 @@ class Rows(Protocol):
         """F, the numbers of a row."""
 
     @property
+    def streamed(self) -> bool:
+        """Whether the rows lie in a file: those of a segment are `loaded` before it is computed."""
+
+    @property
     def elements_per_row(self) -> int:
         """How many numbers a row takes in memory, on average."""
 
@@ -133,6 +137,16 @@ class Rows(Protocol):
 
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Any]:
         """Rows `rows_GN[g]` of the replica at `data_index[g]`, in batches of `batch_size`."""
+
+
+class StreamedRows(Rows, Protocol):
+    """Rows that lie in a file: `nnrun.model.mapped_inputs`."""
+
+    def loaded(self, rows_of: Mapping[int, RowIndices]) -> Rows:
+        """Some rows in memory, one replica's behind the other's, for all replicas to pick from.
+
+        `rows_of`: index of a replica's data → its rows, ascending.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +341,11 @@ class TrainingProblem:
         """Where everything is computed."""
         return next(iter(self.heads.values())).targets.device
 
+    @cached_property
+    def streams(self) -> bool:
+        """Whether rows are read from files. All inputs lie in files then, or none."""
+        return any(rows.streamed for rows in self.inputs.values())
+
     @property
     def elements_of_inputs(self) -> Mapping[Port, int]:
         """How many numbers a row of each input takes in memory."""
@@ -359,7 +378,21 @@ class TrainingProblem:
         targets = {
             port: head.gather(own, segment.rows_GN, training=training) for port, head in self.heads.items()
         }
-        return SegmentData(segment, own, self.inputs, targets)
+        data = SegmentData(segment, own, self.inputs, targets)
+        return self._loaded(data) if self.streams else data
+
+    def _loaded(self, data: SegmentData) -> SegmentData:
+        """The same segment with its inputs in memory: each row once, in the order of the file."""
+        pairs = list(zip(data.data_index, data.segment.rows_GN, strict=True))
+        rows_of: dict[int, RowIndices] = {}
+        for index, rows in pairs:
+            known = rows_of.get(index)
+            rows_of[index] = np.unique(rows if known is None else np.concatenate([known, rows]))
+        starts = dict(zip(rows_of, np.cumsum([0, *map(len, rows_of.values())]), strict=False))
+        places = [starts[index] + np.searchsorted(rows_of[index], rows) for index, rows in pairs]
+        streamed = cast(Mapping[Port, StreamedRows], self.inputs)
+        inputs = {port: rows.loaded(rows_of) for port, rows in streamed.items()}
+        return replace(data, segment=replace(data.segment, rows_GN=np.stack(places)), inputs=inputs)
 
     def blocks(self, rows: Sequence[RowIndices], data_index: Sequence[int]) -> Iterator[SegmentData]:
         """Rows to evaluate, one batch a block; `rows` and `data_index` have one entry for each replica."""

@@ -20,6 +20,7 @@ from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
 
 _BATCH_ROWS: Final = 131_072
+_BATCH_VALUES: Final = 1 << 22  # of all columns: fewer rows of a wide table are in memory at a time
 
 
 class ParquetReader:
@@ -68,7 +69,8 @@ class ParquetReader:
                 raise self._no_value(name, type_)
         total = max(1, file.metadata.num_rows)
         rows = 0
-        batches = file.iter_batches(self._batch_rows, columns=list(columns))
+        at_once = min(self._batch_rows, max(1024, _BATCH_VALUES // max(1, len(columns))))
+        batches = file.iter_batches(at_once, columns=list(columns))
         while True:
             try:
                 batch = next(batches, None)

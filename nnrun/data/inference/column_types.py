@@ -38,7 +38,6 @@ from nnrun.data.table import (
     NumberColumn,
     TextColumn,
     as_categories,
-    leave_memory,
     number_column,
 )
 from nnrun.data.value_names import (
@@ -51,6 +50,7 @@ from nnrun.data.value_names import (
     wide_whole_number,
 )
 from nnrun.errors import printable
+from nnrun.mapped_arrays import leave_memory
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted, listing, quoted
 

@@ -17,7 +17,7 @@ from nnrun.data.table import Table
 from nnrun.data.targets import rare_class_warnings
 from nnrun.errors import DataError
 from nnrun.experiment.finished.load_run import refuse_changed_data
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.setup.baseline import baseline
 from nnrun.experiment.setup.groups import EVERYTHING, Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.linear_baseline import (
@@ -27,6 +27,7 @@ from nnrun.experiment.setup.linear_baseline import (
     linear_baseline,
     why_left_out,
 )
+from nnrun.experiment.setup.mapped_rows import rows_in_files
 from nnrun.experiment.setup.memory_estimate import Memory, estimate_memory, refuse_what_does_not_fit
 from nnrun.experiment.setup.pretrained_vectors import PretrainedVectors, read_pretrained
 from nnrun.lazy_torch import torch
@@ -260,7 +261,7 @@ def prepare_job(
     constants: list[dict[str, float]] = []
     row_bytes: list[int] = []
     for group in groups:
-        problem = _problem_without_rows(spec, group, dataset, device)
+        problem = _problem_without_rows(spec, group, dataset, device, listener)
         on_ranks = settings.ranks is not None
         planned.append(plan_group(group, problem, settings.compile, on_ranks=on_ranks))
         own_threads = planned[-1].choice.backend.own_threads
@@ -268,7 +269,8 @@ def prepare_job(
         constants += baselines(problem, group)
         row_bytes.append(problem.bytes_per_network)
     listener.detail(planned[0].choice.reason)
-    memory = estimate_memory(dataset, groups, max(row_bytes), spec)
+    in_files = any(each.problem is not None and each.problem.streams for each in planned)
+    memory = estimate_memory(dataset, groups, max(row_bytes), spec, rows_in_files=in_files)
     refuse_what_does_not_fit(memory, device, listener.message)
     job = Job(
         spec=spec,
@@ -315,7 +317,7 @@ def _linear(
     for each in planned:
         if each.problem is None and spec.linear_baseline is not True:
             return LinearBaselineRecord(left_out=NOT_SIDE_BY_SIDE)
-        problem = each.problem or training_problem(spec, each.group, dataset, device)
+        problem = each.problem or problem_of(spec, each.group, dataset, device, SILENT)
         for replica, fold in enumerate(each.group.folds):
             known = RowsOfProblem(problem, replica, fold.train_rows)
             validated = len(fold.validation_rows) > 0
@@ -393,13 +395,21 @@ def _load(
     return load_data(spec, data_dir=settings.data_dir, smoke=settings.smoke, on_message=listener.message)
 
 
+def problem_of(
+    spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device, listener: Listener
+) -> TrainingProblem:
+    """What a group learns, its rows in memory, or in files where they do not fit."""
+    in_files = rows_in_files(group, dataset, device, listener.message)
+    return training_problem(spec, group, dataset, device, in_files)
+
+
 def _problem_without_rows(
-    spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device
+    spec: schema.ExperimentSpec, group: Group, dataset: Dataset, device: torch.device, listener: Listener
 ) -> TrainingProblem:
     """What a group learns; of groups whose rows would take too much memory together without dense rows."""
     inputs = group.fitted[0].inputs
     if group.bytes_if_stacked is None or any(each.sparse for each in inputs.values()):
-        return training_problem(spec, group, dataset, device)
+        return problem_of(spec, group, dataset, device, listener)
     # Of tensors on the device `meta` there is all but their values.
     rows: dict[Port, Inputs] = {
         port: DenseInputs(torch.empty((1, len(dataset.train), *each.shape), device="meta"))

@@ -18,14 +18,14 @@ from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
 from nnrun.experiment.running.fit_decisions import fit_decisions
-from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing
+from nnrun.experiment.running.job import Job, Plan, PlannedGroup, Settings, computing, problem_of
 from nnrun.experiment.running.listener import SILENT, Listener, StopTraining
 from nnrun.experiment.running.on_ranks import device_of, prepare_together
 from nnrun.experiment.running.recorder import ActiveRun, Ending, Recorder, new_run, recording
 from nnrun.experiment.running.score import known_targets, linear_score, score, score_average, std_of
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.folds import smoke_spec
-from nnrun.experiment.setup.groups import Group, training_problem
+from nnrun.experiment.setup.groups import Group
 from nnrun.experiment.setup.linear_baseline import NOT_SIDE_BY_SIDE
 from nnrun.experiment.setup.pretrained_vectors import start_from_vectors
 from nnrun.interrupts import stopping_between_batches, uninterrupted
@@ -143,7 +143,7 @@ def _letting_others_leave(engine: Engine) -> Iterator[Engine]:
 def engine_of(job: Job, planned: PlannedGroup, plan: Plan) -> Engine:
     """The engine of a group of networks, with their first weights."""
     group = planned.group
-    problem = planned.problem or training_problem(job.spec, group, job.dataset, job.device)
+    problem = planned.problem or problem_of(job.spec, group, job.dataset, job.device, job.listener)
     first_weights = group.network.initial_parameters([m.source for m in group.members], plan.given)
     start_from_vectors(first_weights, [each.tables[plan.groups.index(planned)] for each in plan.vectors])
     ranks = job.settings.ranks

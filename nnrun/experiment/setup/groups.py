@@ -52,7 +52,7 @@ from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_clip, build_optimizer
-from nnrun.training.problem import Head, TrainingProblem
+from nnrun.training.problem import Head, Rows, TrainingProblem
 from nnrun.training.weight_averaging import EMA_DECAY, build_averaging, ema_decay
 from nnrun.validation.splits import Fold
 
@@ -229,7 +229,7 @@ def make_problem(
     fitted: Sequence[FittedPreprocessing],
     samples: Samples,
     device: torch.device,
-    inputs: Mapping[Port, Inputs] | None = None,
+    inputs: Mapping[Port, Rows] | None = None,
     *,
     training: bool = False,
 ) -> TrainingProblem:
@@ -291,7 +291,7 @@ def training_problem(
     group: Group,
     dataset: Dataset,
     device: torch.device,
-    inputs: Mapping[Port, Inputs] | None = None,
+    inputs: Mapping[Port, Rows] | None = None,
 ) -> TrainingProblem:
     """What a group learns: `make_problem` of the training rows, each replica with its weights of classes."""
     problem = make_problem(spec, group.network, group.fitted, dataset.train, device, inputs, training=True)

@@ -67,7 +67,12 @@ class Memory:
 
 
 def estimate_memory(
-    dataset: Dataset, groups: Sequence[Group], row_bytes: int, spec: schema.ExperimentSpec
+    dataset: Dataset,
+    groups: Sequence[Group],
+    row_bytes: int,
+    spec: schema.ExperimentSpec,
+    *,
+    rows_in_files: bool = False,
 ) -> Memory:
     """What a run takes at its peak.
 
@@ -77,6 +82,7 @@ def estimate_memory(
         row_bytes: bytes of all training rows, as the first network takes them.
         spec: its batch size; its optimizer, which keeps its state beside each parameter; whether weights are
             averaged.
+        rows_in_files: whether prepared rows are read from files, block by block.
     """
     samples = [dataset.train, *([dataset.test] if dataset.test is not None else [])]
     inputs = [each for part in samples for each in part.of_inputs.values() or [part.inputs]]
@@ -100,7 +106,7 @@ def estimate_memory(
     return Memory(
         reading=data * (_COPIES_WHILE_READING if tokens else 1),
         data=data,
-        rows=row_bytes * copies,
+        rows=0 if rows_in_files else row_bytes * copies,
         networks=max(of_groups),
         work=max(
             *(_work(group, spec.batch_size, bytes_per_row) for group in groups),

@@ -141,7 +141,7 @@ class NativeBackend:
         assert problem.spec is not None, "not supported otherwise"
         self._problem, self._spec = problem, problem.spec
         ((self._port, self._head),) = problem.heads.items()
-        (rows,) = problem.inputs.values()
+        ((self._input, rows),) = problem.inputs.items()
         self._rows: Any = rows
         optimizer, idle_decay = self._spec.optimizer, problem.optimizer.idle_decay
         self._optimizer = native_job.OptimizerConfig(
@@ -262,11 +262,15 @@ class NativeBackend:
             logits=address(logits),
             loss=native_job.LOSSES.index(loss.kind),
         )
-        rows_GN = self._rows.rows_in_matrix(data.data_index, data.segment.rows_GN)
+        inputs: Any = data.inputs[self._input]
+        rows_GN = inputs.rows_in_matrix(data.data_index, data.segment.rows_GN)
         held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
         job.rows = address(held[-1])
         if self._matrix is not None:
             job.row_starts, job.columns, job.values = map(address, self._matrix)
+        elif self._rows.streamed:
+            held.append(inputs.x_SNF)  # of this segment alone
+            job.inputs = address(inputs.x_SNF)
         elif self._rows.values is None:
             job.inputs = address(self._numbers)
         else:

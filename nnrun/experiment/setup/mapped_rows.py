@@ -1,0 +1,140 @@
+"""Prepared rows that do not fit into memory: written to a file once, and read batch by batch.
+
+What a training computes is the same, bit for bit, wherever its rows are.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.data import Dataset
+from nnrun.data.dataset import Samples, TokenRows
+from nnrun.data.preprocess import FittedInputs, share_rows
+from nnrun.data.rows import DenseRows, rows_by_place
+from nnrun.errors import DataError, NnrunError, UsageError, printable
+from nnrun.experiment.setup.groups import Group
+from nnrun.lazy_torch import torch
+from nnrun.limits import free_memory, in_words
+from nnrun.model.mapped_inputs import MappedInputs
+from nnrun.paths import cache_dir, private_place
+from nnrun.spec.ports import Port
+from nnrun.spec.wording import listing
+
+VARIABLE = "NNRUN_ROWS"
+Place = Literal["auto", "memory", "file"]
+
+_SHARE = 0.7
+"""Of the memory that is free: rows that take more of it do not fit beside what else is needed."""
+_ELEMENTS_AT_ONCE = 1 << 22
+
+
+def wanted_place() -> Place:
+    """Where prepared rows shall be kept, as the variable says.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    text = os.environ.get(VARIABLE, "").strip() or "auto"
+    for place in get_args(Place):
+        if text == place:
+            return place  # type: ignore[no-any-return]
+    raise UsageError(f"{VARIABLE} is {printable(text)!r}; it must be auto, memory or file.")
+
+
+def rows_in_files(
+    group: Group, dataset: Dataset, device: torch.device, on_message: Callable[[str], None]
+) -> dict[Port, MappedInputs] | None:
+    """The training rows of a group as its networks take them, in files; None where they stay in memory.
+
+    Args:
+        group: the networks, with their fitted preprocessing.
+        dataset: the data.
+        device: where networks are.
+        on_message: hears that rows are kept in files, or why they cannot be.
+
+    Raises:
+        DataError: they shall be, and cannot.
+        NnrunError: the files cannot be written.
+    """
+    place = wanted_place()
+    if place == "memory":
+        return None
+    taken = _bytes_of_rows(group, dataset)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    fits = free is None or taken <= _SHARE * free
+    if place == "auto" and fits:
+        return None
+    if (why := _why_not(group, dataset)) is not None:
+        if place == "file":
+            raise DataError(f"{VARIABLE}=file: {why}, and cannot be read from a file batch by batch.")
+        on_message(f"warning: the prepared rows take {in_words(taken)}, and must stay in memory: {why}")
+        return None
+    because = "" if free is None or fits else f", and {in_words(free)} of memory are free"
+    on_message(
+        f"the prepared rows take {in_words(taken)}{because}: they are written to a file, and read batch by "
+        "batch"
+    )
+    return {port: _mapped(group, dataset.train, port, device) for port in group.fitted[0].inputs}
+
+
+def _bytes_of_rows(group: Group, dataset: Dataset) -> int:
+    copies = 1 if share_rows(group.fitted) else len(group.fitted)
+    width = sum(4 * each.width for each in group.fitted[0].inputs.values())
+    return copies * width * len(dataset.train)
+
+
+def _why_not(group: Group, dataset: Dataset) -> str | None:
+    """What keeps rows from being prepared a few at a time, as a clause; None where nothing does."""
+    for fitted in group.fitted:
+        for port, each in fitted.inputs.items():
+            of_input = f" of the input {port}" if len(fitted.inputs) > 1 else ""
+            if each.sparse:
+                return f"the rows{of_input} are sparse"
+            if each.custom:
+                names = listing([step.spec.object for step in each.custom], "and")
+                return f"the rows{of_input} are made by custom steps ({names})"
+            if each.holds_out:
+                assert each.table is not None, "what holds rows out is a table"
+                kinds = {column.steps[-1].kind for column in each.table.columns if column.held_out}
+                return f"{listing(sorted(kinds), 'and')} prepares training rows by what the others hold"
+            raw = dataset.train.by_input([port])[port]
+            if isinstance(raw, TokenRows):
+                return f"the rows{of_input} are lists of tokens"
+            if isinstance(raw, np.ndarray) and raw.dtype == np.uint8:
+                return f"the rows{of_input} are bytes already, as they were loaded"
+    return None
+
+
+def _mapped(group: Group, samples: Samples, port: Port, device: torch.device) -> MappedInputs:
+    several = group.fitted[:1] if share_rows(group.fitted) else group.fitted
+    return MappedInputs(tuple(_written(each.inputs[port], samples, port) for each in several), device)
+
+
+def _written(fitted: FittedInputs, samples: Samples, port: Port) -> npt.NDArray[Any]:
+    """(N, ...) float32: the prepared rows in a file that has no name, and goes with the process."""
+    folder = cache_dir() / "rows"
+    shape = (len(samples), *fitted.shape)
+    at_once = max(1, _ELEMENTS_AT_ONCE // max(1, fitted.width))
+    try:
+        private_place(folder)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for first in range(0, len(samples), at_once):
+                part = samples.take(np.arange(first, min(first + at_once, len(samples))))
+                with rows_by_place(part.places):
+                    rows = fitted.transform(part.by_input([port])[port])
+                assert isinstance(rows, DenseRows), "all else is refused"
+                file.write(rows.x_NF.data)
+            file.flush()
+            return np.memmap(file, np.float32, "r", shape=shape)
+    except OSError as error:
+        raise NnrunError(
+            f"The prepared rows cannot be written to {folder} ({error.strerror or error}). They take "
+            f"{in_words(4 * len(samples) * fitted.width)}: make room there, or name another folder with "
+            "NNRUN_CACHE_DIR."
+        ) from error

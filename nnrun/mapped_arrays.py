@@ -1,0 +1,38 @@
+"""Arrays that map a file into memory: read as any other, and held only as long as the system likes."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_TOUCHED_AT_ONCE = 1 << 27
+"""Bytes of a file that may count as the process's memory while rows are picked out of it."""
+_AROUND = 1 << 16
+"""Bytes that the system maps where one is read, if it has them at hand."""
+
+
+def leave_memory(values: npt.NDArray[Any]) -> None:
+    """Let go of the pages of a file that an array maps; whoever reads it again has them read again.
+
+    They can be taken back by the system at any time, and still count as memory of the process.
+    """
+    whole: Any = values
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and values.nbytes:
+        start = values.ctypes.data - whole.ctypes.data
+        first = start - start % mmap.PAGESIZE
+        whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
+
+
+def take_mapped(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
+    """Copy rows of a mapped array, ascending, into `out`, (n, ...). Little of it is in memory at a time."""
+    row_bytes = max(1, values.nbytes // max(1, len(values)))
+    at_once = max(1, _TOUCHED_AT_ONCE // max(_AROUND, row_bytes))
+    for first in range(0, len(rows), at_once):
+        part = rows[first : first + at_once]
+        values.take(part, axis=0, out=out[first : first + len(part)], mode="clip")
+        leave_memory(values[part[0] : part[-1] + 1])

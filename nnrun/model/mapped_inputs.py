@@ -1,0 +1,110 @@
+"""Prepared rows that lie in files, for data that memory does not hold."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnrun.lazy_torch import torch
+from nnrun.mapped_arrays import take_mapped
+from nnrun.model.inputs import DenseInputs
+from nnrun.replica_rows import RowIndices
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+_KEPT = 3
+"""Buffers: one is computed from, one is filled, and one more for the shorter segment at the end."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Buffer:
+    whole: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedInputs:
+    """Dense rows in files, of which those that are needed next are read.
+
+    Attributes:
+        files: (N, F) or (N, ...) float32, mapped into memory: one that all replicas share, or one for each.
+        device: where the rows go.
+    """
+
+    files: tuple[npt.NDArray[Any], ...]
+    device: torch.device
+    _free: list[_Buffer] = field(default_factory=list, repr=False)
+
+    @property
+    def features(self) -> int:
+        """F, the numbers of a row."""
+        return math.prod(self.files[0].shape[1:])
+
+    @property
+    def dense(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def streamed(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def elements_per_row(self) -> int:
+        """F."""
+        return self.features
+
+    @property
+    def bytes_per_network(self) -> int:
+        """What the rows take in a file, of one network where each has its own."""
+        return self.files[0].nbytes
+
+    def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
+        """Some rows in memory, one replica's behind the other's, for all replicas to pick from.
+
+        `rows_of`: index of a replica's data → its rows, ascending.
+        """
+        total = sum(map(len, rows_of.values()))
+        x_1NF = self._buffer(total)
+        first = 0
+        for index, rows in rows_of.items():
+            own = self.files[0 if len(self.files) == 1 else index]
+            take_mapped(own, rows, x_1NF[0, first : first + len(rows)])
+            first += len(rows)
+        return DenseInputs(torch.from_numpy(x_1NF).to(self.device))
+
+    def _buffer(self, rows: int) -> npt.NDArray[Any]:
+        """(1, rows, ...) of memory that was used before and that nobody uses any more, where there is some.
+
+        The system gives new memory page by page, which takes longer than to fill it.
+        """
+        file = self.files[0]
+        large = [buffer for buffer in self._free if len(buffer) >= rows]
+        if large:
+            self._free.remove(large[0])
+        buffer = large[0] if large else _Buffer(np.empty((rows, *file.shape[1:]), file.dtype))
+        self._free[:-_KEPT] = []
+        given = buffer.whole[None, :rows]
+        weakref.finalize(given, self._free.append, buffer).atexit = False
+        return given
+
+    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
+        """(G, B, ...) tensors, each read when it is asked for."""
+        for first in range(0, rows_GN.shape[1], batch_size):
+            rows_GB = rows_GN[:, first : first + batch_size]
+            of_each = []
+            for index, rows in zip(data_index, rows_GB, strict=True):
+                ordered, places = np.unique(rows, return_inverse=True)
+                of_each.append(self.loaded({index: ordered}).x_SNF[0][places])
+            yield torch.stack(of_each)
