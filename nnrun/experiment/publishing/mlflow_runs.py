@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import nnrun
 from nnrun.errors import NnrunError
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.publishing.content import Content, Series
@@ -23,6 +22,7 @@ from nnrun.experiment.running.listener import SILENT
 from nnrun.experiment.sharing.share import share_run
 from nnrun.extras import require
 
+_PACKAGE: Final = Path(__file__).resolve().parents[2]
 _RUN: Final = "nnrun.run"
 _DIGEST: Final = "nnrun.digest"
 _PARENT: Final = "mlflow.parentRunId"
@@ -147,7 +147,7 @@ def _log_model(mlflow: Any, content: Content, destination: Destination, folder: 
     shared = share_run(content.run, folder / _MODEL, replace(destination.access, listener=SILENT))
     signature, example = signature_of(predictor)
     code = folder / "code" / "nnrun"
-    shutil.copytree(Path(nnrun.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
     mlflow.pyfunc.log_model(
         name=_MODEL,
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
