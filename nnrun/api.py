@@ -337,7 +337,7 @@ def sweep(
         method, trials, monitor, time_limit: instead of what the sweep section says. A time limit (`"10m"`, or
             seconds) begins no trials that are not expected to end in time; the same sweep again goes on.
         nested: choose the trial anew within each of so many outer folds, and score it on the fold; the record
-            has it as `nested`.
+            has it as `nested`. The override `nested.members=folds` scores the inner networks, averaged.
         new: start over in any case.
         workers: have so many processes train the trials; default: this one.
         launcher, launcher_options: who starts them, and its options for each, as `--launcher-set` has them.
@@ -493,7 +493,8 @@ def kfold(
         repeats: number of repeats, each with a different split; needs `shuffle: true`.
         fold: train only this fold, counted from 0.
         nested: choose the epoch anew within each of so many outer folds; the run is then that of what was
-            chosen, scored on the outer folds.
+            chosen, scored on the outer folds. With the override `nested.members=folds` it is the run of the
+            inner folds, whose networks' average is scored.
         workers, launcher, launcher_options: as for `train`.
         overrides, runs_dir, data_dir, device, smoke, verbose, allow_custom: as for `train`.
     """

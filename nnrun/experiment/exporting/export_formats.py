@@ -19,7 +19,7 @@ import torch
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
-from nnrun.data.new_rows.named_columns import missing_texts
+from nnrun.data.new_rows.named_columns import missing_strings
 from nnrun.data.table import Table
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.exporting.column_program import Columns, ColumnsNetwork, TableProgram
@@ -119,7 +119,7 @@ class Export:
             name: TableProgram.of(each.fitted, self.float64, str(place))
             for place, (name, each) in enumerate(self.inputs.items())
         }
-        return Columns(tables, missing_texts(self.spec.dataset))
+        return Columns(tables, missing_strings(self.spec.dataset))
 
     @cached_property
     def output_names(self) -> Mapping[Port, str]:

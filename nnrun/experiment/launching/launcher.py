@@ -18,6 +18,9 @@ from nnrun.spec.allowed_modules import OPTION, allowed_modules
 PACKAGE = Path(__file__).resolve().parents[2]
 """The folder of this nnrun's code."""
 
+_TO_LEAVE = 20.0  # seconds
+_LAST_WORDS = 2000  # characters
+
 LauncherName = Literal["processes", "ray", "slurm"]
 
 
@@ -145,7 +148,7 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
 
     Whoever ends the caller ends the worker.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command_line(arguments),
         cwd=folder if os.path.isdir(folder) else None,
         env=environment(count_here),
@@ -153,17 +156,17 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        _, said = process.communicate()
-    except BaseException:
-        process.terminate()
+    ) as process:
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
-    return process.returncode, said[-2000:]
+            _, said = process.communicate()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_TO_LEAVE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, said[-_LAST_WORDS:]
 
 
 def trouble(number: int, code: int, said: str) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnrun.data.dataset import Array
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.new_rows.named_columns import missing_texts
+from nnrun.data.new_rows.named_columns import missing_strings
 from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.prediction_script import main_source, outputs_source, predict_source
@@ -142,7 +142,7 @@ def _constants(model: Model) -> list[str]:
         "    LEARNED = dict(_file)",
     ]
     if model.of_table:
-        missing = fill(repr(sorted(missing_texts(model.spec.dataset)))[1:-1], 100)
+        missing = fill(repr(sorted(missing_strings(model.spec.dataset)))[1:-1], 100)
         lines = ["MISSING = frozenset([", indent(missing, "    "), "])", *lines]
     return [_heading("this model"), "\n".join(lines)]
 
