@@ -126,6 +126,7 @@ class Run:
 
         if fold is not None and seed is not None:
             raise UsageError("weights: name a fold or a seed, not both.")
+        fold, seed = _whole(fold, "fold"), _whole(seed, "seed")
         member = Member("fold", fold) if fold is not None else None
         member = Member("seed", seed) if seed is not None else member
         ((kept,), _) = read_used_weights(self._directory, [member], which)
@@ -162,7 +163,8 @@ class Run:
             record = self._directory.read_record()
         except NnrunError:
             return f"Run({os.fspath(self.path)!r})"
-        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        shown = {**record.listed_scores, **{f"test {name}": value for name, value in record.test.items()}}
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in shown.items())
         best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
         return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
 
@@ -557,6 +559,7 @@ def final(
     from nnrun.spec.reading.load import load_spec
 
     selection = Selection(seeds=_whole(seeds, "seeds", 2, "an average takes"))
+    epochs = _of_python(epochs)
     places = (_runs_dir(runs_dir), _data_dir(data_dir), device)
     settings = Settings("final", *places, smoke, selection, allow_unknown=allow_unknown)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
@@ -581,6 +584,11 @@ def final(
             else:
                 made = final_of_members(run, settings, members, weights=weights, **how)
     return Run(made.path)
+
+
+def _of_python(value: Any) -> Any:
+    """A number of NumPy's as Python has it; all else as it is."""
+    return value.item() if hasattr(value, "dtype") else value
 
 
 def _called(spec: SpecLike | None) -> str | None:
@@ -773,6 +781,7 @@ def importance(
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
 
+    repeats, seed = _whole(repeats, "repeats"), _whole(seed, "seed")
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
