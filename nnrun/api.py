@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
+    from nnrun.experiment.publishing.destination import Published
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
@@ -984,6 +985,45 @@ def serve(
             spread=spread,
             started=started,
         )
+
+
+def publish(
+    runs: Run | PathLike | Sequence[Run | PathLike],
+    *,
+    to: Literal["mlflow", "tensorboard", "wandb"],
+    into: PathLike | None = None,
+    experiment: str | None = None,
+    model: bool = True,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    allow_custom: Sequence[str] = (),
+) -> list[Published]:
+    """Copy runs into a tracker of experiments, from their records alone. The same again changes nothing.
+
+    Args:
+        runs: one or several, or what `load_run` takes.
+        to: the tracker, each an extra of this name.
+        into: MLflow's tracking address; TensorBoard's or W&B's folder. Default: what the tracker's own
+            settings say (MLFLOW_TRACKING_URI, WANDB_DIR), and `tensorboard`.
+        experiment: MLflow's experiment or W&B's project; default: the experiment's name.
+        model: whether the networks go along (not to TensorBoard).
+        weights: which, those that training ended with or those of the best epoch.
+        runs_dir: where runs are looked for, if they are named.
+        allow_custom: as for `train`.
+
+    Raises:
+        UsageError: the extra is not installed, or a run is still training.
+        NnrunError: the tracker refused.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.publishing.destination import Destination
+    from nnrun.experiment.publishing.tracker import publish_runs
+
+    several = [runs] if isinstance(runs, Run | str | os.PathLike) else runs
+    found = [_run(each, runs_dir)._directory for each in several]
+    place = None if into is None else str(into)
+    with allowing(allow_custom):
+        return publish_runs(found, to, Destination(place, experiment, model, Access(weights=weights)))
 
 
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:
