@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from nnrun.atomic_files import remove_abandoned, unfinished, write_text
 from nnrun.errors import DataError
 from nnrun.figures.curve_figure import save
+from nnrun.machine import this_machine
 from nnrun.records import RunDirectory
 
 
@@ -39,6 +41,17 @@ def test_only_what_is_abandoned_is_removed(tmp_path: Path, dead: int) -> None:
     remove_abandoned(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*stays, f".folder.{dead}.ab12.tmp"])
     remove_abandoned(tmp_path / "missing")
+
+
+def test_what_another_machine_writes_stays_for_a_day(tmp_path: Path, dead: int) -> None:
+    new, old = (tmp_path / f".{name}.json.0123abcd-{dead}.ab12.tmp" for name in ("new", "old"))
+    own = tmp_path / f".own.json.{this_machine()}-{dead}.ab12.tmp"
+    for path in (new, old, own):
+        path.write_text("half")
+    two_days_ago = time.time() - 2 * 86400
+    os.utime(old, (two_days_ago, two_days_ago))
+    remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == [new]
 
 
 def test_the_next_write_removes_it(tmp_path: Path, dead: int) -> None:

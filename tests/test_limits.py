@@ -75,6 +75,15 @@ def test_the_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert threads_for(10**12) == 1
 
 
+@pytest.mark.parametrize(("share", "cpus"), [("2", 4), ("3", 2), ("20", 1), ("", 8), ("x", 8), ("0", 8)])
+def test_workers_of_a_machine_divide_its_cpus(
+    share: str, cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setenv("NNRUN_CPU_SHARE", share)
+    assert usable_cpus(tmp_path) == cpus
+
+
 @pytest.mark.skipif(not hasattr(os, "getloadavg"), reason="this system does not tell its load")
 @pytest.mark.parametrize(("load", "free"), [(0.2, 4), (1.0, 4), (6.0, 3), (7.6, 1), (40.0, 1)])
 def test_cpus_that_others_use_are_not_free(load: float, free: int, monkeypatch: pytest.MonkeyPatch) -> None:

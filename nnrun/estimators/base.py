@@ -15,6 +15,7 @@ from nnrun.estimators.rows import checked_weights, joined, validated_inputs
 from nnrun.estimators.trained import TrainedRun, Training
 from nnrun.experiment.init.target import TaskName
 from nnrun.experiment.setup.given_data import DeclaredData, declared_data
+from nnrun.spec.allowed_modules import allowing
 from nnrun.spec.reading.overrides import Override, Overrides, overrides_of
 from nnrun.spec.reading.sources import SpecSource
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from nnrun.estimators.rows import Array
     from nnrun.experiment.predicting.output_decoder import OutputDecoder, Predictions
+    from nnrun.experiment.predicting.predict import Predictor
     from nnrun.spec.ports import Port
 
 
@@ -116,13 +118,14 @@ class Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         from nnrun.experiment.predicting.predict import predict_blocks
 
         check_is_fitted(self)
-        inputs, predictor = validated_inputs(self, x, reset=False), self.trained_.predictor()
+        inputs, predictor = validated_inputs(self, x, reset=False), self._predictor()
         if not isinstance(inputs, np.ndarray):
             # Names were compared where both had some; without, columns stand in the order of before.
             named = inputs.set_axis(list(self._columns), axis=1)
             inputs = named.to_numpy(np.float64) if self._takes_arrays else named
         try:
-            blocks = predict_blocks(predictor, inputs, stacklevel=4)
+            with allowing(self.allow_custom):
+                blocks = predict_blocks(predictor, inputs, stacklevel=4)
         except DataError as error:
             raise ValueError(str(error)) from error
         return {
@@ -133,9 +136,11 @@ class Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     @property
     def _takes_arrays(self) -> bool:
         """Whether the network takes arrays, and no table with named columns."""
-        return not any(
-            fitted.of_table for fitted in self.trained_.predictor().networks[0].fitted.inputs.values()
-        )
+        return not any(fitted.of_table for fitted in self._predictor().networks[0].fitted.inputs.values())
+
+    def _predictor(self) -> Predictor:
+        with allowing(self.allow_custom):
+            return self.trained_.predictor()
 
     def _only_decoder(self) -> OutputDecoder:
         """That of the only output.
@@ -143,7 +148,7 @@ class Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         Raises:
             UsageError: there are several.
         """
-        decoders = list(self.trained_.predictor().output_decoders.values())
+        decoders = list(self._predictor().output_decoders.values())
         if len(decoders) > 1:
             raise UsageError(f"A {type(self).__name__} has one output, and the spec has {len(decoders)}.")
         return decoders[0]

@@ -38,7 +38,7 @@ class Regressor(RegressorMixin, Network):  # type: ignore[misc]
         if target.ndim == 2 and target.shape[1] == 1:
             target = target[:, 0]
         self._fit(self._inputs_to_fit(X, target), target, sample_weight, "regression", classes=False)
-        kinds = {decoder.kind for decoder in self.trained_.predictor().output_decoders.values()}
+        kinds = {decoder.kind for decoder in self._predictor().output_decoders.values()}
         if kinds != {"numbers"}:
             raise UsageError(
                 f"The spec predicts {' and '.join(sorted(kinds))}, and no numbers; use Classifier."

@@ -15,6 +15,7 @@ from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, written_name
 from nnrun.errors import DataError, printable
+from nnrun.extras import installation
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
 
@@ -111,8 +112,8 @@ class ParquetReader:
             import pyarrow.parquet
         except ImportError:
             raise DataError(
-                f"{self.name}: reading Parquet needs pyarrow, which is not installed: pip install "
-                f"'nnrun[parquet]'."
+                f"{self.name}: reading Parquet needs pyarrow, which is not installed: "
+                f"{installation('parquet')}."
             ) from None
         try:
             return pyarrow.parquet.ParquetFile(self.path)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,19 @@ Read = Callable[[Folder], CachedTable]
 `NUMBERS`; None where there is none."""
 
 
+_kept: ContextVar[bool] = ContextVar("tables are kept in the cache", default=True)
+
+
+@contextmanager
+def without_table_cache() -> Iterator[None]:
+    """Within, no table is looked for in the cache or kept there: its file is deleted soon."""
+    token = _kept.set(False)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def unwritable(place: Path, error: OSError) -> str:
     """A message: a table is not kept."""
     return (
@@ -72,6 +86,8 @@ def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: 
         read: reads the file.
         on_message: called where the cache cannot be used.
     """
+    if not _kept.get():
+        return read(lambda: None)
     digest = hashlib.sha256(json.dumps([_VERSION, key], sort_keys=True).encode()).hexdigest()
     entry = cache_dir() / "tables" / f"{sha256[:32]}-{digest[:16]}"
 

@@ -46,6 +46,18 @@ def missing_texts(declared: schema.Component) -> frozenset[str]:
     return frozenset(MISSING if own is None else ["", *map(text_name, own)])
 
 
+def missing_strings(declared: schema.Component) -> frozenset[str]:
+    """The strings that mean a missing value, where rows have no other way to say it.
+
+    Of a CSV what its fields say. Data whose values have types may hold the text NA; only an empty one, which
+    stands for what is missing there, and those that the spec names are missing values.
+    """
+    if isinstance(declared, schema.Csv):
+        return missing_texts(declared)
+    own = declared.missing if isinstance(declared, schema.Jsonl) else None
+    return frozenset(["", *map(text_name, own or ())])
+
+
 @dataclass(frozen=True)
 class NamedColumn:
     """A column that the network takes.

@@ -44,7 +44,9 @@ from nnrun.experiment.finished.load_run import (
 from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
-from nnrun.experiment.scripting.write_script import ARRAYS, Model, ask_script, script_of
+from nnrun.experiment.scripting.ask_script import ask_script
+from nnrun.experiment.scripting.script_model import Model
+from nnrun.experiment.scripting.write_script import ARRAYS, script_of
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views

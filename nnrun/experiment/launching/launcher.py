@@ -7,16 +7,19 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nnrun.errors import UsageError
+from nnrun.extras import require
 from nnrun.limits import CPU_SHARE, wanted_threads
 from nnrun.spec.allowed_modules import OPTION, allowed_modules
 
 PACKAGE = Path(__file__).resolve().parents[2]
 """The folder of this nnrun's code."""
+
+_TO_LEAVE = 20.0  # seconds
+_LAST_WORDS = 2000  # characters
 
 LauncherName = Literal["processes", "ray", "slurm"]
 
@@ -80,12 +83,12 @@ def make_launcher(workers: Workers) -> Launcher:
         UsageError: its package is not installed, or an option does not fit it.
     """
     if workers.launcher == "ray":
-        _require("ray", "ray", "Ray")
+        require("ray", {"ray": "Ray"}, "--launcher ray")
         from nnrun.experiment.launching.on_ray import RayLauncher
 
         return RayLauncher(workers.options)
     if workers.launcher == "slurm":
-        _require("submitit", "slurm", "submitit")
+        require("slurm", {"submitit": "submitit"}, "--launcher slurm")
         from nnrun.experiment.launching.on_slurm import SlurmLauncher
 
         return SlurmLauncher(workers.options)
@@ -97,14 +100,6 @@ def make_launcher(workers: Workers) -> Launcher:
     from nnrun.experiment.launching.processes import ProcessLauncher
 
     return ProcessLauncher()
-
-
-def _require(package: str, extra: str, name: str) -> None:
-    if find_spec(package) is None:
-        raise UsageError(
-            f"--launcher {extra} needs {name}, which is not installed here. Install it with "
-            f"`pip install 'nnrun[{extra}]'` (from a checkout: `pip install -e '.[{extra}]'`)."
-        )
 
 
 def worker_arguments(
@@ -145,7 +140,7 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
 
     Whoever ends the caller ends the worker.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command_line(arguments),
         cwd=folder if os.path.isdir(folder) else None,
         env=environment(count_here),
@@ -153,17 +148,17 @@ def run_worker(arguments: Sequence[str], folder: str, count_here: int = 1) -> tu
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        _, said = process.communicate()
-    except BaseException:
-        process.terminate()
+    ) as process:
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        raise
-    return process.returncode, said[-2000:]
+            _, said = process.communicate()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(_TO_LEAVE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, said[-_LAST_WORDS:]
 
 
 def trouble(number: int, code: int, said: str) -> str | None:

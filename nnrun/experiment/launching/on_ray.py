@@ -53,7 +53,8 @@ class RayLauncher:
                 code = {"py_modules": [str(PACKAGE)]}  # this very nnrun, wherever it runs
                 ray.init(**common, runtime_env=code)
                 return False
-            ray.init("local", **common, include_dashboard=False, num_cpus=max(count, usable_cpus()))
+            own = {"_node_ip_address": "127.0.0.1", "include_dashboard": False}  # nobody else sees it
+            ray.init("local", **common, **own, num_cpus=max(count, usable_cpus()))
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise NnrunError(f"--launcher ray: no connection to a cluster: {error}") from None
         return True

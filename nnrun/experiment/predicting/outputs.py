@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -115,6 +116,7 @@ def outputs_of_inputs(
     parameters = {name: value.to(device) for name, value in network.stack([weights]).items()}
     scales = {port: _as_scales(targets.scale) for port, targets in fitted.outputs.items()}
     calibrators = {port: calibrator_of(view.calibrate) for port, view in output_views(spec).items()}
+    threads_of = cache(threads_for)  # who predicts small batches would read the system's limits for each
     at_once = max(1, min(_ROWS_AT_ONCE, BLOCK_ELEMENTS // network.widest_activation))
     at_once -= at_once % _FULL_GROUP if at_once > _FULL_GROUP else 0
     smallest = min((n for layer in network.layers if (n := layer.multiplications)), default=_SMALL_PRODUCT)
@@ -124,7 +126,7 @@ def outputs_of_inputs(
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
         multiplications = network.multiplications(elements)
-        threads = threads_for(at_once * multiplications)
+        threads = threads_of(at_once * multiplications)
         group, least = (_FULL_GROUP, fewest) if fewest * multiplications <= _CHEAP else (1, 1)
         with torch.inference_mode(), cpu_setup(threads):
             for first in range(0, rows_of_all, at_once):

@@ -11,17 +11,10 @@ from typing import Any
 import numpy as np
 
 from nnrun.errors import UsageError
-from nnrun.experiment.scripting.layer_scripts import (
-    LAYER_SCRIPTS,
-    MERGE_SCRIPTS,
-    Array,
-    LayerScript,
-    Weights,
-    activated,
-    mask_script,
-    merged_mask,
-    of_several,
-)
+from nnrun.experiment.scripting.layer_script import Array, LayerScript, Weights, activated
+from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
+from nnrun.experiment.scripting.merge_scripts import MERGE_SCRIPTS, merged_mask
+from nnrun.experiment.scripting.sequence_scripts import mask_script, of_several
 from nnrun.lazy_torch import torch
 from nnrun.model.layers import DenseLayer, Layer, MergeLayer
 from nnrun.model.network import Network

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MODULES = (
     "nnrun.data.value_names",
+    "nnrun.data.inference.number_spelling",
     "nnrun.data.inference.dates",
     "nnrun.data.preprocess.split_words",
     "nnrun.data.preprocess.quantile_steps",

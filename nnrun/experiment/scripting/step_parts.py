@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from nnrun.data.inference.dates import parse_dates
 from nnrun.data.preprocess.quantile_steps import normal_quantile
 from nnrun.data.preprocess.split_words import WORD
-from nnrun.data.value_names import number_name, truth_name, value_name
+from nnrun.data.value_names import number_name, number_of, truth_name, value_name
 
 
 class BadRow(ValueError):
@@ -37,33 +37,22 @@ def number_column(
     rows: Sequence[Mapping[str, Any]],
     name: str,
     missing: frozenset[str],
-    decimal: str = ".",
-    thousands: str = "",
+    number: Callable[[str], float] = number_of,
 ) -> np.ndarray:
-    """(N,) float64, NaN where a number is missing."""
-    gaps = {number for text in missing if not math.isnan(number := _number(text, ".", ""))}
+    """(N,) float64, NaN where a number is missing; `number` reads texts."""
+    gaps = {gap for text in missing if not math.isnan(gap := number_of(text))}
     found = np.full(len(rows), np.nan)
     for place, row in enumerate(rows):
         field = row.get(name)
         if field is None or field != field or (isinstance(field, str) and field.strip() in missing):
             continue
-        number = _number(field, decimal, thousands) if isinstance(field, str) else float(field)
-        if isinstance(field, str) and number in gaps:
+        if isinstance(field, str) and number_of(field) in gaps:
             continue
-        if not math.isfinite(number):
+        value = number(field.strip()) if isinstance(field, str) else float(field)
+        if not math.isfinite(value):
             raise BadRow(place, f"has {field!r} in column {name!r}, which is not a finite number")
-        found[place] = number
+        found[place] = value
     return found
-
-
-def _number(text: str, decimal: str, thousands: str) -> float:
-    text = text.strip().replace("\u2212", "-")
-    for mark in thousands:
-        text = text.replace(mark, "")
-    try:
-        return math.nan if "_" in text else float(text.replace(decimal, "."))
-    except ValueError:
-        return math.nan
 
 
 def name_column(

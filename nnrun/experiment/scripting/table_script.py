@@ -122,7 +122,8 @@ class RowScript:
             of_truth = ", truth=True" if NamedColumn.of([column]).truth else ""
             return f"name_column(rows, {column.name!r}, MISSING{of_truth})"
         spelling = self.spellings[column.name]
-        marks = "" if spelling.plain else f", {spelling.decimal!r}, {spelling.thousands or ''!r}"
+        marks = f", Spelling({spelling.decimal!r}, {spelling.thousands!r}).number"
+        marks = "" if spelling.plain else marks
         return f"number_column(rows, {column.name!r}, MISSING{marks})"
 
     def _refuse_wide(self, column: FittedColumn, step: FittedStep) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ class Batcher:
         self._bytes = 0
         self._busy = False
         self._thread = ThreadPoolExecutor(1, "nnrun-predict")
+        # What the command was asked, such as a number of threads, holds in the loop and in the thread.
+        self._context = contextvars.copy_context()
         self._last = (1, 1.0)  # bytes and seconds of the last batch; of the first nothing is known
         self.batches = self.requests = 0
 
@@ -78,6 +81,10 @@ class Batcher:
             done.add_done_callback(lambda found: self._give(loop, batch, size, found.result()))
 
     def _timed(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> tuple[list[Answer], float]:
+        """The answers, and the seconds that they took."""
+        return self._context.run(self._answered, batch)
+
+    def _answered(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> tuple[list[Answer], float]:
         """The answers, and the seconds that they took."""
         started = time.perf_counter()
         try:

@@ -171,7 +171,8 @@ def _scores(record: RunRecord, predictor: Predictor, scores: Sequence[CardScore]
         else ""
     )
     if not scores:
-        return "\n\n".join(["None are known of these weights.", of_parent])
+        none = SMOKE_TEXT if record.smoke else "None are known of these weights."
+        return "\n\n".join([none, of_parent])
     notes = (
         f"Weights: {predictor.weights.text}.",
         "± is the standard deviation over the networks." if any(score.std for score in scores) else "",

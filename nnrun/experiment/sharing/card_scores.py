@@ -49,12 +49,16 @@ def scores_of(
 ) -> list[CardScore]:
     """All that a run's record knows of the weights that are used: on the test set, then on validation rows.
 
+    None of a smoke run.
+
     Args:
         record: the run's.
         spec: its spec.
         used: the weights.
         looks: how often its test set was looked at, by experiments of its name and by any; None for never.
     """
+    if record.smoke:
+        return []  # they mean nothing, and a site of models would show them
     return [*_test_scores(record, spec, used, looks), *_validation_scores(record, used)]
 
 

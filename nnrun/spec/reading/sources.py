@@ -11,7 +11,7 @@ from nnrun.spec.reading.nodes import Place, SourceText, from_plain, plain
 from nnrun.spec.writing.dump import dump_mapping
 
 SpecSource = str | os.PathLike[str] | Mapping[str, Any]
-"""A path; or YAML, which has several lines or begins with a brace; or a dict of what the YAML would hold."""
+"""A path; or YAML, which has several lines or stands in braces; or a dict of what the YAML would hold."""
 
 GIVEN_NAME = "spec"
 """What a spec is called that has no file and gives itself no name."""
@@ -24,7 +24,8 @@ def text_of(source: SpecSource) -> str | None:
         UsageError: it is none of these, or the dict holds what YAML has no word for.
     """
     if isinstance(source, str):
-        return source if "\n" in source or source.lstrip().startswith("{") else None
+        braces = source.lstrip().startswith("{") and source.rstrip().endswith("}")
+        return source if ("\n" in source or braces) and not os.path.lexists(source) else None
     if isinstance(source, os.PathLike):
         return None
     if not isinstance(source, Mapping):

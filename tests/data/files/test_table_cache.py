@@ -15,6 +15,7 @@ from nnrun.data.files.jsonl_reader import JsonlReader
 from nnrun.data.files.open_file import sha256_of
 from nnrun.data.files.read_table import ReadTable, read_table
 from nnrun.data.files.stored_arrays import ArrayFile, Spool, StoredPart
+from nnrun.data.files.table_cache import without_table_cache
 from nnrun.data.table import CategoryColumn, NumberColumn
 from nnrun.errors import DataError
 
@@ -53,6 +54,15 @@ def check(file: ReadTable) -> None:
     assert file.columns["text"].type == "text"
     assert file.table.by_name["text"].take([7]).values[0] == "a text of many words 7"  # type: ignore[union-attr]
     assert file.lines.place(10) == "line 12"
+
+
+def test_a_file_that_is_deleted_soon_is_not_kept(path: Path, empty_cache: Path) -> None:
+    with without_table_cache():
+        kept = read(path)
+    assert np.array_equal(kept.columns["a"].column.values, np.arange(N) / 4)  # type: ignore[union-attr]
+    assert not list(empty_cache.glob("tables/*"))
+    check(read(path))
+    assert list(empty_cache.glob("tables/*"))
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,9 @@ import yaml
 
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
-from nnrun.experiment.scripting.layer_scripts import (
-    ACTIVATION_SCRIPTS,
-    LAYER_SCRIPTS,
-    MERGE_SCRIPTS,
-    activated,
-)
+from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
+from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
+from nnrun.experiment.scripting.merge_scripts import MERGE_SCRIPTS
 from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.step_scripts import NUMBER_STEPS, OTHER_STEPS
@@ -34,6 +31,8 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
+from tests.experiment.exporting.test_named_ports import GRAPH
+from tests.experiment.exporting.test_named_ports import arrays as graph_arrays
 from tests.model.test_layers import CASES as LAYER_CASES
 from tests.model.test_layers import between, inputs, lively
 from tests.support.odd_tables import CASES, odd_rows, spec_of, training_rows, write_rows
@@ -311,3 +310,67 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "the name of a script must end in .py" in capsys.readouterr().err
     assert not Path("model.py").exists()
     assert not Path("model.npz").exists()
+
+
+def test_named_inputs_and_outputs_of_a_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    parts = {part: graph_arrays(rows, rows) for part, rows in (("train", 48), ("test", 20))}
+    arrays = {f"{name}_{part}": a for part, named in parts.items() for name, a in named.items()}
+    np.savez(tmp_path / "data.npz", **arrays)
+    (tmp_path / "graph.yaml").write_text(GRAPH)
+    trained(tmp_path, monkeypatch, "train graph.yaml")
+    assert main(["export", "@last", "-o", "model.py", "--member", "fold-1"]) == 0
+    test = parts["test"]
+    rows = {"size": test["size"], "pic-ture": test["pixels"], "words": test["words"].tolist()}
+    found = runpy.run_path("model.py")["predict"](rows)
+    check_same(found, predicted("data.npz", capsys, *PROBABILITIES, "--member", "fold-1"))
+
+
+def test_columns_that_inputs_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    rows = [{k: row[k] for k in ("color", "flag", "size", "y")} for row in training_rows()]
+    rows = [{**row, "height": f"{len(row['color']) * 100}"} for row in rows if row["size"]]
+    write_rows(tmp_path / "rows.csv", rows)
+    (tmp_path / "two.yaml").write_text(TWO_INPUTS)
+    trained(tmp_path, monkeypatch, "train two.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    check_same(runpy.run_path("model.py")["predict"](rows), predicted("rows.csv", capsys, *PROBABILITIES))
+
+
+TWO_INPUTS = """
+dataset: {csv: {path: rows.csv, types: {y: category}}}
+inputs:
+  numbers: {columns: [size], preprocessing: standardize}
+  words: {columns: [color, flag, size], preprocessing: [{one_hot: [color, flag]}, {standardize: [size]}]}
+layers:
+  trunk: [concatenate: [numbers, words], dense: {units: 16, activation: relu}]
+  grade: [from: trunk, dense: {units: 1, activation: sigmoid}]
+  tall: [from: trunk, dense: 1]
+outputs:
+  grade: {target: y, loss: binary_crossentropy}
+  tall: {target: height, loss: mse, preprocessing: log1p}
+epochs: 2
+validation: {holdout: {fraction: 0.25}}
+"""
+
+
+def test_a_file_without_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    rows = training_rows()
+    lines = [f"{row['full']};{row['size'].replace('.', ',') or 'NA'};{row['y']}" for row in rows]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    spec = spec_of("categories")
+    dataset = {"path": "rows.csv", "header": False, "target": "c2", "delimiter": ";", "decimal": ","}
+    steps = [{"one_hot": ["c0"]}, {"impute": {"columns": ["c1"]}}, {"standardize": ["c1"]}]
+    spec |= {"dataset": {"csv": dataset}, "preprocessing": {"inputs": steps}}
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump(spec))
+    trained(tmp_path, monkeypatch, "train odd.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    own = predicted("rows.csv", capsys, *PROBABILITIES)
+    made = subprocess.run(
+        [sys.executable, "model.py", "rows.csv"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    found = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(made.stdout))]
+    assert len(found) == len(own) == len(rows)
+    for mine, theirs in zip(found, own, strict=True):
+        assert mine == pytest.approx({name: float(value) for name, value in theirs.items()}, abs=1e-6)

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -58,6 +59,25 @@ def test_everyone_gets_their_own_answer_and_few_batches_are_made(seconds: float)
     assert told.batches == [10] * 5
     assert "nnrun-predict" in told.threads  # the first, of which nothing is known, does not hold up the loop
     assert ("MainThread" in told.threads or "main" in told.threads) == (seconds == 0.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_what_the_command_was_asked_holds_for_all(seconds: float) -> None:
+    asked: ContextVar[str] = ContextVar("asked", default="nothing")
+
+    def answer(requests: Sequence[Asked]) -> list[Answer]:
+        time.sleep(seconds)
+        return [Answer(200, asked.get().encode()) for _ in requests]
+
+    asked.set("two threads")
+    batcher = Batcher(answer)
+    asked.set("later")
+
+    async def one_by_one() -> list[Answer]:
+        return [await batcher.ask(Asked(b"x")) for _ in range(3)]
+
+    assert asyncio.run(one_by_one()) == [Answer(200, b"two threads")] * 3
+    batcher.close()
 
 
 def test_a_batch_is_no_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:

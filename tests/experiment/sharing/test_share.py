@@ -149,6 +149,13 @@ def test_scores_are_those_of_the_weights_that_are_used(tmp_path: Path) -> None:
     )
 
 
+def test_scores_of_a_smoke_run_are_not_told(tmp_path: Path) -> None:
+    run = nnrun.train(write_small(tmp_path), smoke=True, runs_dir=tmp_path / "runs")
+    front, body = parts_of(nnrun.card(run))
+    assert "model-index" not in front
+    assert "## Scores\n\nThis was a smoke run: its numbers are meaningless.\n" in body
+
+
 def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
     run = nnrun.train(write_small(tmp_path), runs_dir=tmp_path / "runs")
     other = nnrun.train(write_small(tmp_path), runs_dir=tmp_path / "runs")

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from nnrun.experiment.running.listener import Start
-from nnrun.experiment.sweeping.sweep_listener import SweepLines, SweepListener, sweep_line, trial_line
+from nnrun.experiment.sweeping.sweep_listener import (
+    SweepLines,
+    SweepListener,
+    Working,
+    sweep_line,
+    trial_line,
+)
+from nnrun.machine import this_process
 from nnrun.records import RunDirectory, SweepRecord, TrialRecord
+from nnrun.records.claims import SignOfLife
 from nnrun.training.loop import EpochRecord
 
 VALUES = {"layers[0].dense.units": 32, "loss": "mse"}
@@ -118,3 +126,20 @@ def test_details() -> None:
 def test_nobody_hears_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     told(SweepListener())
     assert capsys.readouterr() == ("", "")
+
+
+def test_workers_are_shown_to_the_curious_when_they_change() -> None:
+    doing = {"trials": [3, 4], "epoch": 5, "scores": {"3": 0.25, "4": None}}
+    working = Working.of(SignOfLife("a-1", this_process(), doing=doing))
+    assert working == Working("a-1", (3, 4), 5, {3: 0.25})
+    idle = Working.of(SignOfLife("b-2", this_process()))
+    written: list[str] = []
+    lines = SweepLines(written.append, details=True)
+    for _ in range(2):
+        lines.working([working, idle])
+    assert written == ["a-1: trials 3 and 4, epoch 5", "b-2: no trial yet, or waiting"]
+
+
+def test_the_line_of_a_trial_names_its_worker() -> None:
+    trial = completed(1, 0.5).model_copy(update={"worker": "a-1"})
+    assert trial_line(trial, record(trial)).endswith("val_accuracy 0.5000 at epoch 4  1.23 s  by a-1")
