@@ -70,7 +70,7 @@ class ParquetReader:
         total = max(1, file.metadata.num_rows)
         rows = 0
         at_once = min(self._batch_rows, max(1024, _BATCH_VALUES // max(1, len(columns))))
-        batches = file.iter_batches(at_once, columns=list(columns))
+        batches = _batches(file, at_once, list(columns))
         while True:
             try:
                 batch = next(batches, None)
@@ -123,6 +123,12 @@ class ParquetReader:
     def _damaged(self, error: Exception, place: str = "") -> DataError:
         reason = printable(str(error).split("\n")[0].rstrip("."))[:200]
         return DataError(f"{self.name}{place} cannot be read as Parquet: {reason}.")
+
+
+def _batches(file: Any, rows: int, columns: list[str]) -> Iterator[Any]:
+    """Blocks of so many rows. Of a file read in one go, pyarrow keeps all that it has read to the end."""
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 def _declared_types(schema: Any) -> dict[str, ColumnType]:
