@@ -196,7 +196,7 @@ def _next_steps(run: RunDirectory, record: RunRecord) -> str:
     steps += [f"nnrun plot {path}"] if record.epochs_run else [f"nnrun show {path}"]
     if record.ensemble is not None:
         steps.append(f"nnrun predict {path} INPUT")
-    elif record.status == "completed" and not record.smoke and record.best_epoch is not None:
+    elif record.status == "completed" and not record.smoke and record.best_epoch and not record.is_inner:
         steps.append(f"nnrun final {path}")
         if len(record.members) > 1 and record.chosen_by is not None and record.chosen_by.startswith(INNER):
             # The folds' weights were chosen by rows that score nothing: as they are, they make a good model.
@@ -267,10 +267,10 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
         run = sweep.run_of(record.ranked()[0]).path
-        steps += [
-            f"nnrun {verb} {shlex.quote(str(path))}"
-            for verb, path in (("train", sweep.best_spec), ("final", run))
-        ]
+        verbs = [("train", sweep.best_spec), ("final", run)]
+        if record.nested is not None and record.nested.members is not None:
+            verbs = [("kfold", sweep.best_spec)]  # whose networks are then the members
+        steps += [f"nnrun {verb} {shlex.quote(str(path))}" for verb, path in verbs]
     lines += [f"{'       ' if place else 'Next   '}{step}" for place, step in enumerate(steps)]
     return "\n".join(lines)
 

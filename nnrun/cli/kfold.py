@@ -34,6 +34,7 @@ def kfold(
             help="Choose the epoch anew within each of K outer folds, and score it on the fold.",
         ),
     ] = None,
+    members: options.NestedMembers = None,
     time: options.Time = None,
     *,
     sharing: options.Sharing,
@@ -49,7 +50,10 @@ def kfold(
     from nnrun.experiment.setup.folds import load_for_kfold
 
     overrides = [*changes.overrides(), *options.time_limit(time)]
+    overrides += options.outer_members(members, nested, spec, overrides)
     load = partial(load_for_kfold, overrides=overrides, k=k, repeats=repeats, nested=nested, prefix="--")
+    whole: dict[str, object] = {"--fold": fold, "--smoke": changes.smoke}
+    of_folds = {"--k": k, "--repeats": repeats, "--nested": nested, "--members": members}
     if resuming.resume is not None:
         from nnrun.cli.running import resume_and_report
 
@@ -60,8 +64,7 @@ def kfold(
             spec=None if spec is None else load(spec),
             overrides=overrides,
             workers=sharing.workers(),
-            not_with={"--fold": fold, "--smoke": changes.smoke}
-            | ({"--k": k, "--repeats": repeats, "--nested": nested} if spec is None else {}),
+            not_with={**whole, **(of_folds if spec is None else {})},
         )
     loaded = load(options.required(spec))
 

@@ -250,6 +250,36 @@ def outer_folds(k: int | None) -> list[Override]:
     return [] if k is None else [Override.of_value("nested.k", k, "--nested", prevails=True)]
 
 
+NestedMembers = Annotated[
+    Literal["folds"] | None,
+    typer.Option(
+        "--members",
+        help="With --nested: score the average of each outer fold's inner networks; nothing is trained anew.",
+    ),
+]
+
+
+def outer_members(
+    members: str | None, k: int | None, spec: Path | None, changes: list[Override]
+) -> list[Override]:
+    """What --members changes in the spec of nested folds.
+
+    Raises:
+        UsageError: neither --nested nor the spec asks for outer folds.
+    """
+    from nnrun.spec.reading.load import load_spec
+    from nnrun.spec.reading.overrides import Override
+
+    if members is None:
+        return []
+    if k is None and spec is not None and load_spec(spec, changes).spec.nested is None:
+        raise UsageError(
+            f"--members {members} is for --nested K: it says what is scored on outer folds. Without them, "
+            f"train first, and make the average by nnrun final RUN --members {members}."
+        )
+    return [Override.of_value("nested.members", members, "--members", prevails=True)]
+
+
 LauncherOfWorkers = Literal["processes", "ray", "slurm"]
 
 

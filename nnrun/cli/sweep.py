@@ -74,6 +74,7 @@ def sweep(
     resume: ResumeSweep = None,
     time: options.Time = None,
     nested: Nested = None,
+    members: options.NestedMembers = None,
     worker: Worker = None,
     *,
     sharing: options.Sharing,
@@ -92,7 +93,8 @@ def sweep(
     asked = {"method": method, "trials": trials, "monitor": monitor, "time_limit": time}
     given = {key: value for key, value in asked.items() if value is not None}
     begun, smoke, runs_dir = None, changes.smoke, training.runs_dir
-    of_spec = [*changes.overrides(), *options.outer_folds(nested)]
+    own = changes.overrides()
+    of_spec = [*own, *options.outer_folds(nested), *options.outer_members(members, nested, spec, own)]
     if worker is not None:
         if spec is not None or over or given or of_spec or smoke or new or resume or sharing.is_given:
             raise UsageError(

@@ -414,9 +414,11 @@ class NestedRecord(_Record):
         k: how many outer folds there are.
         inner_folds: how many folds there are within each.
         only_fold: of an inner run that has only the inner folds of one outer fold, its index.
+        members: what is averaged as the model that is scored, `folds`; None for one network that was trained
+            anew. The inner run then has the scores: there is no outer run.
         diverged: of the inner run of a trial the inner folds that diverged.
         chosen_by: the column that chose.
-        folds: the outer folds, ascending; of an inner run none.
+        folds: the outer folds, ascending; of an inner run none, but with `members`.
         inner, scores: column → the mean over the outer folds of theirs. `*_std` the standard deviation over
             them, `interval` the 95 % interval of the mean score.
     """
@@ -425,6 +427,7 @@ class NestedRecord(_Record):
     k: Count
     inner_folds: Count
     only_fold: Count | None = None
+    members: Literal["folds"] | None = None
     diverged: list[Count] = []
     chosen_by: str | None = None
     folds: Records[NestedFold] = []
@@ -693,6 +696,8 @@ class RunRecord(_Record):
         """
         if self.is_nested:
             return self.last
+        if self.has_outer_scores and self.nested is not None:
+            return self.nested.scores
         if self.ensemble is None:
             return self.best
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
@@ -703,7 +708,7 @@ class RunRecord(_Record):
         validated = [
             name for name, of in self.listed_scores.items() if of is not None and name.startswith("val_")
         ]
-        if self.is_nested or not validated:
+        if self.has_outer_scores or not validated:
             return False
         if self.ensemble is not None and self.ensemble.taken_over:
             return self.ensemble.optimistic
@@ -715,6 +720,11 @@ class RunRecord(_Record):
     def is_inner(self) -> bool:
         """Whether its networks are those of the folds within outer folds, which only choose."""
         return self.nested is not None and self.nested.is_inner
+
+    @property
+    def has_outer_scores(self) -> bool:
+        """Whether its scores are those of outer folds: of a nested run, or of inner folds as members."""
+        return self.is_nested or (self.nested is not None and bool(self.nested.scores))
 
     @property
     def is_nested(self) -> bool:

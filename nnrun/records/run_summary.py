@@ -107,7 +107,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         looks=looks_of_record(record),
         look=record.test_uses[-1].look if record.test_uses else None,
         look_of_any=record.test_uses[-1].look_of_any if record.test_uses else None,
-        nested=None if record.nested is None else record.nested.part,
+        nested=None if record.nested is None else "outer" if record.has_outer_scores else record.nested.part,
         optimistic=record.is_optimistic,
     )
 

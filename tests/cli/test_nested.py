@@ -164,3 +164,30 @@ def test_how_long_was_chosen_is_no_difference_of_specs(folder: Path, capsys: Cap
     assert main(["compare", f"runs/{first.id}", f"runs/{plain.id}", "--json"]) == 0
     paths = [found["path"] for found in json.loads(capsys.readouterr().out)["spec_differences"]]
     assert not {"epochs", "early_stopping"} & set(paths)
+
+
+MEMBERS = ["--nested", "3", "--members", "folds"]
+
+
+def test_the_screen_of_members(folder: Path, capsys: Capture) -> None:
+    assert main(["kfold", "small.yaml", *MEMBERS, "--set", KFOLD, "-q"]) == 0
+    check_screen("kfold_nested_members", capsys.readouterr())
+    assert main(["ls"]) == 0
+    shown = capsys.readouterr().out
+    assert "kfold, nested" in shown
+    assert "*" not in shown
+
+
+def test_the_screen_of_members_of_a_sweep(folder: Path, capsys: Capture) -> None:
+    over = ["--over", "layers[0].dense.units=2,8"]
+    assert main(["sweep", "small.yaml", *over, *MEMBERS, "--set", KFOLD, "-q"]) == 0
+    check_screen("sweep_nested_members", capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", ["kfold", "sweep"])
+def test_members_are_for_outer_folds(command: str, folder: Path, capsys: Capture) -> None:
+    assert main([command, "small.yaml", "--members", "folds"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --members folds is for --nested K: it says what is scored on outer folds. Without them, "
+        "train first, and make the average by nnrun final RUN --members folds.\n"
+    )

@@ -202,11 +202,12 @@ def _why_none(scores: RunScores) -> str:
 def _of_choice(comparison: Comparison) -> list[str]:
     """Which scores were used to choose on the rows that they are measured on."""
     choosing = [run for run in comparison.runs if _chose_on_its_rows(run.scores)]
-    nested = [run.label for run in comparison.runs if run.scores.record.is_nested]
+    nested = [run.label for run in comparison.runs if run.scores.record.has_outer_scores]
     unseen = []
     if nested:
         of = f"The validation scores of {listing(nested, 'and')} are of outer folds, which no choice has seen"
-        unseen.append(f"{of}; how long to train was chosen within each: {_chosen_epochs(comparison)}.")
+        own = _chosen_epochs(comparison)
+        unseen.append(f"{of}; how long to train was chosen within each: {own}." if own else f"{of}.")
     if not choosing:
         return unseen
     columns = dict.fromkeys(run.scores.record.chosen_by or str(chooser(run.scores.spec)) for run in choosing)
@@ -247,7 +248,7 @@ def _chosen_epochs(comparison: Comparison) -> str:
 
 def _chose_on_its_rows(scores: RunScores) -> bool:
     """Whether the validation rows chose the epoch that they score, among several; outer folds never do."""
-    if scores.record.is_nested:
+    if scores.record.has_outer_scores:
         return False
     column = scores.record.chosen_by or chooser(scores.spec) or ""
     return bool(scores.validation) and column.startswith("val_") and scores.record.epochs_run > 1

@@ -24,6 +24,14 @@ _ON_ALL_ROWS = (
     "For the model itself, choose once more on all rows, by the same command without --nested, and then type "
     "nnrun final RUN."
 )
+_AVERAGE = (
+    "For the model itself, repeat the command without --nested and --members, on all rows, and then type "
+    "nnrun final RUN --members folds."
+)
+_AVERAGE_OF_BEST = (
+    "For the model itself, train the best of all trials, which stands below, by nnrun kfold, and then type "
+    "nnrun final RUN --members folds."
+)
 _OF_ALL_TRIALS = "For the model itself, take the best of all trials, which stands below."
 
 
@@ -35,6 +43,9 @@ def nested_heading(nested: NestedRecord) -> str:
         if len(nested.folds) == nested.k
         else f"outer fold {listing([str(fold.fold) for fold in nested.folds], 'and')} of {nested.k}"
     )
+    if nested.members is not None:
+        of = " of the trial chosen within it" if _is_swept(nested) else ""
+        return f"{which}, each scored by the average of its {nested.inner_folds} inner networks{of}{several}"
     what = "epoch" if nested.folds and nested.folds[0].trial is None else "trial and epoch"
     return f"{which}, each scored with the {what} chosen within it{several}"
 
@@ -72,7 +83,8 @@ def nested_rows(nested: NestedRecord) -> list[list[str]]:
         keys = list(nested.folds[0].values)
         labels = key_labels(keys)
         rows += [[labels[key], *(value_label(fold.values.get(key)) for fold in nested.folds)] for key in keys]
-    rows.append(["epoch", *(str(fold.epoch) for fold in nested.folds)])
+    if nested.members is None:  # else all were trained to their end
+        rows.append(["epoch", *(str(fold.epoch) for fold in nested.folds)])
     if nested.chosen_by in nested.inner:
         chosen_by = str(nested.chosen_by)
         rows.append([f"inner {chosen_by}", *(with_std(fold.inner.get(chosen_by)) for fold in nested.folds)])
@@ -94,18 +106,35 @@ def nested_text(nested: NestedRecord, *, has_best: bool = False) -> str:
         nested: what is known.
         has_best: whether a sweep tells its best trial on all rows as well.
     """
-    swept = any(fold.trial is not None for fold in nested.folds)
+    swept = _is_swept(nested)
     what = "the trial and its epoch" if swept else "the epoch"
     how = f"{nested.inner_folds} inner folds" if nested.inner_folds > 1 else "an inner holdout"
     inner = "the score of what was chosen, on the rows that chose it: optimistic, although its networks "
     if _is_chosen_elsewhere(nested):
         inner = "the score of what was chosen, on rows that had no say in it; its networks "
+    if nested.members is not None:
+        return _text_of_members(nested, how, swept=swept, has_best=has_best)
     return (
         "Outer: rows that no choice has seen. Their score is that of the procedure, not of one network: "
         f"choose {what} by {nested.chosen_by} of {how}, then train on all rows that there are. "
         f"Inner: {inner}"
         f"trained on fewer rows. {_OF_ALL_TRIALS if has_best else _ON_ALL_ROWS}"
     )
+
+
+def _text_of_members(nested: NestedRecord, how: str, *, swept: bool, has_best: bool) -> str:
+    choose = f"choose the trial by {nested.chosen_by} of {how}, then " if swept else ""
+    inner = "optimistic, for they chose it" if not _is_chosen_elsewhere(nested) else "which had no say in it"
+    return (
+        "Outer: rows that no network and no choice has seen. Their score is that of the procedure: "
+        f"{choose}average the networks of {how}, with the weights that training ended with. "
+        f"Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
+        f"{_AVERAGE_OF_BEST if has_best else _AVERAGE}"
+    )
+
+
+def _is_swept(nested: NestedRecord) -> bool:
+    return any(fold.trial is not None for fold in nested.folds)
 
 
 def choices_text(nested: NestedRecord, tried: str) -> str:

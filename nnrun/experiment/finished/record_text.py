@@ -108,8 +108,9 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         record: the run's record.
         last_epoch: at the last in any case.
     """
-    if record.is_nested and record.nested is not None:
-        names, columns = nested_columns(record.nested, record)
+    if record.has_outer_scores and record.nested is not None:
+        of = record if record.is_nested else None  # the networks of inner folds trained on other rows
+        names, columns = nested_columns(record.nested, of)
         return ScoreTable(nested_heading(record.nested), names, columns) if names else None
     if record.ensemble is not None:
         names, columns = ensemble_columns(record, record.ensemble)
@@ -217,7 +218,7 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
     Empty for one network. The first row are headings: the ids of the folds or seeds.
     """
-    if record.is_nested and record.nested is not None:
+    if record.has_outer_scores and record.nested is not None:
         return nested_rows(record.nested)
     if record.ensemble is not None:
         return ensemble_members(record)
@@ -235,7 +236,7 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
 
 def interval_text(record: RunRecord) -> str:
     """The confidence intervals of the means over folds or seeds."""
-    if record.is_nested and record.nested is not None:
+    if record.has_outer_scores and record.nested is not None:
         return nested_interval_text(record.nested)
     if record.ensemble is not None:
         return ""  # its score is one, of all rows
@@ -270,11 +271,13 @@ def procedure_text(record: RunRecord) -> str:
     """Of what the scores of a run of nested cross-validation are; empty for any other run."""
     if record.nested is None:
         return ""
-    return INNER_PART_TEXT if record.nested.is_inner else nested_text(record.nested)
+    return nested_text(record.nested) if record.has_outer_scores else INNER_PART_TEXT
 
 
 def baseline_text(record: RunRecord) -> str:
     """What the baseline is, in words."""
+    if record.has_outer_scores and not record.is_nested:
+        return ""  # it is of the inner folds' rows, and stands beside no score of theirs
     if not record.baseline and record.baseline_on is not None:
         return "No baseline: a constant prediction cannot be scored for sequences of classes."
     if not record.baseline:

@@ -76,7 +76,7 @@ def read_run_scores(run: RunDirectory) -> RunScores:
         DataError, SpecError: a file of the run is missing or damaged.
     """
     record, spec = run.read_record(), read_run_spec(run)
-    if record.is_nested and record.nested is not None:
+    if record.has_outer_scores and record.nested is not None:
         validation = _of_outer_folds(record.nested)
     else:
         validation = validation_at(run, record.best_epoch, spec.seed) if record.best_epoch else {}

@@ -12,6 +12,7 @@ that no member trained on, such as the test set. The same predictions, row by ro
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -137,6 +138,12 @@ def _refuse_unsuitable(parent: RunDirectory, record: RunRecord, members: Members
             f"--members {members}: {parent.id} is such a model already, the average of its "
             f"{len(record.member_ids)} {record.ensemble.of}. Use it as it is: nnrun predict {parent.id} "
             "INPUT."
+        )
+    if record.is_inner:
+        raise UsageError(
+            f"--members {members}: the networks of {parent.id} are those of inner folds, which leave out the "
+            "rows of outer ones. Train folds of all rows first: nnrun kfold "
+            f"{shlex.quote(str(parent.resolved_spec))} --set nested=null, and name that run."
         )
     if f"{record.member_type}s" != members:
         what = "has one network" if record.member_type is None else f"has {record.member_type}s"

@@ -188,12 +188,15 @@ def _nested(job: Job) -> NestedRecord | None:
     """What the record of an inner or an outer run of nested cross-validation says; None for another run."""
     if job.spec.nested is None:
         return job.settings.nested
-    return NestedRecord(
+    found = NestedRecord(
         part="inner",
         k=job.spec.nested.k,
         inner_folds=job.spec.validation.number_of_folds,
         only_fold=job.settings.selection.only_fold,
     )
+    if job.spec.nested.members is not None:
+        found.members = job.spec.nested.members
+    return found
 
 
 def verdict_of(job: Job, history: pd.DataFrame) -> RunRecord:

@@ -17,7 +17,7 @@ from nnrun.experiment.finished.nested_choice import choose_within, summarized
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.nested import outer_spec
+from nnrun.experiment.running.nested import outer_spec, score_members
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, train_side_by_side
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Selection
@@ -79,13 +79,17 @@ class OuterFolds:
         chosen, known = self._choices(), self.record.nested
         before = {fold.fold: fold for fold in known.folds} if known is not None else {}
         folds = [_same_choice(before.get(fold.fold), fold) for fold in chosen]
-        spec = self._spec
+        spec, members = self._spec, None if self._spec.nested is None else self._spec.nested.members
         self.record.nested = NestedRecord(
             k=self._k,
             inner_folds=spec.validation.number_of_folds,
             chosen_by=self.record.monitor,
             folds=folds,
         )
+        if members is not None:
+            self.record.nested.members = members
+            self._score_members(folds)
+            return
         self.save()
         for part in self._alike([fold for fold in folds if not fold.scores]):
             for done in self._trained(part):
@@ -93,6 +97,21 @@ class OuterFolds:
             self.record.nested.folds = folds
             self.save()
         self.record.nested = summarized(self.record.nested, spec)
+        self.save()
+
+    def _score_members(self, folds: list[NestedFold]) -> None:
+        """Score the inner networks of the chosen trials, averaged, on the outer folds: nothing is trained."""
+        nested = self.record.nested
+        assert nested is not None, "the choices are recorded first"
+        self.save()
+        trials = {trial.number: trial for trial in self.record.trials}
+        for fold in [fold for fold in folds if not fold.scores]:
+            run = self.sweep.run_of(trials[fold.trial or 0])
+            spec = read_run_spec(run)
+            scores = score_members(run, spec, self.dataset_of(spec), [fold.fold], self.settings.device)
+            folds[fold.fold] = fold.model_copy(update={"scores": scores[fold.fold], "run": run.id})
+        nested.folds = folds
+        self.record.nested = summarized(nested, self._spec)
         self.save()
 
     def _choices(self) -> list[NestedFold]:

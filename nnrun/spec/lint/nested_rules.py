@@ -53,8 +53,17 @@ def outer_folds_are_possible(spec: schema.ExperimentSpec, facts: DatasetFacts) -
         yield Finding(("nested", "stratify"), said)
 
 
+def members_are_several_folds(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """An average takes two networks or more within each outer fold."""
+    if spec.nested is not None and spec.nested.members and not spec.validation.has_folds:
+        said = f"it averages the networks of inner folds, and validation is {spec.validation.kind}"
+        yield Finding(("nested", "members"), f"{said}; set validation to kfold, or remove members")
+
+
 def rates_follow_from_the_epoch(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
     """What is scored on an outer fold trains without validation rows, which no schedule can then watch."""
+    if spec.nested is not None and spec.nested.members:
+        return  # nothing is trained anew
     for place, part in enumerate(spec.learning_rate_schedule):
         watched = part.monitor if isinstance(part, schema.ReduceOnPlateau) else ""
         if watched.startswith(("val_", INNER)):
@@ -78,6 +87,7 @@ def sweep_leaves_the_outer_folds_alone(spec: schema.ExperimentSpec, facts: Datas
 RULES: tuple[Callable[[schema.ExperimentSpec, DatasetFacts], Iterator[Finding]], ...] = (
     there_is_a_choice_to_nest,
     outer_folds_are_possible,
+    members_are_several_folds,
     rates_follow_from_the_epoch,
     sweep_leaves_the_outer_folds_alone,
 )

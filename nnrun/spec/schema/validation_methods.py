@@ -180,12 +180,16 @@ class Nested(Config):
     Outer folds are those of `kfold`; `shuffle` and `stratify` are by default as `validation` has them, and
     groups are never split. Where `validation` goes by time (`time_series`, or a holdout with
     `shuffle: false`) they are those of `time_series`. Other commands leave this section out.
+
+    With `members: folds` nothing is trained anew: what is scored on an outer fold is the average of the
+    networks of its inner folds, the model that `nnrun final --members folds` gives.
     """
 
     bare = "k"
     k: Annotated[int, Field(ge=2)] = 5
     shuffle: bool | None = None
     stratify: Stratify | None = None
+    members: Literal["folds"] | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import device
 
 from nnrun.cli import main
 from nnrun.data.load_data import load_data
@@ -15,8 +16,10 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import evaluate_run
+from nnrun.experiment.finished.load_run import load_networks
 from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.experiment.predicting.outputs import outputs_function
 from nnrun.experiment.running import checkpointer
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run
@@ -239,6 +242,105 @@ def test_weights_of_members_that_ended_by_themselves_were_not_restored(tmp_path:
         used = recorded_weights(run.read_record())
         assert used is not None
         assert used.text == f"each fold's last epoch (epochs {', '.join(map(str, epochs))})"
+
+
+# --- the average of the inner networks ---------------------------------------------------------------------
+
+MEMBERS: dict[str, Any] = {**SHORT, "nested": {"k": K, "members": "folds"}}
+
+
+def averaged(loaded: LoadedSpec, folder: Path, **others: Any) -> RunDirectory:
+    run = run_nested(loaded, Settings("kfold", folder / "runs", **others))
+    (only,) = list_runs(folder / "runs")
+    assert only.run.path == run.path
+    return run
+
+
+def test_the_score_is_that_of_the_average_of_the_inner_networks(tmp_path: Path) -> None:
+    """As each of them predicts the rows of the outer fold, which it has not seen."""
+    loaded = load(tmp_path, **MEMBERS)
+    run = averaged(loaded, tmp_path)
+    record, dataset = run.read_record(), load_data(loaded.spec)
+    assert record.nested is not None
+    assert record.has_outer_scores
+    assert not record.is_optimistic
+    assert list_runs(tmp_path / "runs")[0].nested == "outer"
+    networks, _ = load_networks(run)
+    scores = []
+    for fold, outer in zip(record.nested.folds, outer_folds_of(loaded.spec, dataset, 0), strict=True):
+        rows = dataset.train.take(outer.validation_rows)
+        predicted = []
+        for network in networks[2 * fold.fold : 2 * fold.fold + 2]:
+            outputs = outputs_function(loaded.spec, network.fitted, network.weights, device("cpu"))
+            predicted.append(outputs(rows.by_input(network.fitted.inputs)))
+        mean = np.mean([next(iter(of.values())) for of in predicted], axis=0)
+        error = np.abs(mean.reshape(-1) - rows.targets.reshape(-1)).mean()
+        assert fold.scores["val_mae"] == pytest.approx(error, rel=1e-5)
+        scores.append(fold.scores["val_mae"])
+    assert record.listed_scores["val_mae"] == pytest.approx(np.mean(scores))
+    low, high = record.nested.interval["val_mae"]
+    assert low < np.mean(scores) < high
+    plain = load_small(tmp_path, REGRESSION, epochs=4, validation={"kfold": {"k": K, "shuffle": True}})
+    other = run_experiment(plain, Settings("kfold", tmp_path / "plain"))
+    compared = compare_runs([run, other])
+    assert compared.runs[0].all_scores()["val_mae"].mean == pytest.approx(np.mean(scores))
+    assert "The validation scores of A are of outer folds, which no choice has seen." in notes(compared)
+
+
+@pytest.mark.parametrize("outer", range(K))
+def test_rows_of_an_outer_fold_change_nothing_of_the_average_that_is_scored_there(
+    outer: int, tmp_path: Path
+) -> None:
+    """Whatever stands in them, the members have the same weights; the score is of other rows."""
+    loaded, folders = load(tmp_path, **MEMBERS), [tmp_path / "before", tmp_path / "after"]
+    then = averaged(loaded, folders[0])
+    rows = outer_folds_of(loaded.spec, load_data(loaded.spec), 0)[outer].validation_rows
+    arrays, rng = numbers(), np.random.default_rng(outer)
+    for name in ("x_train", "y_train"):
+        arrays[name] = arrays[name].copy()
+        arrays[name][rows] = 100 + 9 * rng.normal(size=arrays[name][rows].shape)
+    np.savez(tmp_path / "small.npz", **arrays)  # type: ignore[arg-type]
+    now = averaged(loaded, folders[1])
+    folds = [run.read_record().nested.folds[outer] for run in (then, now)]  # type: ignore[union-attr]
+    assert folds[0].inner == folds[1].inner
+    assert folds[0].scores != folds[1].scores
+    for member in (Member("fold", 2 * outer), Member("fold", 2 * outer + 1)):
+        one, two = then.read_weights(member), now.read_weights(member)
+        assert all(one[name].tobytes() == two[name].tobytes() for name in one)
+        assert then.read_preprocessing(member) == now.read_preprocessing(member)
+
+
+def test_interrupted_before_its_score_it_is_scored_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointer, "EVERY_SECONDS", 0.0)
+    loaded, settings = load(tmp_path, **MEMBERS), Settings("kfold", tmp_path / "runs")
+    expected = averaged(loaded, tmp_path / "whole").read_record().nested
+    with pytest.raises(StopTraining):
+        run_nested(loaded, settings, StopsIn(1, 2))
+    (left,) = [summary.run for summary in list_runs(tmp_path / "runs")]
+    assert not left.read_record().has_outer_scores
+    assert resume_run(left)
+    assert go_on_with_nested(left, settings).path == left.path
+    assert left.read_record().nested == expected
+    before = left.read_record()
+    assert go_on_with_nested(left, settings).read_record() == before
+
+
+def test_networks_of_inner_folds_are_no_members_of_a_final_model(tmp_path: Path) -> None:
+    run = averaged(load(tmp_path, **MEMBERS), tmp_path)
+    with pytest.raises(UsageError) as caught:
+        final_of_members(run, Settings("final", tmp_path / "final"), "folds")
+    assert f"nnrun kfold {run.path}/resolved.yaml --set nested=null, and name that run" in str(caught.value)
+
+
+def test_one_outer_fold_alone_has_the_score_of_its_members(tmp_path: Path) -> None:
+    loaded = load(tmp_path, **MEMBERS)
+    every = averaged(loaded, tmp_path / "whole").read_record().nested
+    one = averaged(loaded, tmp_path / "alone", selection=Selection(only_fold=1)).read_record().nested
+    assert every is not None
+    assert one is not None
+    assert one.folds == [every.folds[1]]
 
 
 # --- interrupted -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from nnrun.experiment.finished.nested_choice import choose_within
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.nested import go_on_with_nested
+from nnrun.experiment.running.nested import go_on_with_nested, score_members
 from nnrun.experiment.setup.folds import outer_folds_of
 from nnrun.experiment.sweeping import nested_sweep, tpe
 from nnrun.experiment.sweeping.nested_sweep import OuterFolds
@@ -332,6 +332,26 @@ def test_time_is_shared_by_the_searches_of_tpe(tmp_path: Path, monkeypatch: pyte
     assert len(ended) < record.total
     assert {ended.count(fold) for fold in range(K)} <= {ended.count(0), ended.count(0) - 1}
     assert nested_of(sweep).scores
+
+
+@pytest.mark.parametrize("method", SWEEPS)
+def test_the_average_of_the_chosen_trial_s_inner_networks_is_scored(method: str, tmp_path: Path) -> None:
+    """Nothing is trained for that, and the same command again finds it done."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    plan = plan_of(tmp_path, SWEEPS[method], validation=KFOLD, nested={"k": K, "members": "folds"})
+    sweep = swept(plan, tmp_path)
+    record, nested = sweep.read_record(), nested_of(sweep)
+    assert {summary.nested for summary in list_runs(tmp_path / "runs")} == {"inner"}
+    assert nested.members == "folds"
+    spec = plan.base.spec
+    for fold in nested.folds:
+        run = sweep.run_of(record.trials[(fold.trial or 0) - 1])
+        assert fold.run == run.id
+        own = score_members(run, read_run_spec(run), load_data(spec), [fold.fold], "cpu")[fold.fold]
+        assert fold.scores == pytest.approx(own)
+    heard = Heard()
+    assert nested_of(swept(plan, tmp_path, heard)) == nested
+    assert heard.said[-1].endswith("is already complete. To run it again: --new.")
 
 
 def test_a_final_run_of_it_says_what_to_type_instead(before: dict[str, SweepDirectory]) -> None:
