@@ -499,6 +499,15 @@ class RunDirectory:
 
     # --- the rest ---
 
+    def text_files(self) -> list[Path]:
+        """The files that tell of the run and hold no weights: its spec, record and histories."""
+        names = (RECORD, _SPEC, _RESOLVED, _HISTORY, _HISTORY_MEAN, _IMPORTANCE)
+        return [self.path / name for name in names if (self.path / name).is_file()]
+
+    def figures(self) -> list[Path]:
+        """The figures that have been drawn of it."""
+        return sorted((self.path / _PLOTS).glob("*.png"))
+
     def plots_dir(self) -> Path:
         """The folder for figures, made when it is first asked for."""
         folder = self.path / _PLOTS
