@@ -14,7 +14,8 @@ import pytest
 
 from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
 from nnrun.machine import ProcessName, this_process
-from nnrun.records.claims import Observer, SignOfLife, Timing, WorkFolder, WorkPlan, begin, given_up
+from nnrun.records.claims import SignOfLife, Timing, WorkFolder, WorkPlan, begin
+from nnrun.records.takeover import Observer, given_up
 
 QUICK = Timing(every=0.05, patience=0.5)
 ELSEWHERE = ProcessName("elsewhere", "00000000", 1, "")
