@@ -106,6 +106,7 @@ def labour(folder: Path, seed: int, journal: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize(("seed", "patience", "pause"), [(1, 1.0, 0.1), (2, 0.2, 0.6)])
 def test_processes_that_race_die_and_sleep_do_everything_once(

@@ -111,6 +111,7 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", [0, 1])
 def test_24_trials_of_4_workers_of_which_two_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
