@@ -320,6 +320,8 @@ def test_what_is_exported() -> None:
         "card",
         "check_data",
         "curve",
+        "eject",
+        "eject",
         "evaluate",
         "final",
         "importance",

@@ -27,6 +27,7 @@ COMMANDS = {
     "serve": "nnrun.cli.serve:serve",
     "card": "nnrun.cli.card:card",
     "export": "nnrun.cli.export:export",
+    "eject": "nnrun.cli.eject:eject",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",
     "report": "nnrun.cli.report:report",
