@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
+    from nnrun.experiment.publishing.destination import Published
     from nnrun.experiment.running.job import Settings
     from nnrun.experiment.running.listener import Listener
     from nnrun.experiment.sweeping.rate_test_result import RateTest
@@ -126,6 +127,7 @@ class Run:
 
         if fold is not None and seed is not None:
             raise UsageError("weights: name a fold or a seed, not both.")
+        fold, seed = _whole(fold, "fold"), _whole(seed, "seed")
         member = Member("fold", fold) if fold is not None else None
         member = Member("seed", seed) if seed is not None else member
         ((kept,), _) = read_used_weights(self._directory, [member], which)
@@ -162,7 +164,8 @@ class Run:
             record = self._directory.read_record()
         except NnrunError:
             return f"Run({os.fspath(self.path)!r})"
-        scores = ", ".join(f"{name} {with_std(value)}" for name, value in record.best.items())
+        shown = {**record.listed_scores, **{f"test {name}": value for name, value in record.test.items()}}
+        scores = ", ".join(f"{name} {with_std(value)}" for name, value in shown.items())
         best = "" if record.best_epoch is None else f", best epoch {record.best_epoch}"
         return f"Run({os.fspath(self.path)!r}, {record.status}{best}{': ' if scores else ''}{scores})"
 
@@ -557,6 +560,7 @@ def final(
     from nnrun.spec.reading.load import load_spec
 
     selection = Selection(seeds=_whole(seeds, "seeds", 2, "an average takes"))
+    epochs = _of_python(epochs)
     places = (_runs_dir(runs_dir), _data_dir(data_dir), device)
     settings = Settings("final", *places, smoke, selection, allow_unknown=allow_unknown)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
@@ -581,6 +585,11 @@ def final(
             else:
                 made = final_of_members(run, settings, members, weights=weights, **how)
     return Run(made.path)
+
+
+def _of_python(value: Any) -> Any:
+    """A number of NumPy's as Python has it; all else as it is."""
+    return value.item() if hasattr(value, "dtype") else value
 
 
 def _called(spec: SpecLike | None) -> str | None:
@@ -773,6 +782,7 @@ def importance(
     """
     from nnrun.experiment.evaluating.importance import ImportanceSettings, measure_importance
 
+    repeats, seed = _whole(repeats, "repeats"), _whole(seed, "seed")
     given = {"repeats": repeats} if repeats is not None else {}
     with allowing(allow_custom):
         return measure_importance(
@@ -1004,6 +1014,45 @@ def serve(
             spread=spread,
             started=started,
         )
+
+
+def publish(
+    runs: Run | PathLike | Sequence[Run | PathLike],
+    *,
+    to: Literal["mlflow", "tensorboard", "wandb"],
+    into: PathLike | None = None,
+    experiment: str | None = None,
+    model: bool = True,
+    weights: Literal["last", "best"] = "last",
+    runs_dir: PathLike | None = None,
+    allow_custom: Sequence[str] = (),
+) -> list[Published]:
+    """Copy runs into a tracker of experiments, from their records alone. The same again changes nothing.
+
+    Args:
+        runs: one or several, or what `load_run` takes.
+        to: the tracker, each an extra of this name.
+        into: MLflow's tracking address; TensorBoard's or W&B's folder. Default: what the tracker's own
+            settings say (MLFLOW_TRACKING_URI, WANDB_DIR), and `tensorboard`.
+        experiment: MLflow's experiment or W&B's project; default: the experiment's name.
+        model: whether the networks go along (not to TensorBoard).
+        weights: which, those that training ended with or those of the best epoch.
+        runs_dir: where runs are looked for, if they are named.
+        allow_custom: as for `train`.
+
+    Raises:
+        UsageError: the extra is not installed, or a run is still training.
+        NnrunError: the tracker refused.
+    """
+    from nnrun.experiment.finished.load_run import Access
+    from nnrun.experiment.publishing.destination import Destination
+    from nnrun.experiment.publishing.tracker import publish_runs
+
+    several = [runs] if isinstance(runs, Run | str | os.PathLike) else runs
+    found = [_run(each, runs_dir)._directory for each in several]
+    place = None if into is None else str(into)
+    with allowing(allow_custom):
+        return publish_runs(found, to, Destination(place, experiment, model, Access(weights=weights)))
 
 
 def _run(reference: Run | SpecLike, runs_dir: PathLike | None) -> Run:

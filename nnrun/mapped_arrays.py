@@ -19,13 +19,24 @@ def leave_memory(values: npt.NDArray[Any]) -> None:
 
     They can be taken back by the system at any time, and still count as memory of the process.
     """
-    whole: Any = values
-    while isinstance(whole.base, np.ndarray):
-        whole = whole.base
+    whole = _owner(values)
     if isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and values.nbytes:
         start = values.ctypes.data - whole.ctypes.data
         first = start - start % mmap.PAGESIZE
         whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
+
+
+def is_mapped(values: npt.NDArray[Any]) -> bool:
+    """Whether it maps a file."""
+    return isinstance(_owner(values).base, mmap.mmap)
+
+
+def _owner(values: npt.NDArray[Any]) -> Any:
+    """The array that it is a part of."""
+    whole: Any = values
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    return whole
 
 
 def take_mapped(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:

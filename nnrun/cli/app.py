@@ -28,6 +28,7 @@ COMMANDS = {
     "card": "nnrun.cli.card:card",
     "export": "nnrun.cli.export:export",
     "eject": "nnrun.cli.eject:eject",
+    "publish": "nnrun.cli.publish:publish",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",
     "report": "nnrun.cli.report:report",

@@ -129,7 +129,9 @@ def _text(exported: Exported) -> str:
             f"holds    rows, preprocessing, network and decisions as Python code; what was learned is in "
             f"{exported.beside}, which stays beside it"
         )
-        lines.append(f"use      python {exported.path} ROWS.csv; or from {exported.path.stem} import predict")
+        stem = exported.path.stem
+        imported = f"; or from {stem} import predict" if stem.isidentifier() else ""
+        lines.append(f"use      python {exported.path} ROWS.csv{imported}")
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):

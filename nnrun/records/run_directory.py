@@ -350,7 +350,8 @@ class RunDirectory:
     ) -> RunDirectory:
         """Copy what predicting needs, and what the record says, into another folder, which is then a run.
 
-        Left out are rows of the data (the out-of-fold predictions), checkpoints, figures and reports.
+        Left out are rows of the data (the out-of-fold predictions), checkpoints, figures and reports, and the
+        folders in which code of a person's own lay.
 
         Args:
             folder: made where it is missing.
@@ -369,7 +370,10 @@ class RunDirectory:
         made = RunDirectory(folder)
         made.write_spec(spec)
         made.write_resolved(resolved)
-        replace_file(folder / RECORD, partial(shutil.copyfile, self.path / RECORD))
+        record = self.read_written_record()
+        for code in record.custom:
+            code.file = None if code.file is None else Path(code.file).name
+        made.write_record(record)
         return made
 
     def read_card(self) -> str | None:
@@ -494,6 +498,15 @@ class RunDirectory:
         return sorted(member for member in found if member)
 
     # --- the rest ---
+
+    def text_files(self) -> list[Path]:
+        """The files that tell of the run and hold no weights: its spec, record and histories."""
+        names = (RECORD, _SPEC, _RESOLVED, _HISTORY, _HISTORY_MEAN, _IMPORTANCE)
+        return [self.path / name for name in names if (self.path / name).is_file()]
+
+    def figures(self) -> list[Path]:
+        """The figures that have been drawn of it."""
+        return sorted((self.path / _PLOTS).glob("*.png"))
 
     def plots_dir(self) -> Path:
         """The folder for figures, made when it is first asked for."""

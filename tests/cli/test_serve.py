@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 import nnrun
+from nnrun import extras
 from nnrun.cli import main
-from nnrun.experiment.serving import server
 from tests.support.small_experiments import write_small
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert main(["serve", "@last"]) == 2
     assert capsys.readouterr().err == (
         "error: `nnrun serve` needs fastapi and uvicorn, which this Python does not have. Install the extra: "

@@ -91,6 +91,26 @@ def test_ctrl_c_stops_all_workers_and_the_same_command_goes_on(tmp_path: Path) -
     assert {record_of(p.parent)["status"] for p in runs.glob("*/run.json")} == {"completed", "interrupted"}
 
 
+def test_workers_whose_owner_is_killed_stop_and_nothing_is_lost(tmp_path: Path) -> None:
+    write_small(tmp_path, epochs=60, sweep={**GRID, "together": 2})
+    expected = alone(tmp_path)
+    command = ["sweep", "small.yaml", "--workers", "2", "--device", "cpu", "-q", "--json"]
+    process = start_nnrun(*command, cwd=tmp_path)
+    runs = tmp_path / "runs"
+    wait_until(lambda: len(list(runs.glob("*/history.csv"))) > 4, process)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    work = the_sweep(runs).path / "work" / "start-1"
+    workers = [json.loads(path.read_text())["process"]["pid"] for path in work.glob("worker-*.json")]
+    assert workers
+    done = nnrun_command(*command, cwd=tmp_path)  # at once: it waits until the others have stopped
+    assert done.returncode == 0, done.stderr
+    assert histories(runs) == expected
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 def test_a_worker_joins_a_sweep_that_runs(tmp_path: Path) -> None:
     write_small(tmp_path, epochs=60, sweep={**GRID, "together": 2})
     expected = alone(tmp_path)

@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 from nnrun.errors import DataError
 from nnrun.machine import ProcessName, this_process
 from nnrun.records.claims import (
-    MOST_ATTEMPTS,
-    Observer,
     SignOfLife,
     Timing,
     WorkFolder,
@@ -28,11 +26,10 @@ from nnrun.records.claims import (
     begin,
     changed,
     create_once,
-    given_up,
-    next_claim,
     remove,
     starts,
 )
+from nnrun.records.takeover import MOST_ATTEMPTS, Observer, given_up, next_claim
 
 QUICK = Timing(every=0.05, patience=0.5)
 ELSEWHERE = ProcessName("elsewhere", "00000000", 1, "")

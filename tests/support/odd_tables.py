@@ -145,6 +145,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
             {"one_hot": {"columns": ["full", "flag"]}},
             {"min_max": ["size"]},
             {"impute": {"columns": ["size"], "strategy": "constant", "value": 0.1}},
+            {"rescale": {"columns": ["size"], "scale": 0.5, "offset": 1}},
         ],
         _DENSE,
     ),

@@ -15,6 +15,7 @@ from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, written_name
 from nnrun.errors import DataError, printable
+from nnrun.extras import installation
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
 
@@ -69,7 +70,7 @@ class ParquetReader:
         total = max(1, file.metadata.num_rows)
         rows = 0
         at_once = min(self._batch_rows, max(1024, _BATCH_VALUES // max(1, len(columns))))
-        batches = file.iter_batches(at_once, columns=list(columns))
+        batches = _batches(file, at_once, list(columns))
         while True:
             try:
                 batch = next(batches, None)
@@ -111,8 +112,8 @@ class ParquetReader:
             import pyarrow.parquet
         except ImportError:
             raise DataError(
-                f"{self.name}: reading Parquet needs pyarrow, which is not installed: pip install "
-                f"'nnrun[parquet]'."
+                f"{self.name}: reading Parquet needs pyarrow, which is not installed: "
+                f"{installation('parquet')}."
             ) from None
         try:
             return pyarrow.parquet.ParquetFile(self.path)
@@ -122,6 +123,12 @@ class ParquetReader:
     def _damaged(self, error: Exception, place: str = "") -> DataError:
         reason = printable(str(error).split("\n")[0].rstrip("."))[:200]
         return DataError(f"{self.name}{place} cannot be read as Parquet: {reason}.")
+
+
+def _batches(file: Any, rows: int, columns: list[str]) -> Iterator[Any]:
+    """Blocks of so many rows. Of a file read in one go, pyarrow keeps all that it has read to the end."""
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[group], columns=columns)
 
 
 def _declared_types(schema: Any) -> dict[str, ColumnType]:

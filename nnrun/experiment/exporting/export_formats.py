@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +20,13 @@ from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.data.new_rows.named_columns import missing_strings
 from nnrun.data.table import Table
-from nnrun.errors import NnrunError, UsageError, printable
+from nnrun.errors import NnrunError, printable
 from nnrun.experiment.exporting.column_program import Columns, ColumnsNetwork, TableProgram
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.exporting.string_nodes import OPSETS
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import average, in_own_units, outputs_function
+from nnrun.extras import require
 from nnrun.model.network import network_of
 from nnrun.model.standalone import AveragedNetworks, StandaloneNetwork
 from nnrun.records import read_weights_file
@@ -278,12 +278,7 @@ def _ask_pt2(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> di
 
 def require_onnx() -> None:
     """Raise UsageError unless the packages of the extra are here."""
-    missing = [name for name in _EXTRA_PACKAGES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"--format onnx needs {', '.join(missing)}, which this Python does not have. Install the extra: "
-            "pip install 'nnrun[onnx]'."
-        )
+    require("onnx", dict(zip(_EXTRA_PACKAGES, _EXTRA_PACKAGES, strict=True)), "--format onnx")
 
 
 def _write_onnx(export: Export, path: Path) -> None:

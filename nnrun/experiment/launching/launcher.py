@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nnrun.errors import UsageError
+from nnrun.extras import require
 from nnrun.limits import CPU_SHARE, wanted_threads
 from nnrun.spec.allowed_modules import OPTION, allowed_modules
 
@@ -83,12 +83,12 @@ def make_launcher(workers: Workers) -> Launcher:
         UsageError: its package is not installed, or an option does not fit it.
     """
     if workers.launcher == "ray":
-        _require("ray", "ray", "Ray")
+        require("ray", {"ray": "Ray"}, "--launcher ray")
         from nnrun.experiment.launching.on_ray import RayLauncher
 
         return RayLauncher(workers.options)
     if workers.launcher == "slurm":
-        _require("submitit", "slurm", "submitit")
+        require("slurm", {"submitit": "submitit"}, "--launcher slurm")
         from nnrun.experiment.launching.on_slurm import SlurmLauncher
 
         return SlurmLauncher(workers.options)
@@ -100,14 +100,6 @@ def make_launcher(workers: Workers) -> Launcher:
     from nnrun.experiment.launching.processes import ProcessLauncher
 
     return ProcessLauncher()
-
-
-def _require(package: str, extra: str, name: str) -> None:
-    if find_spec(package) is None:
-        raise UsageError(
-            f"--launcher {extra} needs {name}, which is not installed here. Install it with "
-            f"`pip install 'nnrun[{extra}]'` (from a checkout: `pip install -e '.[{extra}]'`)."
-        )
 
 
 def worker_arguments(

@@ -16,7 +16,8 @@ from typing import Any
 
 from nnrun.errors import NnrunError
 from nnrun.machine import this_process
-from nnrun.records.claims import Claim, Observer, SignOfLife, Timing, WorkFolder, changed, next_claim
+from nnrun.records.claims import Claim, SignOfLife, Timing, WorkFolder, changed
+from nnrun.records.takeover import Observer, next_claim
 
 _BETWEEN_LOOKS = 0.2  # seconds; a look asks a file system that may be far away
 _POLL = 0.25

@@ -12,7 +12,8 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.launching.launcher import Launcher, WorkerCommand
 from nnrun.experiment.launching.membership import Beating
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records.claims import Observer, SignOfLife, WorkFolder, WorkPlan, given_up
+from nnrun.records.claims import SignOfLife, WorkFolder, WorkPlan
+from nnrun.records.takeover import Observer, given_up
 from nnrun.spec.wording import counted
 
 _POLL = 0.1

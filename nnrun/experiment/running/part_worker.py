@@ -10,9 +10,9 @@ from nnrun.errors import DataError, DivergedError, LockedError, NnrunError, Usag
 from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
+from nnrun.experiment.running.parts import MEMBERS, RUN, copy_of_part
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
-from nnrun.experiment.running.shared_run import MEMBERS, RUN, copy_of_part
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord

@@ -6,21 +6,19 @@ its checkpoints. When all have ended, the owner puts them together: the run's fo
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from nnrun.errors import DataError, DivergedError, NnrunError, UsageError
+from nnrun.errors import UsageError
 from nnrun.experiment.finished.load_run import nested_settings, refuse_changed_data, selection_of
 from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher, worker_arguments
 from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
 from nnrun.experiment.running.job import Job, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import SILENT, Listener, epochs_of_history
+from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.on_ranks import device_of
+from nnrun.experiment.running.parts import MEMBERS, Parts, merged_history, parts_of
 from nnrun.experiment.running.recorder import (
     ActiveRun,
     new_run,
@@ -35,8 +33,6 @@ from nnrun.machine import this_process
 from nnrun.records import Member, RunDirectory, now, refuse_unwritable
 from nnrun.records.claims import (
     DEFAULT_TIMING,
-    MOST_ATTEMPTS,
-    SignOfLife,
     Timing,
     WorkFolder,
     WorkPlan,
@@ -50,22 +46,6 @@ from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.wording import counted
 from nnrun.training.device import cpu_setup
-from nnrun.training.loop import EpochRecord
-
-MEMBERS = "members"
-RUN = "run"
-_SECONDS_BETWEEN_LOOKS = 1.0
-
-
-def parts_of(numbers: Sequence[int], parts: int) -> list[list[int]]:
-    """Numbers in their order, in so many parts at most, whose sizes differ by one at most."""
-    few, more = divmod(len(numbers), parts)
-    found, first = [], 0
-    for index in range(min(parts, len(numbers))):
-        size = few + (index < more)
-        found.append(list(numbers[first : first + size]))
-        first += size
-    return found
 
 
 def train_shared(
@@ -200,7 +180,7 @@ def _ended(work: WorkFolder) -> int:
 def _train(run: ActiveRun, work: WorkFolder, workers: Workers, threads: int, listener: Listener) -> None:
     """Have the parts trained, and put them together."""
     plan = work.read_plan()
-    parts = _Parts(run, work, plan, listener)
+    parts = Parts(run, work, plan, listener)
     settings = run.job.settings
     command = WorkerCommand(
         worker_arguments(
@@ -229,100 +209,6 @@ def _train(run: ActiveRun, work: WorkFolder, workers: Workers, threads: int, lis
     with cpu_setup(threads):
         _put_together(run, parts.runs(), listener)
     remove(work)
-
-
-@dataclass(eq=False)
-class _Parts:
-    """The parts of a run, as workers train them; what `Audience` asks for."""
-
-    run: ActiveRun
-    work: WorkFolder
-    plan: WorkPlan
-    listener: Listener
-    _results: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    _places: dict[int, str] = field(default_factory=dict)
-    _shown: int = 0
-    _looked: float = 0.0
-
-    def message(self, text: str) -> None:
-        """Hand it on."""
-        self.listener.message(text)
-
-    def detail(self, text: str) -> None:
-        """Hand it on."""
-        self.listener.detail(text)
-
-    def result(self, item: int, found: Mapping[str, Any]) -> None:
-        """Note how a part has ended."""
-        self._results[item] = found
-        if RUN in found:
-            self._places[item] = str(found[RUN])
-
-    def at_work(self, signs: list[SignOfLife]) -> None:
-        """Show the epochs that all parts have ended; end all where one has failed."""
-        self.raise_what_failed()
-        for sign in signs:
-            if RUN in sign.doing:
-                self._places[int(sign.doing["part"])] = str(sign.doing[RUN])
-        if time.monotonic() - self._looked > _SECONDS_BETWEEN_LOOKS:
-            self._looked = time.monotonic()
-            self.show()
-
-    def given_up(self, item: int) -> Mapping[str, Any]:
-        """A part that ends every worker has failed."""
-        return {"status": "failed", "error": f"{MOST_ATTEMPTS} workers died while they trained part {item}."}
-
-    def is_over(self) -> bool:
-        """A time limit ends each part's training, and not the work."""
-        return False
-
-    def in_words(self, items: int) -> str:
-        """`2 parts`."""
-        return counted(items, "part")
-
-    def doing(self) -> Mapping[str, Any]:
-        """Workers need to know nothing."""
-        return {}
-
-    def raise_what_failed(self) -> None:
-        """Raise what ended a part that did not complete."""
-        for found in self._results.values():
-            if found.get("status") == "diverged":
-                raise DivergedError(str(found.get("error")))
-            if found.get("status") != "completed":
-                raise NnrunError(str(found.get("error")))
-
-    def runs(self) -> list[RunDirectory]:
-        """The run of each part, in order."""
-        return [
-            RunDirectory(self.work.path / str(self._results[number][RUN])) for (number,) in self.plan.parts
-        ]
-
-    def show(self) -> None:
-        """Tell of epochs that all parts have ended, and that were not told before."""
-        of_parts: list[dict[int, EpochRecord]] = []
-        for (number,) in self.plan.parts:
-            found: dict[int, EpochRecord] = {}
-            if number in self._places:
-                try:
-                    history = RunDirectory(self.work.path / self._places[number]).read_history()
-                    found = {epoch.epoch: epoch for epoch in epochs_of_history(history)}
-                except (DataError, OSError):
-                    found = {}
-            of_parts.append(found)
-        open_ = [index for index, (number,) in enumerate(self.plan.parts) if number not in self._results]
-        last = max((max(found, default=0) for found in of_parts), default=0)
-        while self._shown < last and all(self._shown + 1 in of_parts[index] for index in open_):
-            self._shown += 1
-            epochs = [found[self._shown] for found in of_parts if self._shown in found]
-            self.listener.epoch(
-                EpochRecord(
-                    self._shown,
-                    {id_: row for epoch in epochs for id_, row in epoch.rows.items()},
-                    {id_: rate for epoch in epochs for id_, rate in epoch.learning_rates.items()},
-                    max(epoch.seconds for epoch in epochs),
-                )
-            )
 
 
 class _OnlyMessages(Listener):
@@ -370,28 +256,3 @@ _OF_TRAINING = (
     *("stopped_early", "stopped_by_time"),
     *("weights_epoch", "weights_averaged", "best_weights_epoch"),
 )
-
-
-def merged_history(texts: Sequence[str], groups: Sequence[Sequence[int]]) -> str:
-    """Histories of parts as one, its rows in the order in which one process writes them.
-
-    Args:
-        texts: whole histories with the same columns; the first names the fold or seed, the second the epoch.
-        groups: the folds or seeds that one process trains side by side, one group after the other.
-    """
-    order = {id_: (group, place) for group, ids in enumerate(groups) for place, id_ in enumerate(ids)}
-    header, rows = "", []
-    for text in texts:
-        header, *lines = text.splitlines()
-        for line in lines:
-            id_, epoch, _ = line.split(",", 2)
-            group, position = order[int(id_)]
-            rows.append(((group, int(epoch), position), line))
-    return "\n".join([header, *(line for _, line in sorted(rows, key=lambda row: row[0]))]) + "\n"
-
-
-def copy_of_part(earlier: RunDirectory, folder: Path) -> RunDirectory:
-    """A copy of a part's run, to go on with: who trained it may only have been paused, and still write."""
-    target = folder / earlier.path.name
-    shutil.copytree(earlier.path, target, dirs_exist_ok=True)
-    return RunDirectory(target)

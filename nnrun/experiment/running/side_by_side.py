@@ -26,7 +26,7 @@ from nnrun.experiment.running.job import (
 )
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
-from nnrun.experiment.running.train import run_experiment, train_runs
+from nnrun.experiment.running.train import run_experiment, stacked_ids, train_runs
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Group, Selection, prepare_groups, training_problem
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
@@ -67,7 +67,7 @@ class StackedRuns:
     Attributes:
         candidates: the runs to be.
         jobs: each of them as if it were alone.
-        plan: their networks as one group of replicas, those of one run after those of another.
+        plan: their networks as replicas, in as many groups as each run has.
     """
 
     candidates: Sequence[Candidate]
@@ -91,8 +91,8 @@ def architecture_of(spec: schema.ExperimentSpec) -> str:
 def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns | None:
     """Prepare runs of one architecture; None where fewer of them at a time do better.
 
-    So it is where they are too large, where the inputs of their networks have different widths, and where one
-    of them cannot be prepared, which it will say itself when it is alone.
+    So it is where they are too large, where the inputs of one run have other widths than those of another,
+    and where one of them cannot be prepared, which it will say itself when it is alone.
     """
     settings = candidates[0].settings
     specs = [smoke_spec(c.loaded.spec) if settings.smoke else c.loaded.spec for c in candidates]
@@ -110,43 +110,57 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
         return None
     if alone is None:
         return None
-    network = alone[0].network
-    if any(group.network.weights != network.weights for group in alone):
+    groups = _stacked_groups(alone)
+    if sum(_own_numbers(group, len(dataset.train)) for group in groups) > MOST_NUMBERS:
         return None
-    members = [member for own in alone for member in own.members]
-    own_rows = not share_rows([member.fitted for member in members])
-    if own_rows and len(members) * len(dataset.train) * _width(alone[0]) > MOST_NUMBERS:
-        return None
-    group = Group(tuple(replace(member, id=index) for index, member in enumerate(members)), network)
+    planned, constants, work = [], dict[int, dict[str, float]](), [0]
     with computing(device, specs[0].deterministic):
-        problem = training_problem(specs[0], group, dataset, device)
-        own = _own_values(specs, alone)
-        own = {name: value.to(device) for name, value in own.items()}
-        problem = replace(problem, per_replica={**problem.per_replica, **own})
-        planned = plan_group(group, problem, settings.compile)
-    memory = estimate_memory(dataset, (group,), problem.bytes_per_network, specs[0])
+        for place, group in enumerate(groups):
+            problem = training_problem(specs[0], group, dataset, device)
+            own = _own_values(specs, [of_run[place] for of_run in alone])
+            own = {name: value.to(device) for name, value in own.items()}
+            problem = replace(problem, per_replica={**problem.per_replica, **own})
+            planned.append(plan_group(group, problem, settings.compile))
+            constants |= dict(zip((m.id for m in group.members), baselines(problem, group), strict=True))
+            work.append(0 if planned[-1].choice.backend.own_threads else work_per_step(problem, group))
+    bytes_each = max(each.problem.bytes_per_network for each in planned if each.problem is not None)
+    memory = estimate_memory(dataset, groups, bytes_each, specs[0])
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:
         return None  # one by one they may fit
-    constants = iter(baselines(problem, group))
     jobs = [
         Job(
             spec=spec,
             settings=candidate.settings,
             dataset=dataset,
-            groups=(own_group,),
-            baselines={member.id: next(constants) for member in own_group.members},
+            groups=own_groups,
+            baselines={of_run: constants[place] for place, of_run in ids.items()},
             device=device,
-            compiled=planned.choice.compiled,
+            compiled=planned[0].choice.compiled,
             listener=candidate.listener,
             memory=memory,
-            networks_at_once=len(members),
+            networks_at_once=max(len(group.members) for group in groups),
         )
-        for spec, own_group, candidate in zip(specs, alone, candidates, strict=True)
+        for spec, own_groups, ids, candidate in zip(specs, alone, stacked_ids(alone), candidates, strict=True)
     ]
-    work = 0 if planned.choice.backend.own_threads else work_per_step(problem, group)
-    return StackedRuns(candidates, jobs, Plan([planned], given, threads_for(work)))
+    return StackedRuns(candidates, jobs, Plan(planned, given, threads_for(max(work))))
+
+
+def _stacked_groups(alone: Sequence[Sequence[Group]]) -> tuple[Group, ...]:
+    """The groups of all runs together, the networks of each by their ids there."""
+    ids = [{own: place for place, own in of_run.items()} for of_run in stacked_ids(alone)]
+    return tuple(
+        Group(
+            tuple(
+                replace(member, id=places[member.id])
+                for places, group in zip(ids, alike, strict=True)
+                for member in group.members
+            ),
+            alike[0].network,
+        )
+        for alike in zip(*alone, strict=True)
+    )
 
 
 def train_stacked(stacked: StackedRuns) -> list[RunDirectory]:
@@ -186,24 +200,26 @@ def _prepared(
     selections: Sequence[Selection],
     first: Sequence[Group],
     dataset: Dataset,
-) -> list[Group] | None:
+) -> list[tuple[Group, ...]] | None:
     """The networks of each spec with their rows; specs that differ in nothing but the optimizer share theirs.
 
-    `first` are the groups of the first one. None where the networks of one spec are several groups.
+    `first` are the groups of the first one. None where those of another do not have the same shapes in turn,
+    and where their rows would take too much memory side by side.
     """
 
     def key_of(spec: schema.ExperimentSpec, selection: Selection) -> str:
         return f"{spec.model_copy(update={'optimizer': specs[0].optimizer}).model_dump_json()} {selection}"
 
     keys = [key_of(*one) for one in zip(specs, selections, strict=True)]
-    known = {keys[0]: first}
+    known, shapes = {keys[0]: tuple(first)}, [group.network.weights for group in first]
     for key, spec, selection in zip(keys, specs, selections, strict=True):
         if key not in known:
             known[key] = prepare_groups(spec, dataset, selection)
-        # Such a group trains alone also where the memory for its rows is the reason.
-        if len(known[key]) > 1:
+        if any(group.bytes_if_stacked is not None for group in known[key]):
             return None
-    return [known[key][0] for key in keys]
+        if [group.network.weights for group in known[key]] != shapes:
+            return None
+    return [known[key] for key in keys]
 
 
 def _own_values(specs: Sequence[schema.ExperimentSpec], alone: Sequence[Group]) -> dict[str, Tensor]:
@@ -221,6 +237,8 @@ def _own_values(specs: Sequence[schema.ExperimentSpec], alone: Sequence[Group]) 
     }
 
 
-def _width(group: Group) -> int:
-    """The numbers of a row of all inputs."""
-    return sum(each.width for each in group.fitted[0].inputs.values())
+def _own_numbers(group: Group, rows: int) -> int:
+    """The numbers in the rows of all inputs, where each network has its own; 0 where all share them."""
+    if share_rows(group.fitted):
+        return 0
+    return len(group.members) * rows * sum(each.width for each in group.fitted[0].inputs.values())

@@ -52,7 +52,7 @@ def train_runs(
 
     Args:
         openings: each gives a run and sees to it that its record says how it ends. The networks of several
-            runs are the replicas of the plan's only group, those of one run after those of another. One that
+            runs are the replicas of the plan's groups, of which each run has as many. One that
             diverges, or whose listener stops it, says so in its record, and the others go on.
         plan: what is trained.
         state: what the only run resumes from; None for new runs.
@@ -121,8 +121,13 @@ def _member_ids(runs: Sequence[ActiveRun]) -> list[dict[int, int]]:
     """For each run: the trainer's id of each of its networks → the id in the run."""
     if len(runs) == 1:
         return [{member_id: member_id for member_id in runs[0].job.member_ids}]
+    return stacked_ids([run.job.groups for run in runs])
+
+
+def stacked_ids(groups_of: Sequence[Sequence[Group]]) -> list[dict[int, int]]:
+    """For each of several runs that train together: the id of each network among all → that in its run."""
     places = itertools.count()
-    return [{next(places): member.id for group in run.job.groups for member in group.members} for run in runs]
+    return [{next(places): member.id for group in own for member in group.members} for own in groups_of]
 
 
 def _share(limit: float | None, started: float, groups: int) -> float | None:
@@ -278,6 +283,10 @@ def train_group(
     """
     trainer, last = _trainer(group, engine, recorders, seconds), _LastRows()
     listener = recorders[0].run.job.listener
+    if len(recorders) > 1:  # those that ended while an earlier group trained
+        over = [recorder for recorder in recorders if recorder.run.record.status != "running"]
+        trainer.leave_out([id_ for recorder in over for id_ in recorder.member_ids])
+        recorders = [recorder for recorder in recorders if recorder not in over]
 
     def keep_ends() -> None:
         endings = last.endings(trainer)

@@ -88,12 +88,18 @@ def sequence_columns(p: np.ndarray, classes: Sequence[Any], name: str) -> dict[s
 
 
 def read_table(
-    path: str, delimiter: str, columns: Sequence[str], names: Sequence[str] | None = None
+    path: str, columns: Sequence[str], names: Sequence[str] | None = None, delimiter: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of a CSV file with a line of names (`names` of one without), or of JSON lines of objects."""
+    """The rows of a CSV file with a line of names (`names` of one without), or of JSON lines of objects.
+
+    The first line tells the delimiter, where none is given.
+    """
     with open(path, encoding="utf-8-sig", newline="") as file:
         if path.endswith((".jsonl", ".ndjson")):
             return [json.loads(line) for line in file if line.strip()]
+        if delimiter is None:
+            delimiter = max(",;\t|", key=file.readline().count)
+            file.seek(0)
         reader = csv.DictReader(file, names, delimiter=delimiter)
         lacking = [name for name in columns if name not in (reader.fieldnames or ())]
         if lacking:

@@ -103,13 +103,16 @@ def collected(names: Iterable[str], of_modules: Sequence[str] = _MODULES) -> tup
     found: dict[tuple[int, int], str] = {}
     imports: set[str] = set()
     modules = [_read(module) for module in of_modules]
+    owners: dict[str, int] = {}
 
     def add(name: str, own: int | None) -> None:
+        """A name as a module has it, or as the script itself does."""
         order = [] if own is None else [own]
         for place in [*order, *range(len(modules))]:
             module = modules[place]
             if name in module.parts:
                 part = module.parts[name]
+                assert owners.setdefault(name, place) == place, f"two modules define {name}"
                 if (place, part.place) not in found:
                     found[place, part.place] = part.source
                     for needed in sorted(part.names):
@@ -119,13 +122,10 @@ def collected(names: Iterable[str], of_modules: Sequence[str] = _MODULES) -> tup
                 statement = module.imports[name]
                 if statement.startswith("from nnrun.lazy_torch"):
                     imports.add(_LAZY[name])
-                elif not statement.startswith(("from nnrun", "from __future__", "from typing import TYPE")):
+                    return
+                if not statement.startswith("from nnrun"):
                     imports.add(statement)
                     return
-                elif "nnrun" in statement:
-                    continue
-                return
-        return
 
     for name in sorted(names):
         add(name, None)

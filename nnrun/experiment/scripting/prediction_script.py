@@ -142,25 +142,34 @@ def _decision(decoder: OutputDecoder, y: str) -> list[str]:
 
 def main_source(model: Model) -> str:
     """The text that runs when the script is called."""
+    lines = [
+        'if __name__ == "__main__":',
+        "    if len(sys.argv) != 2:",
+        '        raise SystemExit(f"usage: python {sys.argv[0]} ROWS")',
+        f"    data = {_read(model)}",
+        "    try:",
+        "        write_rows(predict(data))",
+        "    except BadRow as error:",
+        '        raise SystemExit(f"{sys.argv[1]}: {error}") from None',
+    ]
+    return "\n".join(lines)
+
+
+def _read(model: Model) -> str:
+    """The expression that reads a file."""
     if model.of_table:
         dataset = model.spec.dataset
-        delimiter = (dataset.delimiter if isinstance(dataset, schema.Csv) else None) or ","
-        names = "" if model.file_columns is None else f", {list(model.file_columns)!r}"
         columns = list(dict.fromkeys(column.name for column in columns_of(model)))
-        lines = [
-            'if __name__ == "__main__":',
-            f"    columns = {columns!r}",
-            f"    write_rows(predict(read_table(sys.argv[1], {delimiter!r}, columns{names})))",
-        ]
-        return "\n".join(lines)
+        arguments = ["sys.argv[1]", repr(columns)]
+        if model.file_columns is not None:
+            arguments.append(f"names={list(model.file_columns)!r}")
+        if isinstance(dataset, schema.Csv) and dataset.delimiter is not None:
+            arguments.append(f"delimiter={dataset.delimiter!r}")
+        return f"read_table({', '.join(arguments)})"
     if model.named:
         arrays = {port: array_of(model.spec, port) for port in model.networks[0].fitted.inputs}
-        read = f"read_arrays(sys.argv[1], {arrays!r})"
-    else:
-        inputs = model.networks[0].fitted.input
-        read = (
-            "read_lists(sys.argv[1])"
-            if inputs.table is None
-            else f"read_array(sys.argv[1], {inputs.raw_shape})"
-        )
-    return f'if __name__ == "__main__":\n    write_rows(predict({read}))'
+        return f"read_arrays(sys.argv[1], {arrays!r})"
+    inputs = model.networks[0].fitted.input
+    if inputs.table is None:
+        return "read_lists(sys.argv[1])"
+    return f"read_array(sys.argv[1], {inputs.raw_shape})"

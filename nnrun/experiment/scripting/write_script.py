@@ -93,10 +93,11 @@ def _head(model: Model, name: str) -> str:
     if model.of_table:
         taken = list(dict.fromkeys(c.name for c in columns_of(model)))
         columns = f"\nRows have the columns {', '.join(taken)}.\n"
+    imported = f"    from {name} import predict      predict(rows) → a list with a dictionary for each row\n"
     text = (
         f"Predicts with the network of the run {model.run}.\n\n"
         f"    python {name}.py ROWS           predictions of the rows of a file, as CSV\n"
-        f"    from {name} import predict      predict(rows) → a list with a dictionary for each row\n"
+        f"{imported if name.isidentifier() else ''}"
         f"{columns}\n"
         f"Needs PyTorch and NumPy. What was learned (weights, vocabularies) is in {name}.npz beside it.\n"
         f"Written by nnrun {__version__}.\n"

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -21,6 +20,7 @@ from nnrun.experiment.serving.app import Service
 from nnrun.experiment.serving.batches import Batcher
 from nnrun.experiment.serving.requests import NO_OPTIONS, Asked, Options
 from nnrun.experiment.serving.typical_row import typical_row
+from nnrun.extras import require
 from nnrun.interrupts import REQUESTS
 from nnrun.records import RunDirectory
 
@@ -124,12 +124,7 @@ def serve_run(
 
 def require_serve() -> None:
     """Raise UsageError unless the packages of the extra are here."""
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"`nnrun serve` needs {' and '.join(missing)}, which this Python does not have. Install the "
-            "extra: pip install 'nnrun[serve]' (from a checkout: pip install -e '.[serve]')."
-        )
+    require("serve", {"fastapi": "fastapi", "uvicorn": "uvicorn"}, "`nnrun serve`")
 
 
 def _listening(place: Place) -> socket.socket:

@@ -19,7 +19,8 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
 from nnrun.machine import this_process
 from nnrun.records import FINISHED, SweepDirectory, SweepRecord, TrialRecord
-from nnrun.records.claims import MOST_ATTEMPTS, SignOfLife, Timing, WorkPlan, begin, remove, starts
+from nnrun.records.claims import SignOfLife, Timing, WorkPlan, begin, remove, starts
+from nnrun.records.takeover import MOST_ATTEMPTS
 from nnrun.spec.wording import counted
 from nnrun.training.pace import Pace
 

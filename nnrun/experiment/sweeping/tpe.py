@@ -14,7 +14,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrun.errors import DataError, UsageError
+from nnrun.errors import DataError
+from nnrun.extras import require
 from nnrun.records import TrialRecord
 from nnrun.records.sweep_directory import cut_torn_line
 from nnrun.spec import schema
@@ -40,13 +41,7 @@ class _AlreadyHeld:
 
 def require_optuna() -> None:
     """Raise UsageError where Optuna is not installed."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "`method: tpe` needs Optuna, which is not installed here. Install it with "
-            "`pip install 'nnrun[sweep]'`, or use --method random."
-        ) from None
+    require("sweep", {"optuna": "Optuna"}, "`method: tpe` (without it there is --method random)")
 
 
 class _InTurn:

@@ -14,7 +14,8 @@ import pytest
 
 from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
 from nnrun.machine import ProcessName, this_process
-from nnrun.records.claims import Observer, SignOfLife, Timing, WorkFolder, WorkPlan, begin, given_up
+from nnrun.records.claims import SignOfLife, Timing, WorkFolder, WorkPlan, begin
+from nnrun.records.takeover import Observer, given_up
 
 QUICK = Timing(every=0.05, patience=0.5)
 ELSEWHERE = ProcessName("elsewhere", "00000000", 1, "")
@@ -105,6 +106,7 @@ def labour(folder: Path, seed: int, journal: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize(("seed", "patience", "pause"), [(1, 1.0, 0.1), (2, 0.2, 0.6)])
 def test_processes_that_race_die_and_sleep_do_everything_once(

@@ -17,7 +17,8 @@ from nnrun.errors import DivergedError, NnrunError, UsageError
 from nnrun.experiment.launching.launcher import Workers
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
-from nnrun.experiment.running.shared_run import merged_history, parts_of, resume_shared, train_shared
+from nnrun.experiment.running.parts import merged_history, parts_of
+from nnrun.experiment.running.shared_run import resume_shared, train_shared
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory

@@ -329,6 +329,46 @@ def test_folds_of_several_runs_in_cpp(tmp_path: Path) -> None:
         members_alike(run, alone(tmp_path, spec), exactly=True)
 
 
+WIDTHS: dict[str, Any] = {
+    **BINARY,
+    "preprocessing": {"inputs": "multi_hot"},
+    "validation": {"kfold": {"k": 3}},
+}
+
+
+def test_folds_of_different_widths_train_side_by_side_group_by_group(tmp_path: Path) -> None:
+    rates: Changes = [{"optimizer": {"rmsprop": rate}} for rate in (0.03, 0.001)]
+    specs = specs_of(tmp_path, rates, WIDTHS, arrays=growing_tokens())
+    found = prepared(tmp_path, specs)
+    assert found is not None
+    assert len(found.plan.groups) > 1
+    for run, spec in zip(train_stacked(found), specs, strict=True):
+        members_alike(run, alone(tmp_path, spec))
+
+
+LINEAR: dict[str, Any] = {
+    **WIDTHS,
+    "layers": [{"dense": {"units": 4, "activation": "relu"}}, {"dense": 1}],
+    "loss": "mse",
+    "metrics": [],
+}
+
+
+def test_of_a_run_that_diverged_no_later_group_trains(tmp_path: Path) -> None:
+    rates: Changes = [{"optimizer": {"sgd": rate}} for rate in (0.001, 1e30, 0.01)]
+    specs = specs_of(tmp_path, rates, LINEAR, arrays=growing_tokens())
+    first, second, third = together(tmp_path, specs)
+    members_alike(first, alone(tmp_path, specs[0]))
+    members_alike(third, alone(tmp_path, specs[2]))
+    with pytest.raises(DivergedError):
+        alone(tmp_path, specs[1])
+    records = [record_of(path) for path in (tmp_path / "alone").iterdir() if (path / "run.json").exists()]
+    (theirs,) = [record for record in records if record["status"] == "diverged"]
+    mine = record_of(second.path)
+    for key in ("status", "error", "epochs_run", "members", "not_trained"):
+        assert mine.get(key) == theirs.get(key), key
+
+
 def test_each_run_has_its_own_choice_of_folds(tmp_path: Path) -> None:
     specs = specs_of(tmp_path, [{"optimizer": {"rmsprop": rate}} for rate in (0.03, 0.001, 0.01)], FOLDS)
     chosen = [Selection(only_fold=2), Selection(some_folds=(0, 2)), Selection()]

@@ -67,7 +67,9 @@ def test_every_part_of_the_registries_is_written() -> None:
         assert known <= set(registry)
         assert set(registry) - known <= NOT_WRITTEN
     named = {kind for steps, _ in CASES.values() for step in steps for kind in step}
-    assert named >= {cls.spec.kind for cls in OTHER_STEPS}, "and a case in tests/support/odd_tables.py"
+    assert named >= {cls.spec.kind for cls in (*NUMBER_STEPS, *OTHER_STEPS)}, (
+        "and a case in tests/support/odd_tables.py"
+    )
 
 
 def test_what_has_no_line_is_refused_by_name(
@@ -221,6 +223,11 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     alone += "assert not {m for m in sys.modules if m.partition('.')[0] in ('pandas', 'sklearn', 'scipy')}"
     made = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
+    for arguments, message in (("", "usage: python model.py ROWS"), ("bad.csv", "bad.csv: row 1 has 'x' in")):
+        (tmp_path / "bad.csv").write_text("color,full,flag,size,code\n,,,,3\n,,,x,3\n")
+        bad = [sys.executable, "model.py", *arguments.split()]
+        wrong = subprocess.run(bad, capture_output=True, text=True, check=False)
+        assert (wrong.returncode, wrong.stdout, wrong.stderr.startswith(message)) == (1, "", True)
     found = list(csv.DictReader(io.StringIO(made.stdout)))
     own = predicted("rows.csv", capsys, *PROBABILITIES)
     for mine, theirs in zip(found, own, strict=True):
@@ -359,7 +366,7 @@ def test_a_file_without_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lines = [f"{row['full']};{row['size'].replace('.', ',') or 'NA'};{row['y']}" for row in rows]
     (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
     spec = spec_of("categories")
-    dataset = {"path": "rows.csv", "header": False, "target": "c2", "delimiter": ";", "decimal": ","}
+    dataset = {"path": "rows.csv", "header": False, "target": "c2", "decimal": ","}
     steps = [{"one_hot": ["c0"]}, {"impute": {"columns": ["c1"]}}, {"standardize": ["c1"]}]
     spec |= {"dataset": {"csv": dataset}, "preprocessing": {"inputs": steps}}
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(spec))

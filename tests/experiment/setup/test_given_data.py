@@ -130,6 +130,25 @@ def test_sweeps_curves_and_final(frame: pd.DataFrame) -> None:
         nnrun.final(final, data=frame)
 
 
+def test_numbers_of_numpy_wherever_there_are_numbers(frame: pd.DataFrame) -> None:
+    one, two = np.int64(1), np.int64(2)
+    run = nnrun.kfold(TABLE, data=frame, k=two, overrides={"epochs": one})
+    assert run.weights(fold=one)["0.weight"].shape[0] == 8
+    assert nnrun.train(TABLE, data=frame, seeds=two, overrides={"validation": "none"}).record["seeds"] == [
+        0,
+        1,
+    ]
+    assert nnrun.importance(run, repeats=two, seed=one).repeats == 2
+    test = {"csv": {"target": "kind", "test": {"fraction": np.float32(0.25)}}}
+    final = nnrun.final({**TABLE, "dataset": test, "validation": "none"}, data=frame, epochs=two)
+    assert len(final.history) == 2
+    assert repr(final).startswith(f"Run({str(final.path)!r}, completed: test loss ")
+    curve = nnrun.curve(TABLE, data=frame, fractions=np.array([0.5, 1.0]))
+    assert len(curve.points) == 2
+    with pytest.raises(UsageError, match=r"seeds is np\.True_; it must be a whole number from 1"):
+        nnrun.train(TABLE, data=frame, seeds=np.True_)  # type: ignore[arg-type]
+
+
 def test_what_cannot_be_learned_from(frame: pd.DataFrame, tmp_path: Path) -> None:
     x, y = np.zeros((4, 2)), np.zeros(4)
     npz = {**ARRAYS, "dataset": "npz"}

@@ -13,6 +13,7 @@ import nnrun
 from nnrun.cli import main
 from nnrun.errors import UsageError
 from nnrun.records import RunDirectory
+from nnrun.records.run_record import CodeRecord
 from tests.experiment.serving.test_answers import CASES, of_table, people, small, trained
 from tests.support.small_experiments import BINARY, KFOLD, check_screen, write_small
 
@@ -154,6 +155,22 @@ def test_scores_of_a_smoke_run_are_not_told(tmp_path: Path) -> None:
     front, body = parts_of(nnrun.card(run))
     assert "model-index" not in front
     assert "## Scores\n\nThis was a smoke run: its numbers are meaningless.\n" in body
+
+
+def test_code_of_a_persons_own_is_named_without_its_folder(tmp_path: Path) -> None:
+    run = nnrun.train(write_small(tmp_path), runs_dir=tmp_path / "runs")
+    directory = RunDirectory(run.path)
+    record = directory.read_record()
+    record.custom = [CodeRecord(module="mine", file=str(tmp_path / "mine.py"), sha256="0" * 64)]
+    directory.write_record(record)
+    _, body = parts_of(nnrun.card(run, tmp_path / "hub"))
+    assert "It needs code that is not in this folder: `mine` (`--allow-custom`)." in body
+    assert nnrun.load_run(tmp_path / "hub").record["custom"][0]["file"] == "mine.py"
+    assert run.record["custom"][0]["file"] == str(tmp_path / "mine.py")
+    before, after = (nnrun.load_run(path).record for path in (run.path, tmp_path / "hub"))
+    assert {k: v for k, v in before.items() if k != "custom"} == {
+        k: v for k, v in after.items() if k != "custom"
+    }
 
 
 def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:

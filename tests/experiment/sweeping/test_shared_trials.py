@@ -17,6 +17,7 @@ import pytest
 from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.launching.launcher import Workers
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.sweeping.shared_trials import SAME_AS, TIME_IS_UP, Sharing
 from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
 from nnrun.experiment.sweeping.worker import work_on_sweep
@@ -24,6 +25,7 @@ from nnrun.machine import this_process
 from nnrun.records import SweepDirectory, TrialRecord
 from nnrun.records.claims import SignOfLife, WorkPlan, begin, starts
 from nnrun.spec.sweep_plan import load_sweep
+from nnrun.training.pace import Pace
 from tests.support.small_experiments import record_of, without_seconds, write_small
 from tests.support.workers import ForkLauncher, fork_workers
 
@@ -109,6 +111,7 @@ def test_workers_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("seed", [0, 1])
 def test_24_trials_of_4_workers_of_which_two_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -226,3 +229,59 @@ def test_a_worker_needs_a_sweep_that_runs(tmp_path: Path) -> None:
     made.write_record(record)
     with pytest.raises(UsageError, match="is not running with workers now"):
         work_on_sweep(made, plan, settings, SweepListener())
+
+
+def sharing(made: SweepDirectory, seconds: float | None = None) -> tuple[Sharing, list[TrialRecord]]:
+    """What the owner of a sweep does, with what it took note of."""
+    ended: list[TrialRecord] = []
+    settings = Settings("sweep", made.path.parent, device="cpu")
+    pace = Pace(seconds, clock=lambda: 0.0)
+    own = Sharing(made, made.read_record(), settings, Heard(), pace, ended.append, lambda: None)
+    return own, ended
+
+
+def test_a_trial_that_ends_every_worker_has_failed(tmp_path: Path) -> None:
+    write_small(tmp_path, epochs=2, sweep=GRID)
+    own, ended = sharing(sweep(tmp_path, "runs"))
+    own.record.trials[2] = TrialRecord(
+        number=3, values=own.record.trials[2].values, status="running", run="r"
+    )
+    own.result(3, own.given_up(3))
+    (trial,) = ended
+    assert (trial.number, trial.status, trial.error) == (3, "failed", "4 workers died while they trained it")
+
+
+def test_a_trial_with_the_spec_of_another_ends_as_that_one_does(tmp_path: Path) -> None:
+    write_small(tmp_path, epochs=2, sweep=GRID)
+    own, ended = sharing(sweep(tmp_path, "runs"))
+    first = own.record.trials[0]
+    first_ended = {**first.dump(), "worker": "a-1"}
+    own.record.trials = [TrialRecord(number=1, values=first.values)]
+    own.result(2, {SAME_AS: 1, "number": 2, "values": first.values})
+    assert ended == [], "it waits for the other"
+    own.result(1, first_ended)
+    assert [(t.number, t.status, t.score, t.run) for t in ended] == [
+        (number, "completed", first.score, first.run) for number in (1, 2)
+    ]
+
+
+def test_what_is_damaged_says_nothing(tmp_path: Path) -> None:
+    write_small(tmp_path, epochs=2, sweep=GRID)
+    own, ended = sharing(sweep(tmp_path, "runs"))
+    own.record.trials[0] = TrialRecord(number=1, values={})
+    own.result(1, {"number": 1, "status": "done"})
+    assert ended == []
+    assert own.record.trials[0].status == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told", "over"), [(None, False, False), (5, False, False), (5, True, True), (0, False, True)]
+)
+def test_the_time_is_up_by_the_owner_s_clock_or_where_a_worker_begins_nothing_more(
+    tmp_path: Path, seconds: float | None, told: bool, over: bool
+) -> None:
+    write_small(tmp_path, epochs=2, sweep=GRID)
+    own, _ = sharing(sweep(tmp_path, "runs"), seconds)
+    own.at_work([SignOfLife("a-1", this_process(), doing={TIME_IS_UP: told})])
+    assert own.is_over() is over
+    assert own.doing() == ({} if seconds is None else {"seconds_left": seconds})

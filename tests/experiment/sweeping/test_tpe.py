@@ -165,8 +165,8 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(UsageError) as caught:
         require_optuna()
     assert str(caught.value) == (
-        "`method: tpe` needs Optuna, which is not installed here. Install it with `pip install "
-        "'nnrun[sweep]'`, or use --method random."
+        "`method: tpe` (without it there is --method random) needs Optuna, which this Python does not have. "
+        "Install the extra: pip install 'nnrun[sweep]' (from a checkout: pip install -e '.[sweep]')."
     )
 
 

@@ -1,0 +1,1 @@
+"""A run's record in a tracker of experiments: MLflow, TensorBoard, Weights & Biases; nothing is trained."""

@@ -1,0 +1,210 @@
+"""What is published of a run, whatever the tracker: plain values, and the paths of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnrun.errors import UsageError
+from nnrun.experiment.describing.learning_curves import make_panels, write_figures
+from nnrun.experiment.finished.run_scores import read_run_spec
+from nnrun.records import RunDirectory, RunRecord
+from nnrun.spec import schema
+from nnrun.spec.writing.dump import dump_value, flow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NOT_MEASURED = ("epoch", "fold", "seed")
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The columns of a history, an entry for each epoch.
+
+    Attributes:
+        epochs: from 1.
+        times: when each epoch had ended, in seconds since 1970.
+        columns: name → the values; NaN where there is none.
+    """
+
+    epochs: Sequence[int]
+    times: Sequence[float]
+    columns: Mapping[str, Sequence[float]]
+
+    def points(self) -> Iterator[tuple[str, int, float, float]]:
+        """Column, epoch, time and value of all that is a number."""
+        for name, values in self.columns.items():
+            for epoch, time, value in zip(self.epochs, self.times, values, strict=True):
+                if not math.isnan(value):
+                    yield name, epoch, time, value
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A run, as trackers have runs.
+
+    Attributes:
+        run: its folder.
+        record: what run.json holds.
+        spec: its spec, every default filled in.
+        digest: of all that is published: the same run gives the same, until it is measured again.
+        started, ended: in seconds since 1970.
+        params: path of the spec → value, as `--set` takes it.
+        tags: what else is known of the run.
+        summary: name → single numbers, such as `best_val_loss` and `test_mae`.
+        series: the history; of several networks their means and deviations.
+        networks: `fold-2` or `seed-7` → its own history and last scores; empty for a run of one network.
+        figures: PNG files.
+        files: spec, record and histories.
+    """
+
+    run: RunDirectory
+    record: RunRecord
+    spec: schema.ExperimentSpec
+    digest: str
+    started: float
+    ended: float
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    summary: Mapping[str, float]
+    series: Series
+    networks: Mapping[str, Series]
+    figures: Sequence[Path]
+    files: Sequence[Path]
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's name, by which trackers group runs."""
+        return self.spec.name
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the run kept networks that can predict."""
+        return all(self.run.has_weights(member) for member in self.record.named_members)
+
+
+def content_of(run: RunDirectory, figures: Path) -> Content:
+    """Read a run.
+
+    Args:
+        run: its folder.
+        figures: a folder that the curves are drawn into.
+
+    Raises:
+        UsageError: it is still training, or has no epoch.
+        DataError, SpecError: its files are missing or damaged.
+    """
+    record = run.read_record()
+    if record.status == "running":
+        raise UsageError(f"{run.id} is still training. Publish it when it has ended.")
+    history = run.read_history()
+    if history.empty:
+        raise UsageError(f"{run.id} ended before its first epoch had: there is nothing to publish.")
+    started = _time(record.started)
+    kind = record.member_type
+    networks = {
+        f"{kind}-{number}": _series(own, started) for number, own in (history.groupby(kind) if kind else ())
+    }
+    files = run.text_files()
+    return Content(
+        run,
+        record,
+        read_run_spec(run),
+        _digest(files),
+        started,
+        max(_time(record.ended), started),
+        dict(_params(read_run_spec(run))),
+        dict(_tags(run, record)),
+        dict(_summary(record)),
+        _series(run.read_history_mean() if kind else history, started),
+        networks,
+        sorted({*write_figures(make_panels([run]), figures), *run.figures()}),
+        files,
+    )
+
+
+def _digest(files: Sequence[Path]) -> str:
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def _time(text: str | None) -> float:
+    return 0.0 if text is None else datetime.fromisoformat(text).timestamp()
+
+
+def _series(table: pd.DataFrame, started: float) -> Series:
+    names = [str(name) for name in table.columns if name not in _NOT_MEASURED]
+    seconds = table["seconds" if "seconds" in table else "seconds_mean"].fillna(0.0).cumsum()
+    return Series(
+        [int(epoch) for epoch in table["epoch"]],
+        [started + float(second) for second in seconds],
+        {name: [float(value) for value in table[name]] for name in names},
+    )
+
+
+def _params(spec: schema.ExperimentSpec) -> Iterator[tuple[str, str]]:
+    for key, value in dump_value(spec).items():
+        yield from _flat(key, value)
+
+
+def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The single values below a key of the spec; a list of single values is one."""
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _flat(f"{path}.{key}", below)
+    elif isinstance(value, list) and any(isinstance(item, (Mapping, list)) for item in value):
+        for place, item in enumerate(value):
+            yield from _flat(f"{path}[{place}]", item)
+    elif value is not None and value not in ("", [], {}):
+        yield path, value if isinstance(value, str) else flow(value)
+
+
+def _tags(run: RunDirectory, record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "nnrun.run", run.id
+    known = {
+        "command": record.command,
+        "status": record.status,
+        "device": record.device,
+        "seed": record.seed,
+        "parent": record.parent,
+        "sweep": record.sweep,
+        "git_commit": record.git_commit,
+        "verdict": record.verdict,
+        "smoke": record.smoke or None,
+        "optimistic": record.is_optimistic or None,
+        "looks_at_test_set": len(record.test_uses) or None,
+        "data": json.dumps([{"name": d.name, "sha256": d.sha256, "rows": d.rows} for d in record.data]),
+        "versions": json.dumps(dict(record.versions)),
+    }
+    for name, value in known.items():
+        if value is not None:
+            yield f"nnrun.{name}", str(value)
+
+
+def _summary(record: RunRecord) -> Iterator[tuple[str, float]]:
+    linear = record.linear_baseline.scores if record.linear_baseline is not None else {}
+    groups = {
+        "best": record.best,
+        "last": record.last,
+        "test": record.test,
+        "baseline": record.baseline,
+        "linear": linear,
+    }
+    for group, scores in groups.items():
+        yield from ((f"{group}_{name}", float(value)) for name, value in scores.items() if value is not None)
+    singles = {
+        "best_epoch": record.best_epoch,
+        "parameters": record.parameters,
+        "training_seconds": record.training_seconds,
+        "looks_at_test_set": len(record.test_uses),
+    }
+    yield from ((name, float(value)) for name, value in singles.items() if value is not None)

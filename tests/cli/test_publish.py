@@ -1,0 +1,49 @@
+"""`nnrun publish`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nnrun import extras
+from nnrun.cli import main
+from tests.support.small_experiments import only_run, write_small
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> str:
+    monkeypatch.chdir(tmp_path)
+    write_small(tmp_path)
+    assert main(["train", "small.yaml", "-q", "--epochs", "2"]) == 0
+    capsys.readouterr()
+    return only_run(tmp_path / "runs").name
+
+
+def test_what_is_said_and_the_document(run: str, capsys: Capture) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard")
+    assert main(["publish", "@last", "--to", "tensorboard"]) == 0
+    assert capsys.readouterr().out == f"{run}: published in tensorboard ({run})\n"
+    assert main(["publish", "@last", "--to", "tensorboard"]) == 0
+    assert capsys.readouterr().out == f"{run}: is in tensorboard already, unchanged ({run})\n"
+    assert main(["publish", "@last", "--to", "tensorboard", "--into", "elsewhere", "--json"]) == 0
+    (published,) = json.loads(capsys.readouterr().out)["published"]
+    assert published == {"run": run, "where": "elsewhere", "tracker_id": run, "new": True, "model": False}
+    assert Path("elsewhere", run).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("tracker", "name"), [("mlflow", "MLflow"), ("tensorboard", "TensorBoard"), ("wandb", "W&B (wandb)")]
+)
+def test_without_the_extra(
+    tracker: str, name: str, run: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    assert main(["publish", "@last", "--to", tracker]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --to {tracker} needs {name}, which this Python does not have. Install the extra: "
+        f"pip install 'nnrun[{tracker}]' (from a checkout: pip install -e '.[{tracker}]').\n"
+    )
