@@ -321,7 +321,6 @@ def test_what_is_exported() -> None:
         "check_data",
         "curve",
         "eject",
-        "eject",
         "evaluate",
         "final",
         "importance",
