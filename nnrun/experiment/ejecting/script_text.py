@@ -12,6 +12,9 @@ import numpy as np
 from nnrun.experiment.ejecting.lesson import Lesson
 
 _THIRD = ("keras", "numpy", "pandas", "sklearn", "torch")
+WEIGHTS, HISTORY = "_weights.npz", "_history.csv"
+"""The ends of the names of the files beside a script: no data file of a person is called so."""
+
 WIDTH = 88  # of ruff's default
 
 
@@ -36,8 +39,8 @@ def head(lesson: Lesson, name: str, framework: str, needs: Sequence[str], notes:
         f"The training of {lesson.source}, written out with {framework}.",
         "",
         fill(
-            f"It needs {', '.join(needs)}, and {name}.npz beside it, which holds the initial weights "
-            f"of nnrun. The history is written to {name}.csv: it is that of `nnrun train`, to rounding.",
+            f"It needs {', '.join(needs)}, and {name}{WEIGHTS} beside it, which holds the initial weights "
+            f"of nnrun. The history is written to {name}{HISTORY}: it is that of `nnrun train`, to rounding.",
             WIDTH,
         ),
         *(part for note in notes for part in ("", fill(note, WIDTH))),
