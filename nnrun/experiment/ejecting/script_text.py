@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -63,3 +64,11 @@ def join_parts(docstring: str, imports: Iterable[str], constants: Sequence[str],
 def _sorted(lines: Iterable[str]) -> list[str]:
     """Plain imports first, as ruff's isort has them."""
     return sorted(lines, key=lambda line: (line.startswith("from "), line))
+
+
+def assigned(name: str, text: str) -> list[str]:
+    """A constant, as ruff formats it: a text that is too long has a line of its own, if it fits."""
+    value = json.dumps(text)
+    if len(f"{name} = {value}") <= WIDTH or len(value) + 4 > WIDTH:
+        return [f"{name} = {value}"]
+    return [f"{name} = (", f"    {value}", ")"]

@@ -94,7 +94,7 @@ def same_histories(
         assert list(found.columns) == list(own[name].columns)
         keys = [key for key in ("fold", "epoch") if key in found]
         both = [each.sort_values(keys).drop(columns="seconds") for each in (found, own[name])]
-        np.testing.assert_allclose(*map(np.asarray, both), rtol=1e-4, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(both[0].to_numpy(), both[1].to_numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def styled(*scripts: Path) -> None:
@@ -142,7 +142,7 @@ def write_tokens(folder: Path, dataset: str) -> None:
         return
     labels = np.array([int(sum(words) > 160) for words in lists])
     arrays = {"x_train": lists[:90], "y_train": labels[:90], "x_test": lists[90:], "y_test": labels[90:]}
-    np.savez(folder / "imdb.npz", **arrays)
+    np.savez(folder / "imdb.npz", **arrays)  # type: ignore[arg-type]
 
 
 CHAPTER = {
@@ -211,7 +211,7 @@ def test_table(tmp_path: Path) -> None:
         {
             "size": np.where(rng.rand(80) < 0.1, np.nan, size),
             "age": rng.randint(1, 90, 80),
-            "town": np.where(rng.rand(80) < 0.1, None, rng.choice(["a", "b", "c"], 80)),
+            "town": np.where(rng.rand(80) < 0.1, "", rng.choice(["a", "b", "c"], 80)),
             "kind": np.where(size > 10, "large", "small"),
         }
     )
