@@ -320,6 +320,7 @@ def test_what_is_exported() -> None:
         "card",
         "check_data",
         "curve",
+        "eject",
         "evaluate",
         "final",
         "importance",
