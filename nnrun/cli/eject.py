@@ -48,6 +48,7 @@ def _document(ejected: Ejected) -> dict[str, Any]:
     return {
         "path": str(ejected.path),
         "beside": str(ejected.beside),
+        "history": str(ejected.history),
         "to": ejected.framework,
         "lines": ejected.lines,
         "notes": list(ejected.notes),
@@ -55,11 +56,10 @@ def _document(ejected: Ejected) -> dict[str, Any]:
 
 
 def _text(ejected: Ejected) -> str:
-    history = ejected.path.with_suffix(".csv")
     lines = [
         f"{ejected.path}, {ejected.lines} lines",
         f"beside   {ejected.beside}: the initial weights, which the script reads",
-        f"run      python {ejected.path}; it writes {history}",
+        f"run      python {ejected.path}; it writes {ejected.history}",
         *(f"{'note' if i == 0 else '':<9}{note}" for i, note in enumerate(ejected.notes)),
     ]
     return hanging("\n".join(lines), len("beside   "), terminal_width())

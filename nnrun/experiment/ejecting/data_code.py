@@ -17,7 +17,7 @@ from nnrun.data.archives.download import BASE_URL, IMDB, REUTERS, find
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.script_text import WIDTH
+from nnrun.experiment.ejecting.script_text import assigned
 from nnrun.spec import schema
 
 KERAS_FOLDER = "~/.keras/datasets"
@@ -60,18 +60,10 @@ def _place(path: Path | None, name: str) -> list[str]:
     own = path is not None and path != _usual(name)
     file = str(path) if own else f"{KERAS_FOLDER}/{name}"
     return [
-        *_assigned("FILE", file),
+        *assigned("FILE", file),
         f"DATA = Path(FILE){'' if own else '.expanduser()'}",
         f"URL = {json.dumps(BASE_URL)}",
     ]
-
-
-def _assigned(name: str, text: str) -> list[str]:
-    """A constant, as ruff formats it: a text that is too long has a line of its own, if it fits."""
-    value = json.dumps(text)
-    if len(f"{name} = {value}") <= WIDTH or len(value) + 4 > WIDTH:
-        return [f"{name} = {value}"]
-    return [f"{name} = (", f"    {value}", ")"]
 
 
 def _usual(name: str) -> Path:
@@ -173,7 +165,7 @@ def _npz(lesson: Lesson, spec: Any, keras: bool) -> Code:
     lines += [f"    {line}"] if numbered else []
     if raw.ndim == 2 and raw.shape[1] == 1 and lesson.targets.classes is not None:
         lines.append("    y = y[:, 0]")
-    file = "\n".join(_assigned("FILE", str(spec.path)))
+    file = "\n".join(assigned("FILE", str(spec.path)))
     return Code([*lines, "    return x, y"], _NP, helpers=(file,))
 
 
@@ -223,7 +215,7 @@ def _csv(lesson: Lesson, spec: Any, keras: bool) -> Code:
     target = f"table[{json.dumps(targets[0])}].to_numpy()"
     numbered, line = _numbered(lesson, raw, target)
     lines += [f"    {line}" if numbered else f"    y = {target}"]
-    file = "\n".join(_assigned("FILE", str(spec.path)))
+    file = "\n".join(assigned("FILE", str(spec.path)))
     columns = [f"        {json.dumps(name)}," for name in names]
     lines += ["    columns = [", *columns, "    ]", "    return table[columns], y"]
     return Code(lines, _NP | {"import pandas as pd"}, ("pandas",), arrays, (file,))

@@ -13,6 +13,7 @@ import numpy as np
 from nnrun.atomic_files import write_whole
 from nnrun.errors import UsageError
 from nnrun.experiment.ejecting.lesson import lesson_of
+from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS
 from nnrun.experiment.ejecting.torch_script import torch_script
 from nnrun.spec.reading.load import LoadedSpec
 
@@ -27,6 +28,7 @@ class Ejected:
     Attributes:
         path: the script.
         beside: the file of arrays beside it.
+        history: the file that the script will write.
         framework: what it trains with.
         lines: how many the script has.
         notes: in what its history differs from nnrun's, if in anything.
@@ -34,6 +36,7 @@ class Ejected:
 
     path: Path
     beside: Path
+    history: Path
     framework: Framework
     lines: int
     notes: tuple[str, ...]
@@ -61,6 +64,8 @@ def eject(
         UsageError: something of the spec cannot be written, or the file's name does not end in .py.
     """
     path = Path(f"{loaded.spec.name}.py") if output is None else output
+    if output is None and path.exists():
+        raise UsageError(f"{path} exists. To write over it: -o {path}.")
     if path.suffix != ".py":
         raise UsageError(f"-o {path}: the name of a script must end in .py.")
     lesson = lesson_of(loaded, data_dir, on_message)
@@ -72,7 +77,8 @@ def eject(
         script = torch_script(lesson, path.stem)
     content = io.BytesIO()
     np.savez(content, **script.arrays)  # type: ignore[arg-type]
-    beside = path.with_suffix(".npz")
+    beside = path.with_name(path.stem + WEIGHTS)
     write_whole(beside, lambda temporary: temporary.write_bytes(content.getvalue()))
     write_whole(path, lambda temporary: temporary.write_text(script.source, encoding="utf-8"))
-    return Ejected(path, beside, framework, script.source.count("\n"), script.notes)
+    history = path.with_name(path.stem + HISTORY)
+    return Ejected(path, beside, history, framework, script.source.count("\n"), script.notes)

@@ -95,7 +95,9 @@ def layer_text(layer: Any) -> str:
         )
     own = KERAS_LAYERS[type(spec)]
     name = own.name.format(n=len(layer.input_shape) - 1)
-    given = options_text(spec, own.options, bare=own.options[:1])
+    # The first parameter of normalization is the axis; of all others it is the first option.
+    bare = () if name.endswith("Normalization") else own.options[:1]
+    given = options_text(spec, own.options, bare=bare)
     return f"layers.{name}({given})"
 
 

@@ -12,7 +12,7 @@ from nnrun.experiment.ejecting.keras_layers import layer_arrays, layer_text, opt
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.row_code import class_weights, fold_arrays, prepare_lines
-from nnrun.experiment.ejecting.script_text import Script, head, join_parts
+from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS, Script, assigned, head, join_parts
 from nnrun.experiment.ejecting.torch_script import fit_arguments, main_lines
 from nnrun.experiment.scripting.parts import collected
 from nnrun.spec import schema
@@ -97,8 +97,9 @@ def keras_script(lesson: Lesson, name: str) -> Script:
     imports |= {"from pathlib import Path", *data.imports}
     constants = [f"SEED = {spec.seed}"] if parts else []
     constants += [f"EPOCHS = {spec.epochs}", f"BATCH_SIZE = {spec.batch_size}"]
-    constants += [f'COLUMNS = "{",".join(lesson.columns)}"', *data.helpers]
-    constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}.npz"))')
+    constants += [*assigned("COLUMNS", ",".join(lesson.columns)), *data.helpers]
+    constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
+    constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
     notes = _notes(lesson)
     docstring = head(lesson, name, "Keras", ("numpy", "keras", *data.needs), notes)
     return Script(join_parts(docstring, imports, constants, [*parts, *body]), arrays, notes)

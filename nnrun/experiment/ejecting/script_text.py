@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -12,6 +13,9 @@ import numpy as np
 from nnrun.experiment.ejecting.lesson import Lesson
 
 _THIRD = ("keras", "numpy", "pandas", "sklearn", "torch")
+WEIGHTS, HISTORY = "_weights.npz", "_history.csv"
+"""The ends of the names of the files beside a script: no data file of a person is called so."""
+
 WIDTH = 88  # of ruff's default
 
 
@@ -36,8 +40,8 @@ def head(lesson: Lesson, name: str, framework: str, needs: Sequence[str], notes:
         f"The training of {lesson.source}, written out with {framework}.",
         "",
         fill(
-            f"It needs {', '.join(needs)}, and {name}.npz beside it, which holds the initial weights "
-            f"of nnrun. The history is written to {name}.csv: it is that of `nnrun train`, to rounding.",
+            f"It needs {', '.join(needs)}, and {name}{WEIGHTS} beside it, which holds the initial weights "
+            f"of nnrun. The history is written to {name}{HISTORY}: it is that of `nnrun train`, to rounding.",
             WIDTH,
         ),
         *(part for note in notes for part in ("", fill(note, WIDTH))),
@@ -60,3 +64,11 @@ def join_parts(docstring: str, imports: Iterable[str], constants: Sequence[str],
 def _sorted(lines: Iterable[str]) -> list[str]:
     """Plain imports first, as ruff's isort has them."""
     return sorted(lines, key=lambda line: (line.startswith("from "), line))
+
+
+def assigned(name: str, text: str) -> list[str]:
+    """A constant, as ruff formats it: a text that is too long has a line of its own, if it fits."""
+    value = json.dumps(text)
+    if len(f"{name} = {value}") <= WIDTH or len(value) + 4 > WIDTH:
+        return [f"{name} = {value}"]
+    return [f"{name} = (", f"    {value}", ")"]

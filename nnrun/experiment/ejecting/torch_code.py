@@ -164,7 +164,9 @@ _RECALL = '''\
 def recall(predicted, true):
     """The mean over the classes that occur of the share of their rows that are found."""
     found = [
-        (predicted[true == k] == k).float().mean() if (true == k).any() else torch.zeros(())
+        (predicted[true == k] == k).float().mean()
+        if (true == k).any()
+        else torch.zeros(())
         for k in torch.cat([predicted, true]).unique()
     ]
     return torch.stack(found).mean()'''

@@ -15,7 +15,7 @@ from nnrun.experiment.ejecting.row_code import (
     fold_lines,
     prepare_lines,
 )
-from nnrun.experiment.ejecting.script_text import Script, head, join_parts
+from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS, Script, assigned, head, join_parts
 from nnrun.experiment.ejecting.torch_code import (
     loss_lines,
     metric_lines,
@@ -79,9 +79,10 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     constants += [f"EPOCHS = {lesson.spec.epochs}", f"BATCH_SIZE = {lesson.spec.batch_size}"]
     if not lesson.spec.learning_rate_schedule:
         constants.append(f"LEARNING_RATE = {lesson.spec.optimizer.learning_rate!r}")
-    constants.append(f'COLUMNS = "{",".join(lesson.columns)}"')
+    constants += assigned("COLUMNS", ",".join(lesson.columns))
     constants += list(data.helpers)
-    constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}.npz"))')
+    constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
+    constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
     needs = ("numpy", "torch", *data.needs)
     source = join_parts(head(lesson, name, "PyTorch", needs, ()), imports, constants, [*parts, *body])
     return Script(source, arrays)
@@ -194,7 +195,7 @@ def main_lines(lesson: Lesson) -> list[str]:
     return [
         "def main():",
         "    x, y = load()",
-        '    with open(Path(__file__).with_suffix(".csv"), "w", newline="") as file:',
+        '    with open(HISTORY, "w", newline="") as file:',
         "        history = csv.writer(file)",
         '        history.writerow(COLUMNS.split(","))',
         *(f"        {line}" for line in split),
