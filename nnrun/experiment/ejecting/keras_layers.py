@@ -62,6 +62,7 @@ KERAS_LAYERS: Mapping[type[schema.Component], KerasLayer] = {
     schema.Dense: KerasLayer("Dense", ("units", "activation", "use_bias"), _dense),
     schema.Dropout: KerasLayer("Dropout", ("rate",)),
     schema.Flatten: KerasLayer("Flatten"),
+    schema.Reshape: KerasLayer("Reshape", ("target_shape",)),
     schema.ActivationLayer: KerasLayer("Activation", ("activation",)),
     schema.Embedding: KerasLayer(
         "Embedding", ("input_dim", "output_dim", "mask_zero"), lambda w, spec: [w("weight")]
@@ -108,6 +109,7 @@ def options_text(spec: Any, options: Sequence[str], *, bare: Sequence[str] = ())
         field, value = type(spec).model_fields[option], getattr(spec, option)
         if not field.is_required() and value == field.get_default() and option not in bare:
             continue
+        value = tuple(value) if option == "target_shape" else value
         said.append(_text(value) if option in bare else f"{option}={_text(value)}")
     return ", ".join(said)
 
@@ -115,7 +117,7 @@ def options_text(spec: Any, options: Sequence[str], *, bare: Sequence[str] = ())
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return repr(value[0]) if len(value) == 1 else repr(tuple(value))
     return repr(value)
 

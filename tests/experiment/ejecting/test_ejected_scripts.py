@@ -242,6 +242,30 @@ def test_keras(tmp_path: Path) -> None:
     styled(*tmp_path.glob("*.py"))
 
 
+@pytest.mark.parametrize("to", ["pytorch", pytest.param("keras", marks=needs_keras)])
+def test_images(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
+    """Convolutions, and a stratified fraction, whose rows are in the file beside the script."""
+    layers: list[Any] = [
+        {"reshape": [8, 8, 1]},
+        {"conv2d": {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}},
+        "max_pooling",
+        "flatten",
+        {"dense": {"units": 10, "activation": "softmax"}},
+    ]
+    spec = {
+        "dataset": {"sklearn": "digits"},
+        "preprocessing": {"inputs": {"rescale": 0.0625}, "targets": "one_hot"},
+        "layers": layers,
+        "loss": "categorical_crossentropy",
+        "optimizer": "adam",
+        "metrics": ["accuracy"],
+        "epochs": 2,
+        "validation": {"holdout": {"fraction": 0.2, "stratify": True}},
+    }
+    (tmp_path / "images.yaml").write_text(json.dumps(spec), encoding="utf-8")
+    same_histories(tmp_path, {"images": tmp_path / "images.yaml"}, to)
+
+
 @needs_keras
 @pytest.mark.parametrize("name", ["imdb", "reuters"])
 def test_the_chapter_with_keras(name: str, tmp_path: Path) -> None:
