@@ -328,6 +328,7 @@ def test_what_is_exported() -> None:
         "load_run",
         "lr",
         "predict",
+        "publish",
         "serve",
         "sweep",
         "train",
