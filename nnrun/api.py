@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnrun.experiment.checking.check import CheckedData
+    from nnrun.experiment.ejecting.eject import Ejected
     from nnrun.experiment.evaluating.evaluate import Evaluation
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
@@ -895,6 +896,34 @@ def predict(
             directory, split, access, probabilities=probabilities, spread=spread, interval=interval
         )
         return found.table(probabilities=probabilities)
+
+
+def eject(
+    spec: SpecLike,
+    to: Literal["pytorch", "keras"],
+    output: PathLike | None = None,
+    *,
+    overrides: Overrides = (),
+    data_dir: PathLike | None = None,
+    allow_custom: Sequence[str] = (),
+) -> Ejected:
+    """Write the training of a spec as a script for PyTorch or Keras, which needs no nnrun.
+
+    Args:
+        spec: a path, YAML or a dict.
+        to: what the script trains with.
+        output: the script; default: the spec's name in the working directory.
+        overrides, data_dir, allow_custom: as for `train`.
+
+    Raises:
+        UsageError: something of the spec cannot be written; the message names it.
+    """
+    from nnrun.experiment.ejecting.eject import eject as eject_spec
+    from nnrun.spec.reading.load import load_spec
+
+    path = None if output is None else user_path(output, "output")
+    with allowing(allow_custom):
+        return eject_spec(load_spec(spec, _changes(overrides)), to, path, data_dir=_data_dir(data_dir))
 
 
 def card(

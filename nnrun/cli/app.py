@@ -27,6 +27,7 @@ COMMANDS = {
     "serve": "nnrun.cli.serve:serve",
     "card": "nnrun.cli.card:card",
     "export": "nnrun.cli.export:export",
+    "eject": "nnrun.cli.eject:eject",
     "publish": "nnrun.cli.publish:publish",
     "reproduce": "nnrun.cli.reproduce:reproduce",
     "plot": "nnrun.cli.plot:plot",

@@ -39,6 +39,10 @@ _FLAGS = (
     "-fPIC",
     "-pthread",
 )
+_FUSED = "--param=avoid-fma-max-bits=0"
+"""GCC for AMD's CPUs: x * y + z is one instruction, rounded once, in every loop. By itself it takes two where
+a sum waits for the one before, which differs between copies of a loop, and so between numbers of threads."""
+
 _SECONDS = 120.0
 """How long the compiler may take; it needs 2 to 10 s, and on a busy machine some times that."""
 
@@ -153,7 +157,8 @@ def _load(name: str, cpu: str) -> _Loaded | NotCompiledError:
 def library_path(name: str, compiler: str, cpu: str = THIS_CPU) -> Path:
     """Where it is kept, by a hash of what decides its content: sources, compiler's path, options and CPU."""
     files = [SOURCES / f"{name}.cpp", *sorted(SOURCES.glob("*.h"))]
-    content = [*(file.read_text(encoding="utf-8") for file in files), compiler, *_FLAGS, cpu, _cpu()]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    content = [*texts, compiler, *_FLAGS, _FUSED, cpu, _cpu()]
     digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
     return cache_dir() / "compiled" / f"{name}-{digest[:32]}.so"
 
@@ -161,10 +166,8 @@ def library_path(name: str, compiler: str, cpu: str = THIS_CPU) -> Path:
 def _compile(name: str, compiler: str, cpu: str, target: Path) -> None:
     end = time.monotonic() + _SECONDS
     said = ""
-    for flags in (
-        (*_FLAGS, f"-march={cpu}"),
-        _FLAGS,
-    ):  # not every compiler knows -march, or this machine's CPU
+    # Not every compiler knows -march, or this machine's CPU; only GCC knows its parameters.
+    for flags in ((*_FLAGS, f"-march={cpu}", _FUSED), (*_FLAGS, f"-march={cpu}"), _FLAGS):
         code, said = _run([compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(target)], end)
         if code == 0 and not target.is_file():
             raise NotCompiledError(f"{compiler} ended without an error but wrote no library")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from nnrun.experiment.scripting.sequence_scripts import mask_script, of_several
 from nnrun.lazy_torch import torch
 from nnrun.model.layers import DenseLayer, Layer, MergeLayer
 from nnrun.model.network import Network
+from nnrun.spec import schema
 from nnrun.spec.graph import Source
 from nnrun.spec.ports import Port
 
@@ -36,12 +37,20 @@ class NetworkScript:
     states: Sequence[Mapping[str, Array]]
 
 
-def network_script(network: Network, weights: Mapping[str, Array]) -> NetworkScript:
+def network_script(
+    network: Network,
+    weights: Mapping[str, Array],
+    scripts: Mapping[type[schema.Component], Callable[[Any, Weights], LayerScript]] = LAYER_SCRIPTS,
+    *,
+    only_output: bool = False,
+) -> NetworkScript:
     """Write a network out.
 
     Args:
         network: it.
         weights: as a weights file has them.
+        scripts: what each layer becomes.
+        only_output: give the values of the only output by themselves, not in a tuple.
 
     Raises:
         UsageError: a layer cannot be written.
@@ -49,7 +58,7 @@ def network_script(network: Network, weights: Mapping[str, Array]) -> NetworkScr
     states = []
     source = ""
     for arrays in _of_members(network, weights):
-        writer = _Writer(network, arrays)
+        writer = _Writer(network, arrays, scripts, only_output)
         source = writer.source()
         states.append(writer.state)
     return NetworkScript(source, states)
@@ -82,8 +91,11 @@ def _identifier(name: str) -> str:
 class _Writer:
     """Writes the class line by line."""
 
-    def __init__(self, network: Network, weights: Mapping[str, Array]) -> None:
+    def __init__(
+        self, network: Network, weights: Mapping[str, Array], scripts: Mapping[Any, Any], only_output: bool
+    ) -> None:
         self.network, self.weights = network, weights
+        self.scripts, self.only_output = scripts, only_output
         self.state: dict[str, Array] = {}
         self.made: dict[str, str] = {}
         self.lines: list[str] = []
@@ -111,6 +123,7 @@ class _Writer:
             f"{self.values[port]} {('N', *self.network.inputs[port])}".replace("'", "") for port in ports
         )
         returned = ", ".join(given[port] for port in self.network.outputs)
+        kind = "torch.Tensor" if self.only_output else "tuple[torch.Tensor, ...]"
         inputs = ", ".join(f"{self.values[port]}: torch.Tensor" for port in ports)
         init = [f"        self.{name} = {made}" for name, made in self.made.items()]
         return "\n".join(
@@ -122,9 +135,9 @@ class _Writer:
                 "        super().__init__()",
                 *init,
                 "",
-                f"    def forward(self, {inputs}) -> tuple[torch.Tensor, ...]:",
+                f"    def forward(self, {inputs}) -> {kind}:",
                 *(f"        {line}" for line in self.lines),
-                f"        return ({returned},)",
+                f"        return {returned}" if self.only_output else f"        return ({returned},)",
             ]
         )
 
@@ -143,7 +156,7 @@ class _Writer:
     def _script(self, layer: Any, sources: Sequence[Source]) -> tuple[LayerScript, str]:
         """What a layer becomes, and the name of its module."""
         weights = Weights(self.weights, layer.weights_path, self.masks.get(sources[0]) is not None)
-        if type(layer.spec) not in LAYER_SCRIPTS:
+        if type(layer.spec) not in self.scripts:
             raise UsageError(
                 f"--format script cannot write the layer {layer.spec.kind} (layer {layer.path}). To export "
                 "the weights: --format safetensors."
@@ -152,7 +165,7 @@ class _Writer:
             taken = [self.values[source] for source in sources]
             script = of_several(layer, weights, taken, [self.masks.get(source) for source in sources])
         else:
-            script = LAYER_SCRIPTS[type(layer.spec)](layer, weights)
+            script = self.scripts[type(layer.spec)](layer, weights)
         name = _identifier(f"layer_{layer.weights_path}" if self.in_a_row else layer.weights_path)
         name = f"layer_{name}" if hasattr(torch.nn.Module, name) else name
         if script.made:

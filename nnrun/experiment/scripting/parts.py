@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,14 +95,14 @@ def _defined(node: ast.stmt) -> list[str]:
     return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
 
 
-def collected(names: Iterable[str]) -> tuple[list[str], set[str]]:
+def collected(names: Iterable[str], of_modules: Sequence[str] = _MODULES) -> tuple[list[str], set[str]]:
     """The parts that these names need, each behind those that it needs, and the imports of all.
 
     A name that is no part is left out: it is the script's own, or Python's.
     """
     found: dict[tuple[int, int], str] = {}
     imports: set[str] = set()
-    modules = [_read(module) for module in _MODULES]
+    modules = [_read(module) for module in of_modules]
     owners: dict[str, int] = {}
 
     def add(name: str, own: int | None) -> None:

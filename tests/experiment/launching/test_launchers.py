@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nnrun import extras
 from nnrun.errors import UsageError
 from nnrun.experiment.launching import launcher as launching
 from nnrun.experiment.launching import processes
@@ -70,7 +71,7 @@ def test_a_launcher_whose_package_is_missing_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch, name: str, package: str
 ) -> None:
     there = importlib.util.find_spec
-    monkeypatch.setattr(launching, "find_spec", lambda wanted: None if wanted == package else there(wanted))
+    monkeypatch.setattr(extras, "find_spec", lambda wanted: None if wanted == package else there(wanted))
     with pytest.raises(UsageError, match=rf"pip install 'nnrun\[{name}\]'.*pip install -e '\.\[{name}\]'"):
         make_launcher(Workers(2, name))  # type: ignore[arg-type]
 

@@ -1,0 +1,1 @@
+"""The training of a spec as a short script for teaching, in PyTorch or Keras."""

@@ -1,0 +1,337 @@
+"""What a script for PyTorch says of layers, losses, metrics and optimizers: the registry of each.
+
+A layer has a line in `TRAINED_LAYERS`, where it trains otherwise than it predicts, else that of
+`scripting.layer_scripts`; a loss one in `LOSSES`; a metric one in `METRICS`; an optimizer one in
+`OPTIMIZERS`. What has none is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnrun.experiment.ejecting.lesson import Lesson
+from nnrun.experiment.ejecting.refusals import refuse
+from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, LayerScript, Weights
+from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
+from nnrun.experiment.scripting.network_script import NetworkScript, network_script
+from nnrun.model.layers import MergeLayer
+from nnrun.spec import schema
+from nnrun.spec.schema.experiment import ExperimentSpec
+
+Component = schema.Component
+
+# --- layers ------------------------------------------------------------------------------------------------
+
+
+def _embedding(layer: Any, w: Weights) -> LayerScript:
+    sizes = f"{layer.spec.input_dim}, {layer.spec.output_dim}"
+    return LayerScript("{own}({x})", f"Embedding({sizes})", {"weight": w("weight")})
+
+
+def _plain_embedding(layer: Any, w: Weights) -> LayerScript:
+    sizes = f"{layer.spec.input_dim}, {layer.spec.output_dim}"
+    return LayerScript("{own}({x})", f"nn.Embedding({sizes})", {"weight": w("weight")})
+
+
+def _batch_normalization(layer: Any, w: Weights) -> LayerScript:
+    if w.masked:
+        raise refuse("batch_normalization of masked steps")
+    spec = layer.spec
+    made = f"BatchNorm({layer.input_shape[-1]}, momentum={spec.momentum!r}, eps={spec.epsilon!r})"
+    names = ("weight", "bias", "running_mean", "running_var")
+    return LayerScript("{own}({x})", made, {name: w(name) for name in names})
+
+
+def _dropout(layer: Any, w: Weights) -> LayerScript:
+    made = f"Dropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    return LayerScript("{own}({x})", made)
+
+
+TRAINED_LAYERS: Mapping[type[Component], Callable[[Any, Weights], LayerScript]] = {
+    schema.Embedding: _embedding,
+    schema.BatchNormalization: _batch_normalization,
+    schema.Dropout: _dropout,
+}
+NOT_TRAINED: frozenset[type[Component]] = frozenset(
+    (schema.SpatialDropout, schema.GaussianNoise, schema.GaussianDropout, schema.AlphaDropout)
+)
+"""Layers whose random numbers no script draws."""
+
+
+def network_code(lesson: Lesson, weights: Mapping[str, Any]) -> NetworkScript:
+    """The class `Network`, and the names in it of arrays of a weights file.
+
+    Raises:
+        UsageError: a layer cannot be written.
+    """
+    scripts = {**LAYER_SCRIPTS, **TRAINED_LAYERS}
+    spec = lesson.spec
+    if not squares_gradients(spec.optimizer) or spec.gradient_clip is not None:
+        scripts[schema.Embedding] = _plain_embedding
+    for layer in lesson.network.layers:
+        if not isinstance(layer, MergeLayer) and (
+            type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
+        ):
+            raise refuse(f"the layer {layer.spec.kind} ({layer.path})")
+    return network_script(lesson.network, weights, scripts, only_output=True)
+
+
+# --- losses and metrics ------------------------------------------------------------------------------------
+
+_Z, _OUTPUTS = "z", "outputs"
+
+
+def _cross_entropy(spec: Any) -> tuple[str, str]:
+    smoothing = f", label_smoothing={spec.label_smoothing!r}" if spec.label_smoothing else ""
+    return f"F.cross_entropy(z, y{smoothing}{{reduction}})", _Z
+
+
+def _binary_cross_entropy(spec: Any) -> tuple[str, str]:
+    s = spec.label_smoothing
+    y = f"y * {1 - s!r} + {s / 2!r}" if s else "y"
+    return f"F.binary_cross_entropy_with_logits(z, {y}{{reduction}})", _Z
+
+
+LOSSES: Mapping[type[Component], Callable[[Any], tuple[str, str]]] = {
+    schema.BinaryCrossentropy: _binary_cross_entropy,
+    schema.CategoricalCrossentropy: _cross_entropy,
+    schema.SparseCategoricalCrossentropy: _cross_entropy,
+    schema.Mse: lambda spec: ("F.mse_loss(outputs, y{reduction})", _OUTPUTS),
+    schema.Mae: lambda spec: ("F.l1_loss(outputs, y{reduction})", _OUTPUTS),
+    schema.Huber: lambda spec: (f"F.huber_loss(outputs, y, delta={spec.delta!r}{{reduction}})", _OUTPUTS),
+}
+"""An expression of a batch's loss, and what it takes: z, the values before the last activation, or
+outputs."""
+
+
+def loss_lines(lesson: Lesson) -> list[str]:
+    """The function `loss_of`.
+
+    Raises:
+        UsageError: the loss cannot be written.
+    """
+    spec = lesson.spec.own_loss
+    if type(spec) not in LOSSES:
+        raise refuse(f"the loss {spec.kind}", _can(LOSSES))
+    expression, takes = LOSSES[type(spec)](spec)
+    body = [f"outputs = {_activated(lesson)}"] if takes == _OUTPUTS and lesson.activation != "linear" else []
+    if takes == _OUTPUTS and lesson.activation == "linear":
+        expression = expression.replace("(outputs", "(z")
+    if lesson.spec.class_weight is None:
+        body.append(f"return {expression.format(reduction='')}")
+        return ["def loss_of(z, y):", *(f"    {line}" for line in body)]
+    each = expression.format(reduction=', reduction="none"')
+    body += [
+        f"losses = {each}",
+        "losses = losses.reshape(len(y), -1).mean(1)",
+        "return (losses * weight).mean()",
+    ]
+    return ["def loss_of(z, y, weight=1.0):", *(f"    {line}" for line in body)]
+
+
+def _activated(lesson: Lesson) -> str:
+    return ACTIVATION_SCRIPTS[lesson.activation].format(x="z")
+
+
+def _accuracy(lesson: Lesson, spec: Any) -> str:
+    if lesson.decides_as == "softmax":
+        y = "y" if lesson.targets.kind == "class_index" else "y.argmax(1)"
+        return f"(outputs.argmax(1) == {y}).float().mean()"
+    if lesson.decides_as == "sigmoid":
+        return "((outputs > 0.5) == (y > 0.5)).float().mean()"
+    raise refuse(f"the metric accuracy of outputs with the activation {lesson.activation}")
+
+
+def _recall(lesson: Lesson, spec: Any) -> str:
+    if lesson.decides_as != "softmax":
+        raise refuse("the metric recall of a yes or no")
+    y = "y" if lesson.targets.kind == "class_index" else "y.argmax(1)"
+    return f"recall(outputs.argmax(1), {y})"
+
+
+METRICS: Mapping[type[Component], Callable[[Lesson, Any], str]] = {
+    schema.Accuracy: _accuracy,
+    schema.MaeMetric: lambda lesson, spec: "(outputs - y).abs().mean()",
+    schema.MseMetric: lambda lesson, spec: "(outputs - y).square().mean()",
+    schema.Rmse: lambda lesson, spec: "(outputs - y).square().mean().sqrt()",
+    schema.Recall: _recall,
+}
+"""An expression of outputs and targets."""
+
+_RECALL = '''\
+def recall(predicted, true):
+    """The mean over the classes that occur of the share of their rows that are found."""
+    found = [
+        (predicted[true == k] == k).float().mean()
+        if (true == k).any()
+        else torch.zeros(())
+        for k in torch.cat([predicted, true]).unique()
+    ]
+    return torch.stack(found).mean()'''
+
+
+def metric_lines(lesson: Lesson) -> list[str]:
+    """The function `scores`; the function that it calls stands before it.
+
+    Raises:
+        UsageError: a metric cannot be written.
+    """
+    metrics = lesson.spec.metrics
+    if not metrics:
+        return []
+    for metric in metrics:
+        if type(metric) not in METRICS:
+            raise refuse(f"the metric {metric.kind}", _can(METRICS))
+        if isinstance(metric, schema.Accuracy | schema.Recall) and metric != type(metric)():
+            raise refuse(f"options of the metric {metric.kind}")
+    scaled = lesson.targets.scale is not None
+    takes = "outputs" if lesson.activation == "linear" else "z"
+    lines = [f"def scores({takes}, y{', y_mean, y_std' if scaled else ''}):"]
+    if takes == "z":
+        lines.append(f"    outputs = {_activated(lesson)}")
+    if scaled:
+        lines.append("    outputs, y = outputs * y_std + y_mean, y * y_std + y_mean")
+    made = [f"{METRICS[type(metric)](lesson, metric)}.item()" for metric in metrics]
+    one_line = f"    return [{', '.join(made)}]"
+    if len(one_line) <= 88:
+        lines.append(one_line)
+    else:
+        lines += ["    return [", *(f"        {each}," for each in made), "    ]"]
+    helper = [*_RECALL.splitlines(), "", ""] if any(isinstance(m, schema.Recall) for m in metrics) else []
+    return [*helper, *lines]
+
+
+def _can(registry: Mapping[type[Component], Any]) -> str:
+    return f"It can write {', '.join(sorted(kind.kind for kind in registry))}."
+
+
+# --- optimizers --------------------------------------------------------------------------------------------
+
+_ADAM = """\
+            self.means[i].lerp_(g, 1 - {b1})
+            v.mul_({b2}).add_(squared(w), alpha=1 - {b2})
+            correction = (1 - {b2}**self.steps) ** 0.5 / (1 - {b1}**self.steps)
+            w -= rate * correction * self.means[i] / (v.sqrt() + {eps})"""
+
+
+def _rmsprop(spec: Any) -> tuple[str, list[str]]:
+    lines = [
+        f"            v.mul_({spec.rho!r}).add_(squared(w), alpha=1 - {spec.rho!r})",
+    ]
+    step = f"rate * g / (v + {spec.epsilon!r}).sqrt()"
+    if spec.momentum:
+        lines += [
+            f"            self.means[i].mul_({spec.momentum!r}).add_({step})",
+            "            w -= self.means[i]",
+        ]
+    else:
+        lines.append(f"            w -= {step}")
+    return "RMSprop with epsilon inside the root (torch.optim.RMSprop has it outside).", lines
+
+
+def _sgd(spec: Any) -> tuple[str, list[str]]:
+    says = "Stochastic gradient descent."
+    if not spec.momentum:
+        return says, ["            w -= rate * g"]
+    m = repr(spec.momentum)
+    lines = [f"            velocity = self.means[i].mul_({m}).sub_(rate * g)"]
+    lines.append(
+        f"            w += {m} * velocity - rate * g" if spec.nesterov else "            w += velocity"
+    )
+    return "Stochastic gradient descent with momentum; the rate is inside the velocity.", lines
+
+
+def _adam(spec: Any) -> tuple[str, list[str]]:
+    decay = [f"            w *= 1 - rate * {spec.weight_decay!r}"] if spec.weight_decay else []
+    lines = _ADAM.format(b1=repr(spec.beta_1), b2=repr(spec.beta_2), eps=repr(spec.epsilon)).splitlines()
+    return "Adam with Keras's epsilon, which the bias correction does not scale.", [*decay, *lines]
+
+
+def _adagrad(spec: Any) -> tuple[str, list[str]]:
+    lines = ["            v.add_(squared(w))", f"            w -= rate * g / (v + {spec.epsilon!r}).sqrt()"]
+    return "Adagrad with epsilon inside the root.", lines
+
+
+OPTIMIZERS: Mapping[type[Component], Callable[[Any], tuple[str, list[str]]]] = {
+    schema.RmsProp: _rmsprop,
+    schema.Sgd: _sgd,
+    schema.Adam: _adam,
+    schema.AdamW: _adam,
+    schema.Adagrad: _adagrad,
+}
+"""What an optimizer is, and the lines that change w by g, with v and `self.means[i]` as its state."""
+
+
+def squares_gradients(optimizer: Any) -> bool:
+    """Whether an optimizer keeps squares of gradients."""
+    return not isinstance(optimizer, schema.Sgd)
+
+
+def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
+    """The class `Optimizer`, and the function that it calls.
+
+    Raises:
+        UsageError: the optimizer, or an option of it, cannot be written.
+    """
+    own: Any = spec.optimizer
+    if type(own) not in OPTIMIZERS:
+        raise refuse(f"the optimizer {own.kind}", _can(OPTIMIZERS))
+    for option in ("amsgrad", "centered"):
+        if getattr(own, option, False):
+            raise refuse(f"{option} of the optimizer {own.kind}")
+    if own.weight_decay and not isinstance(own, schema.Adam | schema.AdamW):
+        raise refuse(f"weight_decay of the optimizer {own.kind}")
+    says, lines = OPTIMIZERS[type(own)](own)
+    text = "\n".join(lines)
+    squared = "squared(w)" if embeds and squares_gradients(own) else "g**2"
+    text = text.replace("squared(w)", squared)
+    clip = spec.gradient_clip
+    before = []
+    if clip is not None and clip.norm is not None:
+        before = [f"        nn.utils.clip_grad_norm_(self.weights, {clip.norm!r})"]
+    elif clip is not None:
+        before = [f"        nn.utils.clip_grad_value_(self.weights, {clip.value!r})"]
+    state = []
+    if " v." in text or "(v " in text:
+        first = getattr(own, "initial_accumulator_value", 0.0)
+        made = f"torch.full_like(w, {first!r})" if first else "torch.zeros_like(w)"
+        state.append(f"        self.squares = [{made} for w in self.weights]")
+    if "self.means" in text:
+        state.append("        self.means = [torch.zeros_like(w) for w in self.weights]")
+    if "self.steps" in text:
+        state.append("        self.steps = 0")
+        before.append("        self.steps += 1")
+    loop = "for i, w in enumerate(self.weights):" if "[i]" in text else "for w in self.weights:"
+    unpack = ["            g = w.grad"]
+    if "self.squares" in "".join(state):
+        if "[i]" in text:
+            unpack = ["            g, v = w.grad, self.squares[i]"]
+        else:
+            loop = "for w, v in zip(self.weights, self.squares):"
+    head = [
+        "class Optimizer:",
+        f'    """{says}"""',
+        "",
+        "    def __init__(self, network):",
+        "        self.weights = [w for w in network.parameters() if w.requires_grad]",
+        *state,
+        "",
+        "    @torch.no_grad()",
+        "    def step(self, rate):",
+        *before,
+        f"        {loop}",
+        *unpack,
+        *text.splitlines(),
+    ]
+    if squared == "g**2":
+        return head
+    return [
+        "def squared(w):",
+        '    """The squares of a gradient; of an embedding those of its places."""',
+        '    return w.squares if hasattr(w, "squares") else w.grad**2',
+        "",
+        "",
+        *head,
+    ]

@@ -1,0 +1,313 @@
+"""`nnrun eject`: scripts that train as nnrun does, without nnrun."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nnrun
+from nnrun.errors import UsageError
+from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, write_small, yes_or_no
+
+SPECS = Path(__file__).parents[3] / "specs"
+GOLDEN = Path(__file__).parent / "boston_pytorch.py.txt"
+DENSE = [{"dense": {"units": 8, "activation": "relu"}}]
+ONE: list[dict[str, Any]] = [{"dense": 1}]
+YES: list[dict[str, Any]] = [{"dense": {"units": 1, "activation": "sigmoid"}}]
+
+# name → what is changed of REGRESSION, or of BINARY
+REGRESSIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "folds": {"validation": KFOLD},
+    "drawn_folds": {"validation": {"kfold": {"k": 3, "shuffle": True}}},
+    "no_validation": {"validation": "none", "shuffle": False},
+    "dropout": {"layers": [*DENSE, {"dropout": 0.4}, *ONE], "validation": KFOLD},
+    "batch_normalization": {"layers": [*DENSE, "batch_normalization", *ONE]},
+    "residual": {"layers": [*DENSE, {"residual": [{"dense": 8}]}, "layer_normalization", *ONE]},
+    "momentum": {"optimizer": {"sgd": {"learning_rate": 0.001, "momentum": 0.9}}},
+    "nesterov": {"optimizer": {"sgd": {"learning_rate": 0.001, "momentum": 0.9, "nesterov": True}}},
+    "rmsprop_momentum": {"optimizer": {"rmsprop": {"momentum": 0.5}}},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": {"adamw": {"weight_decay": 0.1}}, "learning_rate_schedule": "cosine"},
+    "adagrad": {"optimizer": {"adagrad": {"learning_rate": 0.1}}},
+    "clip_norm": {"gradient_clip": {"norm": 0.5}},
+    "clip_value": {"gradient_clip": {"value": 0.05}},
+    "scaled_target": {"preprocessing": {"inputs": "min_max", "targets": "standardize"}},
+    "mae": {"loss": "mae", "metrics": ["mse", "rmse"]},
+    "huber": {"loss": {"huber": {"delta": 0.5}}, "metrics": []},
+}
+BINARIES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "stratified": {"validation": {"holdout": {"fraction": 0.25, "stratify": True}}},
+    "smoothed": {"loss": {"binary_crossentropy": {"label_smoothing": 0.1}}},
+    "weighted": {"class_weight": "balanced"},
+    "mse": {"loss": "mse"},
+}
+
+
+RUN_ALL = """
+import runpy, sys
+
+class NoNnrun:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "nnrun":
+            raise ImportError("a script needs no nnrun")
+
+sys.meta_path.insert(0, NoNnrun())
+for script in sys.argv[1:]:
+    runpy.run_path(script, run_name="__main__")
+"""
+
+
+def same_histories(
+    folder: Path, specs: Mapping[str, Path], to: Literal["pytorch", "keras"], data_dir: Path | None = None
+) -> None:
+    """Run the scripts of specs in a process that cannot import nnrun, and compare what they write."""
+    own, scripts = {}, {}
+    for name, spec in specs.items():
+        scripts[name] = folder / f"{name}.py"
+        ejected = nnrun.eject(spec, to, scripts[name], data_dir=data_dir)
+        assert scripts[name].read_text(encoding="utf-8").count("\n") == ejected.lines
+        own[name] = nnrun.train(spec, runs_dir=folder / "runs", data_dir=data_dir).history
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, *map(str, scripts.values())],
+        cwd=folder,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, script in scripts.items():
+        found = pd.read_csv(script.with_name(f"{name}_history.csv"))
+        assert list(found.columns) == list(own[name].columns)
+        keys = [key for key in ("fold", "epoch") if key in found]
+        both = [each.sort_values(keys).drop(columns="seconds") for each in (found, own[name])]
+        np.testing.assert_allclose(both[0].to_numpy(), both[1].to_numpy(), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def styled(*scripts: Path) -> None:
+    """ruff, by its own defaults, has nothing to say, and would write them no otherwise."""
+    for command in (["check"], ["format", "--diff"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--isolated", *map(str, scripts)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def in_folders(
+    folder: Path, changes: Mapping[str, dict[str, Any]], spec: dict[str, Any] = REGRESSION
+) -> dict[str, Path]:
+    """A small spec for each of several changes, in a folder of its own."""
+    made = {}
+    for name, own in changes.items():
+        (folder / "specs" / name).mkdir(parents=True)
+        made[name] = write_small(
+            folder / "specs" / name, spec, yes_or_no() if spec is BINARY else None, **own
+        )
+    return made
+
+
+def test_regressions(tmp_path: Path) -> None:
+    same_histories(tmp_path, in_folders(tmp_path, REGRESSIONS), "pytorch")
+    styled(*tmp_path.glob("*.py"))
+
+
+def test_yes_or_no(tmp_path: Path) -> None:
+    same_histories(tmp_path, in_folders(tmp_path, BINARIES, BINARY), "pytorch")
+    styled(*tmp_path.glob("*.py"))
+
+
+def write_tokens(folder: Path, dataset: str) -> None:
+    """A file as Keras publishes it, with a few short texts of words below 30."""
+    rng = np.random.RandomState(0)
+    lists = np.empty(120, object)
+    lists[:] = [rng.randint(1, 30, rng.randint(3, 20)).tolist() for _ in lists]
+    if dataset == "reuters":
+        np.savez(folder / "reuters.npz", x=lists, y=rng.randint(0, 46, 120))
+        return
+    labels = np.array([int(sum(words) > 160) for words in lists])
+    arrays = {"x_train": lists[:90], "y_train": labels[:90], "x_test": lists[90:], "y_test": labels[90:]}
+    np.savez(folder / "imdb.npz", **arrays)  # type: ignore[arg-type]
+
+
+CHAPTER = {
+    "imdb": [
+        "imdb",
+        "imdb_mse",
+        "imdb_tanh",
+        "imdb_sweep",
+        "imdb_embedding",
+        "imdb_lstm",
+        "imdb_transformer",
+    ],
+    "reuters": ["reuters", "reuters_sparse", "reuters_bottleneck", "reuters_weighted"],
+}
+
+
+@pytest.mark.parametrize("dataset", CHAPTER)
+def test_the_chapter(dataset: str, tmp_path: Path) -> None:
+    """Its specs, on a few rows. Layers that are copied from nnrun have its longer lines."""
+    write_tokens(tmp_path, dataset)
+    specs = {name: small_chapter(tmp_path, name, dataset) for name in CHAPTER[dataset]}
+    same_histories(tmp_path, specs, "pytorch", tmp_path)
+    styled(*(tmp_path / f"{name}.py" for name in specs if name != "imdb_transformer"))
+
+
+def small_chapter(folder: Path, spec: str, dataset: str) -> Path:
+    """A spec of the chapter for the few rows of `write_tokens`."""
+    from nnrun.spec.reading.load import load_spec
+    from nnrun.spec.writing.dump import dump_spec
+
+    overrides = {
+        "dataset": {dataset: {"num_words": 25}},
+        "epochs": 2,
+        "batch_size": 16,
+        "validation.holdout.first": 20,
+    }
+    path = folder / f"{spec}.yaml"
+    path.write_text(dump_spec(load_spec(SPECS / f"{spec}.yaml", overrides).spec), encoding="utf-8")
+    return path
+
+
+def test_sets_of_scikit_learn(tmp_path: Path) -> None:
+    specs = {}
+    for name, classes in (("breast_cancer", 0), ("iris", 3), ("digits", 10)):
+        last = [{"dense": {"units": classes, "activation": "softmax"}}] if classes else YES
+        spec = {
+            "dataset": {"sklearn": name},
+            "preprocessing": {"inputs": "standardize"},
+            "layers": [*DENSE, *last],
+            "loss": "sparse_categorical_crossentropy" if classes else "binary_crossentropy",
+            "metrics": ["accuracy"],
+            "epochs": 2,
+            "validation": {"holdout": {"fraction": 0.2}},
+        }
+        specs[name] = tmp_path / f"{name}.yaml"
+        specs[name].write_text(json.dumps(spec), encoding="utf-8")
+    same_histories(tmp_path, specs, "pytorch")
+    styled(*tmp_path.glob("*.py"))
+
+
+def test_table(tmp_path: Path) -> None:
+    """Numbers with gaps, categories with gaps, classes that are texts, and rows set apart to test with."""
+    rng = np.random.RandomState(0)
+    size = rng.normal(10, 3, 80)
+    table = pd.DataFrame(
+        {
+            "size": np.where(rng.rand(80) < 0.1, np.nan, size),
+            "age": rng.randint(1, 90, 80),
+            "town": np.where(rng.rand(80) < 0.1, "", rng.choice(["a", "b", "c"], 80)),
+            "kind": np.where(size > 10, "large", "small"),
+        }
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    spec = {
+        "dataset": {"csv": {"path": "table.csv", "target": "kind", "test": {"fraction": 0.2}}},
+        "preprocessing": {"inputs": [{"impute": "median"}, "standardize", "one_hot"]},
+        "layers": [*DENSE, *YES],
+        "loss": "binary_crossentropy",
+        "metrics": ["accuracy"],
+        "epochs": 2,
+        "validation": {"kfold": 3},
+    }
+    (tmp_path / "table.yaml").write_text(json.dumps(spec), encoding="utf-8")
+    same_histories(tmp_path, {"table": tmp_path / "table.yaml"}, "pytorch")
+    styled(tmp_path / "table.py")
+
+
+needs_keras = pytest.mark.skipif(
+    importlib.util.find_spec("keras") is None, reason="needs the extra: pip install -e '.[keras]'"
+)
+
+
+@needs_keras
+def test_keras(tmp_path: Path) -> None:
+    names = ("plain", "folds", "batch_normalization", "adamw", "clip_norm", "no_validation")
+    same_histories(tmp_path, in_folders(tmp_path, {name: REGRESSIONS[name] for name in names}), "keras")
+    styled(*tmp_path.glob("*.py"))
+
+
+@pytest.mark.parametrize("to", ["pytorch", pytest.param("keras", marks=needs_keras)])
+def test_images(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
+    """Convolutions, and a stratified fraction, whose rows are in the file beside the script."""
+    layers: list[Any] = [
+        {"reshape": [8, 8, 1]},
+        {"conv2d": {"filters": 4, "kernel_size": 3, "padding": "same", "activation": "relu"}},
+        "max_pooling",
+        "flatten",
+        {"dense": {"units": 10, "activation": "softmax"}},
+    ]
+    spec = {
+        "dataset": {"sklearn": "digits"},
+        "preprocessing": {"inputs": {"rescale": 0.0625}, "targets": "one_hot"},
+        "layers": layers,
+        "loss": "categorical_crossentropy",
+        "optimizer": "adam",
+        "metrics": ["accuracy"],
+        "epochs": 2,
+        "validation": {"holdout": {"fraction": 0.2, "stratify": True}},
+    }
+    (tmp_path / "images.yaml").write_text(json.dumps(spec), encoding="utf-8")
+    same_histories(tmp_path, {"images": tmp_path / "images.yaml"}, to)
+
+
+@needs_keras
+@pytest.mark.parametrize("name", ["imdb", "reuters"])
+def test_the_chapter_with_keras(name: str, tmp_path: Path) -> None:
+    write_tokens(tmp_path, name)
+    same_histories(tmp_path, {name: small_chapter(tmp_path, name, name)}, "keras", tmp_path)
+    styled(tmp_path / f"{name}.py")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"early_stopping": {"patience": 2}}, "eject cannot write the key early_stopping. "),
+        ({"weight_averaging": "ema"}, "eject cannot write the key weight_averaging. "),
+        ({"optimizer": "lamb"}, "eject cannot write the optimizer lamb. "),
+        ({"loss": "log_cosh"}, "eject cannot write the loss log_cosh. "),
+        ({"metrics": ["r2"]}, "eject cannot write the metric r2. "),
+        (
+            {"layers": [{"dense": {"units": 4, "kernel_regularizer": {"l2": 0.1}}}, {"dense": 1}]},
+            "eject cannot write the kernel_regularizer of the layer dense (layers[0]). ",
+        ),
+        (
+            {"layers": [{"dense": 4}, {"gaussian_noise": 0.1}, {"dense": 1}]},
+            "eject cannot write the layer gaussian_noise (1). ",
+        ),
+        ({"preprocessing": {"inputs": "robust"}}, "eject cannot write the step robust. "),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    spec = write_small(tmp_path, REGRESSION, **changes)
+    with pytest.raises(UsageError) as raised:
+        nnrun.eject(spec, "pytorch", tmp_path / "lesson.py")
+    assert str(raised.value).startswith(said)
+    assert not (tmp_path / "lesson.py").exists()
+
+
+def test_the_listing_of_boston(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole script, as a reader sees it. `NNRUN_WRITE_SCREENS=1` writes it; read it."""
+    monkeypatch.delenv("NNRUN_DATA_DIR", raising=False)
+    nnrun.eject(SPECS / "boston.yaml", "pytorch", tmp_path / "boston.py")
+    styled(tmp_path / "boston.py")
+    source = (tmp_path / "boston.py").read_text(encoding="utf-8")
+    if os.environ.get("NNRUN_WRITE_SCREENS"):
+        GOLDEN.write_text(source, encoding="utf-8")
+    expected = GOLDEN.read_text(encoding="utf-8")
+    assert source == expected, "\n".join(difflib.unified_diff(expected.split("\n"), source.split("\n")))
