@@ -21,6 +21,7 @@ from nnrun.experiment.checking.quick_models import (
     class_probabilities,
     column_score,
     features_of,
+    order_score,
     sample_of,
 )
 from nnrun.experiment.checking.rows import CheckedRows, CheckedTarget
@@ -52,9 +53,16 @@ def single_column_findings(rows: CheckedRows, found: Collection[Finding]) -> Ite
         for name, column in rows.columns.items():
             if name in told:
                 continue
-            score = column_score(column.take(known), labels, numbers)
-            if score >= (_PERFECT_R2 if labels is None else _PERFECT_AREA):
-                yield _predicts(rows, name, target, score, len(known))
+            some = column.take(known)
+            by_tree, by_order = column_score(some, labels, numbers), order_score(some, labels, numbers)
+            perfect = _PERFECT_R2 if labels is None else _PERFECT_AREA
+            if by_tree >= perfect:
+                measure = "R²" if labels is None else "area under the ROC curve"
+                how = "out of fold, by a tree on this column"
+                yield _predicts(rows, name, target, (measure, by_tree, how), len(known))
+            elif by_order >= perfect:
+                measure = "squared rank correlation" if labels is None else "area under the ROC curve"
+                yield _predicts(rows, name, target, (measure, by_order, "by its order"), len(known))
 
 
 def _values(
@@ -65,10 +73,12 @@ def _values(
     return None, target.numbers[rows]
 
 
-def _predicts(rows: CheckedRows, name: str, target: CheckedTarget, score: float, n: int) -> Finding:
-    measure = "area under the ROC curve" if target.classes else "R²"
-    how = f"{measure} {score:.3f}, out of fold, by a tree on this column"
-    return predicts_target(rows, name, target, how, {"measure": measure, "score": score, "rows": n})
+def _predicts(
+    rows: CheckedRows, name: str, target: CheckedTarget, found: tuple[str, float, str], n: int
+) -> Finding:
+    measure, score, how = found
+    said = f"{measure} {score:.3f}, {how}"
+    return predicts_target(rows, name, target, said, {"measure": measure, "score": score, "rows": n})
 
 
 # --- a test set that differs -------------------------------------------------------------------------------

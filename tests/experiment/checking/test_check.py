@@ -32,6 +32,27 @@ def test_a_planted_fault_is_found_and_nothing_else(name: str, tmp_path: Path) ->
     assert {finding.kind for finding in data.findings} == {FAULTS[name].kind}
 
 
+def test_a_column_that_few_rows_keep_from_being_a_copy_of_classes_is_found(tmp_path: Path) -> None:
+    """One row or two lie beyond the border: a tree's steps lose more area there than the order."""
+    finding = found_in(
+        checked(write_fault(tmp_path, "nearly a copy of classes", 300)), "column_predicts_target"
+    )
+    assert finding.evidence["score"] > 0.9999
+
+
+def test_a_column_that_says_amounts_to_a_few_percent_is_found_however_far_apart_they_are(
+    tmp_path: Path,
+) -> None:
+    """A tree's steps cannot follow the few largest amounts, which decide its R²."""
+    rng, columns = np.random.default_rng(0), clean(0, classes=0)
+    columns["y"] = np.round(100 * np.exp(columns["y"]), 2)
+    columns["paid"] = np.round(columns["y"] * rng.normal(1.2, 0.03, len(columns["y"])), 2)
+    finding = found_in(
+        checked(write_table(tmp_path, "amounts", columns, classes=0)), "column_predicts_target"
+    )
+    assert "'paid' alone predicts 'y': squared rank correlation" in finding.text
+
+
 @pytest.mark.parametrize("classes", [0, 2, 3])
 def test_a_clean_table_has_no_finding(classes: int, tmp_path: Path) -> None:
     path = write_table(

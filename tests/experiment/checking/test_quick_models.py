@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnrun.experiment.checking.quick_models import best_numbers, best_probabilities
+from nnrun.data.table import NumberColumn
+from nnrun.experiment.checking.quick_models import best_numbers, best_probabilities, order_score
 
 
 def rows() -> np.ndarray:
@@ -33,3 +34,19 @@ def test_of_numbers_likewise() -> None:
     found, by = best_numbers(x, np.abs(x[:, 0]) * 3)
     assert by == "100 extremely randomized trees of scikit-learn"
     assert np.corrcoef(found, np.abs(x[:, 0]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_order_of_a_column_tells_two_classes_apart_whichever_has_the_larger_numbers(sign: int) -> None:
+    column = NumberColumn("x", sign * np.array([1.0, 2.0, 4.0, 3.0, 5.0, 6.0]))
+    assert order_score(column, np.array([0, 0, 0, 1, 1, 1]), None) == pytest.approx(8 / 9)
+    assert order_score(column, np.array([0, 0, 1, 1, 2, 2]), None) == 0.5
+
+
+def test_the_order_of_a_column_tells_numbers_however_far_apart_they_are() -> None:
+    prices = np.exp(2 * np.random.RandomState(0).normal(size=200))
+    assert order_score(NumberColumn("x", np.round(1.19 * prices, 3)), None, prices) > 0.999
+    assert order_score(NumberColumn("x", np.zeros(200)), None, prices) == 0
+    unrelated = np.random.RandomState(1).normal(size=200)
+    unrelated[0] = prices[0] = 1e9
+    assert order_score(NumberColumn("x", unrelated), None, prices) < 0.1
