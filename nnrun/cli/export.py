@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
@@ -131,7 +132,7 @@ def _text(exported: Exported) -> str:
         )
         stem = exported.path.stem
         imported = f"; or from {stem} import predict" if stem.isidentifier() else ""
-        lines.append(f"use      python {exported.path} ROWS.csv{imported}")
+        lines.append(f"use      python {shlex.quote(str(exported.path))} ROWS.csv{imported}")
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):

@@ -45,6 +45,7 @@ from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
 from nnrun.experiment.scripting.ask_script import ask_script
+from nnrun.experiment.scripting.script_files import refuse_foreign_arrays, refuse_taken_name
 from nnrun.experiment.scripting.script_model import Model
 from nnrun.experiment.scripting.write_script import ARRAYS, script_of
 from nnrun.records import RunDirectory
@@ -157,12 +158,15 @@ def export_run(
         float64: whether a program takes rows of float64 instead of float32.
 
     Raises:
-        UsageError: the run has several networks and none was named, a package is missing, or a program cannot
-            contain the preprocessing.
+        UsageError: the run has several networks and none was named, a package is missing, a program cannot
+            contain the preprocessing, a script's name is a keyword or hides a module, or a file that nnrun
+            did not write has the name of the arrays beside it.
         NnrunError: the predictions differ.
     """
     if format_ == "onnx":
         require_onnx()
+    if format_ not in FORMATS:
+        refuse_foreign_arrays(path.with_suffix(ARRAYS))
     networks, used = _networks(run, access)
     own_spec = load_spec_of_networks(run, access.data_dir)
     spec = decided_spec(run, own_spec, used, access.listener.message)
@@ -179,6 +183,7 @@ def export_run(
     if kind is None:
         model = Model(run.id, spec, networks, decoders, labels.file_columns)
         script = script_of(model, path.stem)
+        refuse_taken_name(path, script[0])
     elif kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()

@@ -319,6 +319,39 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert not Path("model.npz").exists()
 
 
+def test_files_of_a_person_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    data = numbers()
+    np.savez(tmp_path / "numbers.npz", **data)  # type: ignore[arg-type]
+    write_small(tmp_path, REGRESSION, dataset={"npz": {"path": "numbers.npz"}})
+    trained(tmp_path, monkeypatch, "train small.yaml")
+    before = Path("numbers.npz").read_bytes()
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", "numbers.py"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("error: numbers.npz exists, and nnrun did not write it")
+    assert "Name another script with -o" in said
+    assert Path("numbers.npz").read_bytes() == before
+    assert not Path("numbers.py").exists()
+    for _ in range(2):  # its own file it replaces
+        assert main(["export", "@last", "-o", "my model.py"]) == 0
+        assert "python 'my model.py' ROWS.csv" in capsys.readouterr().out
+    assert runpy.run_path("my model.py")["predict"](data["x_test"])
+
+
+@pytest.mark.parametrize("name", ["class", "torch", "numpy", "csv", "sys", "typing_extensions"])
+def test_names_that_imports_need(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    write_small(tmp_path, REGRESSION)
+    trained(tmp_path, monkeypatch, "train small.yaml --smoke")
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", f"{name}.py"]) == 2
+    what = "a keyword of Python" if name == "class" else "the name of a module"
+    assert f"{name}.py: {name} is {what}" in " ".join(capsys.readouterr().err.split())
+    assert not Path(f"{name}.py").exists()
+    assert not Path(f"{name}.npz").exists()
+
+
 def test_named_inputs_and_outputs_of_a_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
