@@ -205,7 +205,8 @@ def _counts(quantiles: Any, x: Any, xp: Any) -> tuple[Any, Any]:
     """
     if xp is not np:
         return _searched(quantiles, x, xp, equal=False), _searched(quantiles, x, xp, equal=True)
-    columns = list(zip(np.atleast_2d(quantiles), x.reshape(len(x), -1).T, strict=True))
+    x_NC = x if x.ndim == 2 else x[:, None]  # there may be no row: all that were read were bad
+    columns = list(zip(np.atleast_2d(quantiles), x_NC.T, strict=True))
     left = np.stack([np.searchsorted(own, column, "left") for own, column in columns], axis=1)
     right = np.stack([np.searchsorted(own, column, "right") for own, column in columns], axis=1)
     return left.reshape(x.shape), right.reshape(x.shape)
