@@ -129,8 +129,8 @@ def test_a_run_of_workers_cannot_be_extended_and_says_why(
     assert main(["train", "--resume", "@last", "--epochs", "5", "-q"]) == 2
     assert capsys.readouterr().err == (
         f"error: {run.name} cannot be extended to 5 epochs: its networks did not all train side by side "
-        "(they were shared among workers, or trained in groups one after the other), and then the state of those "
-        "that have finished is not kept. Start a new run.\n"
+        "(they were shared among workers, or trained in groups one after the other), and then the state of "
+        "those that have finished is not kept. Start a new run.\n"
     )
     assert main(["train", "--resume", "@last", "--epochs", "5", "--workers", "2", "-q"]) == 2
     assert capsys.readouterr().err == (

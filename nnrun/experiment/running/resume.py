@@ -123,8 +123,8 @@ def _state_to_resume(
     if record.status == "completed" and (record.networks_at_once or 0) < len(record.member_ids):
         raise UsageError(
             f"{cannot}its networks did not all train side by side (they were shared among workers, or "
-            "trained in groups one after the other), and then the state of those that have finished is not kept. "
-            "Start a new run."
+            "trained in groups one after the other), and then the state of those that have finished is not "
+            "kept. Start a new run."
         )
     state = read_checkpoint_state(run)
     if more and state.group > 0:
