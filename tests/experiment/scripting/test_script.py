@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+import nnrun
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
 from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
@@ -207,6 +209,40 @@ def test_row_by_row(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
             with pytest.raises(ValueError, match="row 0 "):
                 script["predict"]([row])
     check_same(script["predict"]([rows[number] for number in own]), list(own.values()))
+
+
+def test_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps, numbers, truth values, categories and dates, as `nnrun.predict` takes them."""
+    days = pd.date_range("2024-01-29", periods=40, freq="13D")
+    frame = pd.DataFrame(
+        {
+            "size": [float(i % 7) if i % 5 else np.nan for i in range(40)],
+            "count": [i % 3 for i in range(40)],
+            "flag": [i % 4 == 0 for i in range(40)],
+            "color": pd.Categorical([None if i % 6 == 0 else "rgb"[i % 3] for i in range(40)]),
+            "day": days,
+            "y": [i % 2 for i in range(40)],
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    steps = "[{datetime: {columns: [day]}}, impute, standardize, one_hot]"
+    (tmp_path / "frame.yaml").write_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\nepochs: 1\nloss: binary_crossentropy\n"
+        f"preprocessing: {{inputs: {steps}}}\nlayers: [{{dense: {{units: 1, activation: sigmoid}}}}]\n"
+    )
+    trained(tmp_path, monkeypatch, "train frame.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    script = runpy.run_path("model.py")
+    (run,) = Path("runs").glob("frame-*")
+    for given in (frame, frame.drop(columns="y").iloc[::-1], frame[:0]):
+        own = nnrun.predict(run, given, probabilities=True) if len(given) else pd.DataFrame()
+        found = script["predict"](given)
+        assert len(found) == len(own)
+        if len(found):
+            of_script = pd.DataFrame(found)[list(own.columns.drop("row", errors="ignore"))]
+            pd.testing.assert_frame_equal(
+                of_script, own.reset_index()[of_script.columns], check_dtype=False, rtol=1e-5
+            )
 
 
 def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
