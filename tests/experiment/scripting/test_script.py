@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+import nnrun
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
 from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
@@ -209,6 +211,40 @@ def test_row_by_row(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     check_same(script["predict"]([rows[number] for number in own]), list(own.values()))
 
 
+def test_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps, numbers, truth values, categories and dates, as `nnrun.predict` takes them."""
+    days = pd.date_range("2024-01-29", periods=40, freq="13D")
+    frame = pd.DataFrame(
+        {
+            "size": [float(i % 7) if i % 5 else np.nan for i in range(40)],
+            "count": [i % 3 for i in range(40)],
+            "flag": [i % 4 == 0 for i in range(40)],
+            "color": pd.Categorical([None if i % 6 == 0 else "rgb"[i % 3] for i in range(40)]),
+            "day": days,
+            "y": [i % 2 for i in range(40)],
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    steps = "[{datetime: {columns: [day]}}, impute, standardize, one_hot]"
+    (tmp_path / "frame.yaml").write_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\nepochs: 1\nloss: binary_crossentropy\n"
+        f"preprocessing: {{inputs: {steps}}}\nlayers: [{{dense: {{units: 1, activation: sigmoid}}}}]\n"
+    )
+    trained(tmp_path, monkeypatch, "train frame.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    script = runpy.run_path("model.py")
+    (run,) = Path("runs").glob("frame-*")
+    for given in (frame, frame.drop(columns="y").iloc[::-1], frame[:0]):
+        own = nnrun.predict(run, given, probabilities=True) if len(given) else pd.DataFrame()
+        found = script["predict"](given)
+        assert len(found) == len(own)
+        if len(found):
+            of_script = pd.DataFrame(found)[list(own.columns.drop("row", errors="ignore"))]
+            pd.testing.assert_frame_equal(
+                of_script, own.reset_index()[of_script.columns], check_dtype=False, rtol=1e-5
+            )
+
+
 def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     write_rows(tmp_path / "rows.csv", training_rows())
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(spec_of("categories")))
@@ -317,6 +353,39 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "the name of a script must end in .py" in capsys.readouterr().err
     assert not Path("model.py").exists()
     assert not Path("model.npz").exists()
+
+
+def test_files_of_a_person_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    data = numbers()
+    np.savez(tmp_path / "numbers.npz", **data)  # type: ignore[arg-type]
+    write_small(tmp_path, REGRESSION, dataset={"npz": {"path": "numbers.npz"}})
+    trained(tmp_path, monkeypatch, "train small.yaml")
+    before = Path("numbers.npz").read_bytes()
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", "numbers.py"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("error: numbers.npz exists, and nnrun did not write it")
+    assert "Name another script with -o" in said
+    assert Path("numbers.npz").read_bytes() == before
+    assert not Path("numbers.py").exists()
+    for _ in range(2):  # its own file it replaces
+        assert main(["export", "@last", "-o", "my model.py"]) == 0
+        assert "python 'my model.py' ROWS.csv" in capsys.readouterr().out
+    assert runpy.run_path("my model.py")["predict"](data["x_test"])
+
+
+@pytest.mark.parametrize("name", ["class", "torch", "numpy", "csv", "sys", "typing_extensions"])
+def test_names_that_imports_need(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    write_small(tmp_path, REGRESSION)
+    trained(tmp_path, monkeypatch, "train small.yaml --smoke")
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", f"{name}.py"]) == 2
+    what = "a keyword of Python" if name == "class" else "the name of a module"
+    assert f"{name}.py: {name} is {what}" in " ".join(capsys.readouterr().err.split())
+    assert not Path(f"{name}.py").exists()
+    assert not Path(f"{name}.npz").exists()
 
 
 def test_named_inputs_and_outputs_of_a_graph(
