@@ -51,6 +51,7 @@ def outputs_source(model: Model, units: Sequence[str] | None) -> str:
     head = [
         "def outputs(rows) -> list[np.ndarray]:",
         '    """What the model says before it decides: an array (N, ...) for each output."""',
+        *(["    rows = table_rows(rows)"] if model.of_table else []),
     ]
     return "\n".join([*head, *lines, f"    return {returned}"])
 
@@ -116,7 +117,7 @@ def _refused(model: Model) -> list[str]:
 
 def _rows_text(model: Model) -> str:
     if model.of_table:
-        return "Rows as dictionaries by column: texts, numbers, None where one is missing"
+        return "A data frame, or rows as dictionaries by column: texts, numbers, None where one is missing"
     if model.named:
         return "A dictionary with the rows of each input"
     inputs = model.networks[0].fitted.input

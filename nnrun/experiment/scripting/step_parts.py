@@ -42,6 +42,24 @@ def refuse_rows_without(rows: Sequence[Any], names: Sequence[str]) -> None:
             raise BadRow(place, f"has none of the columns {', '.join(names)}")
 
 
+def table_rows(rows: Any) -> Any:
+    """Rows of a data frame as dictionaries, None where a value is missing, dates as texts; else `rows`."""
+    if hasattr(rows, "to_pandas"):
+        rows = rows.to_pandas()
+    if not hasattr(rows, "to_dict") or isinstance(rows, Mapping):
+        return rows
+    columns: dict[str, list[Any]] = {}
+    for name in rows.columns:
+        gaps = rows[name].isna().tolist()
+        values = [None if gap else value for value, gap in zip(rows[name].tolist(), gaps, strict=True)]
+        dates = [str(value) for value in values if hasattr(value, "isoformat")]
+        if dates:
+            end = 10 if all(date[10:19] in ("", " 00:00:00") for date in dates) else None
+            values = [str(value)[:end] if hasattr(value, "isoformat") else value for value in values]
+        columns[str(name)] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def number_column(
     rows: Sequence[Mapping[str, Any]],
     name: str,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -211,6 +212,40 @@ def test_row_by_row(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     check_same(script["predict"]([rows[number] for number in own]), list(own.values()))
 
 
+def test_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps, numbers, truth values, categories and dates, as `nnrun.predict` takes them."""
+    days = pd.date_range("2024-01-29", periods=40, freq="13D")
+    frame = pd.DataFrame(
+        {
+            "size": [float(i % 7) if i % 5 else np.nan for i in range(40)],
+            "count": [i % 3 for i in range(40)],
+            "flag": [i % 4 == 0 for i in range(40)],
+            "color": pd.Categorical([None if i % 6 == 0 else "rgb"[i % 3] for i in range(40)]),
+            "day": days,
+            "y": [i % 2 for i in range(40)],
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    steps = "[{datetime: {columns: [day]}}, impute, standardize, one_hot]"
+    (tmp_path / "frame.yaml").write_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\nepochs: 1\nloss: binary_crossentropy\n"
+        f"preprocessing: {{inputs: {steps}}}\nlayers: [{{dense: {{units: 1, activation: sigmoid}}}}]\n"
+    )
+    trained(tmp_path, monkeypatch, "train frame.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    script = runpy.run_path("model.py")
+    (run,) = Path("runs").glob("frame-*")
+    for given in (frame, frame.drop(columns="y").iloc[::-1], frame[:0]):
+        own = nnrun.predict(run, given, probabilities=True) if len(given) else pd.DataFrame()
+        found = script["predict"](given)
+        assert len(found) == len(own)
+        if len(found):
+            of_script = pd.DataFrame(found)[list(own.columns.drop("row", errors="ignore"))]
+            pd.testing.assert_frame_equal(
+                of_script, own.reset_index()[of_script.columns], check_dtype=False, rtol=1e-5
+            )
+
+
 def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     write_rows(tmp_path / "rows.csv", training_rows())
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(spec_of("categories")))
@@ -237,14 +272,16 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         assert float(mine["probability_1"]) == pytest.approx(float(theirs["probability_1"]), abs=1e-6)
 
 
-@pytest.mark.parametrize("row", [
-    {},
-    {"other": 3},
-    "red",
-    None,
-    *({"size": field} for field in (True, False, [3], {}, 10**400, float("inf"))),
-    *({"color": field} for field in ([3], {}, float("inf"), "\ud800")),
-], ids=repr)  # fmt: skip
+NO_NUMBERS: list[Any] = [True, False, [3], {}, 10**400, float("inf")]
+NO_TEXTS: list[Any] = [[3], {}, float("inf"), "\ud800"]
+NO_ROWS: list[Any] = [{}, {"other": 3}, "red", None]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*NO_ROWS, *({"size": field} for field in NO_NUMBERS), *({"color": field} for field in NO_TEXTS)],
+    ids=ascii,
+)
 def test_what_predict_refuses(row: Any, odd_model: tuple[Path, Any]) -> None:
     folder, script = odd_model
     with pytest.raises(script["BadRow"], match="row 1 "):
