@@ -90,6 +90,7 @@ def predict_source(model: Model) -> str:
         "    said = []",
         f"    for start in range(0, {_count(model)}, {_ROWS_AT_ONCE}):",
         "        try:",
+        *_refused(model),
         f"            found = outputs({_some(model)})",
         "        except BadRow as error:",
         "            raise BadRow(start + error.row, error.reason) from None",
@@ -104,6 +105,14 @@ def predict_source(model: Model) -> str:
         "    return said",
     ]
     return "\n".join(lines)
+
+
+def _refused(model: Model) -> list[str]:
+    """A line that refuses rows of a table in which nothing is a column's value."""
+    if not model.of_table:
+        return []
+    names = list(dict.fromkeys(column.name for column in columns_of(model)))
+    return [f"            refuse_rows_without({_some(model)}, {names!r})"]
 
 
 def _rows_text(model: Model) -> str:

@@ -33,6 +33,15 @@ class BadRow(ValueError):
 # --- fields ------------------------------------------------------------------------------------------------
 
 
+def refuse_rows_without(rows: Sequence[Any], names: Sequence[str]) -> None:
+    """BadRow at a row that is no dictionary by column, or that has none of the columns."""
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise BadRow(place, f"is {row!r}, which is not a dictionary with the columns' names")
+        if not any(name in row for name in names):
+            raise BadRow(place, f"has none of the columns {', '.join(names)}")
+
+
 def table_rows(rows: Any) -> Any:
     """Rows of a data frame as dictionaries, None where a value is missing, dates as texts; else `rows`."""
     if hasattr(rows, "to_pandas"):
@@ -66,8 +75,11 @@ def number_column(
             continue
         if isinstance(field, str) and number_of(field) in gaps:
             continue
-        value = number(field.strip()) if isinstance(field, str) else float(field)
-        if not math.isfinite(value):
+        try:
+            value = number(field.strip()) if isinstance(field, str) else float(field)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if isinstance(field, bool) or not math.isfinite(value):
             raise BadRow(place, f"has {field!r} in column {name!r}, which is not a finite number")
         found[place] = value
     return found
@@ -78,9 +90,13 @@ def name_column(
 ) -> list[str | None]:
     """N values as texts, None where one is missing."""
     found: list[str | None] = []
-    for row in rows:
+    for place, row in enumerate(rows):
         field = row.get(name)
-        known = None if isinstance(field, str) and field.strip() in missing else value_name(field)
+        try:
+            known = None if isinstance(field, str) and field.strip() in missing else value_name(field)
+            (known or "").encode()
+        except (TypeError, UnicodeEncodeError):
+            raise BadRow(place, f"has {field!r} in column {name!r}, which is not text") from None
         found.append(truth_name(known) if truth and known is not None else known)
     return found
 

@@ -20,6 +20,7 @@ import yaml
 import nnrun
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
+from nnrun.errors import DataError
 from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
 from nnrun.experiment.scripting.merge_scripts import MERGE_SCRIPTS
@@ -87,8 +88,8 @@ def test_what_has_no_line_is_refused_by_name(
         assert main(["export", "@last", "-o", "model.py"]) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert "cannot write the preprocessing step hashing of column 'color'. To export" in said
-    layers = {cls: made for cls, made in LAYER_SCRIPTS.items() if cls is not schema.Dense}
-    monkeypatch.setattr("nnrun.experiment.scripting.network_script.LAYER_SCRIPTS", layers)
+    assert isinstance(LAYER_SCRIPTS, dict)
+    monkeypatch.delitem(LAYER_SCRIPTS, schema.Dense)
     assert main(["export", "@last", "-o", "model.py"]) == 2
     assert "cannot write the layer dense (layer 0)." in capsys.readouterr().err
 
@@ -269,6 +270,36 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for mine, theirs in zip(found, own, strict=True):
         assert (mine["row"], mine["prediction"]) == (theirs["row"], theirs["prediction"])
         assert float(mine["probability_1"]) == pytest.approx(float(theirs["probability_1"]), abs=1e-6)
+
+
+NO_NUMBERS: list[Any] = [True, False, [3], {}, 10**400, float("inf")]
+NO_TEXTS: list[Any] = [[3], {}, float("inf"), "\ud800"]
+NO_ROWS: list[Any] = [{}, {"other": 3}, "red", None]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*NO_ROWS, *({"size": field} for field in NO_NUMBERS), *({"color": field} for field in NO_TEXTS)],
+    ids=ascii,
+)
+def test_what_predict_refuses(row: Any, odd_model: tuple[Path, Any]) -> None:
+    folder, script = odd_model
+    with pytest.raises(script["BadRow"], match="row 1 "):
+        script["predict"]([{"size": 3, "color": "red"}, row])
+    with pytest.raises(DataError, match="row 1 "):
+        nnrun.predict(nnrun.load_run("@last", runs_dir=folder / "runs"), [{"size": 3, "color": "red"}, row])
+
+
+@pytest.fixture(scope="module")
+def odd_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder with a run of a table, and its script."""
+    folder = tmp_path_factory.mktemp("odd")
+    with pytest.MonkeyPatch.context() as patch:
+        write_rows(folder / "rows.csv", training_rows())
+        (folder / "odd.yaml").write_text(yaml.safe_dump(spec_of("categories")))
+        trained(folder, patch, "train odd.yaml")
+        assert main(["export", "@last", "-o", "model.py"]) == 0
+        return folder, runpy.run_path("model.py")
 
 
 def check_arrays(rows: Any, capsys: Capture, *options: str) -> None:
