@@ -11,7 +11,7 @@ from nnrun.cli import options
 from nnrun.cli.diff import check_format, differences_table, print_csv, print_differences
 from nnrun.cli.output import in_blocks, message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
-from nnrun.spec.wording import quoted, with_std
+from nnrun.spec.wording import listing, quoted, with_std
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,12 @@ def compare(
 
     found = find_runs(runs, runs_dir)
     if len(found) < 2:
-        raise UsageError(f"compare needs at least two runs, but got only {found[0].id}.")
+        same = ""
+        if len(runs) > 1:
+            named = list(dict.fromkeys(map(quoted, runs)))
+            said = "is named more than once" if len(named) == 1 else "are the same run"
+            same = f": {listing(named, 'and')} {said}"
+        raise UsageError(f"compare needs at least two runs, but got only {found[0].id}{same}.")
     if spec_only:
         from nnrun.experiment.finished.run_scores import read_run_spec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -59,7 +60,7 @@ def _text(ejected: Ejected) -> str:
     lines = [
         f"{ejected.path}, {ejected.lines} lines",
         f"beside   {ejected.beside}: the initial weights, which the script reads",
-        f"run      python {ejected.path}; it writes {ejected.history}",
+        f"run      python {shlex.quote(str(ejected.path))}; it writes {ejected.history}",
         *(f"{'note' if i == 0 else '':<9}{note}" for i, note in enumerate(ejected.notes)),
     ]
     return hanging("\n".join(lines), len("beside   "), terminal_width())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
@@ -97,6 +98,7 @@ def _document(exported: Exported) -> dict[str, Any]:
     return document | {
         "rows": exported.rows,
         "rows_from": exported.rows_from,
+        **({"rows_unanswered": exported.unanswered} if exported.unanswered else {}),
         "difference": exported.difference,
         **({} if exported.intervals is None else {"intervals": exported.intervals.as_document()}),
         "bytes": exported.path.stat().st_size,
@@ -131,18 +133,31 @@ def _text(exported: Exported) -> str:
         )
         stem = exported.path.stem
         imported = f"; or from {stem} import predict" if stem.isidentifier() else ""
-        lines.append(f"use      python {exported.path} ROWS.csv{imported}")
+        lines.append(f"use      python {shlex.quote(str(exported.path))} ROWS.csv{imported}")
     else:
         lines += _each("takes", exported.inputs, _input, named=exported.named_inputs)
         if any(taken.rows_of == "column" for taken in exported.inputs.values()):
             lines.append(f"{'':<9}{_BY_COLUMNS}")
         lines += _each("gives", exported.outputs, _output, named=exported.named_outputs)
     lines += _intervals(exported)
-    lines.append(
-        f"checked  read again, on {exported.rows:,} {exported.rows_from} rows: predictions differ from "
-        f"the run's by at most {exported.difference:.3g}"
-    )
+    lines.append(f"checked  {_checked(exported)}")
     return hanging("\n".join(lines), len("weights  "), terminal_width())
+
+
+def _checked(exported: Exported) -> str:
+    """What was compared, and what was not."""
+    kind, unanswered = exported.rows_from, exported.unanswered
+    why = "a text in them is one for which the file gives NaN, not knowing what predict says of it"
+    if unanswered and not exported.rows:
+        return (
+            f"read again, but no prediction was compared: of all {unanswered:,} {kind} rows that were tried, "
+            f"{why}"
+        )
+    said = (
+        f"read again, on {exported.rows:,} {kind} rows: predictions differ from the run's by at most "
+        f"{exported.difference:.3g}"
+    )
+    return f"{said}; {unanswered:,} more left out: {why}" if unanswered else said
 
 
 def _each(does: str, ports: Mapping[str, _Port], text: Callable[[_Port], str], *, named: bool) -> list[str]:

@@ -76,7 +76,7 @@ DataDir = Annotated[
         envvar="NNRUN_DATA_DIR",
         metavar="DIRECTORY",
         parser=path,
-        help="Where data files are looked for first.",
+        help="Where files of data sets that have names, such as imdb, are looked for first.",
     ),
 ]
 

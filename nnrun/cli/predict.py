@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 _STDIN = "-"
-_LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV"}
+_LINES = {"txt": "one text per line", "jsonl": "one list of tokens per line", "csv": "CSV, or JSON lines"}
 
 
 Split = Literal["train", "validation", "test"]
@@ -222,7 +222,7 @@ def _give(
 
 def _source(input_: str, predictor: Predictor) -> RowSource:
     """Where the rows come from. What stdin holds follows from what the network takes."""
-    from nnrun.data.new_rows.row_source import RowSource, source_of
+    from nnrun.data.new_rows.row_source import source_of, stream_source
 
     if input_ != _STDIN:
         source = source_of(options.path(input_))
@@ -235,7 +235,7 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     if sys.stdin.isatty():
         message(f"reading {_LINES[kind]} from the terminal; Ctrl-D ends it")
     stream: BinaryIO = sys.stdin.buffer
-    return RowSource("stdin", kind, stream=stream)
+    return stream_source("stdin", stream, kind)
 
 
 def _refuse_target(output: Path, input_: str | None) -> None:

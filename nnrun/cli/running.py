@@ -133,7 +133,10 @@ def resume_and_report(
             f"{run.id} was shared among workers, and goes on as it began: leave out the changes of its spec."
         )
     if workers is not None and not shared:
-        raise UsageError(f"{run.id} was not shared among workers: leave out --workers with --resume.")
+        raise UsageError(
+            f"{run.id} has no parts that workers could go on with: it was not shared among any, or all parts "
+            "have ended. Leave out --workers with --resume."
+        )
 
     def start(listener: Listener) -> RunDirectory:
         if shared:
@@ -158,13 +161,22 @@ def resume_and_report(
                 ranks=ranks,
             )
         outer = go_on_with_nested(run, options.settings(command), listener)
-        if not done and outer is run and not options.quiet:
-            by_time = run.read_record().stopped_by_time_at is not None
-            longer = " Its time limit ended it: with a longer one (--time) it goes on." if by_time else ""
-            message(f"{run.id} has ended: there is nothing to resume.{longer}")
+        if not done and outer is run and (overrides or not options.quiet):  # what was asked for is not done
+            message(f"{run.id} has ended: there is nothing to resume.{_what_would_go_on(run)}")
         return outer
 
     return train_and_report(start, options)
+
+
+def _what_would_go_on(run: RunDirectory) -> str:
+    """What else there is to say of a run that has ended."""
+    record = run.read_record()
+    if record.stopped_by_time_at is not None:
+        return " Its time limit ended it: with a longer one (--time) it goes on."
+    if all(network.stopped_early for network in record.networks):
+        which = "it" if len(record.networks) == 1 else f"all its {record.member_type}s"
+        return f" Early stopping ended {which}: more epochs would change nothing."
+    return ""
 
 
 def _refuse_another_command(run: RunDirectory, command: str) -> None:

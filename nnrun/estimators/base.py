@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,16 @@ class Network(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.runs_dir = runs_dir
         self.allow_custom = allow_custom
         self.verbose = verbose
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give it an `__init__` of its own, since Python's messages call one by the class that defines it."""
+        super().__init_subclass__(**options)
+        made: Any = cls.__init__
+        if "__init__" not in vars(cls) and isinstance(made, FunctionType):
+            own = FunctionType(made.__code__, made.__globals__, made.__name__, made.__defaults__)
+            own.__kwdefaults__, own.__annotations__ = made.__kwdefaults__, made.__annotations__
+            own.__module__, own.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
+            type.__setattr__(cls, "__init__", own)
 
     @property
     def history_(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ Capture = pytest.CaptureFixture[str]
 LOW = (0.70, 0.72, 0.71, 0.74, 0.73, 0.70, 0.72)
 HIGH = (0.75, 0.78, 0.75, 0.77, 0.80, 0.74, 0.79)
 A, B, C = (f"{name}-2026010{i}T000000Z-aaa{i}" for i, name in enumerate(("small", "adam", "noisy"), 1))
+ONLY_A = f"compare needs at least two runs, but got only {A}"
 WIDER = [{"dense": {"units": 64, "activation": "relu"}}, {"dense": {"units": 1, "activation": "sigmoid"}}]
 ADAM: dict[str, Any] = {"optimizer": {"adam": {"learning_rate": 0.01}}, "layers": WIDER}
 
@@ -232,8 +233,9 @@ def test_runs_without_an_epoch_have_no_figure(runs: Path, capsys: Capture) -> No
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["small"], 2, f"compare needs at least two runs, but got only {A}."),
-        (["small", f"runs/{A}"], 2, f"compare needs at least two runs, but got only {A}."),
+        (["small"], 2, f"{ONLY_A}."),
+        (["small", "small"], 2, f"{ONLY_A}: 'small' is named more than once."),
+        (["small", f"runs/{A}"], 2, f"{ONLY_A}: 'small' and 'runs/{A}' are the same run."),
         (["small", "adam", "--json", "--csv"], 2, "--json and --csv are two formats: choose one."),
         (["small", "adam", "-o", "x.jpg"], 2, "-o must name a .png or .svg file, but got x.jpg."),
         (

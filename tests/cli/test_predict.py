@@ -172,6 +172,35 @@ def test_numbers_from_stdin(folds: Path, stdin: Stdin, capsys: Capture) -> None:
     assert capsys.readouterr().out == expected
 
 
+def test_json_lines_from_stdin_are_known_by_their_brace(folder: Path, stdin: Stdin, capsys: Capture) -> None:
+    """Of a run on a table too, whose lines are else CSV; a bad value is told as in a file of JSON lines."""
+    rows = [{"power": 50 + i % 40, "cylinders": 4 + i % 3, "mpg": 90 - i % 40} for i in range(60)]
+    Path("cars.csv").write_text(
+        "power,cylinders,mpg\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows)
+    )
+    Path("cars.yaml").write_text(
+        "dataset: {csv: {path: cars.csv, target: mpg}}\nlayers: [{dense: 1}]\nloss: mse\nepochs: 1\n"
+        "preprocessing: {inputs: [quantile]}\n"
+    )
+    assert main(["train", "cars.yaml", "-q"]) == 0
+    good = "\ufeff\n" + "".join(f" {json.dumps(row)}\n" for row in rows[:3])
+    Path("cars.jsonl").write_text(good, encoding="utf-8")
+    capsys.readouterr()
+    assert main(["predict", "@last", "cars.jsonl"]) == 0
+    expected = capsys.readouterr().out
+    assert len(expected.splitlines()) == 4
+    stdin(good.encode())
+    assert main(["predict", "@last", "-"]) == 0
+    assert capsys.readouterr().out == expected
+    stdin(b'{"power": "abc", "cylinders": 4}\n')
+    assert main(["predict", "@last", "-"]) == 4
+    told = "stdin: row 0 (line 1) has 'abc' in column 'power', which is not a finite number"
+    assert told in capsys.readouterr().err
+    stdin(b'{"power": 1,\n')
+    assert main(["predict", "@last", "-"]) == 4
+    assert "stdin: row 0 (line 1) is not JSON" in capsys.readouterr().err
+
+
 def test_a_file_holds_what_stdout_would(flowers: Path, capsys: Capture) -> None:
     assert main(["predict", "@last", "flowers.csv"]) == 0
     expected = capsys.readouterr().out

@@ -47,3 +47,15 @@ def test_without_the_extra(
         f"error: --to {tracker} needs {name}, which this Python does not have. Install the extra: "
         f"pip install 'nnrun[{tracker}]' (from a checkout: pip install -e '.[{tracker}]').\n"
     )
+
+
+def test_a_project_name_that_wandb_refuses(
+    run: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="the extra wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["publish", "@last", "--to", "wandb", "--experiment", "a/b:c", "--no-model"]) == 1
+    err = capsys.readouterr().err
+    assert f"error: W&B refused {run}: Invalid project name 'a/b:c': " in err
+    assert err.endswith(". Name another project with --experiment.\n")
+    assert "login" not in err

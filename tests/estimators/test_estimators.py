@@ -111,6 +111,27 @@ def test_search_validation_importance_and_pipelines() -> None:
     assert pipeline[-1].seed == 3
 
 
+@pytest.mark.parametrize("estimator", [nnrun.Classifier, nnrun.Regressor])
+def test_an_unknown_parameter_is_told_by_the_class_that_was_called(estimator: Any) -> None:
+    class Own(estimator):  # type: ignore[misc]
+        pass
+
+    for called in (estimator, Own):
+        with pytest.raises(TypeError, match=rf"{called.__name__}\.__init__\(\) got an .* 'epoch'"):
+            called(epoch=3)
+        made = called(epochs=3, seed=1)
+        assert (
+            clone(made).get_params()
+            == made.get_params()
+            == called("x").get_params()
+            | {
+                "spec": None,
+                "epochs": 3,
+                "seed": 1,
+            }
+        )
+
+
 def test_parameters() -> None:
     model = nnrun.Regressor({"loss": "mse"}, epochs=2, set={"loss": "mae"}, device="cpu")
     assert clone(model).get_params() == model.get_params()

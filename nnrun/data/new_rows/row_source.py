@@ -5,13 +5,14 @@ Nothing here knows what a row means. A row that cannot be read is in its place a
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from nnrun.data.files.images import IMAGE_SUFFIXES
 from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, reading, whole_lines
@@ -108,6 +109,28 @@ def source_of(path: Path) -> RowSource:
     if not os.path.exists(path):
         raise UsageError(f"There is no file {printable(str(path))}.")
     return RowSource(printable(str(path)), kind, path)
+
+
+def stream_source(name: str, stream: BinaryIO, kind: Kind) -> RowSource:
+    """A stream, whose rows are JSON lines in place of CSV where the first begins with a brace.
+
+    Waits for its first bytes where CSV is expected.
+
+    Args:
+        name: for messages.
+        stream: bytes that are open already.
+        kind: how rows are written, by what takes them.
+
+    Raises:
+        DataError: the stream cannot be read.
+    """
+    if kind != "csv":
+        return RowSource(name, kind, stream=stream)
+    if not isinstance(stream, io.BufferedReader):
+        stream = io.BufferedReader(cast(io.RawIOBase, stream))
+    with reading(name):
+        begins = stream.peek(1).removeprefix(BOM).lstrip()
+    return RowSource(name, "jsonl" if begins.startswith(b"{") else "csv", stream=stream)
 
 
 def value_rows(source: RowSource) -> Iterator[list[RawRow]]:

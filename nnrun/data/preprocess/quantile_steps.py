@@ -205,7 +205,8 @@ def _counts(quantiles: Any, x: Any, xp: Any) -> tuple[Any, Any]:
     """
     if xp is not np:
         return _searched(quantiles, x, xp, equal=False), _searched(quantiles, x, xp, equal=True)
-    columns = list(zip(np.atleast_2d(quantiles), x.reshape(len(x), -1).T, strict=True))
+    of_each = np.atleast_2d(quantiles)
+    columns = list(zip(of_each, x.reshape(len(x), len(of_each)).T, strict=True))
     left = np.stack([np.searchsorted(own, column, "left") for own, column in columns], axis=1)
     right = np.stack([np.searchsorted(own, column, "right") for own, column in columns], axis=1)
     return left.reshape(x.shape), right.reshape(x.shape)

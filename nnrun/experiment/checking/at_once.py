@@ -10,7 +10,12 @@ from typing import Final
 
 from nnrun.data.table import Column
 from nnrun.experiment.checking.column_findings import empty_findings
-from nnrun.experiment.checking.identical_rows import earlier_rows, expected_pairs, more_than_chance
+from nnrun.experiment.checking.identical_rows import (
+    earlier_rows,
+    expected_pairs,
+    more_than_chance,
+    same_in_both,
+)
 from nnrun.experiment.checking.rows import combined_keys
 from nnrun.spec.wording import counted
 
@@ -34,7 +39,7 @@ def said_at_once(inputs: Sequence[Column], targets: Sequence[Column], n_rows: in
     pairs = earlier_rows(keys)
     if len(pairs) and len(pairs) > more_than_chance(expected_pairs(columns.values(), keys)):
         agree = combined_keys([column.take(some) for column in targets])
-        same = int((agree[pairs.rows] == agree[pairs.like]).sum())
+        same = int(same_in_both(keys, agree).sum())
         equal = "equals" if len(pairs) == 1 else "equal"
         which = counted(some.stop, "row") if some.stop == n_rows else f"the first {some.stop:,} rows"
         said = f"{len(pairs):,} of {which} {equal} an earlier one in all inputs"

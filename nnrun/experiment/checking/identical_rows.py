@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from nnrun.data.table import Column, TextColumn
 from nnrun.experiment.checking.finding import Finding, Severity
-from nnrun.experiment.checking.rows import CheckedRows, Keys, column_keys, combined_keys
+from nnrun.experiment.checking.rows import CheckedRows, Keys, column_keys, combined_keys, joint_keys
 from nnrun.spec.wording import counted
 
 _SHOWN: Final = 3
@@ -95,6 +95,18 @@ def earlier_rows(keys: Keys) -> _Pairs:
     return _Pairs(rows, like[rows])
 
 
+def same_in_both(keys: Keys, targets: Keys) -> npt.NDArray[np.bool_]:
+    """(N,) which rows have the inputs and the target of any earlier one, be it the first such or a later one.
+
+    Args:
+        keys: (N,) of the inputs.
+        targets: (N,)
+    """
+    found = np.zeros(len(keys), bool)
+    found[earlier_rows(joint_keys(keys, targets)).rows] = True
+    return found
+
+
 def _test_pairs(keys: Keys, n_train: int) -> _Pairs:
     """The test rows that some training row equals, and the first such."""
     different, first = np.unique(keys[:n_train], return_index=True)
@@ -111,18 +123,26 @@ def _target_keys(rows: CheckedRows) -> Keys | None:
     return combined_keys([target.column for target in rows.targets]) if rows.targets else None
 
 
-def _agreement(targets: Keys | None, pairs: _Pairs) -> tuple[int, bool]:
-    """How many pairs have the same target, and whether so many that they are copies of one row."""
+def _agreement(rows: CheckedRows, targets: Keys | None, pairs: _Pairs) -> tuple[int, bool]:
+    """How many rows have the target of any row they equal, and whether so many pairs that they are copies.
+
+    Training rows are compared with those before them, test rows with all of training.
+    """
     if targets is None:
         return len(pairs), True
+    joint = joint_keys(rows.keys, targets)
+    if pairs.rows[0] < rows.n_train:
+        any_same = int(same_in_both(rows.keys, targets)[pairs.rows].sum())
+    else:
+        any_same = int(np.isin(joint[pairs.rows], joint[: rows.n_train]).sum())
     same = int((targets[pairs.rows] == targets[pairs.like]).sum())
     counts = np.unique(targets, return_counts=True)[1] / len(targets)
     chance = float((counts**2).sum())
-    return same, same / len(pairs) >= chance + _OF_COPIES * (1 - chance)
+    return any_same, same / len(pairs) >= chance + _OF_COPIES * (1 - chance)
 
 
 def _in_test(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
-    same, copies = _agreement(targets, pairs)
+    same, copies = _agreement(rows, targets, pairs)
     share = len(pairs) / rows.n_test
     told = f", {same:,} of them with the same target" if targets is not None else ""
     has = "has" if len(pairs) == 1 else "have"
@@ -146,7 +166,7 @@ def _in_test(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
 
 
 def _within(rows: CheckedRows, pairs: _Pairs, targets: Keys | None) -> Finding:
-    same, copies = _agreement(targets, pairs)
+    same, copies = _agreement(rows, targets, pairs)
     share = len(pairs) / rows.n_train
     equal = "equals" if len(pairs) == 1 else "equal"
     text = (

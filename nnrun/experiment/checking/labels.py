@@ -30,6 +30,7 @@ _FEWEST_OF_A_CLASS: Final = 5
 _FEWEST_ROWS: Final = 50
 _NAMED: Final = 5
 _FAR: Final = 10.0  # robust standard deviations
+_MOST_FAR: Final = 0.02  # of the values: more are a long tail of the target, no slips
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,9 @@ def check_labels(
     found = _quick(rows, target, say) if known is None else known
     if found is None:
         return CheckedLabels()
-    return _wrong_labels(rows, target, found, say) if target.classes else _far_numbers(rows, target, found)
+    if target.classes:
+        return _wrong_labels(rows, target, found, say)
+    return _far_numbers(rows, target, found, say)
 
 
 def _quick(rows: CheckedRows, target: CheckedTarget, say: Callable[[str], None]) -> HeldOut | None:
@@ -191,7 +194,9 @@ def _wrong_line(one: dict[str, Any]) -> str:
     )
 
 
-def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: HeldOut) -> CheckedLabels:
+def _far_numbers(
+    rows: CheckedRows, target: CheckedTarget, found: HeldOut, say: Callable[[str], None]
+) -> CheckedLabels:
     truth, said = target.numbers[found.rows], found.outputs[:, 0]
     left = truth - said
     middle = float(np.median(left))
@@ -200,6 +205,13 @@ def _far_numbers(rows: CheckedRows, target: CheckedTarget, found: HeldOut) -> Ch
     places = np.flatnonzero(np.abs(far) > _FAR)
     places = places[np.argsort(-np.abs(far[places]), kind="stable")]
     if not len(places):
+        return CheckedLabels()
+    if len(places) > _MOST_FAR * len(truth):
+        say(
+            f"{quoted(target.name)}: {len(places):,} of {counted(len(truth), 'value')} lie more than "
+            f"{_FAR:.0f} robust standard deviations from what {found.by} predicts. So many are no slips: the "
+            "target has long tails (`preprocessing: {targets: log1p}` shortens them where it is positive)."
+        )
         return CheckedLabels()
     each = tuple(
         {

@@ -320,6 +320,11 @@ def combined_keys(columns: Sequence[Column]) -> Keys:
     return _as_one([column_keys(column) for column in columns])
 
 
+def joint_keys(*parts: Keys) -> Keys:
+    """(N,) the same where all parts (N,) are."""
+    return _as_one(parts)
+
+
 def _as_one(parts: Sequence[Keys]) -> Keys:
     keys, *others = parts
     for part in others:

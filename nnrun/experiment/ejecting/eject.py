@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
-
-import numpy as np
 
 from nnrun.atomic_files import write_whole
 from nnrun.errors import UsageError
 from nnrun.experiment.ejecting.lesson import lesson_of
 from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS
 from nnrun.experiment.ejecting.torch_script import torch_script
+from nnrun.experiment.scripting.script_files import (
+    arrays_content,
+    refuse_foreign_arrays,
+    refuse_taken_name,
+)
 from nnrun.spec.reading.load import LoadedSpec
 
 Framework = Literal["pytorch", "keras"]
@@ -61,13 +64,21 @@ def eject(
 
     Raises:
         DataError: the data are missing or do not suit the spec.
-        UsageError: something of the spec cannot be written, or the file's name does not end in .py.
+        UsageError: something of the spec cannot be written, the file's name does not end in
+            .py, is a keyword or hides a module, or a file that nnrun did not write lies beside it.
     """
     path = Path(f"{loaded.spec.name}.py") if output is None else output
     if output is None and path.exists():
         raise UsageError(f"{path} exists. To write over it: -o {path}.")
     if path.suffix != ".py":
         raise UsageError(f"-o {path}: the name of a script must end in .py.")
+    beside, history = path.with_name(path.stem + WEIGHTS), path.with_name(path.stem + HISTORY)
+    refuse_foreign_arrays(beside)
+    if os.path.lexists(history) and not os.path.lexists(beside):  # else a script of before wrote it
+        raise UsageError(
+            f"{history} exists, and no script of nnrun eject wrote it: this one would write its history "
+            "there. Name another script with -o, or move that file away."
+        )
     lesson = lesson_of(loaded, data_dir, on_message)
     if framework == "keras":
         from nnrun.experiment.ejecting.keras_script import keras_script
@@ -75,10 +86,8 @@ def eject(
         script = keras_script(lesson, path.stem)
     else:
         script = torch_script(lesson, path.stem)
-    content = io.BytesIO()
-    np.savez(content, **script.arrays)  # type: ignore[arg-type]
-    beside = path.with_name(path.stem + WEIGHTS)
-    write_whole(beside, lambda temporary: temporary.write_bytes(content.getvalue()))
+    refuse_taken_name(path, script.source)
+    content = arrays_content(script.arrays)
+    write_whole(beside, lambda temporary: temporary.write_bytes(content))
     write_whole(path, lambda temporary: temporary.write_text(script.source, encoding="utf-8"))
-    history = path.with_name(path.stem + HISTORY)
     return Ejected(path, beside, history, framework, script.source.count("\n"), script.notes)

@@ -33,6 +33,8 @@ from nnrun.experiment.exporting.string_nodes import (
     Front,
     StringGraph,
     Words,
+    may_be_odd,
+    words_of,
 )
 from nnrun.spec.wording import quoted
 
@@ -302,6 +304,19 @@ class Columns:
         model.graph.input.extend(taken)
         model.graph.node.extend([*graph.nodes, *nodes])
         model.graph.initializer.extend(graph.initializers)
+
+    def may_be_unanswered(self, table: Table) -> Array:
+        """(N,) bool: rows with a text of which `StringGraph.odd` may say that it is one.
+
+        It is asked of Python, and names some more rows: all with a mark that is a character of its own.
+        """
+        found = np.zeros(table.n_rows, bool)
+        for column in self.programs:
+            if column.front is None or (given := table.by_name.get(column.name)) is None:
+                continue
+            lower = not isinstance(column.front, Codes) and words_of(column.front).lower
+            found |= [value is not None and may_be_odd(value, lower) for value in as_texts(given).values]
+        return found
 
     def rows(self, table: Table, float64: bool) -> dict[str, Array]:
         """What a program takes of a table: columns of (N, 1), NaN or "" where a value is missing.

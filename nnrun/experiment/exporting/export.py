@@ -45,6 +45,7 @@ from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
 from nnrun.experiment.scripting.ask_script import ask_script
+from nnrun.experiment.scripting.script_files import refuse_foreign_arrays, refuse_taken_name
 from nnrun.experiment.scripting.script_model import Model
 from nnrun.experiment.scripting.write_script import ARRAYS, script_of
 from nnrun.records import RunDirectory
@@ -113,6 +114,8 @@ class Exported:
         outputs: what it gives, likewise.
         named_inputs, named_outputs: whether the spec gave them these names.
         rows: how many rows were compared.
+        unanswered: how many more were left out, for which a program gives NaN, not knowing what Python says
+            of a text in them.
         rows_from: `training` rows, or `generated` ones.
         difference: the largest one between the file's predictions and the run's.
         beside: the file beside it that it needs, of a script.
@@ -133,6 +136,7 @@ class Exported:
     rows_from: str
     difference: float
     beside: Path | None = None
+    unanswered: int = 0
     intervals: FileIntervals | None = None
 
 
@@ -157,12 +161,15 @@ def export_run(
         float64: whether a program takes rows of float64 instead of float32.
 
     Raises:
-        UsageError: the run has several networks and none was named, a package is missing, or a program cannot
-            contain the preprocessing.
+        UsageError: the run has several networks and none was named, a package is missing, a program cannot
+            contain the preprocessing, a script's name is a keyword or hides a module, or a file that nnrun
+            did not write has the name of the arrays beside it.
         NnrunError: the predictions differ.
     """
     if format_ == "onnx":
         require_onnx()
+    if format_ not in FORMATS:
+        refuse_foreign_arrays(path.with_suffix(ARRAYS))
     networks, used = _networks(run, access)
     own_spec = load_spec_of_networks(run, access.data_dir)
     spec = decided_spec(run, own_spec, used, access.listener.message)
@@ -179,10 +186,12 @@ def export_run(
     if kind is None:
         model = Model(run.id, spec, networks, decoders, labels.file_columns)
         script = script_of(model, path.stem)
+        refuse_taken_name(path, script[0])
     elif kind.program:
         for each in export.inputs.values():
             each.refuse_steps_without_program()
         export.columns  # noqa: B018  # refuses what a program cannot hold before anything is computed
+    unanswered = 0
     inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
     own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
     if kind is None:
@@ -192,7 +201,7 @@ def export_run(
         replace_file(path.with_suffix(ARRAYS), lambda temporary: temporary.write_bytes(script[1]))
         replace_file(path, lambda temporary: temporary.write_text(script[0], encoding="utf-8"))
     else:
-        difference = _write_and_compare(export, kind, path, inputs, own)
+        difference, unanswered = _write_and_compare(export, kind, path, inputs, own)
     return Exported(
         path=path,
         format=format_,
@@ -209,10 +218,11 @@ def export_run(
         },
         named_inputs=export.named_inputs,
         named_outputs=bool(spec.outputs),
-        rows=len(next(iter(own.values()))),
+        rows=len(next(iter(own.values()))) - unanswered,
         rows_from=rows_from,
         difference=difference,
         beside=None if kind is not None else path.with_suffix(ARRAYS),
+        unanswered=unanswered,
         intervals=intervals,
     )
 
@@ -283,27 +293,55 @@ def _networks(run: RunDirectory, access: Access) -> tuple[tuple[TrainedNetwork, 
 
 def _write_and_compare(
     export: Export, kind: Format, path: Path, inputs: Mapping[Port, RawInputs], own: Mapping[Port, Array]
-) -> float:
-    """Write the file and ask it about the inputs; the largest difference from the run's own predictions."""
+) -> tuple[float, int]:
+    """Write the file and ask it about the inputs.
+
+    Returns:
+        the largest difference from the run's own predictions, and how many rows were left out.
+    """
     differences: list[float] = []
+    unanswered = 0
     raw = [each for each in export.inputs.values() if each.rows_of == "features"]
     narrow = kind.program and any(each.dtype == torch.float32 for each in raw)
 
     def write(temporary: Path) -> None:
         kind.write(export, temporary)
+        nonlocal unanswered
         found = kind.ask(export, temporary, inputs)
+        left_out = _unanswered(export, inputs, found) if export.columns is not None else None
+        unanswered = 0 if left_out is None else int(left_out.sum())
         for port, values in own.items():
             view = output_views(export.spec)[port]
             stepped = kind.program and isinstance(view.calibrate, schema.Isotonic)
             differences.append(
-                _difference(values, found[port], path, _of(export.spec, port), narrow, stepped)
+                _difference(values, found[port], path, _of(export.spec, port), narrow, stepped, left_out)
             )
 
     replace_file(path, write)
-    return max(differences)
+    return max(differences), unanswered
 
 
-def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool, stepped: bool = False) -> float:
+def _unanswered(export: Export, inputs: Mapping[Port, RawInputs], found: Mapping[Port, Array]) -> Array:
+    """(N,) bool: rows for which a program gives NaN, and may, as it is stated. Other NaN is a difference."""
+    assert export.columns is not None, "it takes columns"
+    may = np.zeros(max(map(len, found.values())), bool)
+    for table in inputs.values():
+        assert isinstance(table, Table), "a table has columns"
+        may |= export.columns.may_be_unanswered(table)
+    is_nan = [np.isnan(values).reshape(len(values), -1).all(axis=1) for values in found.values()]
+    left_out: Array = may & np.any(is_nan, axis=0)
+    return left_out
+
+
+def _difference(
+    own: Array,
+    found: Array,
+    path: Path,
+    of: str,
+    narrow: bool,
+    stepped: bool = False,
+    left_out: Array | None = None,
+) -> float:
     """The largest difference; NnrunError where it is too large.
 
     Args:
@@ -313,12 +351,15 @@ def _difference(own: Array, found: Array, path: Path, of: str, narrow: bool, ste
         of: of which output they are, where it has a name.
         narrow: whether it is a program that takes raw features as float32.
         stepped: whether it is one with a curve from logits to probabilities, which may be steep.
+        left_out: (N,) bool: rows that are not compared.
     """
     if found.shape != own.shape:
         raise NnrunError(
             f"{path} was not kept: when read back, it gives predictions{of} of shape {found.shape}, not "
             f"{own.shape}."
         )
+    if left_out is not None:
+        own, found = own[~left_out], found[~left_out]
     differences = np.abs(found.astype(np.float64) - own)
     largest = float(differences.max(initial=0.0))
     # Written so that NaN is too large as well.

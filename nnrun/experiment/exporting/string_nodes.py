@@ -118,7 +118,7 @@ class StringGraph:
     def odd(self, column: str, front: Front, result: str) -> None:
         """(N, 1) bool: the rows of which this program cannot tell what Python makes of them."""
         pattern = string_patterns.not_composed()
-        lower = not isinstance(front, Codes) and _words_of(front).lower
+        lower = not isinstance(front, Codes) and words_of(front).lower
         if lower:
             pattern = f"{_SIGMA}|{pattern}"
         found = self._tokens(column, pattern)
@@ -314,8 +314,15 @@ def _int64() -> int:
     return int(TensorProto.INT64)
 
 
-def _words_of(front: Words | Counts) -> Words:
+def words_of(front: Words | Counts) -> Words:
+    """How texts are cut into words."""
     return front.words if isinstance(front, Counts) else front
+
+
+def may_be_odd(text: str, lower: bool) -> bool:
+    """Whether `StringGraph.odd` may say so of a text; of each of which it does, this is true."""
+    composed = text.isascii() or unicodedata.is_normalized("NFC", text)
+    return not composed or (lower and _SIGMA in text) or any(map(unicodedata.combining, text))
 
 
 def _spellings(name: str, *, truth: bool) -> list[str]:

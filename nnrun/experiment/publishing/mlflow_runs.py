@@ -46,7 +46,7 @@ def publish_to_mlflow(content: Content, destination: Destination, folder: Path) 
 
     Raises:
         UsageError: there is no MLflow.
-        NnrunError: its server cannot be reached, or refused.
+        NnrunError: its server cannot be reached, or refused; or its database is half made.
     """
     require("mlflow", {"mlflow": "MLflow"}, "--to mlflow")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -55,13 +55,17 @@ def publish_to_mlflow(content: Content, destination: Destination, folder: Path) 
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what is raised too
     with _tracking(mlflow, destination.place):
         try:
             return _publish(mlflow, content, destination, folder)
-        except mlflow.exceptions.MlflowException as error:
-            raise NnrunError(
-                f"MLflow at {mlflow.get_tracking_uri()} refused {content.run.id}: {error}"
-            ) from None
+        except Exception as error:  # its database's come as they are
+            of_database = _is_of_database(error)
+            if not of_database and not isinstance(error, mlflow.exceptions.MlflowException):
+                raise
+            said = f"MLflow at {mlflow.get_tracking_uri()} refused {content.run.id}: "
+            said += str(error).partition("\n")[0].rstrip(".") + "." if of_database else str(error)
+            raise NnrunError(f"{said}{_of_half_made(error, str(mlflow.get_tracking_uri()))}") from None
 
 
 @contextmanager
@@ -74,6 +78,25 @@ def _tracking(mlflow: Any, place: str | None) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether it is of SQLAlchemy or Alembic, by which MLflow keeps a database."""
+    return any(kind.__module__.partition(".")[0] in ("sqlalchemy", "alembic") for kind in type(error).__mro__)
+
+
+def _of_half_made(error: Exception, uri: str) -> str:
+    """What to do about a file of SQLite whose tables are not MLflow's; nothing where that is not so."""
+    said = str(error)
+    if not uri.startswith("sqlite:") or not (_is_of_database(error) or "(sqlite3." in said):
+        return ""
+    if "locked" in said or "readonly" in said or "unable to open" in said or "disk" in said:
+        return ""
+    return (
+        " This database is half made, as after MLflow was stopped while it made its tables, or of another "
+        "MLflow, or none. If nothing has been published in it yet, delete the file, and publish again; else "
+        "name another with --into, such as --into sqlite:///new.db."
+    )
 
 
 def _publish(mlflow: Any, content: Content, destination: Destination, folder: Path) -> Published:

@@ -56,12 +56,17 @@ def publish_to_wandb(content: Content, destination: Destination, folder: Path) -
             with wandb.init(id=_id(f"{line} {name}"), name=name, job_type="network", **options) as child:
                 _log_series(child, series)
     except wandb.errors.Error as error:
-        raise NnrunError(
-            f"W&B refused {content.run.id}: {error}. `wandb login` signs in; WANDB_MODE=offline writes a "
-            "folder that `wandb sync` sends later."
-        ) from None
+        said = str(error).rstrip(".")
+        raise NnrunError(f"W&B refused {content.run.id}: {said}. {_advice(said)}") from None
     write_text(done, f"{before}{line}\n")
     return Published(content.run.id, str(place), id_, new=True, model=has_model)
+
+
+def _advice(said: str) -> str:
+    """What to do about an error of W&B."""
+    if "project name" in said.lower():
+        return "Name another project with --experiment."
+    return "`wandb login` signs in; WANDB_MODE=offline writes a folder that `wandb sync` sends later."
 
 
 def _log_run(

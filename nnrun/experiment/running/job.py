@@ -436,7 +436,7 @@ def _why_in_turn(groups: Sequence[Group], member_type: str) -> str:
         )
     return (
         f"after preprocessing, the number of inputs or the vocabulary is not the same in all {member_type}s: "
-        f"they train in {len(groups)} groups, one after the other"
+        "they train in groups, one after the other"
     )
 
 

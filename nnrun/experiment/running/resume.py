@@ -119,15 +119,19 @@ def _state_to_resume(
 ) -> CheckpointState:
     """The newest whole checkpoint, which is one of the run's spec and from which it can train on."""
     more = f" to {wanted.epochs} epochs" if wanted.epochs > own.epochs else ""
-    cannot = UsageError(
-        f"{run.id} cannot be extended{more}: its networks train one after the "
-        "other, and the state of those that have finished is not kept. Start a new run."
-    )
+    cannot = f"{run.id} cannot be extended{more}: "
     if record.status == "completed" and (record.networks_at_once or 0) < len(record.member_ids):
-        raise cannot
+        raise UsageError(
+            f"{cannot}its networks did not all train side by side (they were shared among workers, or "
+            "trained in groups one after the other), and then the state of those that have finished is not "
+            "kept. Start a new run."
+        )
     state = read_checkpoint_state(run)
     if more and state.group > 0:
-        raise cannot
+        raise UsageError(
+            f"{cannot}its networks train one after the other, and the state of those that have finished is "
+            "not kept. Start a new run."
+        )
     trained = read_kept_spec(state.resolved, file=f"the checkpoint of {run.id}")
     _refuse_differences(run, trained, own, "in its folder")
     return state
@@ -285,12 +289,12 @@ def _refuse_more_epochs(
 
 
 def _goes_further(record: RunRecord, wanted: schema.ExperimentSpec) -> bool:
-    """Whether a run that completed would train on: epochs and time are left, and none was stopped early."""
-    stopped = any(network.stopped_early for network in record.networks)
+    """Whether a run that completed would train on: time or epochs are left, and not all stopped early."""
     if record.stopped_by_time_at:  # the folds that had not stopped early train on
         limits = (record.time_limit, wanted.time_limit)
         before, now_ = (math.inf if limit is None else seconds_of(limit) for limit in limits)
         return now_ > before
+    stopped = all(network.stopped_early for network in record.networks)
     return 0 < record.epochs_run < wanted.epochs and not stopped
 
 

@@ -51,6 +51,7 @@ def outputs_source(model: Model, units: Sequence[str] | None) -> str:
     head = [
         "def outputs(rows) -> list[np.ndarray]:",
         '    """What the model says before it decides: an array (N, ...) for each output."""',
+        *(["    rows = table_rows(rows)"] if model.of_table else []),
     ]
     return "\n".join([*head, *lines, f"    return {returned}"])
 
@@ -89,6 +90,7 @@ def predict_source(model: Model) -> str:
         "    said = []",
         f"    for start in range(0, {_count(model)}, {_ROWS_AT_ONCE}):",
         "        try:",
+        *_refused(model),
         f"            found = outputs({_some(model)})",
         "        except BadRow as error:",
         "            raise BadRow(start + error.row, error.reason) from None",
@@ -105,9 +107,17 @@ def predict_source(model: Model) -> str:
     return "\n".join(lines)
 
 
+def _refused(model: Model) -> list[str]:
+    """A line that refuses rows of a table in which nothing is a column's value."""
+    if not model.of_table:
+        return []
+    names = list(dict.fromkeys(column.name for column in columns_of(model)))
+    return [f"            refuse_rows_without({_some(model)}, {names!r})"]
+
+
 def _rows_text(model: Model) -> str:
     if model.of_table:
-        return "Rows as dictionaries by column: texts, numbers, None where one is missing"
+        return "A data frame, or rows as dictionaries by column: texts, numbers, None where one is missing"
     if model.named:
         return "A dictionary with the rows of each input"
     inputs = model.networks[0].fitted.input

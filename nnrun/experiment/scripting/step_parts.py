@@ -33,6 +33,33 @@ class BadRow(ValueError):
 # --- fields ------------------------------------------------------------------------------------------------
 
 
+def refuse_rows_without(rows: Sequence[Any], names: Sequence[str]) -> None:
+    """BadRow at a row that is no dictionary by column, or that has none of the columns."""
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise BadRow(place, f"is {row!r}, which is not a dictionary with the columns' names")
+        if not any(name in row for name in names):
+            raise BadRow(place, f"has none of the columns {', '.join(names)}")
+
+
+def table_rows(rows: Any) -> Any:
+    """Rows of a data frame as dictionaries, None where a value is missing, dates as texts; else `rows`."""
+    if hasattr(rows, "to_pandas"):
+        rows = rows.to_pandas()
+    if not hasattr(rows, "to_dict") or isinstance(rows, Mapping):
+        return rows
+    columns: dict[str, list[Any]] = {}
+    for name in rows.columns:
+        gaps = rows[name].isna().tolist()
+        values = [None if gap else value for value, gap in zip(rows[name].tolist(), gaps, strict=True)]
+        dates = [str(value) for value in values if hasattr(value, "isoformat")]
+        if dates:
+            end = 10 if all(date[10:19] in ("", " 00:00:00") for date in dates) else None
+            values = [str(value)[:end] if hasattr(value, "isoformat") else value for value in values]
+        columns[str(name)] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 def number_column(
     rows: Sequence[Mapping[str, Any]],
     name: str,
@@ -48,8 +75,11 @@ def number_column(
             continue
         if isinstance(field, str) and number_of(field) in gaps:
             continue
-        value = number(field.strip()) if isinstance(field, str) else float(field)
-        if not math.isfinite(value):
+        try:
+            value = number(field.strip()) if isinstance(field, str) else float(field)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if isinstance(field, bool) or not math.isfinite(value):
             raise BadRow(place, f"has {field!r} in column {name!r}, which is not a finite number")
         found[place] = value
     return found
@@ -60,9 +90,13 @@ def name_column(
 ) -> list[str | None]:
     """N values as texts, None where one is missing."""
     found: list[str | None] = []
-    for row in rows:
+    for place, row in enumerate(rows):
         field = row.get(name)
-        known = None if isinstance(field, str) and field.strip() in missing else value_name(field)
+        try:
+            known = None if isinstance(field, str) and field.strip() in missing else value_name(field)
+            (known or "").encode()
+        except (TypeError, UnicodeEncodeError):
+            raise BadRow(place, f"has {field!r} in column {name!r}, which is not text") from None
         found.append(truth_name(known) if truth and known is not None else known)
     return found
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import shlex
 from collections.abc import Sequence
 from textwrap import fill, indent
-
-import numpy as np
 
 from nnrun.data.dataset import Array
 from nnrun.data.inference.number_spelling import Spellings
@@ -14,6 +12,7 @@ from nnrun.data.new_rows.named_columns import missing_strings
 from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.prediction_script import main_source, outputs_source, predict_source
+from nnrun.experiment.scripting.script_files import arrays_content
 from nnrun.experiment.scripting.script_model import Model, columns_of
 from nnrun.experiment.scripting.step_scripts import Learned
 from nnrun.experiment.scripting.table_script import RowScript
@@ -78,9 +77,7 @@ def script_of(model: Model, name: str) -> tuple[str, bytes]:
     parts, imports = collected(names_in("\n\n\n".join(body)))
     head = _head(model, name)
     source = "\n\n\n".join([head, _imports(imports), *parts_between(parts), *body]) + "\n"
-    content = io.BytesIO()
-    np.savez(content, **{**learned.arrays, **states})  # type: ignore[arg-type]
-    return source, content.getvalue()
+    return source, arrays_content({**learned.arrays, **states})
 
 
 def parts_between(parts: Sequence[str]) -> list[str]:
@@ -96,7 +93,7 @@ def _head(model: Model, name: str) -> str:
     imported = f"    from {name} import predict      predict(rows) → a list with a dictionary for each row\n"
     text = (
         f"Predicts with the network of the run {model.run}.\n\n"
-        f"    python {name}.py ROWS           predictions of the rows of a file, as CSV\n"
+        f"    python {shlex.quote(name + '.py')} ROWS           predictions of the rows of a file, as CSV\n"
         f"{imported if name.isidentifier() else ''}"
         f"{columns}\n"
         f"Needs PyTorch and NumPy. What was learned (weights, vocabularies) is in {name}.npz beside it.\n"

@@ -7,9 +7,10 @@ from typing import Any
 
 from nnrun.experiment.predicting.predict import Predictor
 from nnrun.experiment.serving.answers import Answers
+from nnrun.experiment.serving.arrivals import Receive
 from nnrun.experiment.serving.batches import Batcher
 from nnrun.experiment.serving.description import openapi_paths, schema_document, title_of
-from nnrun.experiment.serving.endpoint import PredictEndpoint, Receive, Scope, Send
+from nnrun.experiment.serving.endpoint import PredictEndpoint, Scope, Send
 from nnrun.version import __version__
 
 
@@ -22,21 +23,23 @@ class Service:
         batcher: has `answers` answer several at a time.
         example: a row.
         url: where it is reached, for the page.
-
-    Attributes:
-        leaving: whether each connection is closed with its next answer.
     """
 
     def __init__(
         self, predictor: Predictor, answers: Answers, batcher: Batcher, example: Any, url: str
     ) -> None:
-        self.leaving = False
+        self._leaving = False
         self._predict = PredictEndpoint(batcher)
         self._others = _routes(predictor, answers, batcher, example, url)
 
+    def leave(self, seconds: float) -> None:
+        """Close each connection with its next answer; bodies have so many seconds to arrive."""
+        self._leaving = True
+        self._predict.arrivals.leave(seconds)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        send = _closing(send) if self.leaving else send
+        send = _closing(send) if self._leaving else send
         if scope["type"] == "http" and scope["path"] == "/predict":
             await self._predict(scope, receive, send)
         else:

@@ -87,12 +87,19 @@ class Batcher:
     def _answered(self, batch: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> tuple[list[Answer], float]:
         """The answers, and the seconds that they took."""
         started = time.perf_counter()
-        try:
-            answers = self._answer([asked for asked, _ in batch])
-        except Exception as error:  # noqa: BLE001 - who asked gets an answer, and the server goes on
-            self._failed(error)
-            answers = [failed_answer(error)] * len(batch)
+        answers = self._answers([asked for asked, _ in batch])
         return answers, time.perf_counter() - started
+
+    def _answers(self, asked: Sequence[Asked]) -> list[Answer]:
+        """The answers; an error is that of the one request that causes it, found by halving."""
+        try:
+            return self._answer(asked)
+        except Exception as error:  # noqa: BLE001 - who asked gets an answer, and the server goes on
+            if len(asked) > 1:
+                half = len(asked) // 2
+                return self._answers(asked[:half]) + self._answers(asked[half:])
+            self._failed(error)
+            return [failed_answer(error)]
 
     def _give(
         self,

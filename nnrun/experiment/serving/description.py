@@ -258,10 +258,11 @@ def openapi_paths(predictor: Predictor, usual: Options, example: Any, *, envelop
 
 _REFUSALS = {
     "400": "The body is not JSON.",
+    "408": "The body did not arrive in time.",
     "413": "The body is too long.",
     "415": "The Content-Type is not application/json.",
     "422": "Rows that cannot be predicted, each with what is wrong; or options that there are not.",
-    "503": "Too many rows are waiting.",
+    "503": "Too many rows are waiting, or too many bytes arriving.",
 }
 
 

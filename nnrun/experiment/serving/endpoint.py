@@ -6,18 +6,15 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from nnrun.experiment.serving.answers import Answer, refusal_answer
+from nnrun.experiment.serving.arrivals import MOST_BYTES, TOO_LONG, Arrivals, Receive
 from nnrun.experiment.serving.batches import Batcher
 from nnrun.experiment.serving.requests import Asked, Refused
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-MOST_BYTES = 32 << 20
-"""Of a body."""
 _JSON = [(b"content-type", b"application/json")]
-_TOO_LONG = f"the body is longer than {MOST_BYTES:,} bytes: ask for fewer rows at a time"
 
 
 class PredictEndpoint:
@@ -25,10 +22,14 @@ class PredictEndpoint:
 
     Args:
         batcher: answers requests.
+
+    Attributes:
+        arrivals: the bodies that are being received.
     """
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
+        self.arrivals = Arrivals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -36,7 +37,7 @@ class PredictEndpoint:
             if scope["method"] != "POST":
                 raise Refused(405, f"{scope['method']} /predict: rows are sent by POST")
             _refuse_headers(scope["headers"])
-            body = await _body(receive)
+            body = await self.arrivals.body(receive)
             if body is None:
                 return  # who asked has left
             answer = await self._batcher.ask(Asked(body, scope["query_string"]))
@@ -56,7 +57,7 @@ def _refuse_headers(headers: Headers) -> None:
     if kind != b"application/json":
         _refuse_other_kinds(kind)
     if length > MOST_BYTES:
-        raise Refused(413, _TOO_LONG)
+        raise Refused(413, TOO_LONG)
 
 
 def _refuse_other_kinds(kind: bytes) -> None:
@@ -69,28 +70,13 @@ def _refuse_other_kinds(kind: bytes) -> None:
     raise Refused(415, f"{found}; rows are sent as JSON in UTF-8, with 'Content-Type: application/json'")
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The body; None where the connection ended before it."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MOST_BYTES:
-            raise Refused(413, _TOO_LONG)
-        if not message.get("more_body", False):
-            return part if not parts else b"".join([*parts, part])
-        parts.append(part)
-
-
 async def _send(send: Send, answer: Answer) -> None:
     headers = [*_JSON, (b"content-length", b"%d" % len(answer.body))]
     if answer.status == 405:
         headers.append((b"allow", b"POST"))
     elif answer.status == 503:
         headers.append((b"retry-after", b"1"))
+    elif answer.status == 408:  # what is left of the body would be read as the next request
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -28,7 +28,7 @@ _LOOPBACK = "127.0.0.1"
 _BACKLOG = 2048
 _WARM_UP = 3
 _LEAVE_SECONDS = 1.0
-"""So long may a request that is on its way arrive once the service was asked to stop."""
+"""So long may a request that is on its way, or its body, arrive once the service was asked to stop."""
 _FINISH_SECONDS = 60
 
 
@@ -186,7 +186,7 @@ def _run(service: Service, listening: socket.socket, started: Callable[[], None]
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for server in self.servers:
                 server.close()
-            service.leaving = True  # each connection's next answer is its last
+            service.leave(_LEAVE_SECONDS)
             await self._left()
             await super().shutdown(sockets)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnrun.errors import UsageError
+from nnrun.errors import UsageError, printable
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.setup.data_location import paths_of, without_folders
@@ -13,7 +13,10 @@ from nnrun.experiment.sharing.card import card_text
 from nnrun.records import CARD, RunDirectory, all_looks
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
+from nnrun.spec.wording import listing
 from nnrun.spec.writing.dump import dump_spec
+
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def share_run(
         overwrite: whether a card of another text, perhaps one that a person has changed, is replaced.
 
     Raises:
-        UsageError: the folder holds another run, or another card.
+        UsageError: the folder holds another run, files that are none of this run, or another card.
         DataError: the run has no weights, or its files are damaged.
     """
     predictor = load_predictor(run, access)
@@ -72,12 +75,28 @@ def _refuse(target: RunDirectory, run: RunDirectory, text: str, overwrite: bool)
         there = target.read_written_record().id
         if there != run.read_written_record().id:
             raise UsageError(f"--to {target.path} holds another run, {there}; name another folder.")
+    if target is not run and not target.is_run() and (files := _files_of_others(target.path)):
+        shown = [printable(name) for name in files[:_MOST_SHOWN]]
+        more = [f"{len(files) - _MOST_SHOWN} more"] if len(files) > _MOST_SHOWN else []
+        raise UsageError(
+            f"--to {target.path} holds {listing([*shown, *more], 'and')}, and is no folder that nnrun card "
+            "made of this run: its files would be replaced, or mixed up with the model's. Name a new folder, "
+            "or an empty one."
+        )
     kept = target.read_card()
     if kept is not None and kept != text and not overwrite:
         raise UsageError(
             f"{target.path} has a {CARD} with another text, which a person may have written. --overwrite "
             "replaces it; or move it away."
         )
+
+
+def _files_of_others(folder: Path) -> list[str]:
+    """The files in a folder but for those of a new repository: hidden ones, a license, and a card."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if not name.startswith(".") and name not in (CARD, "LICENSE")]
 
 
 def _written(run: RunDirectory, spec: schema.ExperimentSpec) -> str:

@@ -357,6 +357,7 @@ class SweepAtWork:
     Attributes:
         workers: who trains the trials; None for this process.
         is_owner: whether this process writes the sweep's record and what follows from it.
+        told: what trials have said, each sentence once.
     """
 
     plan: SweepPlan
@@ -369,6 +370,7 @@ class SweepAtWork:
     is_owner: bool = True
     studies: dict[int, TpeStudy] = field(default_factory=dict)
     pruned: dict[int, str] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
     pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -662,8 +664,10 @@ class _TrialListener(Listener):
         self._networks = 1
 
     def message(self, text: str) -> None:
-        """Hand it on."""
-        self._sweep.listener.message(text)
+        """Hand on what no trial said before: most is of the data, which are the same."""
+        if text not in self._sweep.told:
+            self._sweep.told.add(text)
+            self._sweep.listener.message(text)
 
     def detail(self, text: str) -> None:
         """Hand it on."""

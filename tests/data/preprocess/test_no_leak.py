@@ -102,6 +102,18 @@ def test_input_steps(kind: str, x: Any, c: Any, t: Any, w: Any) -> None:
     assert fitted(steps, "one_hot", changed, np.arange(ROWS) % 3) == fitted_calmly(kind)
 
 
+@pytest.mark.parametrize("kind", schema.components(schema.InputStep))
+def test_no_rows_are_transformed_as_some_are(kind: str) -> None:
+    """Where all rows that were read are bad, none is left."""
+    inputs = inputs_of(kind, [1.0] * 8, [0] * 8, ["good film"] * 8, [[1, 2, 3]] * 8)
+    steps = line_for(STEPS, kind, "STEPS of tests/data/preprocess/test_no_leak.py")
+    preprocessing = schema.Preprocessing.model_validate({"inputs": steps, "targets": "one_hot"})
+    dataset = Dataset("rows", Samples(inputs, np.arange(ROWS) % 3), None, (), "multiclass", classes=3)
+    own = fit_preprocessing(preprocessing, dataset, TRAIN, n_outputs=3).input
+    none = inputs[:0] if isinstance(inputs, np.ndarray) else inputs.take(np.zeros(0, np.int64))
+    assert len(own.transform(none)) == 0
+
+
 @pytest.mark.parametrize("kind", schema.components(schema.TargetStep))
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=8), labels=st.permutations([0, 1, 2] * 3))
 def test_target_steps(kind: str, values: list[float], labels: list[int]) -> None:

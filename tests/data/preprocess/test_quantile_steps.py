@@ -129,6 +129,12 @@ def test_quantile_is_that_of_scikit_learn(output: Any, n_quantiles: int | None) 
     np.testing.assert_allclose(found, np.clip(expected, -3, 3), rtol=1e-5, atol=1e-6)
 
 
+def test_no_rows_have_no_ranks() -> None:
+    """As where each row of a file cannot be predicted."""
+    empty = table(NumberColumn("x", VALUES[:0]))
+    assert rows_of(fit(table(NumberColumn("x", VALUES)), "quantile"), empty).shape == (0, 1)
+
+
 def test_a_value_that_several_quantiles_share_has_the_middle_of_their_ranks() -> None:
     values = [0.0] * 30 + list(range(1, 41)) + [50.0] * 30
     inputs = table(numbers("x", values))

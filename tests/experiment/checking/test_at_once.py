@@ -40,3 +40,12 @@ def test_texts_that_stand_twice_are_never_chance() -> None:
     assert said_at_once([texts], [labels], 51) == [
         "1 of 51 rows equals an earlier one in all inputs, 0 of them in the target too"
     ]
+
+
+def test_a_target_is_compared_with_that_of_every_earlier_row_of_the_same_inputs() -> None:
+    """The last three rows equal the first in their inputs; the target of one stands only in a later one."""
+    a, b, y = (numbers(name, 60, seed).take([*range(60), 0, 0, 0]) for seed, name in enumerate("aby"))
+    y.values[[60, 61, 62]] = [y.values[0] + 1, y.values[0], y.values[0] + 1]
+    assert said_at_once([a, b], [y], 63) == [
+        "3 of 63 rows equal an earlier one in all inputs, 2 of them in the target too"
+    ]

@@ -103,6 +103,29 @@ def test_copies_in_parquet_are_named_by_their_rows_and_in_a_folder_by_their_file
     assert finding.examples == ("ant/29.png = ant/11.png",)
 
 
+@pytest.mark.parametrize("in_test", [False, True])
+def test_targets_are_compared_with_those_of_all_rows_of_the_same_inputs(
+    in_test: bool, tmp_path: Path
+) -> None:
+    """pandas counts the same: rows that are `duplicated` in the inputs and the target."""
+    rng, columns = np.random.default_rng(0), clean(0)
+    again = np.tile(np.arange(20), 5)
+    for name, values in columns.items():
+        columns[name] = np.concatenate([values, values[again]])
+    columns["y"][500:] = rng.choice(["a", "b"], len(again))
+    frame = pd.DataFrame(columns)
+    if in_test:
+        columns["part"] = np.where(np.arange(600) < 560, "train", "test")
+    test = "\n    test: {column: part, value: test}" if in_test else ""
+    data = checked(write_table(tmp_path, "alike", columns, more=test))
+    kind = f"identical_rows_in_{'test' if in_test else 'training'}"
+    evidence = found_in(data, kind).evidence
+    assert evidence["rows"] == (40 if in_test else 100)
+    known = set(map(tuple, frame[:560].to_numpy()))
+    of_test = sum(tuple(row) in known for row in frame[560:].to_numpy())
+    assert evidence["same_target"] == (of_test if in_test else frame.duplicated().sum())
+
+
 def test_rows_that_only_look_alike_are_a_note(tmp_path: Path) -> None:
     """The same inputs with labels drawn anew: no copies."""
     columns = clean(0)

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 import nnrun
+from nnrun.cli import main
 from nnrun.errors import UsageError
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, write_small, yes_or_no
 
@@ -299,6 +300,28 @@ def test_what_is_refused(changes: dict[str, Any], said: str, tmp_path: Path) -> 
         nnrun.eject(spec, "pytorch", tmp_path / "lesson.py")
     assert str(raised.value).startswith(said)
     assert not (tmp_path / "lesson.py").exists()
+
+
+def test_files_of_a_person_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, script = write_small(tmp_path, REGRESSION), tmp_path / "my lesson.py"
+    for beside, said in (
+        ("my lesson_weights.npz", "nnrun did not"),
+        ("my lesson_history.csv", "no script of"),
+    ):
+        (tmp_path / beside).write_bytes(b"mine")
+        with pytest.raises(UsageError, match=rf"{beside} exists, and {said}.* Name another script with -o"):
+            nnrun.eject(spec, "pytorch", script)
+        assert (tmp_path / beside).read_bytes() == b"mine"
+        assert not script.exists()
+        (tmp_path / beside).unlink()
+    nnrun.eject(spec, "pytorch", script)
+    (tmp_path / "my lesson_history.csv").write_text("as the script has written it")
+    assert main(["eject", str(spec), "--to", "pytorch", "-o", str(script)]) == 0  # its own
+    assert f"run      python '{script}'" in capsys.readouterr().out
+    for name in ("class", "torch", "csv", "typing_extensions"):
+        with pytest.raises(UsageError, match="Choose another name"):
+            nnrun.eject(spec, "pytorch", tmp_path / f"{name}.py")
+        assert not (tmp_path / f"{name}.py").exists()
 
 
 def test_the_listing_of_boston(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 import nnrun
+from nnrun.errors import NnrunError
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow")
 
@@ -154,3 +156,24 @@ def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except OSError:
             time.sleep(0.1)
     pytest.fail(f"no answer: {log.read_text()}")
+
+
+@pytest.mark.parametrize("table", ["latest_metrics", None], ids=["half made", "no database"])
+def test_a_database_that_is_half_made(
+    table: str | None, single: nnrun.Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mlflow.db"
+    if table is None:
+        file.write_bytes(b"no database" * 100)
+    else:  # SQLite keeps the tables that were made before the process was killed
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.execute(f"CREATE TABLE {table} (key TEXT)")
+            database.commit()
+    with pytest.raises(NnrunError) as error:
+        nnrun.publish(single, to="mlflow", into=f"sqlite:///{file}", model=False)
+    said = "file is not a database" if table is None else f"table {table} already exists"
+    assert said in str(error.value)
+    assert "This database is half made" in str(error.value)
+    assert str(error.value).endswith("name another with --into, such as --into sqlite:///new.db.")
+    assert "\n" not in str(error.value)
+    assert "Traceback" not in capfd.readouterr().err

@@ -102,7 +102,7 @@ def test_folds_that_train_in_turn_share_the_time(tmp_path: Path) -> None:
     assert all(member.stopped_by_time for member in record.members)
     assert reproduce_run(run, runs_dir=tmp_path / "again").identical
     if len({member.stopped_by_time for member in record.members}) > 1:
-        with pytest.raises(UsageError, match="cannot be extended: its networks train one after the other"):
+        with pytest.raises(UsageError, match="cannot be extended: its networks did not all train"):
             resume_run(run, overrides={"time_limit": "1h"})
 
 

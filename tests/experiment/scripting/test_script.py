@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+import nnrun
 from nnrun.cli import main
 from nnrun.data.preprocess.registry import STEPS
+from nnrun.errors import DataError
 from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
 from nnrun.experiment.scripting.merge_scripts import MERGE_SCRIPTS
@@ -85,8 +88,8 @@ def test_what_has_no_line_is_refused_by_name(
         assert main(["export", "@last", "-o", "model.py"]) == 2
         said = " ".join(capsys.readouterr().err.split())
         assert "cannot write the preprocessing step hashing of column 'color'. To export" in said
-    layers = {cls: made for cls, made in LAYER_SCRIPTS.items() if cls is not schema.Dense}
-    monkeypatch.setattr("nnrun.experiment.scripting.network_script.LAYER_SCRIPTS", layers)
+    assert isinstance(LAYER_SCRIPTS, dict)
+    monkeypatch.delitem(LAYER_SCRIPTS, schema.Dense)
     assert main(["export", "@last", "-o", "model.py"]) == 2
     assert "cannot write the layer dense (layer 0)." in capsys.readouterr().err
 
@@ -209,6 +212,40 @@ def test_row_by_row(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     check_same(script["predict"]([rows[number] for number in own]), list(own.values()))
 
 
+def test_a_data_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaps, numbers, truth values, categories and dates, as `nnrun.predict` takes them."""
+    days = pd.date_range("2024-01-29", periods=40, freq="13D")
+    frame = pd.DataFrame(
+        {
+            "size": [float(i % 7) if i % 5 else np.nan for i in range(40)],
+            "count": [i % 3 for i in range(40)],
+            "flag": [i % 4 == 0 for i in range(40)],
+            "color": pd.Categorical([None if i % 6 == 0 else "rgb"[i % 3] for i in range(40)]),
+            "day": days,
+            "y": [i % 2 for i in range(40)],
+        }
+    )
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    steps = "[{datetime: {columns: [day]}}, impute, standardize, one_hot]"
+    (tmp_path / "frame.yaml").write_text(
+        "dataset: {csv: {path: rows.csv, target: y}}\nepochs: 1\nloss: binary_crossentropy\n"
+        f"preprocessing: {{inputs: {steps}}}\nlayers: [{{dense: {{units: 1, activation: sigmoid}}}}]\n"
+    )
+    trained(tmp_path, monkeypatch, "train frame.yaml")
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    script = runpy.run_path("model.py")
+    (run,) = Path("runs").glob("frame-*")
+    for given in (frame, frame.drop(columns="y").iloc[::-1], frame[:0]):
+        own = nnrun.predict(run, given, probabilities=True) if len(given) else pd.DataFrame()
+        found = script["predict"](given)
+        assert len(found) == len(own)
+        if len(found):
+            of_script = pd.DataFrame(found)[list(own.columns.drop("row", errors="ignore"))]
+            pd.testing.assert_frame_equal(
+                of_script, own.reset_index()[of_script.columns], check_dtype=False, rtol=1e-5
+            )
+
+
 def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     write_rows(tmp_path / "rows.csv", training_rows())
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(spec_of("categories")))
@@ -233,6 +270,36 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for mine, theirs in zip(found, own, strict=True):
         assert (mine["row"], mine["prediction"]) == (theirs["row"], theirs["prediction"])
         assert float(mine["probability_1"]) == pytest.approx(float(theirs["probability_1"]), abs=1e-6)
+
+
+NO_NUMBERS: list[Any] = [True, False, [3], {}, 10**400, float("inf")]
+NO_TEXTS: list[Any] = [[3], {}, float("inf"), "\ud800"]
+NO_ROWS: list[Any] = [{}, {"other": 3}, "red", None]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [*NO_ROWS, *({"size": field} for field in NO_NUMBERS), *({"color": field} for field in NO_TEXTS)],
+    ids=ascii,
+)
+def test_what_predict_refuses(row: Any, odd_model: tuple[Path, Any]) -> None:
+    folder, script = odd_model
+    with pytest.raises(script["BadRow"], match="row 1 "):
+        script["predict"]([{"size": 3, "color": "red"}, row])
+    with pytest.raises(DataError, match="row 1 "):
+        nnrun.predict(nnrun.load_run("@last", runs_dir=folder / "runs"), [{"size": 3, "color": "red"}, row])
+
+
+@pytest.fixture(scope="module")
+def odd_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder with a run of a table, and its script."""
+    folder = tmp_path_factory.mktemp("odd")
+    with pytest.MonkeyPatch.context() as patch:
+        write_rows(folder / "rows.csv", training_rows())
+        (folder / "odd.yaml").write_text(yaml.safe_dump(spec_of("categories")))
+        trained(folder, patch, "train odd.yaml")
+        assert main(["export", "@last", "-o", "model.py"]) == 0
+        return folder, runpy.run_path("model.py")
 
 
 def check_arrays(rows: Any, capsys: Capture, *options: str) -> None:
@@ -317,6 +384,39 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "the name of a script must end in .py" in capsys.readouterr().err
     assert not Path("model.py").exists()
     assert not Path("model.npz").exists()
+
+
+def test_files_of_a_person_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    data = numbers()
+    np.savez(tmp_path / "numbers.npz", **data)  # type: ignore[arg-type]
+    write_small(tmp_path, REGRESSION, dataset={"npz": {"path": "numbers.npz"}})
+    trained(tmp_path, monkeypatch, "train small.yaml")
+    before = Path("numbers.npz").read_bytes()
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", "numbers.py"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("error: numbers.npz exists, and nnrun did not write it")
+    assert "Name another script with -o" in said
+    assert Path("numbers.npz").read_bytes() == before
+    assert not Path("numbers.py").exists()
+    for _ in range(2):  # its own file it replaces
+        assert main(["export", "@last", "-o", "my model.py"]) == 0
+        assert "python 'my model.py' ROWS.csv" in capsys.readouterr().out
+    assert runpy.run_path("my model.py")["predict"](data["x_test"])
+
+
+@pytest.mark.parametrize("name", ["class", "torch", "numpy", "csv", "sys", "typing_extensions"])
+def test_names_that_imports_need(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    write_small(tmp_path, REGRESSION)
+    trained(tmp_path, monkeypatch, "train small.yaml --smoke")
+    capsys.readouterr()
+    assert main(["export", "@last", "-o", f"{name}.py"]) == 2
+    what = "a keyword of Python" if name == "class" else "the name of a module"
+    assert f"{name}.py: {name} is {what}" in " ".join(capsys.readouterr().err.split())
+    assert not Path(f"{name}.py").exists()
+    assert not Path(f"{name}.npz").exists()
 
 
 def test_named_inputs_and_outputs_of_a_graph(

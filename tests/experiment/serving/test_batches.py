@@ -92,7 +92,8 @@ def test_a_batch_is_no_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_error_is_an_answer_and_the_next_request_is_answered() -> None:
-    told, failed = Told(), []
+    told = Told()
+    failed: list[Exception] = []
 
     async def two() -> list[Answer]:
         batcher = Batcher(told.answer, failed.append)
@@ -103,6 +104,17 @@ def test_an_error_is_an_answer_and_the_next_request_is_answered() -> None:
     broken, good = asyncio.run(two())
     assert (broken.status, json.loads(broken.body)) == (500, {"detail": "Internal Server Error"})
     assert (good, [str(error) for error in failed]) == (Answer(200, b"good"), ["no answer"])
+
+
+def test_an_error_is_the_answer_to_none_but_the_request_that_causes_it() -> None:
+    told = Told()
+    failed: list[Exception] = []
+    asked = [*bodies(6), b"broken", *bodies(5)]
+    found = asyncio.run(ask_all(Batcher(told.answer, failed.append), asked))
+    assert [answer.status for answer in found] == [200] * 6 + [500] + [200] * 5
+    assert [answer.body for answer in found if answer.status == 200] == [*bodies(6), *bodies(5)]
+    assert (len(failed), told.batches[0]) == (1, 12)
+    assert len(told.batches) <= 1 + 2 * 4  # halves, not one by one
 
 
 def test_who_left_is_not_answered() -> None:

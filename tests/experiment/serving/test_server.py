@@ -21,7 +21,7 @@ import pytest
 
 import nnrun
 from nnrun.cli import main
-from nnrun.experiment.serving import endpoint
+from nnrun.experiment.serving import arrivals
 from tests.support.commands import Command, start_nnrun
 from tests.support.http_load import load_server, post
 from tests.support.small_experiments import BINARY, write_small
@@ -147,7 +147,7 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(server: Server) ->
     connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
     connection.putrequest("POST", "/predict")
     connection.putheader("Content-Type", "application/json")
-    connection.putheader("Content-Length", str(endpoint.MOST_BYTES + 1))
+    connection.putheader("Content-Length", str(arrivals.MOST_BYTES + 1))
     connection.endheaders()
     answer = connection.getresponse()
     assert (answer.status, json.loads(answer.read())["detail"]) == (
@@ -252,6 +252,24 @@ def test_it_stops_under_load_and_answers_what_came(folder: Path, number: int) ->
     assert load.closed == 16  # each connection was told that its last answer is the last
     assert err.splitlines()[-1].startswith("stopped; ")
     assert "Traceback" not in err
+
+
+def test_a_half_sent_body_does_not_hold_up_the_end(folder: Path) -> None:
+    with (
+        serving("@last", folder) as server,
+        socket.create_connection((server.host, server.port), timeout=20) as connection,
+    ):
+        connection.sendall(post(server.host, "/predict", b"[[1, 2, 3]]")[:-10])
+        assert server.ask("/predict", "[[1, 2, 3]]")[0] == 200
+        asked = time.monotonic()
+        code, _, err = server.stop(signal.SIGINT)
+        took = time.monotonic() - asked
+        answer = connection.recv(4096)
+    assert (code, err.splitlines()[-1]) == (0, "stopped; 1 request answered")
+    assert took < 15  # it waits a second for the body; before, a minute
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer
+    assert b"did not arrive within 1 s: 1 bytes of it came" in answer
 
 
 def test_it_is_reached_from_this_machine_only_and_says_where_it_is(folder: Path) -> None:

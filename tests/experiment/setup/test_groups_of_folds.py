@@ -112,7 +112,7 @@ def test_folds_that_trained_one_after_the_other_cannot_all_go_on_to_more_epochs(
     if rows == 1:
         assert not kept, "nothing could go on from the state of the last group"
         with pytest.raises(
-            UsageError, match="cannot be extended to 5 epochs: its networks train one after the"
+            UsageError, match="cannot be extended to 5 epochs: its networks did not all train side by side"
         ):
             resume_run(run._directory, overrides={"epochs": 5})
         pd.testing.assert_frame_equal(run.history, before)

@@ -260,3 +260,31 @@ def test_intervals_are_of_the_weights_that_each_fold_kept(tmp_path: Path) -> Non
     losses = [float(row["val_loss"]) for row in own]
     assert low <= averaged["loss"]["value"] <= high
     assert averaged["loss"]["value"] == pytest.approx(sum(losses) / len(losses), rel=0.05)
+
+
+def test_a_folder_with_files_of_a_person_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nnrun.train(write_small(tmp_path, BINARY), runs_dir=tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("spec.yaml", "history.csv"):
+        (own / name).write_text("mine")
+    for folder in ("own", ".", "runs"):
+        before = sorted(tmp_path.rglob("*"))
+        assert main(["card", "@last", "--to", folder, "--overwrite", "-q"]) == 2
+        assert sorted(tmp_path.rglob("*")) == before
+        said = " ".join(capsys.readouterr().err.split())
+        assert "is no folder that nnrun card made of this run" in said
+        assert "Name a new folder, or an empty one." in said
+    assert [(own / name).read_text() for name in ("spec.yaml", "history.csv")] == ["mine"] * 2
+    repository = tmp_path / "hub"  # as a site of models makes it
+    repository.mkdir()
+    (repository / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    (repository / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert main(["card", "@last", "--to", "hub", "-q"]) == 2
+    assert "--overwrite replaces it" in " ".join(capsys.readouterr().err.split())
+    assert main(["card", "@last", "--to", "hub", "--overwrite", "-q"]) == 0
+    assert main(["card", "@last", "--to", "hub", "-q"]) == 0  # again, into its own folder
+    assert nnrun.load_run(repository).path == repository

@@ -17,9 +17,18 @@ from nnrun.experiment.sweeping.size_curve_result import (
     read_size_curve,
     size_sentence,
 )
+from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import SweepDirectory, list_runs
 from nnrun.validation.paired import paired_test
-from tests.support.small_experiments import KFOLD, numbers, record_of, standardized, write_small
+from tests.support.small_experiments import (
+    BINARY,
+    KFOLD,
+    growing_tokens,
+    numbers,
+    record_of,
+    standardized,
+    write_small,
+)
 
 PARTS = CurveOptions(fractions=[0.25, 1.0], seeds=2)
 
@@ -50,6 +59,24 @@ def test_folds_of_each_part_train_side_by_side_for_as_many_steps(tmp_path: Path)
     assert curve.test is not None
     assert curve.test.corrected
     assert sweep.figure.is_file()
+
+
+def test_what_each_part_says_is_told_once(tmp_path: Path) -> None:
+    """Of folds whose vocabularies differ, in each part."""
+    heard: list[str] = []
+
+    class Hears(SweepListener):
+        def message(self, text: str) -> None:
+            heard.append(text)
+
+    small = write_small(
+        tmp_path, BINARY, growing_tokens(), preprocessing={"inputs": "multi_hot"}, epochs=1, validation=KFOLD
+    )
+    planned = plan_curve(small, Settings("x", tmp_path / "runs"), options=PARTS)
+    sweep = run_curve(planned, Hears())
+    assert len(runs(sweep)) == 2
+    assert len([text for text in heard if "they train in groups, one after the other" in text]) == 1
+    assert len(set(heard)) == len(heard)
 
 
 def test_the_preprocessing_is_fitted_to_the_part(tmp_path: Path) -> None:
