@@ -87,6 +87,7 @@ def predict_source(model: Model) -> str:
     lines = [
         "def predict(rows) -> list[dict]:",
         f'    """{_rows_text(model)} → a dictionary for each."""',
+        *(["    rows = table_rows(rows)"] if model.of_table else []),
         "    said = []",
         f"    for start in range(0, {_count(model)}, {_ROWS_AT_ONCE}):",
         "        try:",
