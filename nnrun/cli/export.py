@@ -65,11 +65,12 @@ def export(
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file.")
 
+    from nnrun.cli.running import listener_for
     from nnrun.experiment.exporting.export import export_run
     from nnrun.experiment.finished.load_run import Access
     from nnrun.records import find_run
 
-    access = Access(member, weights, data_dir=data_dir)
+    access = Access(member, weights, data_dir=data_dir, listener=listener_for(quiet=False, verbose=False))
     exported = export_run(
         find_run(run, runs_dir),
         output,

@@ -317,6 +317,8 @@ class EnsembleRecord(_Record):
             mean of all, none of which trained on them. None where there are no such rows.
         rows: how many validation rows were predicted.
         validation: measure → score of these predictions, all rows together.
+        validation_interval: its 95 % interval, from the scores of each fold by the same weights; only of
+            measures whose score of all rows is the mean over folds, as accuracy is and AUC is not.
         optimistic: whether a member's epoch was chosen on validation rows that it is scored on here.
         test_mean, test_std: of the members' own scores on the test set.
     """
@@ -327,6 +329,7 @@ class EnsembleRecord(_Record):
     combination: Literal["ensemble", "out_of_fold", "mean_out_of_fold", "one_network"] | None = None
     rows: Count | None = None
     validation: Scores = {}
+    validation_interval: Pairs = {}
     optimistic: bool = False
     test_mean: Scores = {}
     test_std: Scores = {}

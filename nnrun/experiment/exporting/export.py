@@ -201,6 +201,10 @@ def export_run(
         replace_file(path.with_suffix(ARRAYS), lambda temporary: temporary.write_bytes(script[1]))
         replace_file(path, lambda temporary: temporary.write_text(script[0], encoding="utf-8"))
     else:
+        if format_ == "onnx":
+            of = f"the average of {len(networks)} networks" if len(networks) > 1 else "the network"
+            slow = "for several networks of a table with categories a minute or more"
+            access.listener.message(f"writing {of} as ONNX: this takes seconds, {slow}")
         difference, unanswered = _write_and_compare(export, kind, path, inputs, own)
     return Exported(
         path=path,

@@ -12,6 +12,7 @@ that no member trained on, such as the test set. The same predictions, row by ro
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened
 from nnrun.experiment.finished.decision_text import given_decision
 from nnrun.experiment.finished.decisions import as_trained, decided_outputs, decided_spec
+from nnrun.experiment.finished.kept_scores import intervals, mean_scores
 from nnrun.experiment.finished.load_run import (
     Access,
     load_networks,
@@ -274,6 +276,7 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
         found = evaluate_opened(replace(opened, spec=as_trained(opened.spec)), "validation")
         rows = [opened.fold_of(network).validation_rows for network in opened.networks]
         ensemble.combination, ensemble.validation = found.combination, found.scores
+        ensemble.validation_interval = _interval_of_folds(opened, found)
         ensemble.rows = len(np.unique(np.concatenate(rows)))
         ensemble.optimistic = found.chosen_on_these_rows
         _keep_baseline(record, found, "validation")
@@ -286,6 +289,22 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
         _keep_baseline(record, found, "test")
         record.unknown = [unknown.as_document() for unknown in found.unknown]
         opened.run.write_record(record)
+
+
+def _interval_of_folds(opened: OpenRun, found: Evaluation) -> dict[str, list[float]]:
+    """The 95 % intervals of the out-of-fold scores that are the mean of what each fold scores."""
+    if found.combination != "out_of_fold":
+        return {}
+    each, rows = [member.scores for member in found.members], [member.rows for member in found.members]
+    means = {
+        name: score
+        for name, score in found.scores.items()
+        # Of all rows together AUC or RMSE is another number than the mean over folds.
+        if all(name in of for of in each)
+        and math.isclose(np.average([of[name] for of in each], weights=rows), score, rel_tol=1e-4)
+    }
+    of_folds = mean_scores([{name: of[name] for name in means} for of in each], opened.spec)
+    return intervals(means, of_folds.std, len(each), opened.spec)
 
 
 def _keep_baseline(record: RunRecord, found: Evaluation, on: str) -> None:

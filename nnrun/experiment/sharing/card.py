@@ -45,7 +45,7 @@ def card_text(predictor: Predictor, looks: LookCount | None, license_: str | Non
     """
     record = predictor.run.read_record()
     data = _data_name(predictor, record)
-    scores = scores_of(record, predictor.spec, predictor.weights, looks)
+    scores = scores_of(predictor.run, record, predictor.spec, predictor.weights, looks)
     example = typical_row(predictor)
     schema = schema_document(predictor, NO_OPTIONS, example)
     sections = {
@@ -212,7 +212,7 @@ def _intervals(scores: Sequence[CardScore]) -> str:
     if "test" in of:
         said.append("that of a share of test rows is Clopper and Pearson's")
     if "validation" in of:
-        said.append("that of a mean over networks is Student's, for the mean")
+        said.append("that of a validation score is Student's, from the scores of each network's kept weights")
     return f"Intervals: {'; '.join(said)}." if said else ""
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from nnrun.experiment.finished.kept_scores import kept_scores
 from nnrun.experiment.finished.record_text import linear_scores
+from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.records import LookCount, RunDirectory, RunRecord
 from nnrun.spec import schema
@@ -26,8 +28,8 @@ class CardScore:
         split: on which rows.
         value: of one network, of one average of networks, or the mean over several.
         std: the standard deviation over several; None for one.
-        interval: a 95 % interval, of a mean over folds or seeds, or of a share of test rows; None where none
-            is known.
+        interval: the 95 % interval of this very value: of a mean over folds or seeds, or of a share of test
+            rows; None where none is known.
         baseline: what the best constant scores on the same rows; None where it is not known.
         linear: what a linear model scores there; likewise.
         caution: why new rows may score worse: `optimistic: these rows chose the epoch`; empty where nothing
@@ -45,13 +47,18 @@ class CardScore:
 
 
 def scores_of(
-    record: RunRecord, spec: schema.ExperimentSpec, used: UsedWeights, looks: LookCount | None
+    run: RunDirectory,
+    record: RunRecord,
+    spec: schema.ExperimentSpec,
+    used: UsedWeights,
+    looks: LookCount | None,
 ) -> list[CardScore]:
     """All that a run's record knows of the weights that are used: on the test set, then on validation rows.
 
     None of a smoke run.
 
     Args:
+        run: its folder.
         record: the run's.
         spec: its spec.
         used: the weights.
@@ -59,7 +66,7 @@ def scores_of(
     """
     if record.smoke:
         return []  # they mean nothing, and a site of models would show them
-    return [*_test_scores(record, spec, used, looks), *_validation_scores(record, used)]
+    return [*_test_scores(record, spec, used, looks), *_validation_scores(run, record, spec, used)]
 
 
 def parent_scores(run: RunDirectory, record: RunRecord) -> list[CardScore]:
@@ -71,7 +78,7 @@ def parent_scores(run: RunDirectory, record: RunRecord) -> list[CardScore]:
         return []
     of_parent = parent.read_record()
     used = recorded_weights(of_parent)
-    return [] if used is None else _validation_scores(of_parent, used)
+    return [] if used is None else _validation_scores(parent, of_parent, read_run_spec(parent), used)
 
 
 def _test_scores(
@@ -96,20 +103,25 @@ def _test_scores(
     ]
 
 
-def _validation_scores(record: RunRecord, used: UsedWeights) -> list[CardScore]:
-    at_best = bool(record.best) and used.epoch in (None, record.best_epoch)
+def _validation_scores(
+    run: RunDirectory, record: RunRecord, spec: schema.ExperimentSpec, used: UsedWeights
+) -> list[CardScore]:
     std: Mapping[str, float | None] = {}
-    if record.is_nested or record.ensemble is not None:
-        scores, std = record.listed_scores, record.last_std if record.is_nested else {}
-    elif at_best:
-        scores, std = record.best, record.best_std
+    intervals: Mapping[str, Sequence[float]] = {}
+    if record.is_nested and record.nested is not None:
+        scores, std, intervals = record.listed_scores, record.last_std, record.nested.interval
+    elif record.ensemble is not None:
+        whole = len(used.members) == len(record.member_ids)  # of one member alone nothing is recorded
+        scores = record.listed_scores if whole else {}
+        intervals = {f"{_VALIDATION}{name}": of for name, of in record.ensemble.validation_interval.items()}
     else:
-        scores, std = record.last, record.last_std
+        kept = kept_scores(run, record, spec, used)
+        scores, std, intervals = kept.scores, kept.std, kept.interval
     found = []
     for column, value in scores.items():
         name = column.removeprefix(_VALIDATION)
         if name != column and value is not None:
-            interval = record.best_interval.get(column) if at_best or record.is_nested else None
+            interval = intervals.get(column)
             found.append(
                 CardScore(
                     name,
@@ -118,7 +130,7 @@ def _validation_scores(record: RunRecord, used: UsedWeights) -> list[CardScore]:
                     std.get(column),
                     None if interval is None else (interval[0], interval[1]),
                     *_beside(record, name, "validation"),
-                    _why_optimistic(record, at_best),
+                    _why_optimistic(record, used),
                 )
             )
     return found
@@ -131,8 +143,9 @@ def _beside(record: RunRecord, name: str, split: str) -> tuple[float | None, flo
     return record.baseline.get(name), linear_scores(record).get(name)
 
 
-def _why_optimistic(record: RunRecord, at_best: bool) -> str:
+def _why_optimistic(record: RunRecord, used: UsedWeights) -> str:
     """Why validation scores are too good."""
+    at_best = used.chosen_on_validation or (bool(record.best) and used.epoch == record.best_epoch)
     whys = []
     on_inner = (record.chosen_by or "").startswith(INNER)
     if record.ensemble is not None:

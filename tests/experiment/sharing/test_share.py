@@ -237,6 +237,31 @@ def test_the_screen_and_the_whole_card(
     check_screen("card", Printed, names)
 
 
+def test_intervals_are_of_the_weights_that_each_fold_kept(tmp_path: Path) -> None:
+    stopping = {"early_stopping": {"patience": 1, "restore_best": True}, "epochs": 8}
+    spec = write_small(tmp_path, BINARY, validation=KFOLD, optimizer={"rmsprop": 0.3}, **stopping)
+    folds = nnrun.train(spec, runs_dir=tmp_path / "runs")
+    history, members = folds.history, folds.record["members"]
+    assert len({member["weights_epoch"] for member in members}) > 1
+    own = [
+        history[(history["fold"] == place) & (history["epoch"] == member["weights_epoch"])].iloc[0]
+        for place, member in enumerate(members)
+    ]
+    values = [float(row["val_accuracy"]) for row in own]
+    found = metrics_of(parts_of(nnrun.card(folds))[0], "validation")["accuracy"]
+    assert found["value"] == pytest.approx(sum(values) / len(values))
+    assert found["args"]["interval_95"][0] <= found["value"] <= found["args"]["interval_95"][1]
+
+    final = nnrun.final(folds, members="folds", runs_dir=tmp_path / "runs")
+    recorded = final.record["ensemble"]["validation_interval"]
+    averaged = metrics_of(parts_of(nnrun.card(final))[0], "validation")
+    assert {name for name, of in averaged.items() if "interval_95" in of.get("args", {})} == set(recorded)
+    low, high = averaged["loss"]["args"]["interval_95"]
+    losses = [float(row["val_loss"]) for row in own]
+    assert low <= averaged["loss"]["value"] <= high
+    assert averaged["loss"]["value"] == pytest.approx(sum(losses) / len(losses), rel=0.05)
+
+
 def test_a_folder_with_files_of_a_person_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
