@@ -296,3 +296,13 @@ def test_what_is_refused(folder: Path, capsys: Capture, arguments: list[str], sa
     assert main(["tune", "cars.csv", *arguments]) == 2
     assert capsys.readouterr().err == said
     assert files_of(folder) == ["cars.csv"]
+
+
+def test_a_spec_that_tune_did_not_write_stays(folder: Path, capsys: Capture) -> None:
+    (folder / "cars_best.yaml").write_text(SPEC)
+    assert main(["tune", "cars.csv", "--target", "price"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "cars_best.yaml exists, and nnrun tune did not write it" in said
+    assert "Choose another name with -o" in said
+    assert (folder / "cars_best.yaml").read_text() == SPEC
+    assert sorted(path.name for path in folder.iterdir()) == ["cars.csv", "cars_best.yaml"]

@@ -74,6 +74,10 @@ class Request:
         return self.spec.with_name(f"{self.spec.stem}_{what}{ending}")
 
 
+_WRITTEN = b"Written by nnrun tune."
+"""Ends the first line of the best trial's spec, by which it is known again."""
+
+
 class TuneListener:
     """Hears nothing. What shows progress overrides what it needs."""
 
@@ -203,6 +207,12 @@ class _Steps:
     def first_spec(self) -> None:
         """Write the first spec, and the one with a sweep, unless they lie there."""
         request = self.request
+        best = request.beside("best")
+        if best.exists() and _WRITTEN not in best.read_bytes().split(b"\n", 1)[0]:
+            raise UsageError(
+                f"{printable(str(best))} exists, and nnrun tune did not write it: the spec of the best trial "
+                "would be written there. Choose another name with -o, or move that file away."
+            )
         wanted = request.wanted
         words = ["init", str(request.file), "--yes", "-o", str(request.spec)]
         words += [word for target in wanted.targets for word in ("--target", target)]
@@ -271,7 +281,7 @@ class _Steps:
         folds = folded(spec.validation)
         head = (
             f"# The best of {len(record.ranked())} trials of {sweep.id}, trial {trial.number}: "
-            f"{record.monitor} {trial.score:.6g}. Written by nnrun tune.\n"
+            f"{record.monitor} {trial.score:.6g}. {_WRITTEN.decode()}\n"
         )
         if folds is not None:
             spec = spec.model_copy(update={"validation": folds})
