@@ -23,8 +23,8 @@ from nnrun.native import library
 # read when torch is imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# MKL adds in another order where memory lies otherwise. Values that Keras computed are compared after hundreds
-# of steps, and one of attention's differed by 0.3 % for that on an AMD CPU.
+# MKL adds in another order where memory lies otherwise. Values that Keras computed are compared after many
+# steps, and one of attention's differed by 0.3 % for that on an AMD CPU.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 # Time says nothing about a law, and these machines are shared. Examples are the same in every run, so that
