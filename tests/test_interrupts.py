@@ -206,7 +206,7 @@ def test_a_request_that_something_swallows_ends_the_command_all_the_same(
     script = f"""
 import os, sys
 import nnrun.experiment.describing.learning_curves as curves, nnrun.experiment.describing.report as report
-import nnrun.experiment.describing.report
+import nnrun.experiment.describing.run_blocks as blocks
 report.analysis_blocks = lambda *_: []
 made = curves.make_panels
 def swallowing(*args, **kwargs):
@@ -215,7 +215,7 @@ def swallowing(*args, **kwargs):
             os.kill(os.getpid(), {number:d})
     Dying()
     return made(*args, **kwargs)
-curves.make_panels = report.make_panels = swallowing
+curves.make_panels = blocks.make_panels = swallowing
 sys.argv = ["nnrun", {command!r}, "x"]
 from nnrun.cli import entry_point
 entry_point()

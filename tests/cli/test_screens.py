@@ -10,7 +10,8 @@ from tests.support.small_experiments import SCREENS, agree, steady
 
 
 def test_every_screen_belongs_to_a_test() -> None:
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    files = Path(__file__).parents[1].rglob("test_*.py")
+    tests = "".join(path.read_text(encoding="utf-8") for path in files)
     assert [path.stem for path in sorted(SCREENS.iterdir()) if f'"{path.stem}"' not in tests] == []
 
 
