@@ -183,7 +183,7 @@ def test_threads_are_recorded_and_pinned(threads: int, folder: Path, monkeypatch
     """As many as the record says compute, whatever others set, and all is as before at the end."""
     write_small(folder)
     seen: list[int] = []
-    monkeypatch.setattr("nnrun.experiment.running.job.threads_for", lambda work: threads)
+    monkeypatch.setattr("nnrun.experiment.running.job.threads_for", lambda *sizes: threads)
     monkeypatch.setattr(
         "nnrun.experiment.running.recorder.Recorder.epoch",
         lambda self, epoch: seen.append(torch.get_num_threads()),

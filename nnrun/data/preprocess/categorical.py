@@ -8,11 +8,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from typing_extensions import Self
 
 from nnrun.data.preprocess.fitted_step import (
     MOST_INDICES,

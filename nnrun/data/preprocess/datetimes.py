@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, Self, get_args
+from typing import Annotated, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from typing_extensions import Self
 
 from nnrun.data.dataset import Array
 from nnrun.data.inference.dates import Dates, days_come_first, parse_dates

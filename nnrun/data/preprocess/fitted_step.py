@@ -10,11 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from typing_extensions import Self
 
 from nnrun.data.dataset import Array
 from nnrun.data.table import Column, NumberColumn, as_categories, as_texts

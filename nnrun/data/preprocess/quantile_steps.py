@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
+from typing_extensions import Self
 
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.fitted_step import HAS_NO_VALUE, Finite, FitContext, FittedStep, Floats, Problems

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import Self
 
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.fitted_step import (

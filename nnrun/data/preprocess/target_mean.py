@@ -6,10 +6,11 @@ Letters in names: N rows, L levels, K columns of targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self
 
 from nnrun.data.dataset import Array
 from nnrun.data.preprocess.categorical import held_levels, positions_of

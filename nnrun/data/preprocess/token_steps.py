@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from typing_extensions import Self
 
 from nnrun.data.dataset import TokenRows
 from nnrun.data.preprocess.fitted_step import (

@@ -13,8 +13,10 @@ import numpy as np
 from nnrun.experiment.ejecting.lesson import Lesson
 
 _THIRD = ("keras", "numpy", "pandas", "sklearn", "torch")
-WEIGHTS, HISTORY = "_weights.npz", "_history.csv"
-"""The ends of the names of the files beside a script: no data file of a person is called so."""
+_TABLE = "csv"
+WEIGHTS, HISTORY = "_weights.npz", f"_history.{_TABLE}"
+"""The ends of the names of the files beside a script: no data file of a person is called so, and no file of a
+run."""
 
 WIDTH = 88  # of ruff's default
 
