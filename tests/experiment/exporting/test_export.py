@@ -314,8 +314,10 @@ def test_onnx_of_tokens(tmp_path: Path, onnxruntime: Any) -> None:
 def test_without_its_packages_onnx_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nnrun.experiment.exporting.export_formats.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"needs onnx, onnxscript, onnxruntime.*pip install 'nnrun\[onnx\]'"):
+    monkeypatch.setattr("nnrun.extras.find_spec", lambda name: None)
+    with pytest.raises(
+        UsageError, match=r"needs onnx, onnxscript and onnxruntime.*pip install 'nnrun\[onnx\]'"
+    ):
         export_run(train(tmp_path), tmp_path / "m.onnx", "onnx")
 
 
