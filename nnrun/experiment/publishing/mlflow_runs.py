@@ -18,6 +18,8 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.publishing.content import Content, Series
 from nnrun.experiment.publishing.destination import Destination, Published
+from nnrun.experiment.publishing.pyfunc_model import CODE, RUN
+from nnrun.experiment.publishing.pyfunc_signature import signature_of
 from nnrun.experiment.running.listener import SILENT
 from nnrun.experiment.sharing.share import share_run
 from nnrun.extras import require
@@ -164,17 +166,17 @@ def _log_metrics(client: Any, id_: str, points: Sequence[tuple[str, int, float, 
 
 def _log_model(mlflow: Any, content: Content, destination: Destination, folder: Path) -> None:
     """The networks with their preprocessing, and nnrun's code, so that they can be served without nnrun."""
-    from nnrun.experiment.publishing.pyfunc_signature import signature_of
-
     predictor = load_predictor(content.run, destination.access)  # which says the weights that are used
     shared = share_run(content.run, folder / _MODEL, replace(destination.access, listener=SILENT))
     signature, example = signature_of(predictor)
     code = folder / "code" / "nnrun"
     shutil.copytree(_PACKAGE, code, ignore=shutil.ignore_patterns("__pycache__"))
+    model = folder / "model.py"
+    model.write_text(CODE, encoding="utf-8")
     mlflow.pyfunc.log_model(
         name=_MODEL,
-        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        artifacts={"run": str(shared.folder)},
+        python_model=str(model),
+        artifacts={RUN: str(shared.folder)},
         code_paths=[str(code)],
         signature=signature,
         input_example=example,

@@ -1,43 +1,52 @@
-"""The model that MLflow loads and serves ("models from code"): a run's networks with their preprocessing.
-
-MLflow runs this file itself, with the run's folder as the artifact `run`.
-"""
+"""The model that MLflow loads and serves ("models from code"): a run's networks with their preprocessing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
-from mlflow.models import set_model
 
 from nnrun.data.new_rows.token_rows import TokenDecoder
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_values
 from nnrun.records import RunDirectory
 
 RUN = "run"
-"""The name of the artifact."""
+"""The name of the artifact that is the run's folder."""
+
+CODE = """from mlflow.models import set_model
+
+from nnrun.experiment.publishing.pyfunc_model import make_model
+
+set_model(make_model())
+"""
+"""What MLflow keeps of the model's code, and runs; nnrun's own lies beside it."""
 
 
-class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore  # it is no class to mypy
-    """Answers as `nnrun predict` does. The parameter `probabilities` asks for those of every class."""
+def make_model() -> Any:
+    """An MLflow `PythonModel` that answers as `nnrun predict` does.
 
-    _predictor: Predictor
+    Its parameter `probabilities` asks for those of every class.
+    """
+    import mlflow
 
-    def load_context(self, context: Any) -> None:
-        """Load the networks."""
-        self._predictor = load_predictor(RunDirectory(Path(context.artifacts[RUN])))
+    class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore  # it is no class to mypy
+        """The networks of a run."""
 
-    def predict(
-        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """One row of predictions for each row of a data frame, or of an array where columns have no names."""
-        rows: Any = model_input
-        if isinstance(self._predictor.decoder, TokenDecoder) and isinstance(rows, pd.DataFrame):
-            rows = rows.iloc[:, 0].tolist()
-        probabilities = bool((params or {}).get("probabilities", True))
-        return predict_values(self._predictor, rows, probabilities=probabilities)
+        predictor: Predictor
 
+        def load_context(self, context: Any) -> None:
+            """Load the networks."""
+            self.predictor = load_predictor(RunDirectory(Path(context.artifacts[RUN])))
 
-set_model(NnrunModel())
+        def predict(
+            self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        ) -> pd.DataFrame:
+            """One row of predictions for each row of a data frame, or of an array without names."""
+            rows: Any = model_input
+            if isinstance(self.predictor.decoder, TokenDecoder) and isinstance(rows, pd.DataFrame):
+                rows = rows.iloc[:, 0].tolist()
+            probabilities = bool((params or {}).get("probabilities", True))
+            return predict_values(self.predictor, rows, probabilities=probabilities)
+
+    return NnrunModel()
