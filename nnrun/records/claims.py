@@ -344,6 +344,12 @@ def starts(folder: Path) -> list[WorkFolder]:
     return [work for _, work in sorted(found, key=lambda each: each[0])]
 
 
+def open_work(folder: Path) -> WorkFolder | None:
+    """The work folder of a sweep or run that workers share now; None where none do."""
+    running = [work for work in starts(folder) if not work.is_stopped()]
+    return running[-1] if running else None
+
+
 def begin(folder: Path, plan: WorkPlan, owner: ProcessName) -> WorkFolder:
     """Make the work folder of a new start; it appears with its plan and the owner's sign of life.
 

@@ -61,7 +61,6 @@ class Content:
         summary: name → single numbers, such as `best_val_loss` and `test_mae`.
         series: the history; of several networks their means and deviations.
         networks: `fold-2` or `seed-7` → its own history and last scores; empty for a run of one network.
-        figures: PNG files.
         files: spec, record and histories.
     """
 
@@ -76,7 +75,6 @@ class Content:
     summary: Mapping[str, float]
     series: Series
     networks: Mapping[str, Series]
-    figures: Sequence[Path]
     files: Sequence[Path]
 
     @property
@@ -84,18 +82,18 @@ class Content:
         """The experiment's name, by which trackers group runs."""
         return self.spec.name
 
+    def figures(self, folder: Path) -> list[Path]:
+        """PNG files: the curves, drawn into an existing folder, and what has been drawn of the run before."""
+        return sorted({*write_figures(make_panels([self.run]), folder), *self.run.figures()})
+
     @property
     def has_model(self) -> bool:
         """Whether the run kept networks that can predict."""
         return all(self.run.has_weights(member) for member in self.record.named_members)
 
 
-def content_of(run: RunDirectory, figures: Path) -> Content:
+def content_of(run: RunDirectory) -> Content:
     """Read a run.
-
-    Args:
-        run: its folder.
-        figures: a folder that the curves are drawn into.
 
     Raises:
         UsageError: it is still training, or has no epoch.
@@ -112,20 +110,19 @@ def content_of(run: RunDirectory, figures: Path) -> Content:
     networks = {
         f"{kind}-{number}": _series(own, started) for number, own in (history.groupby(kind) if kind else ())
     }
-    files = run.text_files()
+    files, spec = run.text_files(), read_run_spec(run)
     return Content(
         run,
         record,
-        read_run_spec(run),
+        spec,
         _digest(files),
         started,
         max(_time(record.ended), started),
-        dict(_params(read_run_spec(run))),
+        dict(_params(spec)),
         dict(_tags(run, record)),
         dict(_summary(record)),
         _series(run.read_history_mean() if kind else history, started),
         networks,
-        sorted({*write_figures(make_panels([run]), figures), *run.figures()}),
         files,
     )
 

@@ -113,7 +113,7 @@ def _publish(mlflow: Any, content: Content, destination: Destination, folder: Pa
         for child in client.search_runs([experiment], f"tags.`{_PARENT}` = '{run.info.run_id}'"):
             client.delete_run(child.info.run_id)
         client.delete_run(run.info.run_id)
-    id_ = _write(client, experiment, content)
+    id_ = _write(client, experiment, content, folder)
     for name, series in content.networks.items():
         child = _created(client, experiment, content, name, {_PARENT: id_})
         _log_series(client, child, series)
@@ -127,7 +127,7 @@ def _publish(mlflow: Any, content: Content, destination: Destination, folder: Pa
     return Published(content.run.id, where, id_, new=True, model=has_model)
 
 
-def _write(client: Any, experiment: str, content: Content) -> str:
+def _write(client: Any, experiment: str, content: Content, folder: Path) -> str:
     """All of a run but its networks; MLflow's id."""
     from mlflow.entities import Param
 
@@ -142,7 +142,7 @@ def _write(client: Any, experiment: str, content: Content) -> str:
     _log_metrics(client, id_, [(name, 0, content.ended, value) for name, value in content.summary.items()])
     for file in content.files:
         client.log_artifact(id_, str(file))
-    for figure in content.figures:
+    for figure in content.figures(folder):
         client.log_artifact(id_, str(figure), "figures")
     return id_
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ def publish_to_tensorboard(content: Content, destination: Destination, folder: P
         return Published(content.run.id, str(runs), content.run.id, new=False, model=False)
     making = runs / f".{content.run.id}.making"
     shutil.rmtree(making, ignore_errors=True)
-    _write(content, making)
+    _write(content, making, content.figures(folder))
     write_text(making / _DIGEST, f"{content.digest}\n")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(making, target)
     return Published(content.run.id, str(runs), content.run.id, new=True, model=False)
 
 
-def _write(content: Content, folder: Path) -> None:
+def _write(content: Content, folder: Path, figures: Sequence[Path]) -> None:
     from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
@@ -62,7 +63,7 @@ def _write(content: Content, folder: Path) -> None:
                 writer.add_text(
                     file.name, f"```\n{file.read_text(encoding='utf-8')}\n```", 0, content.started
                 )
-        for figure in content.figures:
+        for figure in figures:
             pixels = np.asarray(Image.open(figure).convert("RGB"))
             writer.add_image(figure.stem, pixels, 0, walltime=content.ended, dataformats="HWC")
     for name, series in content.networks.items():

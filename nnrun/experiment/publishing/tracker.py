@@ -31,9 +31,7 @@ def publish_runs(runs: Sequence[RunDirectory], to: Tracker, destination: Destina
     done = []
     for run in runs:
         with TemporaryDirectory(prefix="nnrun-publish-") as folder:
-            figures = Path(folder) / "figures"
-            figures.mkdir()
-            done.append(publish(content_of(run, figures), destination, Path(folder)))
+            done.append(publish(content_of(run), destination, Path(folder)))
     return done
 
 

@@ -91,7 +91,7 @@ def _log_run(
     ) as run:
         _log_series(run, content.series)
         run.summary.update(dict(content.summary))
-        for figure in content.figures:
+        for figure in content.figures(folder):
             run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         record = wandb.Artifact(f"{content.run.id}-record", type="record")
         for file in content.files:

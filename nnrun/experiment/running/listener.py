@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -56,6 +56,16 @@ class StopTraining(Exception):
     """A listener has seen enough of a run; the text says why. The run keeps what there was."""
 
 
+class HearsMessages(Protocol):
+    """Who is told sentences."""
+
+    def message(self, text: str) -> None:
+        """Something took long or went differently."""
+
+    def detail(self, text: str) -> None:
+        """Something that only the curious want to know."""
+
+
 class Listener:
     """Hears nothing. What shows progress overrides what it needs."""
 
@@ -76,6 +86,25 @@ class Listener:
 
 
 SILENT = Listener()
+
+
+class OnlyMessages(Listener):
+    """Hands on what is said, and no epochs.
+
+    Args:
+        listener: hears it: a `Listener`, or that of a sweep.
+    """
+
+    def __init__(self, listener: HearsMessages) -> None:
+        self._listener = listener
+
+    def message(self, text: str) -> None:
+        """Hand it on."""
+        self._listener.message(text)
+
+    def detail(self, text: str) -> None:
+        """Hand it on."""
+        self._listener.detail(text)
 
 
 class Lines:

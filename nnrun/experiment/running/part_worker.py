@@ -16,7 +16,7 @@ from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord
-from nnrun.records.claims import Claim, starts
+from nnrun.records.claims import Claim, open_work
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
 
@@ -54,8 +54,8 @@ def work_on_run(
         KeyboardInterrupt: this worker was stopped; its part goes to another.
     """
     record = run.read_record()
-    found = [folder for folder in starts(run.path) if not folder.is_stopped()]
-    if not found:
+    folder = open_work(run.path)
+    if folder is None:
         if record.status == "completed":
             return PartsDone(run)
         raise UsageError(
@@ -63,13 +63,13 @@ def work_on_run(
             f"train --resume {run.path}"
         )
     loaded = load_spec(run.resolved_path)
-    with Membership(found[-1], stop_process=stop_process) as member:
+    with Membership(folder, stop_process=stop_process) as member:
         worker = _Worker(run, record, loaded, settings, member, listener)
         try:
             worker.work()
             stopped = False
         except WorkStopped:  # or all is done, and the folder of the work has gone
-            stopped = found[-1].path.is_dir() and not member.plan.items <= found[-1].finished()
+            stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
         return PartsDone(run, member.name, tuple(worker.trained), stopped)
 
 

@@ -16,7 +16,7 @@ from nnrun.experiment.finished.load_run import nested_settings, refuse_changed_d
 from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher, worker_arguments
 from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
 from nnrun.experiment.running.job import Job, Settings, computing, prepare_job
-from nnrun.experiment.running.listener import SILENT, Listener
+from nnrun.experiment.running.listener import SILENT, Listener, OnlyMessages
 from nnrun.experiment.running.on_ranks import device_of
 from nnrun.experiment.running.parts import MEMBERS, Parts, merged_history, parts_of
 from nnrun.experiment.running.recorder import (
@@ -211,24 +211,9 @@ def _train(run: ActiveRun, work: WorkFolder, workers: Workers, threads: int, lis
     remove(work)
 
 
-class _OnlyMessages(Listener):
-    """Hears what is said, and no epochs: they were shown."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def message(self, text: str) -> None:
-        """Hand it on."""
-        self._listener.message(text)
-
-    def detail(self, text: str) -> None:
-        """Hand it on."""
-        self._listener.detail(text)
-
-
 def _put_together(run: ActiveRun, parts: Sequence[RunDirectory], listener: Listener) -> None:
     """Make the run's folder what it were if one process had trained all parts."""
-    quiet = replace(run, job=replace(run.job, listener=_OnlyMessages(listener)))
+    quiet = replace(run, job=replace(run.job, listener=OnlyMessages(listener)))
     job, record = quiet.job, quiet.record
     records = [part.read_record() for part in parts]
     place = {id_: index for index, found in enumerate(records) for id_ in found.member_ids}

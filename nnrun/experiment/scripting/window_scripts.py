@@ -40,13 +40,18 @@ def _bias(layer: Any, w: Weights) -> tuple[str, dict[str, Array]]:
     return ("", {"bias": w("bias")}) if layer.spec.use_bias else (", bias=False", {})
 
 
+def _through_windows(layer: Any) -> str:
+    """The call of the module on padded rows, between the two orders of axes, and the activation."""
+    padded = _padded(channels_first("{x}"), _padding(layer.windows, layer.places))
+    return activated(layer.spec.activation, f"{{own}}({padded}).movedim(1, -1)")
+
+
 def convolution(layer: Any, w: Weights) -> LayerScript:
     """`nn.Conv1d` or `nn.Conv2d`, between the two orders of axes."""
     bias, arrays = _bias(layer, w)
     sizes = f"{layer.input_shape[-1]}, {layer.spec.filters}, {_tuple(layer.window)}"
     made = f"nn.Conv{layer.places}d({sizes}{_convolution_options(layer)}{bias})"
-    found = f"{{own}}({_padded(channels_first('{x}'), _padding(layer.windows, layer.places))}).movedim(1, -1)"
-    return LayerScript(activated(layer.spec.activation, found), made, {"weight": w("weight"), **arrays})
+    return LayerScript(_through_windows(layer), made, {"weight": w("weight"), **arrays})
 
 
 def depthwise(layer: Any, w: Weights) -> LayerScript:
@@ -55,8 +60,7 @@ def depthwise(layer: Any, w: Weights) -> LayerScript:
     channels = layer.input_shape[-1]
     sizes = f"{channels}, {channels * layer.spec.depth_multiplier}, {_tuple(layer.window)}"
     made = f"nn.Conv{layer.places}d({sizes}{_convolution_options(layer)}, groups={channels}{bias})"
-    found = f"{{own}}({_padded(channels_first('{x}'), _padding(layer.windows, layer.places))}).movedim(1, -1)"
-    return LayerScript(activated(layer.spec.activation, found), made, {"weight": w("weight"), **arrays})
+    return LayerScript(_through_windows(layer), made, {"weight": w("weight"), **arrays})
 
 
 def separable(layer: Any, w: Weights) -> LayerScript:
@@ -67,11 +71,10 @@ def separable(layer: Any, w: Weights) -> LayerScript:
     options = _convolution_options(layer)
     each = f"{kind}({channels}, {between}, {_tuple(layer.window)}{options}, groups={channels}, bias=False)"
     made = f"nn.Sequential({each}, {kind}({between}, {layer.spec.filters}, 1{bias}))"
-    found = f"{{own}}({_padded(channels_first('{x}'), _padding(layer.windows, layer.places))}).movedim(1, -1)"
     arrays = {"0.weight": w("depthwise_weight"), "1.weight": w("weight")} | {
         f"1.{name}": value for name, value in arrays.items()
     }
-    return LayerScript(activated(layer.spec.activation, found), made, arrays)
+    return LayerScript(_through_windows(layer), made, arrays)
 
 
 def transposed(layer: Any, w: Weights) -> LayerScript:

@@ -16,7 +16,7 @@ from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.finished.nested_choice import choose_within, summarized
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.listener import OnlyMessages
 from nnrun.experiment.running.nested import outer_spec, score_members
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, train_side_by_side
 from nnrun.experiment.setup.folds import smoke_spec
@@ -198,7 +198,7 @@ class OuterFolds:
             inner_folds=False,
             nested=nested.model_copy(update={"folds": list(chosen.folds)}),
         )
-        return Candidate(replace(self.base, spec=chosen.spec), settings, _Hears(self.listener))
+        return Candidate(replace(self.base, spec=chosen.spec), settings, OnlyMessages(self.listener))
 
 
 @dataclass(frozen=True)
@@ -247,18 +247,3 @@ def _same_choice(before: NestedFold | None, now: NestedFold) -> NestedFold:
     if before is not None and (before.trial, before.epoch) == (now.trial, now.epoch):
         return before
     return now
-
-
-class _Hears(Listener):
-    """Hands messages on; the epochs of outer runs are not shown."""
-
-    def __init__(self, listener: SweepListener) -> None:
-        self._listener = listener
-
-    def message(self, text: str) -> None:
-        """Hand it on."""
-        self._listener.message(text)
-
-    def detail(self, text: str) -> None:
-        """Hand it on."""
-        self._listener.detail(text)

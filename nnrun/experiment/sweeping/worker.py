@@ -17,7 +17,7 @@ from nnrun.experiment.sweeping.sweep import Datasets, SweepAtWork, content_of, t
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import require_optuna
 from nnrun.records import FINISHED, SweepDirectory, TrialRecord, now, runs_of_sweep
-from nnrun.records.claims import WorkFolder, starts
+from nnrun.records.claims import WorkFolder, open_work
 from nnrun.spec.sweep_plan import SweepPlan
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
@@ -63,7 +63,7 @@ def work_on_sweep(
         KeyboardInterrupt: this worker was stopped; its trials go to another.
     """
     record = sweep.read_record()
-    folder = open_work(sweep)
+    folder = open_work(sweep.path)
     if folder is None:
         if record.status == "completed":
             return WorkDone(sweep)
@@ -94,12 +94,6 @@ def work_on_sweep(
         finally:
             listener.ended()
         return WorkDone(sweep, member.name, tuple(own.ended_trials), stopped)
-
-
-def open_work(sweep: SweepDirectory) -> WorkFolder | None:
-    """The work folder of a sweep that runs with workers now."""
-    found = [folder for folder in starts(sweep.path) if not folder.is_stopped()]
-    return found[-1] if found else None
 
 
 def _train_bundles(member: Membership, own: _Own, at_work: SweepAtWork, sweep: SweepDirectory) -> None:

@@ -14,7 +14,7 @@ from nnrun.records import RunDirectory
 
 
 def test_what_a_run_of_folds_holds(folds: nnrun.Run, tmp_path: Path) -> None:
-    content = content_of(RunDirectory(folds.path), tmp_path)
+    content = content_of(RunDirectory(folds.path))
     assert content.experiment == "flats"
     assert content.params["layers[0].dense.units"] == "8"
     assert content.params["validation.kfold.k"] == "2"
@@ -29,16 +29,16 @@ def test_what_a_run_of_folds_holds(folds: nnrun.Run, tmp_path: Path) -> None:
     assert list(content.series.columns["val_loss_mean"]) == list(folds.history_mean["val_loss_mean"])
     assert content.started < content.series.times[0] <= content.series.times[-1]
     assert {file.name for file in content.files} >= {"run.json", "spec.yaml", "resolved.yaml", "history.csv"}
-    assert [figure.name for figure in content.figures] == ["accuracy.png", "loss.png"]
+    assert [figure.name for figure in content.figures(tmp_path)] == ["accuracy.png", "loss.png"]
     assert content.has_model
 
 
-def test_the_digest_is_that_of_the_record(single: nnrun.Run, tmp_path: Path) -> None:
+def test_the_digest_is_that_of_the_record(single: nnrun.Run) -> None:
     run = RunDirectory(single.path)
-    before = content_of(run, tmp_path).digest
-    assert content_of(run, tmp_path).digest == before
+    before = content_of(run).digest
+    assert content_of(run).digest == before
     nnrun.evaluate(single)
-    assert content_of(run, tmp_path).digest != before
+    assert content_of(run).digest != before
 
 
 def test_a_run_that_trains_or_has_no_epoch_is_refused(single: nnrun.Run, tmp_path: Path) -> None:
@@ -48,4 +48,4 @@ def test_a_run_that_trains_or_has_no_epoch_is_refused(single: nnrun.Run, tmp_pat
     (folder / "run.json").write_text(json.dumps({**record, "status": "failed"}))
     (folder / "history.csv").write_text((single.path / "history.csv").read_text().splitlines()[0] + "\n")
     with pytest.raises(UsageError, match="ended before its first epoch had"):
-        content_of(RunDirectory(folder), tmp_path)
+        content_of(RunDirectory(folder))
