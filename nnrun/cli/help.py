@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -99,22 +99,21 @@ def _wrapped(text: str) -> list[str]:
 
 def _keys(topic: Topic) -> list[str]:
     rows = [[key.name, "required" if key.default is None else key.default] for key in topic.keys]
-    columns = table(rows).splitlines()
-    width = max(map(len, columns)) + 3
-    lines = []
-    for line, key in zip(columns, topic.keys, strict=True):
-        allowed = textwrap.wrap(key.allowed, max(20, text_width() - width - len(_INDENT))) or [""]
-        lines.append(f"{_INDENT}{line:<{width}}{allowed[0]}".rstrip())
-        lines += [f"{_INDENT}{'':<{width}}{more}" for more in allowed[1:]]
-    return lines
+    return _beside(zip(table(rows).splitlines(), (key.allowed for key in topic.keys), strict=True))
 
 
-def _listed(named: Mapping[str, Any]) -> list[str]:
-    """Names and what they are, in two columns."""
-    width = max(map(len, named)) + 3
+def _listed(named: Mapping[str, str]) -> list[str]:
+    """Names and what they are."""
+    return _beside(named.items())
+
+
+def _beside(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Two columns, of which the second is broken between words."""
+    rows = list(pairs)
+    width = max(len(left) for left, _ in rows) + 3
     lines = []
-    for name, what in named.items():
-        parts = textwrap.wrap(what, max(20, text_width() - width - len(_INDENT))) or [""]
-        lines.append(f"{_INDENT}{name:<{width}}{parts[0]}".rstrip())
-        lines += [f"{_INDENT}{'':<{width}}{more}" for more in parts[1:]]
+    for left, right in rows:
+        first, *more = textwrap.wrap(right, max(20, text_width() - width - len(_INDENT))) or [""]
+        lines.append(f"{_INDENT}{left:<{width}}{first}".rstrip())
+        lines += [f"{_INDENT}{'':<{width}}{part}" for part in more]
     return lines
