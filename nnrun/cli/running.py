@@ -73,7 +73,7 @@ def sweep_and_report(
         0; 1 where no trial has a score; 130 where the user interrupted it.
     """
     from nnrun.cli.closing import sweep_closing_text, sweep_document
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
+    from nnrun.experiment.sweeping.at_work import SweepInterrupted
 
     show_warnings(warnings, options)
     try:

@@ -16,7 +16,8 @@ from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord
-from nnrun.records.claims import Claim, open_work
+from nnrun.records.claims import Claim
+from nnrun.records.work_starts import open_work
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
 

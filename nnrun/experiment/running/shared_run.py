@@ -31,17 +31,9 @@ from nnrun.experiment.running.train import finish_run, spec_to_train
 from nnrun.interrupts import uninterrupted
 from nnrun.machine import this_process
 from nnrun.records import Member, RunDirectory, now, refuse_unwritable
-from nnrun.records.claims import (
-    DEFAULT_TIMING,
-    Timing,
-    WorkFolder,
-    WorkPlan,
-    begin,
-    remove,
-    reopen,
-    starts,
-)
+from nnrun.records.claims import DEFAULT_TIMING, Timing, WorkFolder, WorkPlan
 from nnrun.records.run_record import Resumption, RunRecord
+from nnrun.records.work_starts import begin, remove, reopen, starts
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.wording import counted

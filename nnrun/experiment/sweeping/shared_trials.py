@@ -17,10 +17,12 @@ from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_lau
 from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
+from nnrun.experiment.sweeping.trial_outcome import take_over
 from nnrun.machine import this_process
 from nnrun.records import FINISHED, SweepDirectory, SweepRecord, TrialRecord
-from nnrun.records.claims import SignOfLife, Timing, WorkPlan, begin, remove, starts
+from nnrun.records.claims import SignOfLife, Timing, WorkPlan
 from nnrun.records.takeover import MOST_ATTEMPTS
+from nnrun.records.work_starts import begin, remove, starts
 from nnrun.spec.wording import counted
 from nnrun.training.pace import Pace
 
@@ -146,13 +148,6 @@ class Sharing:
     def doing(self) -> Mapping[str, Any]:
         """The time that is left, by the owner's clock."""
         return {} if self.pace.left is None else {SECONDS_LEFT: self.pace.left}
-
-
-def take_over(trial: TrialRecord, same: TrialRecord, listener: SweepListener) -> None:
-    """A trial whose spec is that of an earlier one ends as that did: it would compute the same."""
-    trial.run, trial.status, trial.error = same.run, same.status, same.error
-    trial.score, trial.epoch = same.score, same.epoch
-    listener.message(f"trial {trial.number} has the same spec as trial {same.number}: not trained again")
 
 
 def take_in_earlier_starts(sweep: SweepDirectory, record: SweepRecord, listener: SweepListener) -> None:

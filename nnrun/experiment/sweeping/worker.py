@@ -12,12 +12,15 @@ from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkSto
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Start, means
 from nnrun.experiment.running.recorder import RunInterrupted, versions
+from nnrun.experiment.sweeping.at_work import SweepAtWork
 from nnrun.experiment.sweeping.shared_trials import SAME_AS, SECONDS_LEFT, TIME_IS_UP
-from nnrun.experiment.sweeping.sweep import Datasets, SweepAtWork, content_of, take_in
+from nnrun.experiment.sweeping.sweep_data import Datasets, content_of
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import require_optuna
+from nnrun.experiment.sweeping.trial_outcome import take_in
 from nnrun.records import FINISHED, SweepDirectory, TrialRecord, now, runs_of_sweep
-from nnrun.records.claims import WorkFolder, open_work
+from nnrun.records.claims import WorkFolder
+from nnrun.records.work_starts import open_work
 from nnrun.spec.sweep_plan import SweepPlan
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
@@ -84,7 +87,7 @@ def work_on_sweep(
         own = _Own(member, listener)
         _tell_of_other_versions(member, record.versions)
         at_work = SweepAtWork(plan, settings, own, datasets, sweep, record, is_owner=False)
-        at_work.pace = Pace(_seconds_left(folder))
+        at_work.coming.pace = Pace(_seconds_left(folder))
         stopped = False
         listener.began(record)
         try:
@@ -116,10 +119,10 @@ def _train_bundles(member: Membership, own: _Own, at_work: SweepAtWork, sweep: S
 
 
 def _train(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> None:
-    if at_work.studies:
-        (study,) = at_work.studies.values()
+    if at_work.coming.studies:
+        (study,) = at_work.coming.studies
         for number in numbers:
-            trial = at_work.chosen(number)
+            trial = at_work.coming.chosen(number)
             if trial is None:
                 continue
             if (same := study.same_before(number)) is not None:

@@ -23,7 +23,8 @@ from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
 from nnrun.experiment.sweeping.worker import work_on_sweep
 from nnrun.machine import this_process
 from nnrun.records import SweepDirectory, TrialRecord
-from nnrun.records.claims import SignOfLife, WorkPlan, begin, starts
+from nnrun.records.claims import SignOfLife, WorkPlan
+from nnrun.records.work_starts import begin, starts
 from nnrun.spec.sweep_plan import load_sweep
 from nnrun.training.pace import Pace
 from tests.support.small_experiments import record_of, without_seconds, write_small
