@@ -48,7 +48,7 @@ def kfold(
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together.
 
     With --nested, or a `nested` section, the spec's own validation chooses the epoch within each outer fold.
-    With --workers N several processes train the folds; `nnrun train --worker RUN` joins them.
+    With --workers N several processes train the folds, inner and outer; `nnrun train --worker RUN` joins.
     """
     from nnrun.experiment.setup.folds import load_for_kfold
 
