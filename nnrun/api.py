@@ -4,7 +4,8 @@
 
     run = nnrun.train("specs/boston.yaml", overrides={"epochs": 20})
     run.history          # a DataFrame, one row per epoch (per fold or seed)
-    run.best             # column → value at the best epoch
+    run.best             # column → value at the best epoch (of folds: the same for all)
+    run.kept             # the same of the weights that were kept and predict (of folds: oof.csv)
     final = nnrun.final(run)
     final.test           # loss and metrics on the test set
 
@@ -100,6 +101,15 @@ class Run:
     def best(self) -> dict[str, float | None]:
         """Column → value at the best epoch (of several folds or seeds: their mean)."""
         return dict(self._directory.read_record().best)
+
+    @property
+    def kept(self) -> dict[str, float | None]:
+        """Column → validation score of the weights that were kept and predict.
+
+        Of several folds or seeds the mean, each at the epoch whose weights it kept: what oof.csv gives, fold
+        by fold. `best` has them at one epoch for all.
+        """
+        return dict(self._directory.read_record().kept)
 
     @property
     def baseline(self) -> dict[str, float | None]:
