@@ -95,7 +95,7 @@ _REPORT = "report.html"
 
 _DERIVED = (
     *("best_epoch", "best", "best_std", "best_interval", "chosen_by", "verdict"),
-    *("last", "last_epoch", "last_std", "training_seconds"),
+    *("last", "last_epoch", "last_std", "kept", "kept_std", "training_seconds"),
 )
 """What a record says about its whole history."""
 
