@@ -524,12 +524,13 @@ def kfold(
     selection = Selection(only_fold=_whole(fold, "fold"))
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     shared_by = _workers(workers, launcher, launcher_options)
-    run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
+        listener = _listener(verbose)
+        if loaded.spec.nested is not None:
+            return Run(run_nested(loaded, settings, listener, shared_by).path)
         if shared_by is not None:
-            settings = replace(settings, inner_folds=loaded.spec.nested is not None)
-            return Run(train_shared(loaded, settings, _listener(verbose), shared_by).path)
-        return Run(run(loaded, settings, _listener(verbose)).path)
+            return Run(train_shared(loaded, settings, listener, shared_by).path)
+        return Run(run_experiment(loaded, settings, listener).path)
 
 
 def final(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.launching.launcher import Workers
@@ -15,6 +16,7 @@ from nnrun.experiment.running.side_by_side import Candidate, stack_runs, train_s
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.sweeping.coming_trials import ComingTrials, studies_of
 from nnrun.experiment.sweeping.nested_sweep import OuterFolds
+from nnrun.experiment.sweeping.shared_outer_folds import share_outer_folds
 from nnrun.experiment.sweeping.shared_trials import Sharing
 from nnrun.experiment.sweeping.sweep_data import Datasets
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
@@ -88,7 +90,7 @@ class SweepAtWork:
                     if record.ended_by_time is not None and len(self.coming.studies) < 2:
                         break
             if self.plan.base.spec.nested is not None:
-                self._score_outer_folds()
+                self._score_outer_folds(timing)
             if record.ranked():
                 draw_sweep(self.sweep, record, self.plan.sweep)
             record.status = "completed"
@@ -107,22 +109,23 @@ class SweepAtWork:
 
     def _share(self, workers: Workers, timing: Timing) -> None:
         """Have workers train what is left."""
-        record = self.record
-        if self.coming.studies:
-            self.coming.studies[0].reserve(record.total)
-            done = {trial.number for trial in record.trials if trial.status in FINISHED}
-            for trial in record.trials:  # a kill may have come before the study was told
-                if trial.number in done:
-                    self.coming.studies[0].ended(trial)
-            bundles: Sequence[Sequence[int]] = [
-                [number] for number in range(1, record.total + 1) if number not in done
-            ]
-        else:
-            bundles = [[trial.number for trial in trials] for trials in self.coming]
+        record, coming = self.record, self.coming
+        for study in coming.studies:
+            study.reserve(record.total // len(coming.studies))
+        for trial in record.trials:  # a kill may have come before the study was told
+            if trial.status in FINISHED and (own := coming.study_of(trial.number)) is not None:
+                own.ended(trial)
         sharing = Sharing(
-            self.sweep, record, self.settings, self.listener, self.coming.pace, self._trial_ended, self.save
+            self.sweep,
+            record,
+            self.settings,
+            self.listener,
+            coming.pace,
+            coming.record_of,
+            self._trial_ended,
+            self.save,
         )
-        if not sharing.train(bundles, workers, timing):
+        if not sharing.train(coming.bundles(workers.count), workers, timing):
             record.ended_by_time = self.plan.sweep.time_limit
 
     def should_stop(self, trial: TrialRecord, epoch: EpochRecord) -> bool:
@@ -133,18 +136,25 @@ class SweepAtWork:
         value, _ = means(epoch)[self.record.monitor]
         return study.should_stop(trial.number, epoch.epoch, value)
 
-    def _score_outer_folds(self) -> None:
+    def outer_folds(self) -> OuterFolds:
+        """What is chosen within the outer folds of the sweep."""
+        return OuterFolds(
+            self.plan.base,
+            self.settings,
+            self.sweep,
+            self.record,
+            self.datasets.of,
+            self.listener,
+            self.save,
+        )
+
+    def _score_outer_folds(self, timing: Timing) -> None:
         """Train and score what was chosen within the outer folds; the same command again goes on with it."""
+        share = None
+        if self.workers is not None:
+            share = partial(share_outer_folds, settings=self.settings, workers=self.workers, timing=timing)
         try:
-            OuterFolds(
-                self.plan.base,
-                self.settings,
-                self.sweep,
-                self.record,
-                self.datasets.of,
-                self.listener,
-                self.save,
-            ).score()
+            self.outer_folds().score(share)
         except NnrunError:
             self.record.status = "interrupted"
             raise

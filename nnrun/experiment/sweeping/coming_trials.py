@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nnrun.errors import SpecError
+from nnrun.experiment.running.parts import parts_of
 from nnrun.experiment.running.side_by_side import architecture_of
 from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.nested_sweep import searches_within_folds, share_of_time
@@ -35,7 +36,11 @@ def studies_of(
     for place, fold in enumerate(searched_folds(plan)):
         file = sweep.study_file(fold) if is_owner else sweep.shared_study_file(fold)
         before = place * plan.total
-        found.append(TpeStudy(file, plan.sweep, record.seed, record.maximize, before, shared=shared))
+        # Within an outer fold the trials are tried one after the other, by whomever.
+        at_once = shared and fold is None
+        found.append(
+            TpeStudy(file, plan.sweep, record.seed, record.maximize, before, shared=shared, at_once=at_once)
+        )
     return found
 
 
@@ -84,7 +89,31 @@ class ComingTrials:
         elif searched_folds(self.plan) == [None]:
             yield from self._chosen_by_tpe(self.studies[0], range(1, record.total + 1))
         else:
-            yield from self._next_of_each_fold()
+            yield from self._next_of_each_fold(range(len(self.studies)))
+
+    def bundles(self, workers: int) -> list[list[int]]:
+        """The numbers of the trials that are left, in parts for so many workers.
+
+        The trials of a part train side by side; by TPE each is one by itself, and within outer folds a part
+        has the whole searches of some of them, so that each knows its own earlier scores, and no others.
+        """
+        if not self.studies:
+            return [[trial.number for trial in trials] for trials in self]
+        done = {trial.number for trial in self.record.trials if trial.status in FINISHED}
+        if searched_folds(self.plan) == [None]:
+            return [[number] for number in range(1, self.record.total + 1) if number not in done]
+        searches = [[n for n in self._numbers(place) if n not in done] for place in range(len(self.studies))]
+        left = [numbers for numbers in searches if numbers]
+        parts = parts_of(range(len(left)), workers)
+        return [[number for place in part for number in left[place]] for part in parts]
+
+    def among(self, numbers: Sequence[int]) -> Iterator[Sequence[Trial]]:
+        """What is left of the searches, or of the planned trials, that trials of these numbers belong to."""
+        if self.studies:
+            yield from self._next_of_each_fold(sorted({self._place(number) for number in numbers}))
+        else:
+            wanted = set(numbers)
+            yield from [trials] if (trials := [t for t in self.plan.trials if t.number in wanted]) else []
 
     def chosen(self, number: int) -> Trial | None:
         """The next trial of a study, by its number; None where it cannot be trained, which is noted then."""
@@ -93,11 +122,31 @@ class ComingTrials:
 
     def study_of(self, number: int) -> TpeStudy | None:
         """The study that a trial belongs to; None in a sweep without."""
-        return self.studies[(number - 1) // self.plan.total] if self.studies else None
+        return self.studies[self._place(number)] if self.studies else None
+
+    def _place(self, number: int) -> int:
+        """The place among the searches of that to which a trial belongs."""
+        return (number - 1) // self.plan.total if len(self.studies) > 1 else 0
+
+    def _numbers(self, place: int) -> range:
+        """The numbers of the trials of a search within an outer fold."""
+        return range(place * self.plan.total + 1, (place + 1) * self.plan.total + 1)
 
     def known(self, number: int) -> TrialRecord:
         """The record of a trial that has begun, or is planned."""
         return next(trial for trial in self.record.trials if trial.number == number)
+
+    def record_of(self, number: int) -> TrialRecord:
+        """The record of a trial, with its values; one of TPE is made where it was not known yet."""
+        study, trials = self.study_of(number), self.record.trials
+        found = next((trial for trial in trials if trial.number == number), None)
+        if found is None:
+            found = TrialRecord(number=number, values={})
+            self.record.trials = sorted([*trials, found], key=lambda trial: trial.number)
+        if study is not None:
+            found.outer_fold = searched_folds(self.plan)[self._place(number)]
+            found.values = found.values or self.plan.values(study.point(number))
+        return found
 
     def selection_of(self, trial: Trial) -> Selection:
         """Which networks of a trial are trained."""
@@ -113,18 +162,14 @@ class ComingTrials:
             spec = self.plan.trial(number, study.point(number)).loaded.spec
         return spec.model_copy(update={"nested": None})
 
-    def _next_of_each_fold(self) -> Iterator[Sequence[Trial]]:
-        """The next trial of every outer fold, those of one architecture together, and so on.
+    def _next_of_each_fold(self, places: Sequence[int]) -> Iterator[Sequence[Trial]]:
+        """The next trial of every one of these outer folds, those of one architecture together, and so on.
 
         For each search needs its own earlier scores alone. Of a time limit each first trial has its share, so
         that no outer fold is left without.
         """
-        each, whole = self.plan.total, self.pace
-        searches = [
-            self._chosen_by_tpe(self.studies[place], range(place * each + 1, (place + 1) * each + 1), fold)
-            for place, fold in enumerate(searched_folds(self.plan))
-        ]
-        is_first = True
+        whole, is_first = self.pace, True
+        searches = [self._chosen_by_tpe(self.studies[place], self._numbers(place)) for place in places]
         while coming := [trial for search in searches for trial in next(search, ())]:
             parts = list(self._alike(coming))
             for place, part in enumerate(parts):
@@ -150,26 +195,19 @@ class ComingTrials:
             for first in range(0, len(group), at_most):
                 yield group[first : first + at_most]
 
-    def _chosen_by_tpe(
-        self, study: TpeStudy, numbers: Sequence[int], outer_fold: int | None = None
-    ) -> Iterator[Sequence[Trial]]:
+    def _chosen_by_tpe(self, study: TpeStudy, numbers: Sequence[int]) -> Iterator[Sequence[Trial]]:
         """The trials of one study that are left, until its time is up."""
-        record = self.record
         earlier: dict[str, TrialRecord] = {}
         for number in numbers:
-            if outer_fold is not None and self.pace.is_over():
-                record.ended_by_time = self.plan.sweep.time_limit
+            if len(self.studies) > 1 and self.pace.is_over():
+                self.record.ended_by_time = self.plan.sweep.time_limit
                 return
-            point = study.point(number)
-            if all(trial.number != number for trial in record.trials):
-                values = self.plan.values(point)
-                added = TrialRecord(number=number, values=values, outer_fold=outer_fold)
-                record.trials = sorted([*record.trials, added], key=lambda trial: trial.number)
+            before = len(self.record.trials)
+            known = self.record_of(number)
+            if len(self.record.trials) > before:
                 self.save()
-            known = self.known(number)
-            known.values = known.values or self.plan.values(point)
             try:
-                trial = self.plan.trial(number, point)
+                trial = self.plan.trial(number, study.point(number))
             except SpecError as error:  # a combination that could not be checked before
                 if known.status not in FINISHED:
                     known.status, known.error = "failed", str(error)

@@ -12,7 +12,17 @@ from nnrun.experiment.sweeping.shared_trials import take_in_earlier_starts
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.sweep_result import draw_sweep
 from nnrun.experiment.sweeping.trial_outcome import take_in
-from nnrun.records import FINISHED, OpenSweep, SweepDirectory, SweepRecord, TrialRecord, now, runs_of_sweep
+from nnrun.records import (
+    FINISHED,
+    OpenSweep,
+    RunRecord,
+    SweepDirectory,
+    SweepRecord,
+    TrialRecord,
+    now,
+    runs_of_sweep,
+)
+from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.duration import seconds_of
 from nnrun.spec.sweep_plan import SweepPlan
 from nnrun.spec.wording import counted
@@ -107,7 +117,19 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
             found.status, found.ended, found.error = "interrupted", now(), "its process was killed"
             summary.run.write_record(found)
         trial = None if found.trial is None else trials.get(found.trial.number)
+        if trial is None and found.trial is not None and record.method == "tpe":
+            trial = _not_known_before(record, found.trial, found)
         if trial is not None and trial.status not in FINISHED and found.status in FINISHED:
             take_in(trial, summary.id, found, record.monitor)
     for trial in record.unfinished():
         trial.status = "waiting"
+
+
+def _not_known_before(record: SweepRecord, of: TrialOfSweep, found: RunRecord) -> TrialRecord | None:
+    """The record of a trial that a worker chose, which the owner had not heard of when it was killed."""
+    if of.number > record.total or found.status not in FINISHED:
+        return None
+    within = None if found.nested is None else found.nested.only_fold
+    trial = TrialRecord(number=of.number, values=dict(of.values), outer_fold=within)
+    record.trials = sorted([*record.trials, trial], key=lambda each: each.number)
+    return trial

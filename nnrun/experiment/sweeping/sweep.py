@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nnrun.errors import UsageError
 from nnrun.experiment.launching.launcher import Workers, make_launcher
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.recorder import versions
@@ -64,8 +63,7 @@ def run_sweep(
         timing: of the workers' signs of life.
 
     Raises:
-        UsageError: there is no such device, `tpe` is asked for and Optuna is not installed, or workers are
-            asked for in nested cross-validation.
+        UsageError: there is no such device or launcher, or `tpe` is asked for and Optuna is not installed.
         DataError: the data are missing, or do not suit a trial; nothing was run.
         LockedError: another process is running this sweep.
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
@@ -78,11 +76,6 @@ def run_sweep(
     resolve_device(settings.device)
     if plan.sweep.method == "tpe":
         require_optuna()
-    if workers is not None and plan.base.spec.nested is not None:
-        raise UsageError(
-            "--workers: a sweep within outer folds (--nested) trains in one process, where the trials of all "
-            "outer folds train side by side. Leave out --workers."
-        )
     if workers is not None:
         make_launcher(workers)  # to refuse what is not there before anything is made
     settings = replace(settings, inner_folds=plan.base.spec.nested is not None)
