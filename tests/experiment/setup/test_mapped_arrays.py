@@ -267,8 +267,8 @@ def test_trials_that_train_side_by_side(
     for place in ("memory", "file"):
         monkeypatch.setenv("NNRUN_ROWS", place)
         runs = tmp_path / place
-        command = ["sweep", str(path), "--over", "optimizer.rmsprop.learning_rate=0.01,0.001", "--over", "seed=1,2"]
-        assert main([*command, "--runs-dir", str(runs)]) == 0
+        over = ["--over", "optimizer.rmsprop.learning_rate=0.01,0.001", "--over", "seed=1,2"]
+        assert main(["sweep", str(path), *over, "--runs-dir", str(runs)]) == 0
         assert ("they are written to a file" in capsys.readouterr().err) == (place == "file")
         found.append(sorted(without_seconds(history.parent) for history in runs.glob("*/history.csv")))
     assert len(found[0]) == 4
