@@ -31,6 +31,7 @@ WRITTEN_KEYS = frozenset(
         "validation",
         "train_fraction",
         "linear_baseline",
+        "linear_member",
         "sweep",
         "total_loss",
     )
