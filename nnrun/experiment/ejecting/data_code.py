@@ -30,14 +30,12 @@ class Code:
     Attributes:
         lines: its text.
         imports: the statements that it needs.
-        needs: the packages besides NumPy and the framework.
         arrays: what it takes from the file beside the script.
         helpers: functions that stand before it.
     """
 
     lines: Sequence[str]
     imports: frozenset[str] = frozenset()
-    needs: tuple[str, ...] = ()
     arrays: Mapping[str, Array] | None = None
     helpers: tuple[str, ...] = ()
 
@@ -147,7 +145,7 @@ def _sklearn(lesson: Lesson, spec: Any, keras: bool) -> Code:
         f'    """The {len(lesson.dataset.train)} rows of scikit-learn\'s {spec.name}."""',
         f"    return load_{spec.name}(return_X_y=True)",
     ]
-    return Code(lines, frozenset([f"from sklearn.datasets import load_{spec.name}"]), ("scikit-learn",))
+    return Code(lines, frozenset([f"from sklearn.datasets import load_{spec.name}"]))
 
 
 def _npz(lesson: Lesson, spec: Any, keras: bool) -> Code:
@@ -218,7 +216,7 @@ def _csv(lesson: Lesson, spec: Any, keras: bool) -> Code:
     file = "\n".join(assigned("FILE", str(spec.path)))
     columns = [f"        {json.dumps(name)}," for name in names]
     lines += ["    columns = [", *columns, "    ]", "    return table[columns], y"]
-    return Code(lines, _NP | {"import pandas as pd"}, ("pandas",), arrays, (file,))
+    return Code(lines, _NP | {"import pandas as pd"}, arrays, (file,))
 
 
 LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = {

@@ -14,6 +14,7 @@ import hashlib
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 SEED = 0
 
@@ -34,16 +35,18 @@ class Embedding(nn.Embedding):
     """Keras adds the squares of the gradients of all places where a word stands."""
 
     def forward(self, words):
-        found = super().forward(words)
+        # In float64, since one word may stand at a hundred thousand places of a batch.
+        table = self.weight.double()
+        found = F.embedding(words, table)
 
         def remember(gradient):
             places = gradient.flatten(0, -2) ** 2
-            zeros = torch.zeros_like(self.weight)
-            self.weight.squares = zeros.index_add(0, words.flatten(), places)
+            sums = torch.zeros_like(table).index_add(0, words.flatten(), places)
+            self.weight.squares = sums.float()
 
         if found.requires_grad:
             found.register_hook(remember)
-        return found
+        return found.float()
 
 
 class BatchNorm(nn.Module):
@@ -90,3 +93,25 @@ class Dropout(nn.Module):
         uniform = ((z ^ (z >> np.uint64(31))) >> np.uint64(40)) * 2.0**-24
         kept = torch.from_numpy(uniform >= self.rate).view(x.shape)
         return x * kept / (1 - self.rate)
+
+
+def categorical_hinge(outputs, y):
+    """By how much the right class is less than 1 above the best other one, of each row."""
+    right = (y * outputs).sum(-1)
+    other = ((1 - y) * outputs).amax(-1)
+    return torch.relu(other - right + 1)
+
+
+def moving_average(decay):
+    """How an average follows the weights: first fast, then by 1 - decay of the way at each step."""
+
+    def follow(average, weight, steps):
+        slow = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return average + (1 - slow) * (weight - average)
+
+    return follow
+
+
+def macro(score, y, probabilities):
+    """The mean of a score over the classes, each against the others."""
+    return np.mean([score(y == k, probabilities[:, k]) for k in y.unique()])
