@@ -34,6 +34,7 @@ WRITTEN_KEYS = frozenset(
         "weight_averaging",
         "train_fraction",
         "linear_baseline",
+        "linear_member",
         "sweep",
         "total_loss",
     )
