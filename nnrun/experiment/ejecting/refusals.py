@@ -35,6 +35,7 @@ WRITTEN_KEYS = frozenset(
         "weight_averaging",
         "train_fraction",
         "linear_baseline",
+        "linear_member",
         "sweep",
         "total_loss",
     )

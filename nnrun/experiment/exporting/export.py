@@ -203,8 +203,7 @@ def export_run(
     else:
         if format_ == "onnx":
             of = f"the average of {len(networks)} networks" if len(networks) > 1 else "the network"
-            slow = "for several networks of a table with categories a minute or more"
-            access.listener.message(f"writing {of} as ONNX: this takes seconds, {slow}")
+            access.listener.message(f"writing {of} as ONNX")
         difference, unanswered = _write_and_compare(export, kind, path, inputs, own)
     return Exported(
         path=path,
