@@ -80,8 +80,8 @@ def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
     }
     for name, other in others.items():
         message(
-            f"{other} is not the published {name}, though it is called so: it is read as a table of your own, "
-            f"`dataset: {{csv: {{path: {other}, target: ...}}}}`"
+            f"{other} is not the published {name}, though it is called so: it is read as a table of your "
+            f"own, `dataset: {{csv: {{path: {other}, target: ...}}}}`"
         )
     if any(row[-1] == "missing" for row in rows):
         message("Download a missing one with: nnrun data fetch NAME")
