@@ -4,7 +4,8 @@
 
     run = nnrun.train("specs/boston.yaml", overrides={"epochs": 20})
     run.history          # a DataFrame, one row per epoch (per fold or seed)
-    run.best             # column → value at the best epoch
+    run.best             # column → value at the best epoch (of folds: the same for all)
+    run.kept             # the same of the weights that were kept and predict (of folds: oof.csv)
     final = nnrun.final(run)
     final.test           # loss and metrics on the test set
 
@@ -100,6 +101,15 @@ class Run:
     def best(self) -> dict[str, float | None]:
         """Column → value at the best epoch (of several folds or seeds: their mean)."""
         return dict(self._directory.read_record().best)
+
+    @property
+    def kept(self) -> dict[str, float | None]:
+        """Column → validation score of the weights that were kept and predict.
+
+        Of several folds or seeds the mean, each at the epoch whose weights it kept: what oof.csv gives, fold
+        by fold. `best` has them at one epoch for all.
+        """
+        return dict(self._directory.read_record().kept)
 
     @property
     def baseline(self) -> dict[str, float | None]:
@@ -513,12 +523,13 @@ def kfold(
     selection = Selection(only_fold=_whole(fold, "fold"))
     settings = Settings("kfold", _runs_dir(runs_dir), _data_dir(data_dir), device, smoke, selection)
     shared_by = _workers(workers, launcher, launcher_options)
-    run = run_experiment if loaded.spec.nested is None else run_nested
     with allowing(allow_custom):
+        listener = _listener(verbose)
+        if loaded.spec.nested is not None:
+            return Run(run_nested(loaded, settings, listener, shared_by).path)
         if shared_by is not None:
-            settings = replace(settings, inner_folds=loaded.spec.nested is not None)
-            return Run(train_shared(loaded, settings, _listener(verbose), shared_by).path)
-        return Run(run(loaded, settings, _listener(verbose)).path)
+            return Run(train_shared(loaded, settings, listener, shared_by).path)
+        return Run(run_experiment(loaded, settings, listener).path)
 
 
 def final(

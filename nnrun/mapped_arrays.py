@@ -17,10 +17,16 @@ _AROUND = 1 << 16
 def leave_memory(values: npt.NDArray[Any]) -> None:
     """Let go of the pages of a file that an array maps; whoever reads it again has them read again.
 
-    They can be taken back by the system at any time, and still count as memory of the process.
+    They can be taken back by the system at any time, and still count as memory of the process. Nothing is
+    done to an array that can be written to.
     """
     whole = _owner(values)
-    if isinstance(whole.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and values.nbytes:
+    if (
+        isinstance(whole.base, mmap.mmap)
+        and not whole.flags.writeable
+        and hasattr(mmap, "MADV_DONTNEED")
+        and values.nbytes
+    ):
         start = values.ctypes.data - whole.ctypes.data
         first = start - start % mmap.PAGESIZE
         whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
@@ -29,6 +35,11 @@ def leave_memory(values: npt.NDArray[Any]) -> None:
 def is_mapped(values: npt.NDArray[Any]) -> bool:
     """Whether it maps a file."""
     return isinstance(_owner(values).base, mmap.mmap)
+
+
+def in_memory(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array, copied where it maps a file: for PyTorch, whose tensors can be written to."""
+    return np.array(values) if is_mapped(values) else values
 
 
 def _owner(values: npt.NDArray[Any]) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TextIO, cast
 
 from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, write_to_nobody
-from nnrun.cli.torchrun import only_follows, refuse_other_commands
+from nnrun.cli.torchrun import only_follows, refuse_other_commands, tell_torchrun
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
 from nnrun.spec.allowed_modules import allowing
@@ -89,13 +89,14 @@ def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
             as_json,
         )
         return 1
-    from nnrun.cli.output import report_error
+    from nnrun.cli.output import error_text, report_error
     from nnrun.limits import out_of_memory
 
     if isinstance(error, NnrunError):
-        if only_follows():  # the process that leads tells what is wrong
-            return error.exit_code
-        report_error(_with_commands(error, args), as_json=as_json)
+        error = _with_commands(error, args)
+        tell_torchrun(error_text(error), error.exit_code)
+        if not only_follows():  # else the process that leads tells what is wrong
+            report_error(error, as_json=as_json)
         return error.exit_code
     ran_out = out_of_memory(error)
     if ran_out is not None:
@@ -131,6 +132,7 @@ def _say(text: str, kind: str, exit_code: int, as_json: bool, error: BaseExcepti
     from nnrun.cli.output import folder_document, message, print_json
 
     message(text)
+    tell_torchrun(text, EXIT_INTERRUPTED if kind == "KeyboardInterrupt" else exit_code)
     if as_json:
         document = {"error": kind, "exit_code": exit_code, "message": text.removeprefix("error: ")}
         with contextlib.suppress(OSError):

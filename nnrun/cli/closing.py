@@ -30,10 +30,12 @@ from nnrun.experiment.finished.record_text import (
     caution_text,
     coverage_text,
     interval_text,
+    kept_text,
     member_rows,
     procedure_text,
     rows_in_words,
     score_table,
+    spread_rows,
     taken_over_headline,
     time_limit_text,
     unfinished_text,
@@ -57,6 +59,10 @@ if TYPE_CHECKING:
     from nnrun.records.run_record import NestedRecord
 
 
+_MOST_STOPPED = 5
+"""So many folds are named with the epochs at which early stopping ended them; of more the range."""
+
+
 def closing_text(
     run: RunDirectory, record: RunRecord, looks: LookCount | None = None, *, verbose: bool = False
 ) -> str:
@@ -70,16 +76,18 @@ def closing_text(
         verbose: the scores of each fold or seed, however many there are.
     """
     width = terminal_width()
-    blocks = [wrapped(_headline(record), width)]
+    blocks = [wrapped(_headline(record, verbose=verbose), width)]
     caution = caution_text(record)
     if caution:
         blocks.append(wrapped(caution, width))
     scores = score_table(record)
     if scores is not None:
-        blocks.append(f"{wrapped(scores.heading, width)}\n{aligned(scores.rows())}")
+        blocks.append(f"{wrapped(scores.heading, width)}\n{in_blocks(scores.rows(), width)}")
     each = member_rows(record)
     if each and (verbose or len(each[0]) - 1 <= MOST_MEMBERS):
         blocks.append(in_blocks(each, width))
+    elif spread := spread_rows(record):
+        blocks.append(f"{in_blocks(spread, width)}\n`nnrun show` has each {record.member_type}")
     remarks = (
         _why_it_ended(record),
         _chosen_from(record),
@@ -99,7 +107,7 @@ def closing_text(
     return printable("\n\n".join(blocks))
 
 
-def _headline(record: RunRecord) -> str:
+def _headline(record: RunRecord, *, verbose: bool) -> str:
     if record.ensemble is not None and record.ensemble.taken_over:
         text = f"{record.name}: {taken_over_headline(record)}"
         return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
@@ -111,9 +119,13 @@ def _headline(record: RunRecord) -> str:
     if record.rows.train:
         text += f"; {rows_in_words(record.rows, ', ')}{_of_members(record)}"
     stopped = [(member.id, member.stopped_early) for member in record.members if member.stopped_early]
-    if stopped:
+    if stopped and (verbose or len(stopped) <= _MOST_STOPPED):
         each = ", ".join(f"{record.member_type} {n} at epoch {epoch}" for n, epoch in stopped)
         text += f"\nStopped early: {each}."
+    elif stopped:
+        epochs = [epoch for _, epoch in stopped]
+        which = f"{len(stopped)} of {len(record.members)}"
+        text += f"\nStopped early: {which} {record.member_type}s, at epochs {min(epochs)} to {max(epochs)}."
     elif record.stopped_early:
         text += f"\nStopped early at epoch {record.stopped_early}."
     if timed := time_limit_text(record):
@@ -160,14 +172,17 @@ def _weights(record: RunRecord) -> str:
     if used is None:
         return ""
     text = f"Weights: {used.text}"
-    scores = [f"{n} {with_std(v)}" for n, v in record.last.items() if n.startswith("val_")]
+    kept = kept_text(record)  # then they stand in the table
+    scores = [f"{n} {with_std(v)}" for n, v in record.last.items() if n.startswith("val_") and not kept]
     of_last_row = used.epoch == record.epochs_run and not record.weights_averaged
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
     if record.ensemble is not None or not record.best:
         return text
-    if used.chosen_apart:
+    if kept:
+        text += f" {kept}"
+    elif used.chosen_apart:
         kind = record.member_type
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so the validation scores of these "

@@ -67,9 +67,9 @@ def curve(
     options.check_figure(output)
 
     from nnrun.cli.running import show_warnings, sweep_listener
+    from nnrun.experiment.sweeping.at_work import SweepInterrupted
     from nnrun.experiment.sweeping.size_curve import CurveOptions, plan_curve, run_curve
     from nnrun.experiment.sweeping.size_curve_result import draw_size_curve, read_size_curve
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     asked: dict[str, Any] = {"seeds": seeds, "metric": metric}
     if fractions is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nnrun.cli import options
+
+if TYPE_CHECKING:
+    from nnrun.experiment.running.listener import Listener
+    from nnrun.records import RunDirectory
 
 
 def kfold(
@@ -45,7 +48,7 @@ def kfold(
     """Train with k-fold validation, or with the spec's time-series folds; the folds train together.
 
     With --nested, or a `nested` section, the spec's own validation chooses the epoch within each outer fold.
-    With --workers N several processes train the folds; `nnrun train --worker RUN` joins them.
+    With --workers N several processes train the folds, inner and outer; `nnrun train --worker RUN` joins.
     """
     from nnrun.experiment.setup.folds import load_for_kfold
 
@@ -70,18 +73,18 @@ def kfold(
 
     from nnrun.cli.running import train_and_report
     from nnrun.experiment.running.nested import run_nested
+    from nnrun.experiment.running.shared_run import train_shared
     from nnrun.experiment.running.train import run_experiment
     from nnrun.experiment.setup.groups import Selection
 
     settings = training.settings("kfold", smoke=changes.smoke, selection=Selection(only_fold=fold))
     workers = sharing.workers()
-    if workers is not None:
-        from nnrun.experiment.running.shared_run import train_shared
 
+    def start(listener: Listener) -> RunDirectory:
         if loaded.spec.nested is not None:
-            settings = replace(settings, inner_folds=True)
-        return train_and_report(
-            lambda listener: train_shared(loaded, settings, listener, workers), training, loaded.warnings
-        )
-    run = run_experiment if loaded.spec.nested is None else run_nested
-    return train_and_report(lambda listener: run(loaded, settings, listener), training, loaded.warnings)
+            return run_nested(loaded, settings, listener, workers)
+        if workers is not None:
+            return train_shared(loaded, settings, listener, workers)
+        return run_experiment(loaded, settings, listener)
+
+    return train_and_report(start, training, loaded.warnings)

@@ -73,8 +73,8 @@ def lr(
 
     from nnrun.cli.running import show_warnings, sweep_listener
     from nnrun.experiment.sweeping import rate_test
+    from nnrun.experiment.sweeping.at_work import SweepInterrupted
     from nnrun.experiment.sweeping.rate_test_result import draw_rate_test, read_rate_test
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
 
     listener = sweep_listener(training, each=False)
     planned = rate_test.plan_rate_test(

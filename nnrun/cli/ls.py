@@ -47,11 +47,16 @@ class _Short:
 _MOST_SCORES = 3
 _OPTIMISTIC = " *"
 _OPTIMISTIC_TEXT = "*: the rows that measure it chose its epoch, or it among trials: optimistic"
+_KEPT = "KEPT WEIGHTS"
+_KEPT_TEXT = (
+    "VALIDATION: at the best epoch, the same for every fold or seed; KEPT WEIGHTS: at each one's own epoch, "
+    "as oof.csv"
+)
 _LETTER = "S"
 # What is done, in turn, where the terminal is too narrow: a column gives way, or what
 # stands in columns is shortened. Scores stay longest.
 _NARROWER: tuple[str | _Short, ...] = (
-    *("DEVICE", "SIZE", "COMMAND", "TOOK", "STARTED", "LOOK", "EPOCHS"),
+    *("DEVICE", "SIZE", "COMMAND", "TOOK", _KEPT, "STARTED", "LOOK", "EPOCHS"),
     _Short(scores=2),
     _Short(scores=2, ids=True),
     _Short(scores=2, ids=True, status=True),
@@ -140,6 +145,7 @@ def as_document(run: RunSummary, looks: LookCount | None) -> dict[str, Any]:
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
         "best": dict(run.best),
+        "kept": dict(run.kept),
         "optimistic": run.optimistic,
         "test": dict(run.test),
         "data": list(run.data),
@@ -160,9 +166,10 @@ def as_row(
     `scores` is how many of validation and of test are shown at most. LOOK is which
     look at its test set its last was, of how many by experiments of its name, and by any where that differs.
     """
-    validation = {
-        name.removeprefix("val_"): value for name, value in run.best.items() if name.startswith("val_")
-    }
+    validation, kept = (
+        {name.removeprefix("val_"): value for name, value in of.items() if name.startswith("val_")}
+        for of in (run.best, run.kept)
+    )
     epochs = "" if run.epochs is None else str(run.epochs)
     if run.best_epoch is not None:
         epochs = f"{epochs or '?'}, best {run.best_epoch}"
@@ -174,6 +181,7 @@ def as_row(
         "EPOCHS": epochs,
         "VALIDATION": _scores(validation, _after("val_", sort), scores)
         + (_OPTIMISTIC if run.optimistic else ""),
+        _KEPT: _scores(kept, _after("val_", sort), scores),
         "TEST": _scores(run.test, _after("test_", sort), scores),
         "LOOK": "" if looks is None else _look(run, looks),
         "STARTED": _local_time(run.started),
@@ -250,6 +258,8 @@ def _table(
     validated = [row["VALIDATION"] for row in shown] if "VALIDATION" not in hidden else []
     if any(cell.endswith(_OPTIMISTIC) for cell in validated):
         text += "\n" + paragraph(_OPTIMISTIC_TEXT, width)
+    if _KEPT not in hidden and any(row.get(_KEPT) for row in shown):
+        text += "\n" + paragraph(_KEPT_TEXT, width)
     if letters:
         text += "\n" + paragraph(
             f"{_LETTER}: {', '.join(f'{letter} {status}' for letter, status in letters.items())}", width

@@ -86,13 +86,17 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def report_error(error: NnrunError, *, as_json: bool = False) -> None:
-    """Say what went wrong: sentences on stderr, and with --json a document on stdout as well."""
+def error_text(error: NnrunError) -> str:
+    """What went wrong, as it is shown."""
     if isinstance(error, SpecError):
         errors = sum(p.severity == "error" for p in error.problems)
-        message(f"{error}\n{counted(errors, 'error')}: nothing was run.")
-    else:
-        message(f"error: {error}")
+        return f"{error}\n{counted(errors, 'error')}: nothing was run."
+    return f"error: {error}"
+
+
+def report_error(error: NnrunError, *, as_json: bool = False) -> None:
+    """Say what went wrong: sentences on stderr, and with --json a document on stdout as well."""
+    message(error_text(error))
     if as_json:
         document: dict[str, Any] = {
             "error": type(error).__name__,

@@ -73,7 +73,7 @@ def sweep_and_report(
         0; 1 where no trial has a score; 130 where the user interrupted it.
     """
     from nnrun.cli.closing import sweep_closing_text, sweep_document
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
+    from nnrun.experiment.sweeping.at_work import SweepInterrupted
 
     show_warnings(warnings, options)
     try:
@@ -117,7 +117,7 @@ def resume_and_report(
     if given:
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 
-    from nnrun.experiment.running.nested import go_on_with_nested
+    from nnrun.experiment.running.nested import awaits_outer_run, go_on_with_nested
     from nnrun.experiment.running.on_ranks import leading
     from nnrun.experiment.running.resume import resume_run
     from nnrun.experiment.running.shared_run import is_shared, resume_shared
@@ -132,7 +132,7 @@ def resume_and_report(
         raise UsageError(
             f"{run.id} was shared among workers, and goes on as it began: leave out the changes of its spec."
         )
-    if workers is not None and not shared:
+    if workers is not None and not shared and not awaits_outer_run(run):
         raise UsageError(
             f"{run.id} has no parts that workers could go on with: it was not shared among any, or all parts "
             "have ended. Leave out --workers with --resume."
@@ -140,7 +140,7 @@ def resume_and_report(
 
     def start(listener: Listener) -> RunDirectory:
         if shared:
-            resume_shared(
+            by = resume_shared(
                 run,
                 workers,
                 spec=None if spec is None else spec.spec,
@@ -148,7 +148,7 @@ def resume_and_report(
                 device=None if options.device == "auto" else options.device,
                 listener=listener,
             )
-            return run
+            return go_on_with_nested(run, options.settings(command), listener, by)
         with leading(launched(), options.device) as ranks:
             done = resume_run(
                 run,
@@ -160,7 +160,7 @@ def resume_and_report(
                 listener=listener,
                 ranks=ranks,
             )
-        outer = go_on_with_nested(run, options.settings(command), listener)
+        outer = go_on_with_nested(run, options.settings(command), listener, workers)
         if not done and outer is run and (overrides or not options.quiet):  # what was asked for is not done
             message(f"{run.id} has ended: there is nothing to resume.{_what_would_go_on(run)}")
         return outer

@@ -157,7 +157,9 @@ def _work(reference: str, training: options.Training) -> int:
         record.command or "sweep", smoke=record.smoke
     )
     done = work_on_sweep(sweep, plan, settings, sweep_listener(training), stop_process=True)
-    trials = counted(len(done.trials), "trial")
+    did = f"ended {counted(len(done.trials), 'trial')}"
+    if done.outer_folds:
+        did = f"trained what was chosen within {counted(len(done.outer_folds), 'outer fold')}"
     ended = f"{sweep.id} has been stopped" if done.stopped else f"{sweep.id} has no more trials to begin"
     print_result(
         training.as_json,
@@ -165,8 +167,9 @@ def _work(reference: str, training: options.Training) -> int:
             "sweep": sweep.id,
             "worker": done.worker,
             "trials": list(done.trials),
+            "outer_folds": list(done.outer_folds),
             "stopped": done.stopped,
         },
-        lambda: f"{ended}; this worker has ended {trials}.",
+        lambda: f"{ended}; this worker has {did}.",
     )
     return EXIT_INTERRUPTED if done.stopped else 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
-from nnrun.errors import UsageError
+from nnrun.errors import EXIT_INTERRUPTED, UsageError, printable
+
+_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 
 
 def only_follows() -> bool:
@@ -40,6 +43,25 @@ def refuse_other_commands(args: Sequence[str]) -> None:
         f"torchrun started {launch.world_size} processes of `nnrun {command}`, which is the work of one. "
         f"Start it without torchrun."
     )
+
+
+def tell_torchrun(text: str, exit_code: int) -> None:
+    """Have torchrun end its own report with what nnrun says, where else a hint at tracebacks stands.
+
+    For each process that failed it shows the text of a file, which `torch.distributed.elastic` writes so.
+    """
+    file = os.environ.get(_ERROR_FILE)
+    if file is None or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    import json
+    import time
+    from pathlib import Path
+
+    # Of whole seconds, the first is the cause; torchrun itself stops the others once one has failed.
+    when, said = int(time.time()) + (exit_code == EXIT_INTERRUPTED), printable(text)
+    details = {"py_callstack": said, "timestamp": str(when)}
+    with contextlib.suppress(OSError):  # torchrun then says no more than that the process failed
+        Path(file).write_text(json.dumps({"message": {"message": said, "extraInfo": details}}), "utf-8")
 
 
 def follow_rank_0(device: str) -> int:

@@ -69,7 +69,7 @@ def tune(
 
     from nnrun.api import report_writer, where_words
     from nnrun.experiment.running.recorder import RunInterrupted
-    from nnrun.experiment.sweeping.sweep import SweepInterrupted
+    from nnrun.experiment.sweeping.at_work import SweepInterrupted
     from nnrun.experiment.tuning.tune import Request
     from nnrun.experiment.tuning.tune import tune as tune_file
 

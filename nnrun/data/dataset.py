@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.row_places import RowPlaces
 from nnrun.data.rows import gather_ragged
-from nnrun.data.stored_columns import take_rows_of_table
+from nnrun.data.stored_columns import take_rows_of_array, take_rows_of_table
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
@@ -220,7 +220,7 @@ def taken_rows(inputs: RawInputs, rows: Array) -> RawInputs:
     """The rows at these positions, in this order."""
     if isinstance(inputs, Table):
         return take_rows_of_table(inputs, rows)
-    return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(rows)
+    return take_rows_of_array(inputs, rows) if isinstance(inputs, np.ndarray) else inputs.take(rows)
 
 
 @dataclass(frozen=True)

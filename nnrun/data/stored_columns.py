@@ -1,21 +1,47 @@
-"""Rows of a large table whose numbers lie in a file: they are put into a file, too."""
+"""Rows of a large table or array whose numbers lie in a file: they are put into a file, too."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.data.files import stored_arrays
+from nnrun.data.files.stored_arrays import rows_folder, stored_rows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.mapped_arrays import is_mapped
-from nnrun.paths import cache_dir, private_place
+from nnrun.mapped_arrays import is_mapped, leave_memory
+from nnrun.paths import private_place
 
 _ALIGNMENT = 64
-STORED_BYTES = 1 << 28
-"""Rows that take less are as well in memory."""
+_BLOCK_BYTES = 1 << 24
+
+
+def take_rows_of_array(array: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The rows of an array at these positions; many that lie in a file come to lie in another, as below."""
+    if not is_mapped(array):
+        return np.asarray(array[rows])
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    row_bytes = max(1, array.nbytes // max(1, len(array)))
+
+    def parts() -> Iterator[npt.NDArray[Any]]:
+        at_once = max(1, _BLOCK_BYTES // row_bytes)
+        for first in range(0, len(rows), at_once):
+            yield array[rows[first : first + at_once]]
+            leave_memory(array)
+
+    if len(rows) * row_bytes >= stored_arrays.STORED_BYTES:
+        try:
+            return stored_rows(parts(), (len(rows), *array.shape[1:]), array.dtype)
+        except OSError:
+            pass
+    taken: npt.NDArray[Any] = array[rows]
+    leave_memory(array)
+    return taken
 
 
 def take_rows_of_table(table: Table, rows: npt.NDArray[np.int64]) -> Table:
@@ -25,10 +51,10 @@ def take_rows_of_table(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     """
     in_file = [column for column in table.columns if _is_in_file(column)]
     taken = len(rows) * sum(_values(column).itemsize for column in in_file)
-    if taken < STORED_BYTES:
+    if taken < stored_arrays.STORED_BYTES:
         return table.take(rows)
     try:
-        file: IO[bytes] = tempfile.TemporaryFile(dir=private_place(cache_dir() / "rows"))  # noqa: SIM115
+        file: IO[bytes] = tempfile.TemporaryFile(dir=private_place(rows_folder()))  # noqa: SIM115
     except OSError:
         return table.take(rows)
     with file:

@@ -37,12 +37,15 @@ class MappedInputs:
     """Dense rows in files, of which those that are needed next are read.
 
     Attributes:
-        files: (N, F) or (N, ...) float32, mapped into memory: one that all replicas share, or one for each.
+        files: (N, F) or (N, ...) float32, or (N, ..., C) uint8, mapped into memory: one that all replicas
+            share, or one for each.
         device: where the rows go.
+        values: of bytes, what they become, as `DenseInputs.values` on the device; None for float32.
     """
 
     files: tuple[npt.NDArray[Any], ...]
     device: torch.device
+    values: Tensor | None = None
     _free: list[_Buffer] = field(default_factory=list, repr=False)
 
     @property
@@ -82,7 +85,7 @@ class MappedInputs:
             own = self.files[0 if len(self.files) == 1 else index]
             take_mapped(own, rows, x_1NF[0, first : first + len(rows)])
             first += len(rows)
-        return DenseInputs(torch.from_numpy(x_1NF).to(self.device))
+        return DenseInputs(torch.from_numpy(x_1NF).to(self.device), self.values)
 
     def _buffer(self, rows: int) -> npt.NDArray[Any]:
         """(1, rows, ...) of memory that was used before and that nobody uses any more, where there is some.
@@ -106,5 +109,6 @@ class MappedInputs:
             of_each = []
             for index, rows in zip(data_index, rows_GB, strict=True):
                 ordered, places = np.unique(rows, return_inverse=True)
-                of_each.append(self.loaded({index: ordered}).x_SNF[0][places])
+                (batch_1B,) = self.loaded({index: ordered}).batches([index], places[None], len(places))
+                of_each.append(batch_1B[0])
             yield torch.stack(of_each)

@@ -9,86 +9,32 @@
     result-0001.json                what came of an item: written once, by whoever came first
     stop                            nobody begins anything more
 
-Nothing here needs locks of files, which network file systems lack or lose. What must happen once is a file
-that must not exist before: written under a name of its own, then hard-linked to the one that all mean; that
-the link was made shows in the file's count of links even where the server's answer was lost (open(2) of
-Linux describes this for NFS). Clocks of machines are never compared: an observer counts the time for which
-it sees no change, by its own clock.
+Nothing here needs locks of files, which network file systems lack or lose: what must happen once is a file
+that must not exist before (`create_once`). Clocks of machines are never compared: an observer counts the time
+for which it sees no change, by its own clock.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nnrun.atomic_files import make_folder, plain, read_json_object, unfinished, write_text
+from nnrun.atomic_files import plain, read_json_object, unfinished, write_text
 from nnrun.errors import DataError, NnrunError
 from nnrun.machine import ProcessName
+from nnrun.records.create_once import create_once
 
-WORK = "work"
-"""The folder within that of a sweep or a run, with a folder for each of its starts with workers."""
-
-_START = re.compile(r"start-(\d+)")
 _CLAIM = re.compile(r"part-(\d+)\.claim-(\d+)")
 _LEFT = re.compile(r"part-(\d+)\.left-(\d+)")
 _RESULT = re.compile(r"result-(\d+)\.json")
 _WORKER = re.compile(r"worker-(.+)\.json")
 _PLAN, _STOP, _OWNER = "plan.json", "stop", "owner.json"
-
-_WITHOUT_LINKS = frozenset(
-    getattr(errno, name)
-    for name in ("EPERM", "EMLINK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EACCES", "EINVAL")
-    if hasattr(errno, name)
-)
-"""What `link` says on file systems that have no hard links."""
-
-
-def create_once(path: Path, data: bytes) -> bool:
-    """Make a file that does not exist; of all that try, one does, and False is what the others get.
-
-    Raises:
-        OSError: it cannot be made: the folder is gone, the disk is full.
-    """
-    temporary = unfinished(path)
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass  # perhaps it was this very call that made it, and was repeated because an answer was lost
-        except OSError as error:
-            if error.errno in _WITHOUT_LINKS:
-                return _open_once(path, data)
-            if os.stat(temporary).st_nlink != 2:
-                raise
-        return os.stat(temporary).st_nlink == 2
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _open_once(path: Path, data: bytes) -> bool:
-    """The same by O_EXCL alone. Who looks at the wrong moment finds the file empty."""
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except FileExistsError:
-        return False
-    with open(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return True
 
 
 @dataclass(frozen=True)
@@ -185,6 +131,16 @@ class WorkFolder:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} is damaged: {error!r}.") from None
 
+    def write_plan(self, plan: WorkPlan) -> None:
+        """Keep what there is to do.
+
+        Raises:
+            NnrunError: it cannot be written.
+        """
+        parts = [list(part) for part in plan.parts]
+        text = json.dumps(plain({**asdict(plan), "parts": parts}), indent=1)
+        write_text(self.path / _PLAN, text)
+
     def ask_to_stop(self) -> None:
         """Have all workers end, and nobody begin."""
         with contextlib.suppress(
@@ -192,6 +148,14 @@ class WorkFolder:
         ):  # a disk that is full; the workers notice that the owner is gone
             if self.path.is_dir():
                 write_text(self.path / _STOP, "")
+
+    def ask_to_go_on(self) -> None:
+        """Have others begin again.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        (self.path / _STOP).unlink(missing_ok=True)
 
     def is_stopped(self) -> bool:
         """Whether all were asked to end, or the folder is gone."""
@@ -332,71 +296,6 @@ class WorkFolder:
             return os.listdir(self.path)
         except OSError:
             return []
-
-
-def starts(folder: Path) -> list[WorkFolder]:
-    """The work folders of a sweep or run, the first start first."""
-    found = []
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder / WORK):
-            if match := _START.fullmatch(entry.name):
-                found.append((int(match[1]), WorkFolder(Path(entry.path))))
-    return [work for _, work in sorted(found, key=lambda each: each[0])]
-
-
-def open_work(folder: Path) -> WorkFolder | None:
-    """The work folder of a sweep or run that workers share now; None where none do."""
-    running = [work for work in starts(folder) if not work.is_stopped()]
-    return running[-1] if running else None
-
-
-def begin(folder: Path, plan: WorkPlan, owner: ProcessName) -> WorkFolder:
-    """Make the work folder of a new start; it appears with its plan and the owner's sign of life.
-
-    The caller holds the sweep or run, so that no other process begins.
-    """
-    earlier = starts(folder)
-    number = 1 + max((int(start.path.name.partition("-")[2]) for start in earlier), default=0)
-    path = folder / WORK / f"start-{number}"
-    hidden = WorkFolder(path.with_name(f".{path.name}.new"))
-    shutil.rmtree(hidden.path, ignore_errors=True)
-    make_folder(hidden.path)
-    text = json.dumps(plain({**asdict(plan), "parts": [list(part) for part in plan.parts]}), indent=1)
-    write_text(hidden.path / _PLAN, text)
-    try:
-        hidden.write_sign(SignOfLife("", owner))
-        hidden.path.rename(path)
-    except OSError as error:
-        raise NnrunError(f"Cannot make {path}: {error.strerror}.") from error
-    return WorkFolder(path)
-
-
-def reopen(work: WorkFolder, owner: ProcessName) -> None:
-    """Go on with the work of an earlier start, whose workers have all ended. The caller holds the run.
-
-    Their claims count as given back: who starts again has seen to what killed them.
-
-    Raises:
-        NnrunError: it cannot be written.
-    """
-    before = work.read_sign("")
-    for part, last in work.claims().items():
-        for generation in range(1, last + 1):
-            work.give_back(Claim(part, generation, ""))
-    try:
-        work.write_sign(SignOfLife("", owner, 0 if before is None else before.count + 1))
-        (work.path / _STOP).unlink(missing_ok=True)
-    except OSError as error:
-        raise NnrunError(f"Cannot write into {work.path}: {error.strerror}.") from error
-
-
-def remove(work: WorkFolder) -> None:
-    """Remove the folder of a start of which nothing is needed any more."""
-    hidden = work.path.with_name(f".{work.path.name}.old")
-    with contextlib.suppress(OSError):  # who still looks at it finds no plan, and leaves
-        work.path.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
-        work.path.parent.rmdir()
 
 
 def changed(sign: SignOfLife, **what: Any) -> SignOfLife:

@@ -44,7 +44,6 @@ from nnrun.atomic_files import (
     write_text,
 )
 from nnrun.errors import DataError, NnrunError, UsageError
-from nnrun.records.claims import starts
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.run_record import VERSION, Member, RunRecord, member_of_folder
 from nnrun.records.weights import (
@@ -61,6 +60,7 @@ from nnrun.records.weights import (
     write_checkpoint,
     write_weights_file,
 )
+from nnrun.records.work_starts import starts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ _REPORT = "report.html"
 
 _DERIVED = (
     *("best_epoch", "best", "best_std", "best_interval", "chosen_by", "verdict"),
-    *("last", "last_epoch", "last_std", "training_seconds"),
+    *("last", "last_epoch", "last_std", "kept", "kept_std", "training_seconds"),
 )
 """What a record says about its whole history."""
 

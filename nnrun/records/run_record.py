@@ -277,6 +277,7 @@ class MemberRecord(_Record):
     Attributes:
         member: the name of its folder.
         best, last: its scores at the best epoch of all, and at its own last epoch.
+        kept: the validation scores of the weights that it kept, where they are known.
         epochs: that were trained.
         stopped_early, stopped_by_time, weights_epoch, best_weights_epoch, test_epoch, weights_averaged: as
             `RunRecord` has them for one network.
@@ -286,6 +287,7 @@ class MemberRecord(_Record):
     member: str
     best: Scores = {}
     last: Scores = {}
+    kept: Scores = {}
     epochs: Count | None = None
     stopped_early: Count | None = None
     stopped_by_time: Count | None = None
@@ -555,6 +557,8 @@ class RunRecord(_Record):
         weights_averaged: whether the weights that it kept are the optimizer's moving averages.
         best, last: scores at the best and at the last epoch, of several networks their mean; `*_std` the
             deviation over them, `best_interval` the 95 % interval of the mean.
+        kept: the validation scores of the weights that it kept, which predict: of several networks the mean,
+            each at its own epoch, as oof.csv has their predictions; `kept_std` the deviation over them.
         smoothed_over: over about how many epochs the curve was smoothed before its best was found.
         not_trained: folds or seeds without an epoch in the history.
         not_better_than_baseline: measure → its value and the baseline's, of each that does not beat it.
@@ -619,6 +623,8 @@ class RunRecord(_Record):
     last: Scores = {}
     last_epoch: Count | None = None
     last_std: Scores = {}
+    kept: Scores = {}
+    kept_std: Scores = {}
     members: Records[MemberRecord] = []
     smoothed_over: Count | None = None
     verdict: str | None = None
@@ -704,6 +710,16 @@ class RunRecord(_Record):
         if self.ensemble is None:
             return self.best
         return {f"val_{name}": value for name, value in self.ensemble.validation.items()}
+
+    @property
+    def kept_apart(self) -> bool:
+        """Whether several networks kept the weights of other epochs than the best of all.
+
+        The scores `kept`, of which oof.csv has the predictions, then stand beside those of the one epoch.
+        """
+        if len(self.member_ids) < 2 or self.ensemble is not None or not (self.best and self.kept):
+            return False
+        return {member.weights_epoch for member in self.members} != {self.best_epoch}
 
     @property
     def is_optimistic(self) -> bool:

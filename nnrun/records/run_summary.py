@@ -38,6 +38,8 @@ class RunSummary:
         look, look_of_any: which look its last was by experiments of its name, and of any, as it was numbered
             then.
         nested: which part of nested cross-validation it is: `inner` or `outer`; None for any other run.
+        kept: column → validation score of the weights that several networks kept, where they are of other
+            epochs.
         optimistic: whether the rows of `best` chose its epoch, or it among the trials of a sweep.
     """
 
@@ -62,6 +64,7 @@ class RunSummary:
     look_of_any: int | None = None
     nested: str | None = None
     optimistic: bool = False
+    kept: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def id(self) -> str:
@@ -109,6 +112,7 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         look_of_any=record.test_uses[-1].look_of_any if record.test_uses else None,
         nested=None if record.nested is None else "outer" if record.has_outer_scores else record.nested.part,
         optimistic=record.is_optimistic,
+        kept={name: value for name, value in record.kept.items() if value is not None and record.kept_apart},
     )
 
 

@@ -197,6 +197,7 @@ def test_json(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "epochs": 20,
         "best_epoch": 9,
         "best": {"loss": 0.3, "val_loss": 0.90125, "val_accuracy": 0.801},
+        "kept": {},
         "optimistic": True,
         "test": {"loss": 0.99, "accuracy": 0.788},
         "data": ["reuters.npz"],

@@ -143,7 +143,7 @@ def test_interrupted_in_the_sweep_it_goes_on(
 ) -> None:
     write_spec(folder)
     with monkeypatch.context() as patch:
-        interrupt_at(patch, "nnrun.experiment.sweeping.sweep._TrialListener.epoch", 5)
+        interrupt_at(patch, "nnrun.experiment.sweeping.at_work._TrialListener.epoch", 5)
         assert main(["tune", "cars.csv", "--time", "40s", "-q"]) == 130
     said = steady(capsys.readouterr().err)
     assert said.endswith("cars_tune-sweep-<ID>. Type the same command again: it goes on.\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnrun.data import stored_columns
+from nnrun.data.files import stored_arrays
 from nnrun.data.stored_columns import take_rows_of_table
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.mapped_arrays import is_mapped
@@ -45,7 +45,7 @@ def assert_same(found: Table, table: Table) -> None:
 def test_many_rows_of_columns_in_a_file_are_put_into_a_file(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_columns, "STORED_BYTES", 1)
+    monkeypatch.setattr(stored_arrays, "STORED_BYTES", 1)
     found = take_rows_of_table(table, ROWS)
     assert_same(found, table)
     a, b, c, _ = found.columns
@@ -60,7 +60,7 @@ def test_few_rows_stay_in_memory_and_so_do_those_that_no_file_takes(
     table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = take_rows_of_table(table, ROWS)
-    monkeypatch.setattr(stored_columns, "STORED_BYTES", 1)
+    monkeypatch.setattr(stored_arrays, "STORED_BYTES", 1)
     (tmp_path / "cache").touch()
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(tmp_path / "cache"))
     without_file = take_rows_of_table(table, ROWS)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,59 @@ def test_a_disk_that_fills_at_any_moment(
             assert not list(summary.run.path.rglob(".*"))
         moment += every if moment < 40 else 3
     assert refused > 20 / every
+
+
+_WORKER_WITHIN = """
+import optuna, optuna.storages.journal
+import nnrun.experiment.sweeping.shared_trials as sharing
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.sweeping.sweep_listener import SweepListener
+from nnrun.experiment.sweeping.worker import work_on_sweep
+from nnrun.records import SweepDirectory
+from nnrun.spec.sweep_plan import load_sweep
+from pathlib import Path
+
+class Within:
+    def start(self, command, count):
+        sweep = SweepDirectory(Path(command.arguments[2]))
+        settings = Settings("sweep", sweep.path.parent, device="cpu")
+        work_on_sweep(sweep, load_sweep(sweep.resolved_spec), settings, SweepListener())
+    def at_work(self): return 0
+    def troubles(self): return []
+    def close(self, seconds): pass
+
+sharing.make_launcher = lambda workers: Within()
+"""
+"""Have a sweep's worker work within its owner's process, whose system calls fail."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nested", [False, True], ids=["plain", "nested"])
+def test_a_disk_that_fills_while_workers_search(nested: bool, faulty: Server, tmp_path: Path) -> None:
+    """By TPE, whose study Optuna writes. Whoever meets the full disk, the sentence names a file."""
+    pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
+    over = {"optimizer.rmsprop.learning_rate": {"log_uniform": [1e-4, 0.1]}}
+    changes = {"nested": {"k": 2}, "validation": {"holdout": {"fraction": 0.3}}} if nested else {}
+    write_small(tmp_path, epochs=1, sweep={"method": "tpe", "trials": 2, "over": over}, **changes)
+    within, studies, moment = replace(faulty, setup=_WORKER_WITHIN), 0, 1
+    while True:
+        runs_dir = f"runs-{moment}"
+        command = ["sweep", "small.yaml", "-q", "--workers", "1", "--runs-dir", runs_dir]
+        outcome = within.run(
+            command,
+            cwd=tmp_path,
+            fault="fail from",
+            moment=moment,
+            code=errno.ENOSPC,
+        )
+        if outcome.code == 0:
+            break
+        assert outcome.err.startswith("error: Cannot "), outcome
+        assert "No space left on device" in outcome.err
+        assert runs_dir in outcome.err
+        studies += "study" in outcome.err
+        moment += 2 if moment < 40 else 9
+    assert studies
 
 
 @pytest.mark.slow

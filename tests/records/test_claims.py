@@ -18,18 +18,10 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError
 from nnrun.machine import ProcessName, this_process
-from nnrun.records.claims import (
-    SignOfLife,
-    Timing,
-    WorkFolder,
-    WorkPlan,
-    begin,
-    changed,
-    create_once,
-    remove,
-    starts,
-)
+from nnrun.records.claims import SignOfLife, Timing, WorkFolder, WorkPlan, changed
+from nnrun.records.create_once import create_once
 from nnrun.records.takeover import MOST_ATTEMPTS, Observer, given_up, next_claim
+from nnrun.records.work_starts import begin, remove, starts
 
 QUICK = Timing(every=0.05, patience=0.5)
 ELSEWHERE = ProcessName("elsewhere", "00000000", 1, "")

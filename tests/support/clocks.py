@@ -29,4 +29,4 @@ def let_epochs_take_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 def let_trials_take_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trials that train together take seconds, and so epochs, by the clock of time limits."""
     let_epochs_take_seconds(monkeypatch)
-    monkeypatch.setattr("nnrun.experiment.sweeping.sweep.Pace", lambda seconds: Pace(seconds, ticking()))
+    monkeypatch.setattr("nnrun.experiment.sweeping.at_work.Pace", lambda seconds: Pace(seconds, ticking()))

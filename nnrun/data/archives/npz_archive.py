@@ -1,27 +1,33 @@
 """NumPy's .npz archives, read without trust: a file from the web, or one that was cut short on the way.
 
 Sizes are checked before anything is allocated, a member can never grow past the size it declares, and no
-pickle is ever run (see token_pickle.py).
+pickle is ever run (see token_pickle.py). A large array is written to nnrun's cache once, block by block, and
+mapped from there: in the archive it may be compressed, its numbers are not aligned, and the file may change.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archives.token_pickle import read_token_pickle
+from nnrun.data.cache_entry import OnMessage
 from nnrun.data.dataset import TokenRows
+from nnrun.data.files import stored_arrays
+from nnrun.data.files.array_cache import cached_array
 from nnrun.errors import DataError, printable
 
 MAX_COMPRESSED_TOTAL = 2 * 2**30  # bytes that an archive's compressed members may unpack to, all together
@@ -68,6 +74,7 @@ class Archive:
             self._file.close()
             raise
         self.names = tuple(n.removesuffix(".npy") for n in self._zip.namelist() if n.endswith(".npy"))
+        self._mapped: dict[str, npt.NDArray[Any]] = {}
 
     def __enter__(self) -> Archive:
         return self
@@ -89,34 +96,50 @@ class Archive:
             )
 
     def read(
-        self, name: str, *, tokens: TokenReader = lambda name, read: read()
+        self,
+        name: str,
+        *,
+        tokens: TokenReader = lambda name, read: read(),
+        map_large: OnMessage | None = None,
     ) -> npt.NDArray[Any] | TokenRows:
         """An array of numbers or texts, or the token rows that an object array holds.
 
-        `tokens` is called in place of reading an object array, with the array's name and the function that
-        reads it, and so can keep and give back what was read before.
+        Args:
+            name: the array.
+            tokens: called in place of reading an object array, with the array's name and the function that
+                reads it, and so can keep and give back what was read before.
+            map_large: where it is given, a large array of numbers is mapped from nnrun's cache, if that can
+                be written; called with what is told of that.
         """
         info = self._zip.getinfo(f"{name}.npy")
         where = f"{self.path}: the array {name}"
-        try:
-            with self._zip.open(info) as member:
-                shape, fortran, dtype = _header(member, where)
-                if dtype.hasobject:
-                    return tokens(name, lambda: self._read_tokens(info, where))
-                return _read_plain(member, info.file_size - member.tell(), shape, fortran, dtype, where)
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            OSError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
-            # RuntimeError is how zipfile says that a member is encrypted, ValueError that a name is no UTF-8.
-            raise DataError(
-                f"{where} is damaged or incomplete: {_lower(error)}. Download it or write it again."
-            ) from None
+        with _told_if_damaged(where), self._zip.open(info) as member:
+            head = _Head(*_header(member, where), info.file_size - member.tell())
+            if head.dtype.hasobject:
+                return tokens(name, lambda: self._read_tokens(info, where))
+            _check_size(head, where)
+            if map_large is not None and head.is_large:
+                mapped = self._from_cache(name, head, map_large)
+                if mapped is not None:
+                    return mapped
+            return _read_plain(member, head, where)
+
+    def _from_cache(self, name: str, head: _Head, on_message: OnMessage) -> npt.NDArray[Any] | None:
+        """A large array, mapped; None where it cannot be written."""
+        if name in self._mapped:
+            return self._mapped[name]
+        where = f"{self.path}: the array {name}"
+
+        def parts() -> Iterator[npt.NDArray[Any]]:
+            with self._zip.open(f"{name}.npy") as member:
+                _header(member, where)
+                yield from _row_parts(member, head, where)
+
+        kind = head.dtype.newbyteorder("=")
+        array = cached_array(["npz", self.sha256, name], head.shape, kind, parts, where, on_message)
+        if array is not None:
+            self._mapped[name] = array
+        return array
 
     def holds_objects(self, name: str) -> bool:
         """Whether an array holds Python objects: lists."""
@@ -221,30 +244,89 @@ def _header(member: Any, where: str) -> tuple[tuple[int, ...], bool, np.dtype[An
     return shape, fortran, dtype
 
 
-def _read_plain(
-    member: Any, there: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any], where: str
-) -> npt.NDArray[Any]:
+class _Head(NamedTuple):
+    """What a member declares of its array, and how many bytes follow its header."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    there: int
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has rows of numbers that are not worth the memory."""
+        return bool(self.shape) and self.dtype.kind in "buif" and self.there >= stored_arrays.STORED_BYTES
+
+
+@contextmanager
+def _told_if_damaged(where: str) -> Iterator[None]:
+    """What zipfile and zlib raise as a DataError."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        # RuntimeError is how zipfile says that a member is encrypted, ValueError that a name is no UTF-8.
+        raise DataError(
+            f"{where} is damaged or incomplete: {_lower(error)}. Download it or write it again."
+        ) from None
+
+
+def _check_size(head: _Head, where: str) -> None:
+    dtype, size = head.dtype, head.dtype.itemsize * math.prod(head.shape)
     if dtype.kind not in _READABLE_KINDS or dtype.itemsize == 0:
         raise DataError(
             f"{where} has the type {str(dtype)[:60]}; only numbers, truth values and texts are read."
         )
-    size = dtype.itemsize
-    for n in shape:
-        size *= n
-    if size != there:
-        raise DataError(f"{where} declares the shape {shape}, which is {size:,} bytes, but holds {there:,}.")
-    content = np.empty(size, np.uint8)
-    target = content.data
+    if size != head.there:
+        raise DataError(
+            f"{where} declares the shape {head.shape}, which is {size:,} bytes, but holds {head.there:,}."
+        )
+
+
+def _blocks(member: Any, size: int, where: str) -> Iterator[bytes]:
+    """The bytes of a member behind its header, all blocks but the last of the same size."""
     filled = 0
     while filled < size:
         block = member.read(min(_BLOCK, size - filled))
         if not block:
             raise DataError(f"{where} ends after {filled:,} of {size:,} bytes: the file is truncated.")
-        target[filled : filled + len(block)] = block
+        yield block
         filled += len(block)
     member.read(1)  # reaches the end, where zipfile compares the checksum
-    array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
-    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
+
+
+def _read_plain(member: Any, head: _Head, where: str) -> npt.NDArray[Any]:
+    content = np.empty(head.there, np.uint8)
+    target = content.data
+    filled = 0
+    for block in _blocks(member, head.there, where):
+        target[filled : filled + len(block)] = block
+        filled += len(block)
+    array = content.view(head.dtype).reshape(head.shape, order="F" if head.fortran else "C")
+    return array if head.dtype.isnative else array.astype(head.dtype.newbyteorder("="))
+
+
+def _row_parts(member: Any, head: _Head, where: str) -> Iterator[npt.NDArray[Any]]:
+    """The array row by row, some at a time, in the byte order of this machine."""
+    native = head.dtype.newbyteorder("=")
+    blocks = (np.frombuffer(block, np.uint8) for block in _blocks(member, head.there, where))
+    if not head.fortran:
+        for block in blocks:
+            yield block if head.dtype.isnative else block.view(head.dtype).astype(native)
+        return
+    # Column by column: all of it must be there before the first row is.
+    columns = stored_arrays.stored_rows(blocks, (head.there,), np.uint8)
+    array = columns.view(head.dtype).reshape(head.shape, order="F")
+    at_once = max(1, _BLOCK * len(array) // head.there)
+    for first in range(0, len(array), at_once):
+        yield np.ascontiguousarray(array[first : first + at_once], native)
 
 
 def _lower(error: BaseException) -> str:

@@ -55,6 +55,13 @@ def read_images(
     return images, bad
 
 
+def pillow_version() -> str:
+    """Of what decodes and resizes them, on which their bytes depend."""
+    from PIL import __version__
+
+    return __version__
+
+
 def holds_images(folder: Path) -> bool:
     """Whether images are among the first files of a folder and its folders."""
     return any(file.suffix.lower() in IMAGE_SUFFIXES for file in islice(folder.rglob("*"), _LOOKED_AT))

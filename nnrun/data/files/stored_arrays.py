@@ -5,16 +5,21 @@ Letters in names: N rows.
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.paths import cache_dir, private_place
+
 _ALIGNMENT: Final = 64
+STORED_BYTES: Final = 1 << 28
+"""What takes less is as well in memory."""
 TYPES: Final = {kind.__name__: kind for kind in (np.int32, np.int64, np.float32, np.float64)}
 """The types of numbers that are stored, by their names."""
 
@@ -76,6 +81,48 @@ class ArrayFile:
         for part in parts:
             self._file.write(_bytes(part.astype(kind, copy=False)))
         return at
+
+
+def rows_folder() -> Path:
+    """Where files without a name are made. They are gone when the process ends."""
+    return cache_dir() / "rows"
+
+
+def stored_rows(
+    parts: Iterable[npt.NDArray[Any]], shape: Sequence[int], kind: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Rows that come in parts, one behind the other, mapped from a file that has no name.
+
+    Args:
+        parts: each of `kind`, or of the bytes of such numbers.
+        shape: of all rows together.
+        kind: the type of the numbers.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with tempfile.TemporaryFile(dir=private_place(rows_folder())) as file:
+        return written_rows(file, parts, shape, kind)
+
+
+def written_rows(
+    file: IO[bytes], parts: Iterable[npt.NDArray[Any]], shape: Sequence[int], kind: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """The same, written into this file, which is empty. Raises OSError."""
+    for part in parts:
+        file.write(_bytes(part))
+    file.flush()
+    return mapped_rows(file, shape, kind)
+
+
+def mapped_rows(file: IO[bytes] | Path, shape: Sequence[int], kind: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array that fills a file, mapped into memory; ValueError where the file has another size."""
+    if not math.prod(shape):
+        return np.zeros(shape, kind)
+    whole = np.memmap(file, np.uint8, "r")
+    if len(whole) != math.prod(shape) * np.dtype(kind).itemsize:
+        raise ValueError("its rows are not all there")
+    return np.asarray(whole).view(kind).reshape(shape)
 
 
 def _bytes(values: npt.NDArray[Any]) -> memoryview:

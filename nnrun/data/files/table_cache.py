@@ -59,6 +59,11 @@ Read = Callable[[Folder], CachedTable]
 _kept: ContextVar[bool] = ContextVar("tables are kept in the cache", default=True)
 
 
+def is_kept() -> bool:
+    """Whether what is read is kept in the cache, see `without_table_cache`."""
+    return _kept.get()
+
+
 @contextmanager
 def without_table_cache() -> Iterator[None]:
     """Within, no table is looked for in the cache or kept there: its file is deleted soon."""
@@ -69,12 +74,10 @@ def without_table_cache() -> Iterator[None]:
         _kept.reset(token)
 
 
-def unwritable(place: Path, error: OSError) -> str:
-    """A message: a table is not kept."""
-    return (
-        f"{place} cannot be written ({error.strerror or error}); the table stays in memory, and reading will "
-        "take as long next time"
-    )
+def unwritable(place: Path, error: OSError, then: str = "the table stays in memory") -> str:
+    """A message: what was read is not kept."""
+    why = error.strerror or error
+    return f"{place} cannot be written ({why}); {then}, and reading will take as long next time"
 
 
 def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: OnMessage) -> CachedTable:
@@ -86,7 +89,7 @@ def cached_or_read(sha256: str, key: Mapping[str, Any], read: Read, on_message: 
         read: reads the file.
         on_message: called where the cache cannot be used.
     """
-    if not _kept.get():
+    if not is_kept():
         return read(lambda: None)
     digest = hashlib.sha256(json.dumps([_VERSION, key], sort_keys=True).encode()).hexdigest()
     entry = cache_dir() / "tables" / f"{sha256[:32]}-{digest[:16]}"

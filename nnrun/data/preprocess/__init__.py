@@ -9,7 +9,8 @@ and back bit for bit.
 in `registry`;
 the last two share `ngrams`, which finds runs of words, and `word_weights`, which says what a word counts;
 `column_transformer` chains the steps of a column and joins the columns, `computed_columns` computes columns
-of numbers together. `target_encoding` is for what is predicted; `pipeline` puts all together.
+of numbers together, `array_blocks` goes through arrays that are too large to be copied. `target_encoding` is
+for what is predicted; `pipeline` puts all together.
 This package imports the rest of `nnrun.data` but its sources, and no torch.
 """
 

@@ -8,7 +8,7 @@ is sparse is ever made dense.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, TokenRows
+from nnrun.data.preprocess.array_blocks import columns_of_array, fitted_in_blocks, is_large
 from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import (
@@ -529,10 +530,19 @@ def fit_table(
     plans: Sequence[ColumnPlan], table: Table, rows: Array | None, targets: TrainingTargets | None = None
 ) -> FittedTable:
     """Learn the steps of all columns from some rows, and from the targets of these rows."""
+    return _fit_each(plans, table.by_name.__getitem__, rows, targets)
+
+
+def _fit_each(
+    plans: Sequence[ColumnPlan],
+    column_of: Callable[[str], Column],
+    rows: Array | None,
+    targets: TrainingTargets | None,
+) -> FittedTable:
     columns: list[FittedColumn] = []
     start = 0
     for plan in plans:
-        column = fit_column(plan, table.by_name[plan.name], rows, targets)
+        column = fit_column(plan, column_of(plan.name), rows, targets)
         columns.append(column.with_indices_from(start))
         start = columns[-1].indices_below or start
     return FittedTable(tuple(columns))
@@ -561,6 +571,8 @@ def fit_array(
     Raises:
         DataError: a step does not apply to these values, or would change the shape of a row.
     """
+    if is_large(inputs, rows):
+        return _fit_large(steps, plans, inputs, rows, targets)
     if inputs.ndim > 2:
         chosen = inputs if rows is None else inputs[rows]
         shape = tuple(map(int, inputs.shape[1:]))
@@ -576,6 +588,37 @@ def fit_array(
         return replace(fit_table(plans, table, rows, targets), of_array=True)
     columns = zip(plans, fitted, strict=True)
     return FittedTable(tuple(FittedColumn(plan.name, plan.kind, tuple(own)) for plan, own in columns), True)
+
+
+def _fit_large(
+    steps: Sequence[schema.PreprocessingStep],
+    plans: Sequence[ColumnPlan],
+    inputs: Array,
+    rows: Array | None,
+    targets: TrainingTargets | None,
+) -> FittedTable:
+    """`fit_array` without a copy of the rows: in blocks or, where a step cannot, column by column."""
+    shape = tuple(map(int, inputs.shape[1:]))
+    of_rows = targets if len(shape) == 1 else None
+    own = fitted_in_blocks(steps, plans, inputs, rows, of_rows)
+    if own is not None:
+        columns = zip(plans, own, strict=True)
+        fitted = FittedTable(tuple(FittedColumn(p.name, p.kind, tuple(each)) for p, each in columns), True)
+    else:
+        with _rows_of_positions(math.prod(shape[:-1]), rows):
+            column_of = columns_of_array(inputs, rows, [plan.name for plan in plans])
+            fitted = replace(_fit_each(plans, column_of, None, of_rows), of_array=True)
+        if rows is not None:
+            fitted = replace(fitted, columns=tuple(_held_out_of(each, rows) for each in fitted.columns))
+    if len(shape) == 1:
+        return fitted
+    _refuse_other_shape(fitted, shape)
+    return replace(fitted, row_shape=shape)
+
+
+def _held_out_of(column: FittedColumn, rows: Array) -> FittedColumn:
+    """A column that was fitted on the rows at these positions, which are all that it knows."""
+    return replace(column, held_out=tuple(replace(h, rows=rows[h.rows]) for h in column.held_out))
 
 
 def _refuse_other_shape(fitted: FittedTable, shape: tuple[int, ...]) -> None:
@@ -625,7 +668,7 @@ def _fitted_side_by_side(
         if chosen is x_NC:
             x_NC = computed
         else:
-            x_NC = x_NC.copy()
+            x_NC = x_NC.astype(np.float64)  # bytes cannot hold what is computed
             x_NC[:, places] = computed
         if not np.isfinite(x_NC).all():
             return None

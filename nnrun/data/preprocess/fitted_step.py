@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
@@ -165,6 +165,16 @@ class FittedStep(ABC):
         columns = map(NumberColumn, names, x_NC.T)
         return [cls.fit(step, column, context) for column in columns]
 
+    @classmethod
+    def fit_blocks(
+        cls, step: Any, blocks: Iterable[Floats], names: Sequence[str], context: FitContext
+    ) -> list[Self] | None:
+        """The same of blocks of rows, (n, C) at a time, which can be gone through again and again.
+
+        None where the step needs all numbers of a column at once.
+        """
+        return None
+
     def transform(self, values: Any, problems: Problems) -> Any:
         """The step's result for values in its `form`; rows that it cannot take are added to `problems`.
 
@@ -312,7 +322,40 @@ def mean_and_std(x_NC: Array, names: Sequence[str]) -> tuple[list[float], list[f
     """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = x_NC.mean(axis=0), x_NC.std(axis=0)
-    low, high = x_NC.min(axis=0), x_NC.max(axis=0)
+    return _checked(mean, std, x_NC.min(axis=0), x_NC.max(axis=0), names)
+
+
+def mean_and_std_of_blocks(blocks: Iterable[Floats], names: Sequence[str]) -> tuple[list[float], list[float]]:
+    """The same of blocks of rows, which are gone through twice."""
+    low, high, total, rows = _summed(blocks)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, squares = total / rows, np.zeros_like(total)
+        for x_NC in blocks:
+            squares += ((x_NC - mean) ** 2).sum(axis=0)
+        std = np.sqrt(squares / rows)
+    return _checked(mean, std, low, high, names)
+
+
+def low_and_high(blocks: Iterable[Floats]) -> tuple[Floats, Floats]:
+    """The least and the greatest number of each column."""
+    low, high, _, _ = _summed(blocks)
+    return low, high
+
+
+def _summed(blocks: Iterable[Floats]) -> tuple[Floats, Floats, Floats, int]:
+    """Of each column the least number, the greatest and the sum, and the number of rows."""
+    low, high, total, rows = np.array(np.inf), np.array(-np.inf), np.array(0.0), 0
+    for x_NC in blocks:
+        low, high = np.minimum(low, x_NC.min(axis=0)), np.maximum(high, x_NC.max(axis=0))
+        with np.errstate(over="ignore"):
+            total = total + x_NC.sum(axis=0)
+        rows += len(x_NC)
+    return low, high, total, rows
+
+
+def _checked(
+    mean: Floats, std: Floats, low: Floats, high: Floats, names: Sequence[str]
+) -> tuple[list[float], list[float]]:
     constant = low == high  # rounding would leave it a tiny deviation, and dividing by that would blow it up
     mean, std = np.where(constant, low, mean), np.where(constant | (std == 0), 1.0, std)
     wrong = np.flatnonzero(~(np.isfinite(mean) & np.isfinite(std)))

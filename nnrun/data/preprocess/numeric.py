@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from nnrun.data.preprocess.fitted_step import (
     FittedStep,
     Floats,
     Problems,
+    low_and_high,
     mean_and_std,
+    mean_and_std_of_blocks,
 )
 from nnrun.data.table import NumberColumn
 from nnrun.errors import DataError
@@ -25,6 +27,7 @@ from nnrun.spec import schema
 from nnrun.spec.wording import quoted
 
 _LARGEST_BYTE = 255
+_NO_NUMBERS = np.zeros(0)
 _SMOOTH_CLIP = 3.0
 
 
@@ -59,6 +62,14 @@ class FittedStandardize(FittedStep, spec=schema.Standardize, form="number", prog
         mean, std = mean_and_std(x_NC, [f"column {quoted(name)}" for name in names])
         return list(map(cls, mean, std))
 
+    @classmethod
+    def fit_blocks(
+        cls, step: schema.Standardize, blocks: Iterable[Floats], names: Sequence[str], context: FitContext
+    ) -> list[Self]:
+        """In two passes: the mean, then the deviation from it."""
+        mean, std = mean_and_std_of_blocks(blocks, [f"column {quoted(name)}" for name in names])
+        return list(map(cls, mean, std))
+
     def formula(self, x: Any, xp: Any) -> Any:
         """Values in units of the deviation."""
         return (x - self.mean) / self.std
@@ -81,11 +92,21 @@ class FittedMinMax(FittedStep, spec=schema.MinMax, form="number", program="compu
         known = known_values(column)
         if not len(known):
             return cls(0.0, 1.0)
-        low = float(known.min())
-        with np.errstate(over="ignore"):
-            span = float(np.subtract(known.max(), low))
+        return cls._between(float(known.min()), float(known.max()), column.name)
+
+    @classmethod
+    def fit_blocks(
+        cls, step: schema.MinMax, blocks: Iterable[Floats], names: Sequence[str], context: FitContext
+    ) -> list[Self]:
+        """In one pass."""
+        low, high = low_and_high(blocks)
+        return list(map(cls._between, low.tolist(), high.tolist(), names))
+
+    @classmethod
+    def _between(cls, low: float, high: float, name: str) -> Self:
+        span = high - low
         if not np.isfinite(span):
-            raise DataError(f"min_max: the range of column {quoted(column.name)} is not a finite number.")
+            raise DataError(f"min_max: the range of column {quoted(name)} is not a finite number.")
         return cls(low, span or 1.0)
 
     def formula(self, x: Any, xp: Any) -> Any:
@@ -118,6 +139,13 @@ class FittedRescale(FittedStep, spec=schema.Rescale, form="number", program="com
             scale = 1 / _LARGEST_BYTE
         return cls(scale, step.offset)
 
+    @classmethod
+    def fit_blocks(
+        cls, step: schema.Rescale, blocks: Iterable[Floats], names: Sequence[str], context: FitContext
+    ) -> list[Self]:
+        """No number is looked at."""
+        return [cls.fit(step, NumberColumn(name, _NO_NUMBERS), context) for name in names]
+
     def formula(self, x: Any, xp: Any) -> Any:
         """Scaled and shifted values."""
         return x * self.scale + self.offset
@@ -135,6 +163,13 @@ class FittedLog1p(FittedStep, spec=schema.Log1p, form="number", program="compute
     def fit(cls, step: schema.Log1p, column: NumberColumn, context: FitContext) -> Self:
         """There is nothing to learn."""
         return cls()
+
+    @classmethod
+    def fit_blocks(
+        cls, step: schema.Log1p, blocks: Iterable[Floats], names: Sequence[str], context: FitContext
+    ) -> list[Self]:
+        """Of each column."""
+        return [cls() for _ in names]
 
     def transform(self, values: Floats, problems: Problems) -> Floats:
         """The logarithms; values that are not above -1 are problems."""

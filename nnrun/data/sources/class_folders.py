@@ -52,7 +52,7 @@ def load_class_folders(
     test_rows: schema.TestRows | None,
     context: LoadContext,
     kind: FileKind,
-    read: Callable[[Sequence[Path]], RawInputs],
+    read: Callable[[Sequence[Path], SourceFile], RawInputs],
     feature_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """The files' contents, by class and then by the names of the files.
@@ -64,7 +64,7 @@ def load_class_folders(
         test_rows: what the spec says of the test set.
         context: how to load.
         kind: which files are taken.
-        read: reads files, in their order.
+        read: reads files, in their order, of the folder that it is given.
         feature_names: of what `read` gives.
 
     Raises:
@@ -97,8 +97,8 @@ def load_class_folders(
     task: Task = "binary" if len(names) == 2 else "multiclass"
     return Dataset(
         name=root.name,
-        train=Samples(read(train), train_labels, places=_places(train)),
-        test=Samples(read(test), test_labels, places=_places(test)) if test else None,
+        train=Samples(read(train, sources[0]), train_labels, places=_places(train)),
+        test=Samples(read(test, sources[-1]), test_labels, places=_places(test)) if test else None,
         sources=tuple(sources),
         task=task,
         classes=len(names),

@@ -33,11 +33,14 @@ from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
 from nnrun.errors import DataError
+from nnrun.mapped_arrays import leave_memory
 from nnrun.sequences import padded
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT, INPUT_ARRAY, OUTPUT, OUTPUT_ARRAY, Port
 from nnrun.spec.schema import Task
 from nnrun.spec.wording import counted, listing
+
+_VALUES_AT_ONCE = 1 << 22
 
 
 def load(spec: schema.Npz, context: LoadContext) -> Dataset:
@@ -211,7 +214,8 @@ def _samples(
 ) -> Samples:
     x_name, y_name = f"{inputs}_{part}", f"{targets}_{part}"
     present: Flags | None = None
-    x = archive.read(x_name, tokens=through_cache(archive.sha256, context.on_message))
+    tell = context.on_message
+    x = archive.read(x_name, tokens=through_cache(archive.sha256, tell), map_large=tell)
     y = archive.read(y_name)
     where = f"{archive.path}: the array "
     if isinstance(y, TokenRows):
@@ -303,13 +307,18 @@ def _check_finite(values: npt.NDArray[Any], where: str) -> None:
     """Raise DataError at the first NaN or infinity."""
     if values.dtype.kind != "f":
         return
-    finite = np.isfinite(values)
-    if not finite.all():
+    at_once = max(1, _VALUES_AT_ONCE * len(values) // max(1, values.size))
+    for first in range(0, len(values), at_once):
+        part = values[first : first + at_once]
+        finite = np.isfinite(part)
+        leave_memory(part)
+        if finite.all():
+            continue
         row, *column = (int(i) for i in np.argwhere(~finite)[0])
-        place = f"row {row}"
+        value = part[(row, *column)]
+        place = f"row {first + row}"
         if column:
             place += f", column {column[0]}" if len(column) == 1 else f", at {tuple(column)}"
-        value = values[(row, *column)]
         raise DataError(f"{where} holds {value} in {place}. Every value must be a finite number.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nnrun.data.dataset import Dataset
+from nnrun.data.dataset import Dataset, SourceFile
 from nnrun.data.files.open_file import MAX_LINE, reading, shown_path
 from nnrun.data.files.utf8 import BOM
 from nnrun.data.sources.class_folders import FileKind, load_class_folders
@@ -26,7 +26,7 @@ def load(spec: schema.TextFolder, context: LoadContext) -> Dataset:
     return load_class_folders(Path(spec.path), spec.test, context, TEXTS, _read, (COLUMN,))
 
 
-def _read(files: Sequence[Path]) -> Table:
+def _read(files: Sequence[Path], folder: SourceFile) -> Table:
     values = np.empty(len(files), object)
     values[:] = [_text(path) for path in files]
     return Table((TextColumn(COLUMN, values),), len(files))

@@ -10,6 +10,7 @@ from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.record_text import (
     baseline_text,
     interval_text,
+    kept_text,
     member_rows,
     procedure_text,
     rows_in_words,
@@ -61,6 +62,7 @@ def score_tables(record: RunRecord, at_last: bool) -> list[Table]:
         f"{chosen}.",
         ensemble_text(record),
         procedure_text(record),
+        "" if at_last else kept_text(record),
         "" if at_last and not record.is_nested else interval_text(record),
         baseline_text(record),
     )

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnrun.errors import DataError
-from nnrun.experiment.finished.run_scores import validation_at
-from nnrun.experiment.finished.used_weights import UsedWeights
+from nnrun.experiment.finished.run_scores import validation_in
+from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.experiment.finished.verdict import limits_of, possible
 from nnrun.records import RunDirectory, RunRecord
+from nnrun.records.run_record import MemberRecord
 from nnrun.spec import schema
 from nnrun.validation.summary import interval_of_mean, mean_and_deviation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,45 @@ def kept_scores(
         spec: its spec, which tells what values a measure can have.
         used: the weights of one of its networks, or of several.
     """
+    try:
+        each = scores_of_each(run.read_history(), used)
+    except DataError:  # a folder that was shared by an older nnrun may lack the history
+        return KeptScores()
+    return mean_scores(each, spec) if each else KeptScores()
+
+
+def scores_of_each(history: pd.DataFrame, used: UsedWeights) -> list[dict[str, float]]:
+    """What each network's weights scored on validation rows; none where that of one is not known."""
     each: list[dict[str, float]] = []
     for member, epoch in zip(used.members, used.epochs, strict=True):
         if epoch is None or epoch.averaged:
-            return KeptScores()
-        try:
-            found = validation_at(run, epoch.epoch)
-        except DataError:  # a folder that was shared by an older nnrun may lack the history
-            return KeptScores()
+            return []
+        found = validation_in(history, epoch.epoch)
         number = 0 if member is None else member.id
         each.append({name: values[number] for name, values in found.items() if number in values})
-    return mean_scores(each, spec)
+    return each
+
+
+def kept_verdict(history: pd.DataFrame, record: RunRecord, spec: schema.ExperimentSpec) -> RunRecord:
+    """The fields of a run's record that say what its kept weights scored; none where that is not known.
+
+    Args:
+        history: the run's.
+        record: which weights it kept.
+        spec: the experiment.
+    """
+    found, used = RunRecord(), recorded_weights(record)
+    each = scores_of_each(history, used) if used is not None and record.nested is None else []
+    if not each or not all(each):
+        return found
+    mean = mean_scores(each, spec)
+    found.kept = dict(mean.scores)
+    if mean.std:
+        found.kept_std = dict(mean.std)
+    assert used is not None, "its scores are known"
+    named = [(member, of) for member, of in zip(used.members, each, strict=True) if member is not None]
+    found.members = [MemberRecord(member=member.folder, kept=dict(of)) for member, of in named]
+    return found
 
 
 def mean_scores(each: Sequence[Mapping[str, float]], spec: schema.ExperimentSpec) -> KeptScores:

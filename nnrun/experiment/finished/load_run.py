@@ -158,13 +158,12 @@ def load_run_data(run: RunDirectory, spec: schema.ExperimentSpec, access: Access
     return dataset
 
 
-def selection_of(record: RunRecord) -> Selection:
-    """Which networks of its spec a run trained."""
-    ids, nested = record.member_ids, record.nested
+def selection_of(record: RunRecord, some: Sequence[int] = ()) -> Selection:
+    """Which networks of its spec a run trained; or `some` of them, by their folds or seeds."""
+    ids, nested = some or record.member_ids, record.nested
     if nested is not None and nested.is_inner:
-        return Selection(only_fold=nested.only_fold)
-    if nested is not None and 1 < len(ids) < nested.k:
-        return Selection(some_folds=tuple(ids))
+        whole = nested.inner_folds * (nested.k if nested.only_fold is None else 1)
+        return Selection(some_folds=tuple(ids)) if len(ids) < whole else Selection(only_fold=nested.only_fold)
     if record.member_type == "seed":
         return Selection(seeds=len(ids))
     return Selection(only_fold=ids[0]) if len(ids) == 1 else Selection(some_folds=tuple(ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from nnrun.experiment.finished.advice import are_noise
@@ -22,7 +23,8 @@ from nnrun.experiment.finished.nested_text import (
     nested_rows,
     nested_text,
 )
-from nnrun.records import SHUFFLED, RunRecord, measures
+from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.records import OUT_OF_FOLD, SHUFFLED, RunRecord, measures
 from nnrun.records.run_record import CoverageRecord, DrownedLoss, LinearBaselineRecord, NearPerfect, RowCounts
 from nnrun.spec import schema
 from nnrun.spec.ports import loss_weights
@@ -71,8 +73,8 @@ class ScoreTable:
     Attributes:
         heading: of which epoch, and what the deviations are over.
         names: the measures, a row each.
-        columns: heading (`training`, `validation`, `test`, `baseline`, `linear`) → measure → text; none is
-            all empty.
+        columns: heading (`training`, `validation`, `kept weights`, `test`, `baseline`, `linear`) → measure →
+            text; none is all empty.
     """
 
     heading: str
@@ -99,6 +101,10 @@ def chosen_on(record: RunRecord) -> str:
     if not (record.chosen_by or "").startswith(INNER):
         return "chosen on these validation rows"
     return "chosen on inner rows" + (", not on these validation rows" if record.rows.validation else "")
+
+
+KEPT: Final = "kept weights"
+"""The heading of what the kept weights of several networks score, each at its own epoch."""
 
 
 def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | None:
@@ -128,6 +134,7 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
         "training": {name: with_std(scores.get(name), std.get(name)) for name in names},
         "inner": {n: with_std(scores.get(INNER + n), std.get(INNER + n)) if of_inner else "" for n in names},
         "validation": {name: with_std(scores.get(f"val_{name}"), std.get(f"val_{name}")) for name in names},
+        KEPT: {n: _kept(record, f"val_{n}") if at_best and record.kept_apart else "" for n in names},
         "test": {name: with_std(record.test.get(name), record.test_std.get(name)) for name in names},
         "baseline": {name: with_std(record.baseline.get(name)) for name in names},
         "linear": {name: with_std(linear_scores(record).get(name)) for name in names},
@@ -143,6 +150,34 @@ def score_table(record: RunRecord, *, last_epoch: bool = False) -> ScoreTable | 
     heading += ", the last" if last_epoch and not at_best else ""
     heading += f" (mean ± std over {_trained_of_all(record)})" if std else ""
     return ScoreTable(heading, names, shown)
+
+
+def kept_text(record: RunRecord) -> str:
+    """What the columns `validation` and `kept weights` are of; empty where there is one of them only."""
+    if not record.kept_apart:
+        return ""
+    kind, used = record.member_type, recorded_weights(record)
+    assert used is not None, "what they score is recorded"
+    whose = (
+        f"of epoch {used.epoch}, which" if used.epoch is not None else f"of each {kind}'s own epoch, which"
+    )
+    text = (
+        f"{quoted('validation')} is of epoch {record.best_epoch} for every {kind}; {quoted(KEPT)} is "
+        f"{whose} was kept and predicts"
+    )
+    if record.status == "completed" and record.sweep is None and record.without_out_of_fold is None:
+        before = ", before calibration and threshold" if record.decisions else ""
+        as_sklearn = " as scikit-learn's cross_val_score does" if kind == "fold" else ""
+        text += f": the mean over {OUT_OF_FOLD}, each {kind} scored by itself{as_sklearn}{before}"
+    text += "."
+    if used.chosen_apart:
+        chosen = f"Each {kind}'s epoch was chosen on the very rows that score it"
+        text += f" {chosen}, so {quoted(KEPT)} is optimistic."
+    return text
+
+
+def _kept(record: RunRecord, column: str) -> str:
+    return with_std(record.kept.get(column), record.kept_std.get(column))
 
 
 def _trained_of_all(record: RunRecord) -> str:
@@ -222,16 +257,47 @@ def member_rows(record: RunRecord, *, last_epoch: bool = False) -> list[list[str
         return nested_rows(record.nested)
     if record.ensemble is not None:
         return ensemble_members(record)
+    ids, scores = _scores_of_members(record, last_epoch=last_epoch)
+    rows = [[f"each {record.member_type}", *ids]]
+    rows += [[name, *(with_std(of) for of in values)] for name, values in scores.items()]
+    return rows if scores else []
+
+
+def spread_rows(record: RunRecord) -> list[list[str]]:
+    """Between which values the scores of many folds or seeds lie, where `member_rows` has each of them.
+
+    Empty of nested and averaged networks, and where a score is missing.
+    """
+    if (record.has_outer_scores and record.nested is not None) or record.ensemble is not None:
+        return []
+    ids, scores = _scores_of_members(record)
+    rows = [[f"{len(ids)} {record.member_type}s", "lowest", "median", "highest"]]
+    for name, values in scores.items():
+        known = [(value, id_) for value, id_ in zip(values, ids, strict=True) if value is not None]
+        if len(known) < len(ids) or not all(math.isfinite(value) for value, _ in known):
+            return []
+        ordered = sorted(value for value, _ in known)
+        ends = {}
+        for end in (ordered[0], ordered[-1]):
+            at = [id_ for value, id_ in known if value == end]
+            ends[end] = with_std(end) + (f" ({record.member_type} {at[0]})" if len(at) == 1 else "")
+        rows.append([name, ends[ordered[0]], with_std(median(ordered)), ends[ordered[-1]]])
+    return rows if scores else []
+
+
+def _scores_of_members(
+    record: RunRecord, *, last_epoch: bool = False
+) -> tuple[list[str], dict[str, list[float | None]]]:
+    """The ids of folds or seeds, and measure → the score of each; none where there are not several."""
     members, member_type = record.members, record.member_type
     if len(members) < 2 or member_type is None:
-        return []
+        return [], {}
     at_best = bool(record.best) and not last_epoch
     scores = [member.best if at_best else member.last for member in members]
+    # None while only their weights are known.
     names = [name for name in scores[0] if name.startswith("val_")] or list(scores[0])
-    if not names:  # only their weights are known yet
-        return []
-    rows = [[f"each {member_type}", *(member.member.removeprefix(f"{member_type}-") for member in members)]]
-    return rows + [[name, *(with_std(of.get(name)) for of in scores)] for name in names]
+    ids = [member.member.removeprefix(f"{member_type}-") for member in members]
+    return ids, {name: [of.get(name) for of in scores] for name in names}
 
 
 def interval_text(record: RunRecord) -> str:
@@ -245,7 +311,8 @@ def interval_text(record: RunRecord) -> str:
         for name, (low, high) in record.best_interval.items()
         if name.startswith("val_")
     ]
-    return f"95 % interval of the mean: {', '.join(shown)}." if shown else ""
+    at = f" at epoch {record.best_epoch}" if record.kept_apart else ""
+    return f"95 % interval of the mean{at}: {', '.join(shown)}." if shown else ""
 
 
 def coverage_text(coverage: Sequence[CoverageRecord]) -> str:
@@ -313,14 +380,16 @@ def linear_text(found: LinearBaselineRecord | None) -> str:
 def caution_text(record: RunRecord) -> str:
     """What to know before the scores, as sentences; empty where there is nothing."""
     several, averaged = len(record.member_ids) > 1, scores_are_of_average(record)
+    epoch = record.best_epoch if record.kept_apart else None
     sentences = (
-        no_better_text(record.not_better_than_baseline, several=several, averaged=averaged),
+        no_better_text(record.not_better_than_baseline, several=several, averaged=averaged, epoch=epoch),
         no_better_than_linear_text(
             record.linear_baseline,
             record.not_better_than_linear,
             record.not_better_than_baseline,
             several=several,
             averaged=averaged,
+            epoch=epoch,
             noise=are_noise(record, record.not_better_than_linear),
         ),
         record.advice or "",
@@ -337,6 +406,7 @@ def no_better_text(
     averaged: bool = False,
     than: str = "the best constant",
     short: str = "baseline",
+    epoch: int | None = None,
 ) -> str:
     """That a baseline does as well; empty where the networks beat it.
 
@@ -346,13 +416,15 @@ def no_better_text(
         averaged: whether they are of one model, the average of several networks; out of fold they are not.
         than: what the baseline is.
         short: the same in a word, as it heads a column of scores.
+        epoch: of which the values are, where scores of others stand beside them.
     """
     if not worse:
         return ""
     who = "On average the networks do" if several else "The network does"
     who = "The average of the networks does" if averaged else who
     pairs = [f"{name} {with_std(value)} ({short} {with_std(best)})" for name, (value, best) in worse.items()]
-    return f"{who} not beat {than}: {', '.join(pairs)}."
+    at = "" if epoch is None else f" at epoch {epoch}"
+    return f"{who} not beat {than}{at}: {', '.join(pairs)}."
 
 
 def no_better_than_linear_text(
@@ -363,6 +435,7 @@ def no_better_than_linear_text(
     several: bool,
     averaged: bool,
     noise: bool = False,
+    epoch: int | None = None,
 ) -> str:
     """That a linear model does as well; without the scores `told` before, which a constant reaches.
 
@@ -371,7 +444,9 @@ def no_better_than_linear_text(
     if linear is None or linear.model is None:
         return ""
     left = {name: both for name, both in worse.items() if name not in told}
-    text = no_better_text(left, several=several, averaged=averaged, than=linear.model, short="linear")
+    text = no_better_text(
+        left, several=several, averaged=averaged, than=linear.model, short="linear", epoch=epoch
+    )
     return f"{text.rstrip('.')}; by less than one standard error of the mean." if text and noise else text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from nnrun.records.run_record import NestedRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 from nnrun.validation.summary import mean_and_deviation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,12 @@ def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dic
     Raises:
         DataError: the history is missing or damaged.
     """
-    table = run.read_history()
-    table = table[table["epoch"] == epoch]
+    return validation_in(run.read_history(), epoch, seed)
+
+
+def validation_in(history: pd.DataFrame, epoch: int, seed: int = 0) -> dict[str, dict[int, float]]:
+    """The same of a history that has been read."""
+    table = history[history["epoch"] == epoch]
     member_type = member_type_of(table.columns)
     ids = [seed] * len(table) if member_type is None else table[member_type].tolist()
     columns = [str(name) for name in table.columns if str(name).startswith("val_")]

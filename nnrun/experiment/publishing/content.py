@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nnrun.errors import UsageError
 from nnrun.experiment.describing.learning_curves import make_panels, write_figures
 from nnrun.experiment.finished.run_scores import read_run_spec
+from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.spec import schema
 from nnrun.spec.writing.dump import dump_value, flow
@@ -176,6 +177,7 @@ def _tags(run: RunDirectory, record: RunRecord) -> Iterator[tuple[str, str]]:
         "sweep": record.sweep,
         "git_commit": record.git_commit,
         "verdict": record.verdict,
+        "scores": _what_scores_are(record) or None,
         "smoke": record.smoke or None,
         "optimistic": record.is_optimistic or None,
         "looks_at_test_set": len(record.test_uses) or None,
@@ -187,10 +189,22 @@ def _tags(run: RunDirectory, record: RunRecord) -> Iterator[tuple[str, str]]:
             yield f"nnrun.{name}", str(value)
 
 
+def _what_scores_are(record: RunRecord) -> str:
+    """Of what the scores are whose names begin with `best_` and with `kept_`."""
+    said, used = [], recorded_weights(record)
+    if record.best:
+        of_all = "" if record.member_type is None else f", the same for every {record.member_type}"
+        said.append(f"best_* are of epoch {record.best_epoch}{of_all}")
+    if record.kept and used is not None:
+        said.append(f"kept_* are of the weights that were kept and predict: {used.text}")
+    return "; ".join(said)
+
+
 def _summary(record: RunRecord) -> Iterator[tuple[str, float]]:
     linear = record.linear_baseline.scores if record.linear_baseline is not None else {}
     groups = {
         "best": record.best,
+        "kept": record.kept,
         "last": record.last,
         "test": record.test,
         "baseline": record.baseline,

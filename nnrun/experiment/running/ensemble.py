@@ -244,7 +244,7 @@ def _first_record(
     for member in made.members:
         member.unset(*_OF_THE_TEST)
         if opened.weights.which == "best":
-            member.unset("weights_averaged")
+            member.unset("weights_averaged", "kept")
             member.weights_epoch = member.best_weights_epoch
             made.ensemble.weights = "best"
     test_rows = 0 if opened.dataset.test is None else len(opened.dataset.test)

@@ -20,9 +20,11 @@ from nnrun.errors import UsageError
 from nnrun.experiment.finished.decisions import as_trained
 from nnrun.experiment.finished.load_run import load_networks, load_run_spec, refuse_changed_data
 from nnrun.experiment.finished.nested_choice import choose_within, refuse_missing_choices, summarized
+from nnrun.experiment.launching.launcher import Workers
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.score import known_targets, score_average
+from nnrun.experiment.running.shared_run import train_shared
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.folds import folds_of, outer_folds_of, smoke_spec, with_validation
 from nnrun.experiment.setup.groups import Selection
@@ -37,31 +39,51 @@ _AS_FINAL: Final = {"nested": None, "sweep": None, "early_stopping": None, "time
 """What is left out where the number of epochs is decided, as a final run leaves it out."""
 
 
-def run_nested(loaded: LoadedSpec, settings: Settings, listener: Listener = SILENT) -> RunDirectory:
+def run_nested(
+    loaded: LoadedSpec, settings: Settings, listener: Listener = SILENT, workers: Workers | None = None
+) -> RunDirectory:
     """Choose the epoch within each outer fold, then train and score what was chosen; give the outer run.
 
     Args:
         loaded: a spec with `nested`.
         settings: how and where; `only_fold` names an outer fold.
         listener: is told what happens.
+        workers: who trains the folds of both runs; default: this process.
 
     Raises:
         NnrunError: nothing can be chosen within one of them.
         DataError: the data do not allow such folds.
-        UsageError, DivergedError, RunInterrupted: as from `run_experiment`, of the inner or the outer run.
+        UsageError, DivergedError, RunInterrupted: as from `run_experiment` or `train_shared`, of the inner or
+            the outer run.
     """
     if settings.smoke:
         loaded = replace(loaded, spec=smoke_spec(loaded.spec))
-    inner = run_experiment(loaded, replace(settings, inner_folds=True), listener)
+    inner_settings = replace(settings, inner_folds=True)
+    if workers is None:
+        inner = run_experiment(loaded, inner_settings, listener)
+    else:
+        inner = train_shared(loaded, inner_settings, listener, workers)
     if loaded.spec.nested is not None and loaded.spec.nested.members:
         return _score_inner(inner, loaded.spec, settings, listener)
-    return _run_outer(inner, loaded, settings, listener)
+    return _run_outer(inner, loaded, settings, listener, workers)
 
 
-def go_on_with_nested(run: RunDirectory, settings: Settings, listener: Listener = SILENT) -> RunDirectory:
+def awaits_outer_run(run: RunDirectory) -> bool:
+    """Whether it is an inner run that has completed, of what was chosen in which nothing has been trained."""
+    record = run.read_record()
+    if not record.is_inner or record.trial is not None or record.status != "completed":
+        return False
+    of_members = record.nested is not None and record.nested.members is not None
+    return not of_members and not _outer_runs(run, record)
+
+
+def go_on_with_nested(
+    run: RunDirectory, settings: Settings, listener: Listener = SILENT, workers: Workers | None = None
+) -> RunDirectory:
     """The outer run of an inner run that has completed: trained now, where it has not begun yet.
 
-    Any other run is given back; of the trials of a sweep the sweep trains what was chosen.
+    Any other run is given back; of the trials of a sweep the sweep trains what was chosen. Where there are
+    `workers`, they train it.
 
     Raises:
         UsageError: the outer run has begun and not ended: it is to be resumed itself.
@@ -76,10 +98,10 @@ def go_on_with_nested(run: RunDirectory, settings: Settings, listener: Listener 
         return _score_inner(run, loaded.spec, settings, listener)
     begun = _outer_runs(run, record)
     if not begun:
-        loaded = load_run_spec(run, data_dir=settings.data_dir)
+        loaded = replace(load_run_spec(run, data_dir=settings.data_dir), source_text=run.read_spec())
         device = record.device if settings.device == "auto" and record.device else settings.device
         settings = replace(settings, command="kfold", runs_dir=run.runs_dir, device=device)
-        return _run_outer(run, loaded, settings, listener)
+        return _run_outer(run, loaded, settings, listener, workers)
     outer = begun[0]
     if outer.read_record().status != "completed":
         raise UsageError(
@@ -170,7 +192,7 @@ def _choices(inner: RunDirectory, spec: schema.ExperimentSpec) -> tuple[dict[int
 
 
 def _run_outer(
-    inner: RunDirectory, loaded: LoadedSpec, settings: Settings, listener: Listener
+    inner: RunDirectory, loaded: LoadedSpec, settings: Settings, listener: Listener, workers: Workers | None
 ) -> RunDirectory:
     """Train what was chosen within each outer fold on all its training rows, and score it on the others."""
     spec = loaded.spec
@@ -185,16 +207,16 @@ def _run_outer(
     nested = known.model_copy(update={"part": "outer", "folds": list(chosen.values())})
     nested.chosen_by = record.chosen_by
     outer = outer_spec(spec, max(epochs.values()))
-    return run_experiment(
-        replace(loaded, spec=outer),
-        replace(
-            settings,
-            selection=Selection(only_fold=known.only_fold),
-            parent=inner.id,
-            parent_data=record.data_hashes,
-            smoke=record.smoke,
-            stop_after=epochs,
-            nested=nested,
-        ),
-        listener,
+    settings = replace(
+        settings,
+        selection=Selection(only_fold=known.only_fold),
+        parent=inner.id,
+        parent_data=record.data_hashes,
+        smoke=record.smoke,
+        stop_after=epochs,
+        nested=nested,
     )
+    loaded = replace(loaded, spec=outer)
+    if workers is None or len(epochs) == 1:  # one network is nothing to share
+        return run_experiment(loaded, settings, listener)
+    return train_shared(loaded, settings, listener, workers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nnrun.errors import DataError, DivergedError, LockedError, NnrunError, UsageError
+from nnrun.experiment.finished.load_run import nested_settings, selection_of
 from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
@@ -14,9 +15,9 @@ from nnrun.experiment.running.parts import MEMBERS, RUN, copy_of_part
 from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
-from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory, RunRecord
-from nnrun.records.claims import Claim, open_work
+from nnrun.records.claims import Claim
+from nnrun.records.work_starts import open_work
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.loop import EpochRecord
 
@@ -144,19 +145,16 @@ class _Worker:
         return replace(self.loaded, spec=self.loaded.spec.model_copy(update={"seed": ids[0]}))
 
     def _settings(self, ids: list[int], folder: Path) -> Settings:
-        if self.record.member_type == "seed":
-            selection = Selection(seeds=len(ids))
-        else:
-            selection = Selection(only_fold=ids[0]) if len(ids) == 1 else Selection(some_folds=tuple(ids))
         return replace(
             self.settings,
             command=self.record.command or "train",
             runs_dir=folder,
             smoke=self.record.smoke,
-            selection=selection,
+            selection=selection_of(self.record, ids),
             parent=self.run.id,
             parent_data=self.record.data_hashes,
             part=True,
+            **nested_settings(self.record),
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
+from nnrun.experiment.finished.kept_scores import kept_verdict
 from nnrun.experiment.finished.nested_choice import outer_verdict
 from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
 from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
@@ -424,7 +425,10 @@ def _settle(run: ActiveRun, seconds: float) -> None:
     if not record.epochs_run or (table := run.directory.read_history()).empty:
         return
     record.take(verdict_of(job, table))
-    record.unset("not_trained")
+    record.unset("kept", "kept_std", "not_trained")
+    for member in record.members:
+        member.unset("kept")
+    record.take(kept_verdict(table, record, job.spec))
     if missing := not_trained(table, job.member_type, job.member_ids):
         record.not_trained = missing
         record.baseline = _baseline(job, without=missing)  # as the scores beside it

@@ -31,17 +31,9 @@ from nnrun.experiment.running.train import finish_run, spec_to_train
 from nnrun.interrupts import uninterrupted
 from nnrun.machine import this_process
 from nnrun.records import Member, RunDirectory, now, refuse_unwritable
-from nnrun.records.claims import (
-    DEFAULT_TIMING,
-    Timing,
-    WorkFolder,
-    WorkPlan,
-    begin,
-    remove,
-    reopen,
-    starts,
-)
+from nnrun.records.claims import DEFAULT_TIMING, Timing, WorkFolder, WorkPlan
 from nnrun.records.run_record import Resumption, RunRecord
+from nnrun.records.work_starts import begin, remove, reopen, starts
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
 from nnrun.spec.wording import counted
@@ -58,7 +50,7 @@ def train_shared(
     """Train the folds or seeds of a spec by several workers, and keep the record of it as of one.
 
     Raises:
-        UsageError: there is one network, or nested folds; there is no such launcher or device.
+        UsageError: there is one network; there is no such launcher or device.
         NnrunError: all workers have ended, and parts are left; the run can be resumed.
         DivergedError, DataError, RunInterrupted: as from `run_experiment`.
     """
@@ -93,8 +85,11 @@ def resume_shared(
     data_dir: Path | None = None,
     device: str | None = None,
     listener: Listener = SILENT,
-) -> None:
+) -> Workers:
     """Go on with the parts of a run that have not ended, by as many workers as it has parts, or by others.
+
+    Returns:
+        These workers.
 
     Raises:
         LockedError: another process is at work on the run.
@@ -109,7 +104,8 @@ def resume_shared(
                 "run."
             )
         kept = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-        if spec is not None and spec.model_copy(update={"sweep": None, "nested": None}) != kept:
+        left_out = ["sweep", *(["nested"] if kept.nested is None else [])]
+        if spec is not None and spec.model_copy(update=dict.fromkeys(left_out)) != kept:
             raise UsageError(
                 f"{run.id} cannot be resumed with a different spec. Undo the changes, or start a new run."
             )
@@ -140,15 +136,11 @@ def resume_shared(
                 reopen(work, this_process())
                 listener.message(f"resuming {run.id}: {_ended(work)} of {len(parts)} parts have ended")
                 _train(active, work, workers, threads, listener)
+    return workers
 
 
 def refuse_what_is_not_shared(spec: schema.ExperimentSpec, settings: Settings) -> None:
     """Raise UsageError where there is nothing to share among workers."""
-    if settings.inner_folds or settings.nested is not None:
-        raise UsageError(
-            "--workers: nested cross-validation trains in one process, where the folds of all outer folds "
-            "train side by side. Leave out --workers."
-        )
     if settings.selection.networks(spec) < 2:
         raise UsageError(
             "--workers shares folds or seeds, and this trains one network. Use `nnrun kfold`, --seeds N, or "

@@ -34,6 +34,7 @@ from nnrun.data.targets import (
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.lazy_torch import torch
+from nnrun.mapped_arrays import in_memory
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
 from nnrun.model.network import Network, network_of
@@ -371,12 +372,16 @@ def inputs_of_rows(rows: Sequence[DenseRows | ByteRows | SparseRows], device: to
         return _sparse_inputs(sparse, device)
     as_bytes = [r for r in rows if isinstance(r, ByteRows)]
     if as_bytes:
-        widest = max(len(r.values) for r in as_bytes)
-        values = np.stack([np.broadcast_to(r.values, (widest, 256)) for r in as_bytes])
-        x_SNF = torch.from_numpy(as_bytes[0].x[None])  # the rows of all: only what bytes become may differ
-        return DenseInputs(x_SNF.to(device), torch.from_numpy(values).to(device))
+        x_SNF = torch.from_numpy(in_memory(as_bytes[0].x)[None])  # of all: only what bytes become may differ
+        return DenseInputs(x_SNF.to(device), values_of_bytes(as_bytes, device))
     dense = [r.x_NF for r in rows if isinstance(r, DenseRows)]
     return DenseInputs(torch.from_numpy(_stacked(dense)).to(device))
+
+
+def values_of_bytes(rows: Sequence[ByteRows], device: torch.device) -> torch.Tensor:
+    """(V, C, 256) what bytes become, of the rows of all networks or of each."""
+    widest = max(len(each.values) for each in rows)
+    return torch.from_numpy(np.stack([np.broadcast_to(r.values, (widest, 256)) for r in rows])).to(device)
 
 
 def _sparse_inputs(parts: Sequence[SparseRows], device: torch.device) -> SparseInputs:

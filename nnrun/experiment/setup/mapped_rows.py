@@ -1,28 +1,30 @@
 """Prepared rows that do not fit into memory: written to a file once, and read batch by batch.
 
+Bytes that lie in a file already, as those of large images do, are read from there.
+
 What a training computes is the same, bit for bit, wherever its rows are.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from nnrun.data import Dataset
-from nnrun.data.dataset import Samples, TokenRows
+from nnrun.data.dataset import RawInputs, Samples, TokenRows, taken_rows
+from nnrun.data.files.stored_arrays import rows_folder, stored_rows
 from nnrun.data.preprocess import FittedInputs, share_rows
-from nnrun.data.rows import DenseRows, rows_by_place
+from nnrun.data.rows import ByteRows, SparseRows, rows_by_place
 from nnrun.errors import DataError, NnrunError, UsageError, printable
-from nnrun.experiment.setup.groups import Group
+from nnrun.experiment.setup.groups import Group, values_of_bytes
 from nnrun.lazy_torch import torch
 from nnrun.limits import free_memory, in_words
+from nnrun.mapped_arrays import is_mapped
 from nnrun.model.mapped_inputs import MappedInputs
-from nnrun.paths import cache_dir, private_place
 from nnrun.spec.ports import Port
 from nnrun.spec.wording import listing
 
@@ -76,17 +78,32 @@ def rows_in_files(
         on_message(f"warning: the prepared rows take {in_words(taken)}, and must stay in memory: {why}")
         return None
     because = "" if free is None or fits else f", and {in_words(free)} of memory are free"
+    raw = dataset.train.by_input(group.fitted[0].inputs)
+    there = all(_lies_in_file(each, raw[port]) for port, each in group.fitted[0].inputs.items())
+    where = "in their file" if there else "written to a file"
     on_message(
-        f"the prepared rows take {in_words(taken)}{because}: they are written to a file, and read batch by "
-        "batch"
+        f"the prepared rows take {in_words(taken)}{because}: they are {where}, and read batch by batch"
     )
     return {port: _mapped(group, dataset.train, port, device) for port in group.fitted[0].inputs}
 
 
 def _bytes_of_rows(group: Group, dataset: Dataset) -> int:
     copies = 1 if share_rows(group.fitted) else len(group.fitted)
-    width = sum(4 * each.width for each in group.fitted[0].inputs.values())
-    return copies * width * len(dataset.train)
+    raw, taken = dataset.train.by_input(group.fitted[0].inputs), 0
+    for port, each in group.fitted[0].inputs.items():
+        taken += each.width * (1 if _stay_bytes(each, raw[port]) else 4 * copies)
+    return taken * len(dataset.train)
+
+
+def _stay_bytes(fitted: FittedInputs, raw: RawInputs) -> bool:
+    """Whether prepared rows are the bytes themselves, which all networks share, beside what these become."""
+    some = raw[:1] if isinstance(raw, np.ndarray) and raw.dtype == np.uint8 else None
+    return some is not None and isinstance(fitted.transform(some), ByteRows)
+
+
+def _lies_in_file(fitted: FittedInputs, raw: RawInputs) -> bool:
+    """Whether prepared rows are bytes that the data set has in a file already."""
+    return isinstance(raw, np.ndarray) and is_mapped(raw) and _stay_bytes(fitted, raw)
 
 
 def _why_not(group: Group, dataset: Dataset) -> str | None:
@@ -106,35 +123,39 @@ def _why_not(group: Group, dataset: Dataset) -> str | None:
             raw = dataset.train.by_input([port])[port]
             if isinstance(raw, TokenRows):
                 return f"the rows{of_input} are lists of tokens"
-            if isinstance(raw, np.ndarray) and raw.dtype == np.uint8:
-                return f"the rows{of_input} are bytes already, as they were loaded"
     return None
 
 
 def _mapped(group: Group, samples: Samples, port: Port, device: torch.device) -> MappedInputs:
     several = group.fitted[:1] if share_rows(group.fitted) else group.fitted
-    return MappedInputs(tuple(_written(each.inputs[port], samples, port) for each in several), device)
+    fitted, raw = [each.inputs[port] for each in several], samples.by_input([port])[port]
+    if not _stay_bytes(fitted[0], raw):
+        return MappedInputs(tuple(_written(each, raw, samples) for each in fitted), device)
+    assert isinstance(raw, np.ndarray), "bytes are arrays"
+    some = [rows for each in fitted if isinstance(rows := each.transform(raw[:1]), ByteRows)]
+    files = raw if is_mapped(raw) else _written(fitted[0], raw, samples)
+    return MappedInputs((files,), device, values_of_bytes(some, device))
 
 
-def _written(fitted: FittedInputs, samples: Samples, port: Port) -> npt.NDArray[Any]:
-    """(N, ...) float32: the prepared rows in a file that has no name, and goes with the process."""
-    folder = cache_dir() / "rows"
-    shape = (len(samples), *fitted.shape)
+def _written(fitted: FittedInputs, raw: RawInputs, samples: Samples) -> npt.NDArray[Any]:
+    """(N, ...) float32, or bytes as they are: the prepared rows in a file."""
     at_once = max(1, _ELEMENTS_AT_ONCE // max(1, fitted.width))
+    kind = np.uint8 if _stay_bytes(fitted, raw) else np.float32
+
+    def parts() -> Iterator[npt.NDArray[Any]]:
+        for first in range(0, len(samples), at_once):
+            some = np.arange(first, min(first + at_once, len(samples)))
+            places = None if samples.places is None else samples.places.take(some)
+            with rows_by_place(places):
+                rows = fitted.transform(taken_rows(raw, some))
+            assert not isinstance(rows, SparseRows), "all else is refused"
+            yield rows.x if isinstance(rows, ByteRows) else rows.x_NF
+
     try:
-        private_place(folder)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            for first in range(0, len(samples), at_once):
-                part = samples.take(np.arange(first, min(first + at_once, len(samples))))
-                with rows_by_place(part.places):
-                    rows = fitted.transform(part.by_input([port])[port])
-                assert isinstance(rows, DenseRows), "all else is refused"
-                file.write(rows.x_NF.data)
-            file.flush()
-            return np.memmap(file, np.float32, "r", shape=shape)
+        return stored_rows(parts(), (len(samples), *fitted.shape), kind)
     except OSError as error:
+        taken = len(samples) * fitted.width * np.dtype(kind).itemsize
         raise NnrunError(
-            f"The prepared rows cannot be written to {folder} ({error.strerror or error}). They take "
-            f"{in_words(4 * len(samples) * fitted.width)}: make room there, or name another folder with "
-            "NNRUN_CACHE_DIR."
+            f"The prepared rows cannot be written to {rows_folder()} ({error.strerror or error}). They take "
+            f"{in_words(taken)}: make room there, or name another folder with NNRUN_CACHE_DIR."
         ) from error

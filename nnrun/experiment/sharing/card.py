@@ -175,6 +175,7 @@ def _scores(record: RunRecord, predictor: Predictor, scores: Sequence[CardScore]
         return "\n\n".join([none, of_parent])
     notes = (
         f"Weights: {predictor.weights.text}.",
+        _other_scores(record, predictor),
         "± is the standard deviation over the networks." if any(score.std for score in scores) else "",
         _intervals(scores),
         ensemble_text(record),
@@ -185,6 +186,17 @@ def _scores(record: RunRecord, predictor: Predictor, scores: Sequence[CardScore]
     )
     parts = [_score_table(scores), *(_plain(note) for note in notes if note), of_parent]
     return "\n\n".join(part for part in parts if part)
+
+
+def _other_scores(record: RunRecord, predictor: Predictor) -> str:
+    """That nnrun's own screens have another score beside this one."""
+    if not record.kept_apart or predictor.weights.which != "last":
+        return ""
+    kind = record.member_type
+    return (
+        f"Validation scores are means over the {kind}s, each at the epoch whose weights it kept (what "
+        f"nnrun show calls 'kept weights'), and not those of epoch {record.best_epoch} for every {kind}."
+    )
 
 
 def _score_table(scores: Sequence[CardScore]) -> str:

@@ -7,22 +7,24 @@ sweep, trials of one architecture train side by side, and so do those that were 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from nnrun.data import Dataset
 from nnrun.errors import DivergedError, NnrunError
+from nnrun.experiment.finished.listing import runs_within
 from nnrun.experiment.finished.nested_choice import choose_within, summarized
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.listener import OnlyMessages
+from nnrun.experiment.running.listener import Listener, OnlyMessages
 from nnrun.experiment.running.nested import outer_spec, score_members
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, train_side_by_side
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
-from nnrun.records import RunDirectory, SweepDirectory, SweepRecord, TrialRecord
+from nnrun.records import RunDirectory, RunRecord, SweepDirectory, SweepRecord, TrialRecord, now
 from nnrun.records.run_record import NestedFold, NestedRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
@@ -70,8 +72,11 @@ class OuterFolds:
     listener: SweepListener
     save: Callable[[], None]
 
-    def score(self) -> None:
+    def score(self, train: Callable[[OuterFolds], object] | None = None) -> None:
         """Choose within each outer fold, and train what was chosen and has not been trained for it yet.
+
+        Args:
+            train: has others train what is `left`, and `take` what comes of it; default: this process trains.
 
         Raises:
             NnrunError: within an outer fold no trial has a score.
@@ -90,13 +95,25 @@ class OuterFolds:
             self.record.nested.members = members
             self._score_members(folds)
             return
-        self.save()
-        for part in self._alike([fold for fold in folds if not fold.scores]):
-            for done in self._trained(part):
-                folds[done.fold] = done
-            self.record.nested.folds = folds
-            self.save()
+        self.take(take_in_outer_runs(self.sweep, self.left, "its process was killed"))
+        if train is not None and self.left:
+            train(self)
+        for part in self.bundles(self.left):
+            self.take(self.trained(part))
         self.record.nested = summarized(self.record.nested, spec)
+        self.save()
+
+    @property
+    def left(self) -> list[NestedFold]:
+        """The outer folds that have no scores yet, each with what was chosen within it."""
+        nested = self.record.nested
+        return [] if nested is None else [fold for fold in nested.folds if not fold.scores]
+
+    def take(self, scored: Sequence[NestedFold]) -> None:
+        """Keep what was chosen and has been scored."""
+        nested, by_fold = self.record.nested, {fold.fold: fold for fold in scored}
+        assert nested is not None, "the choices are recorded first"
+        nested.folds = [by_fold.get(fold.fold, fold) for fold in nested.folds]
         self.save()
 
     def _score_members(self, folds: list[NestedFold]) -> None:
@@ -146,14 +163,18 @@ class OuterFolds:
         assert nested is not None, "the sweep is one within outer folds"
         return nested.k
 
-    def _alike(self, folds: Sequence[NestedFold]) -> list[list[_Chosen]]:
-        """What was chosen, each with the outer folds that chose it; those of one architecture together."""
+    def bundles(self, folds: Sequence[NestedFold], workers: int = 1) -> list[list[Chosen]]:
+        """What was chosen, each with the outer folds that chose it; those of one architecture together.
+
+        As many as train side by side, and so many that each of the workers gets some.
+        """
         by_trial: dict[int, list[NestedFold]] = {}
         for fold in folds:
             by_trial.setdefault(fold.trial or 0, []).append(fold)
         trials = {trial.number: trial for trial in self.record.trials}
-        at_most = self.base.spec.sweep.together if self.base.spec.sweep is not None else 1
-        found: dict[str, list[list[_Chosen]]] = {}
+        together = self.base.spec.sweep.together if self.base.spec.sweep is not None else 1
+        at_most = max(1, min(together, math.ceil(len(by_trial) / workers)))
+        found: dict[str, list[list[Chosen]]] = {}
         for number, own in by_trial.items():
             spec = outer_spec(
                 read_run_spec(self.sweep.run_of(trials[number])), max(fold.epoch for fold in own)
@@ -162,29 +183,37 @@ class OuterFolds:
             alike = found.setdefault(architecture_of(spec.model_copy(update={"epochs": 1})), [[]])
             if len(alike[-1]) == at_most:
                 alike.append([])
-            alike[-1].append(_Chosen(trials[number], own, spec))
+            alike[-1].append(Chosen(trials[number], own, spec))
         return [part for alike in found.values() for part in alike]
 
-    def _trained(self, chosen: Sequence[_Chosen]) -> list[NestedFold]:
+    def trained(
+        self, chosen: Sequence[Chosen], listener_of: Callable[[Chosen], Listener] | None = None
+    ) -> list[NestedFold]:
         """Train trials on all training rows of the outer folds that chose them; these with their scores.
+
+        Args:
+            chosen: the trials.
+            listener_of: who hears of the training of each; default: who hears of the sweep hears messages.
 
         Raises:
             DivergedError: one of them did. The others have been trained to their end.
         """
         for each in chosen:
             self.listener.message(_told_of(each.trial, each.epochs))
-        candidates = [self._candidate(each) for each in chosen]
+        candidates = [
+            self._candidate(each, OnlyMessages(self.listener) if listener_of is None else listener_of(each))
+            for each in chosen
+        ]
         made = train_side_by_side(candidates, self.dataset_of(chosen[0].spec))
         folds = []
         for run in made:
             record = run.read_record()
             if record.status == "diverged":
                 raise DivergedError(f"{record.error} What was recorded so far is kept in {run.path}.")
-            assert record.nested is not None, "it is an outer run"
-            folds += [fold.model_copy(update={"run": run.id}) for fold in record.nested.folds]
+            folds += _scored_by(run, record)
         return folds
 
-    def _candidate(self, chosen: _Chosen) -> Candidate:
+    def _candidate(self, chosen: Chosen, listener: Listener) -> Candidate:
         """An outer run to be."""
         record, nested = self.sweep.run_of(chosen.trial).read_record(), self.record.nested
         assert nested is not None, "the choices are recorded first"
@@ -198,11 +227,11 @@ class OuterFolds:
             inner_folds=False,
             nested=nested.model_copy(update={"folds": list(chosen.folds)}),
         )
-        return Candidate(replace(self.base, spec=chosen.spec), settings, OnlyMessages(self.listener))
+        return Candidate(replace(self.base, spec=chosen.spec), settings, listener)
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
     """A trial, the outer folds that chose it, and the spec by which it is trained there."""
 
     trial: TrialRecord
@@ -213,6 +242,35 @@ class _Chosen:
     def epochs(self) -> dict[int, int]:
         """Outer fold → how many epochs it chose."""
         return {fold.fold: fold.epoch for fold in self.folds}
+
+
+def take_in_outer_runs(sweep: SweepDirectory, folds: Sequence[NestedFold], died: str) -> list[NestedFold]:
+    """Those of some outer folds that an earlier process has scored, although it died before it said so.
+
+    Args:
+        sweep: the sweep.
+        folds: what was chosen within these. Nobody else trains for them now.
+        died: what the record of a run says that has not ended.
+    """
+    wanted, found = {fold.fold: fold for fold in folds}, dict[int, NestedFold]()
+    for run in runs_within(sweep) if folds else ():
+        record = run.read_record()
+        if record.trial is not None or record.nested is None:
+            continue
+        own = [fold for fold in _scored_by(run, record) if fold.fold in wanted]
+        if own and record.ended is None:
+            record.status, record.ended, record.error = "interrupted", now(), died
+            run.write_record(record)
+        elif record.status == "completed":
+            same = [fold for fold in own if fold.scores and _is_same(fold, wanted[fold.fold])]
+            found |= {fold.fold: fold for fold in same if fold.fold not in found}
+    return list(found.values())
+
+
+def _scored_by(run: RunDirectory, record: RunRecord) -> list[NestedFold]:
+    """The outer folds of an outer run."""
+    folds = [] if record.nested is None else record.nested.folds
+    return [fold.model_copy(update={"run": run.id}) for fold in folds]
 
 
 def _told_of(trial: TrialRecord, epochs: Mapping[int, int]) -> str:
@@ -242,8 +300,10 @@ def _scores_within(
     ]
 
 
-def _same_choice(before: NestedFold | None, now: NestedFold) -> NestedFold:
+def _same_choice(before: NestedFold | None, chosen: NestedFold) -> NestedFold:
     """What an earlier start has scored, where the same was chosen."""
-    if before is not None and (before.trial, before.epoch) == (now.trial, now.epoch):
-        return before
-    return now
+    return before if before is not None and _is_same(before, chosen) else chosen
+
+
+def _is_same(one: NestedFold, other: NestedFold) -> bool:
+    return (one.trial, one.epoch) == (other.trial, other.epoch)

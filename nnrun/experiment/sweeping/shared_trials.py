@@ -14,19 +14,23 @@ from typing import Any
 from pydantic import ValidationError
 
 from nnrun.experiment.launching.launcher import WorkerCommand, Workers, make_launcher, worker_arguments
-from nnrun.experiment.launching.oversee import Oversight, wait_for_the_end_of
+from nnrun.experiment.launching.oversee import Audience, Oversight, wait_for_the_end_of
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
+from nnrun.experiment.sweeping.trial_outcome import take_over
 from nnrun.machine import this_process
 from nnrun.records import FINISHED, SweepDirectory, SweepRecord, TrialRecord
-from nnrun.records.claims import SignOfLife, Timing, WorkPlan, begin, remove, starts
+from nnrun.records.claims import SignOfLife, Timing, WorkPlan
 from nnrun.records.takeover import MOST_ATTEMPTS
+from nnrun.records.work_starts import begin, remove, starts
 from nnrun.spec.wording import counted
 from nnrun.training.pace import Pace
 
 TIME_IS_UP = "time_is_up"
 SECONDS_LEFT = "seconds_left"
 SAME_AS = "same_as"
+OUTER_FOLD = "scored_fold"
+"""In what came of an outer fold, beside what came of trials."""
 
 
 @dataclass(eq=False)
@@ -38,6 +42,7 @@ class Sharing:
         settings: how its trials run.
         listener: is told what happens.
         pace: how much time there is.
+        record_of: gives the record of a trial, and makes one where there was none.
         ended: takes note that a trial, whose record is complete, has ended.
         save: keeps the record.
     """
@@ -47,6 +52,7 @@ class Sharing:
     settings: Settings
     listener: SweepListener
     pace: Pace
+    record_of: Callable[[int], TrialRecord]
     ended: Callable[[TrialRecord], None]
     save: Callable[[], None]
     _waiting: dict[int, tuple[int, TrialRecord]] = field(default_factory=dict)
@@ -63,31 +69,11 @@ class Sharing:
         plan = WorkPlan([list(part) for part in parts], timing)
         if not plan.parts:
             return True
-        launcher = make_launcher(workers)
-        folder = begin(self.sweep.path, plan, this_process())
-        command = WorkerCommand(
-            worker_arguments(
-                "sweep",
-                self.sweep.path,
-                device=self.settings.device,
-                compile_=self.settings.compile,
-                data_dir=self.settings.data_dir,
-            ),
-            Path.cwd(),
-            folder.path.resolve(),
-            self.settings.device,
-        )
-        bundles = "" if len(plan.parts) == len(plan.items) else f" in {counted(len(plan.parts), 'bundle')}"
-        self.listener.message(
-            f"{counted(workers.count, 'worker')} for {counted(len(plan.items), 'trial')}{bundles}; more can "
-            f"join: nnrun sweep --worker {self.sweep.path}"
-        )
         try:
-            Oversight(folder, plan, self, launcher).run(command, workers.count)
+            have_done(self.sweep, plan, self, self.settings, workers)
         finally:
             for trial in self.record.unfinished():
                 trial.status = "interrupted" if trial.status == "running" else trial.status
-        remove(folder)
         return not self._time_is_up
 
     # --- what `Audience` asks for ---
@@ -103,7 +89,7 @@ class Sharing:
     def result(self, item: int, found: Mapping[str, Any]) -> None:
         """Take note of how a trial ended; of one with the spec of another, once that one has."""
         same = found.get(SAME_AS)
-        trial = _noted(self.record, item, found)
+        trial = note(self.record, item, found)
         if same is not None:
             self._waiting[item] = int(same), trial
         elif trial.status in FINISHED:
@@ -122,7 +108,8 @@ class Sharing:
             self._time_is_up |= bool(sign.doing.get(TIME_IS_UP))
             for number, run in sign.doing.get("runs", {}).items():
                 values = sign.doing.get("values", {}).get(number, {})
-                trial = _trial_of(self.record, int(number), values)
+                fold = sign.doing.get("outer_folds", {}).get(number)
+                trial = _trial_of(self.record, int(number), values, fold)
                 if trial.status not in FINISHED and trial.run != run:
                     trial.run, trial.status, begun = run, "running", True
         if begun:
@@ -132,7 +119,7 @@ class Sharing:
     def given_up(self, item: int) -> Mapping[str, Any]:
         """A trial that ends every worker has failed."""
         error = f"{MOST_ATTEMPTS} workers died while they trained it"
-        return _trial_of(self.record, item, {}).model_copy(update={"status": "failed", "error": error}).dump()
+        return self.record_of(item).model_copy(update={"status": "failed", "error": error}).dump()
 
     def is_over(self) -> bool:
         """Whether the time is up, so that workers have left what they would not end in time."""
@@ -148,11 +135,33 @@ class Sharing:
         return {} if self.pace.left is None else {SECONDS_LEFT: self.pace.left}
 
 
-def take_over(trial: TrialRecord, same: TrialRecord, listener: SweepListener) -> None:
-    """A trial whose spec is that of an earlier one ends as that did: it would compute the same."""
-    trial.run, trial.status, trial.error = same.run, same.status, same.error
-    trial.score, trial.epoch = same.score, same.epoch
-    listener.message(f"trial {trial.number} has the same spec as trial {same.number}: not trained again")
+def have_done(
+    sweep: SweepDirectory, plan: WorkPlan, audience: Audience, settings: Settings, workers: Workers
+) -> None:
+    """Have workers do a part of a sweep's work: it is over, and its folder gone, when this returns.
+
+    Raises:
+        NnrunError: all workers have ended, and work is left.
+        UsageError: there is no such launcher.
+        KeyboardInterrupt: the user stopped it.
+    """
+    launcher = make_launcher(workers)
+    folder = begin(sweep.path, plan, this_process())
+    arguments = worker_arguments(
+        "sweep",
+        sweep.path,
+        device=settings.device,
+        compile_=settings.compile,
+        data_dir=settings.data_dir,
+    )
+    command = WorkerCommand(arguments, Path.cwd(), folder.path.resolve(), settings.device)
+    bundles = "" if len(plan.parts) == len(plan.items) else f" in {counted(len(plan.parts), 'bundle')}"
+    audience.message(
+        f"{counted(workers.count, 'worker')} for {audience.in_words(len(plan.items))}{bundles}; more can "
+        f"join: nnrun sweep --worker {sweep.path}"
+    )
+    Oversight(folder, plan, audience, launcher).run(command, workers.count)
+    remove(folder)
 
 
 def take_in_earlier_starts(sweep: SweepDirectory, record: SweepRecord, listener: SweepListener) -> None:
@@ -161,21 +170,23 @@ def take_in_earlier_starts(sweep: SweepDirectory, record: SweepRecord, listener:
         wait_for_the_end_of(folder, listener.message)
         for number in sorted(folder.finished()):
             found = folder.result(number)
-            if found is not None and SAME_AS not in found:
-                _noted(record, number, found)
+            if found is not None and SAME_AS not in found and OUTER_FOLD not in found:
+                note(record, number, found)
         remove(folder)
 
 
-def _trial_of(record: SweepRecord, number: int, values: Mapping[str, Any]) -> TrialRecord:
+def _trial_of(
+    record: SweepRecord, number: int, values: Mapping[str, Any], outer_fold: int | None = None
+) -> TrialRecord:
     """A trial's record; TPE's begins to exist when a worker has begun it."""
     known = next((trial for trial in record.trials if trial.number == number), None)
     if known is None:
-        known = TrialRecord(number=number, values=dict(values))
+        known = TrialRecord(number=number, values=dict(values), outer_fold=outer_fold)
         record.trials = sorted([*record.trials, known], key=lambda trial: trial.number)
     return known
 
 
-def _noted(record: SweepRecord, number: int, found: Mapping[str, Any]) -> TrialRecord:
+def note(record: SweepRecord, number: int, found: Mapping[str, Any]) -> TrialRecord:
     """Keep what a worker wrote of a trial, unless more was known already; what is damaged says nothing."""
     try:
         told = TrialRecord.model_validate(

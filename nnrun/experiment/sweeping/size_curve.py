@@ -16,7 +16,8 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.experiment.setup.groups import Selection
 from nnrun.experiment.sweeping.size_curve_result import COMMAND, KEY
-from nnrun.experiment.sweeping.sweep import Datasets, run_sweep
+from nnrun.experiment.sweeping.sweep import run_sweep
+from nnrun.experiment.sweeping.sweep_data import Datasets
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import SweepDirectory
 from nnrun.spec import schema

@@ -14,6 +14,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnrun.atomic_files import writing
 from nnrun.errors import DataError
 from nnrun.extras import require
 from nnrun.records import TrialRecord
@@ -30,9 +31,17 @@ _FIRST_EPOCH_TO_PRUNE = 2  # the first says little
 
 
 class _AlreadyHeld:
-    """The lock that Optuna asks for. The sweep's folder is locked already, by a lock that no kill leaves."""
+    """The lock that Optuna asks for. The sweep's folder is locked already, by a lock that no kill leaves.
+
+    What a disk that was full for a moment has taken of a line is cut off before the next one is written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
 
     def acquire(self) -> bool:
+        if self._file.exists():
+            cut_torn_line(self._file)
         return True
 
     def release(self) -> None:
@@ -66,6 +75,32 @@ class _InTurn:
             self._lock.release()
 
 
+class _Journal:
+    """Optuna's journal in a file, whose errors name the file.
+
+    Args:
+        file: the file; made where it is missing.
+        lock: of those who write it.
+
+    Raises:
+        NnrunError: it cannot be written, at any time.
+    """
+
+    def __init__(self, file: Path, lock: Any) -> None:
+        from optuna.storages.journal import JournalFileBackend
+
+        self._file = file
+        with writing(file):
+            self._backend = JournalFileBackend(str(file), lock_obj=lock)
+
+    def read_logs(self, log_number_from: int) -> Any:
+        return self._backend.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with writing(self._file):
+            self._backend.append_logs(logs)
+
+
 class TpeStudy:
     """The study of one sweep.
 
@@ -75,8 +110,9 @@ class TpeStudy:
         seed: of what is drawn.
         maximize: whether a high score is good.
         before: how many trials of the sweep come before its first, where other studies have these.
-        shared: whether several workers write it. What they train at present then counts as bad, so that they
-            do not try the same (the constant liar of Ginsbourger et al. 2010).
+        shared: whether other processes may write it too.
+        at_once: whether several of its trials are trained at a time. These count as bad meanwhile, so that
+            not all try the same (the constant liar of Ginsbourger et al. 2010).
     """
 
     def __init__(
@@ -88,11 +124,12 @@ class TpeStudy:
         before: int = 0,
         *,
         shared: bool = False,
+        at_once: bool = False,
     ) -> None:
         import optuna
-        from optuna.storages.journal import JournalFileBackend, JournalStorage
+        from optuna.storages.journal import JournalStorage
 
-        lock: Any = _InTurn(file) if shared else _AlreadyHeld()
+        journal: Any = _Journal(file, _InTurn(file) if shared else _AlreadyHeld(file))
         pruner = (
             optuna.pruners.MedianPruner(_TRIALS_BEFORE_PRUNING, _FIRST_EPOCH_TO_PRUNE)
             if sweep.prune
@@ -102,7 +139,7 @@ class TpeStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would tell of the study's name
         try:
             self._study = optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(file), lock_obj=lock)),
+                storage=JournalStorage(journal),
                 study_name="sweep",
                 direction="maximize" if maximize else "minimize",
                 pruner=pruner,
@@ -111,7 +148,7 @@ class TpeStudy:
         finally:
             optuna.logging.set_verbosity(verbosity)
         self._file, self._over, self._seed, self._before = file, sweep.over, seed, before
-        self._shared = shared
+        self._at_once = at_once
         self._trials: dict[int, optuna.Trial] = {}
 
     def point(self, number: int) -> Point:
@@ -181,7 +218,7 @@ class TpeStudy:
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         import optuna
 
-        if not self._shared:
+        if not self._at_once:
             return optuna.samplers.TPESampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

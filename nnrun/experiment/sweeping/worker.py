@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnrun.errors import DataError, UsageError
@@ -12,12 +12,16 @@ from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkSto
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Start, means
 from nnrun.experiment.running.recorder import RunInterrupted, versions
-from nnrun.experiment.sweeping.shared_trials import SAME_AS, SECONDS_LEFT, TIME_IS_UP
-from nnrun.experiment.sweeping.sweep import Datasets, SweepAtWork, content_of, take_in
+from nnrun.experiment.sweeping.at_work import SweepAtWork
+from nnrun.experiment.sweeping.shared_outer_folds import is_of_outer_folds, train_outer_folds
+from nnrun.experiment.sweeping.shared_trials import SAME_AS, SECONDS_LEFT, TIME_IS_UP, note
+from nnrun.experiment.sweeping.sweep_data import Datasets, content_of
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import require_optuna
+from nnrun.experiment.sweeping.trial_outcome import take_in
 from nnrun.records import FINISHED, SweepDirectory, TrialRecord, now, runs_of_sweep
-from nnrun.records.claims import WorkFolder, open_work
+from nnrun.records.claims import WorkFolder
+from nnrun.records.work_starts import open_work
 from nnrun.spec.sweep_plan import SweepPlan
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
@@ -31,12 +35,14 @@ class WorkDone:
         sweep: the sweep.
         worker: the worker's name; empty where there was nothing to join.
         trials: the numbers of the trials that it ended.
+        outer_folds: those for which it trained what was chosen within them.
         stopped: whether it was asked to stop before all had ended.
     """
 
     sweep: SweepDirectory
     worker: str = ""
     trials: tuple[int, ...] = ()
+    outer_folds: tuple[int, ...] = ()
     stopped: bool = False
 
 
@@ -62,8 +68,8 @@ def work_on_sweep(
         DataError: the data are missing here, or are others.
         KeyboardInterrupt: this worker was stopped; its trials go to another.
     """
-    record = sweep.read_record()
     folder = open_work(sweep.path)
+    record = sweep.read_record()
     if folder is None:
         if record.status == "completed":
             return WorkDone(sweep)
@@ -73,6 +79,7 @@ def work_on_sweep(
         )
     if record.method == "tpe":
         require_optuna()
+    settings = replace(settings, inner_folds=plan.base.spec.nested is not None)
     datasets = Datasets(settings, listener)
     datasets.of(plan.base.spec)
     if content_of(plan, datasets, settings) != record.content:
@@ -84,22 +91,25 @@ def work_on_sweep(
         own = _Own(member, listener)
         _tell_of_other_versions(member, record.versions)
         at_work = SweepAtWork(plan, settings, own, datasets, sweep, record, is_owner=False)
-        at_work.pace = Pace(_seconds_left(folder))
-        stopped = False
+        at_work.coming.pace = Pace(_seconds_left(folder))
+        stopped, folds = False, list[int]()
         listener.began(record)
         try:
-            _train_bundles(member, own, at_work, sweep)
+            if is_of_outer_folds(member.plan):
+                train_outer_folds(at_work.outer_folds(), member, folds)
+            else:
+                _train_bundles(member, own, at_work, sweep)
         except WorkStopped:  # or all is done, and the folder of the work has gone
             stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
         finally:
             listener.ended()
-        return WorkDone(sweep, member.name, tuple(own.ended_trials), stopped)
+        return WorkDone(sweep, member.name, tuple(own.ended_trials), tuple(folds), stopped)
 
 
 def _train_bundles(member: Membership, own: _Own, at_work: SweepAtWork, sweep: SweepDirectory) -> None:
     """Claim and train until there is nothing left, or no time."""
     while (claim := member.next()) is not None:
-        numbers = [n for n in member.plan.parts[claim.part] if n not in member.folder.finished()]
+        numbers = _without_results(member.plan.parts[claim.part], at_work, own)
         try:
             if claim.generation > 1:
                 numbers = _without_finished(numbers, at_work, own, sweep)
@@ -116,10 +126,10 @@ def _train_bundles(member: Membership, own: _Own, at_work: SweepAtWork, sweep: S
 
 
 def _train(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> None:
-    if at_work.studies:
-        (study,) = at_work.studies.values()
+    if len(at_work.coming.studies) == 1:
+        (study,) = at_work.coming.studies
         for number in numbers:
-            trial = at_work.chosen(number)
+            trial = at_work.coming.chosen(number)
             if trial is None:
                 continue
             if (same := study.same_before(number)) is not None:
@@ -127,9 +137,20 @@ def _train(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> None:
             else:
                 at_work.train([trial])
         return
-    wanted = set(numbers)
-    if trials := [trial for trial in at_work.plan.trials if trial.number in wanted]:
+    for trials in at_work.coming.among(numbers):
         at_work.train(trials)
+
+
+def _without_results(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> list[int]:
+    """The trials of a bundle that have no result. Of the others it is noted: a search builds upon them."""
+    left, folder = [], own.member.folder
+    finished = folder.finished()
+    for number in numbers:
+        if number not in finished:
+            left.append(number)
+        elif (found := folder.result(number)) is not None and SAME_AS not in found:
+            note(at_work.record, number, found)
+    return left
 
 
 def _without_finished(
@@ -143,7 +164,7 @@ def _without_finished(
         if number is None or number not in left:
             continue
         if found.status in FINISHED:
-            trial = TrialRecord(number=number, values=dict(found.trial.values) if found.trial else {})
+            trial = at_work.coming.record_of(number)
             take_in(trial, summary.id, found, at_work.record.monitor)
             own.trial_ended(trial)
             left.remove(number)
@@ -194,10 +215,12 @@ class _Own(SweepListener):
         number = str(trial.number)
         runs = {**self._doing.get("runs", {}), number: str(trial.run)}
         values = {**self._doing.get("values", {}), number: trial.values}
+        outer_folds = {**self._doing.get("outer_folds", {}), number: trial.outer_fold}
         self._doing = {
             "trials": sorted(map(int, runs)),
             "runs": runs,
             "values": values,
+            "outer_folds": outer_folds,
             "epoch": 0,
             "monitor": start.monitor,
             "scores": {},

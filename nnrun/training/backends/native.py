@@ -268,16 +268,16 @@ class NativeBackend:
         job.rows = address(held[-1])
         if self._matrix is not None:
             job.row_starts, job.columns, job.values = map(address, self._matrix)
-        elif self._rows.streamed:
-            held.append(inputs.x_SNF)  # of this segment alone
-            job.inputs = address(inputs.x_SNF)
-        elif self._rows.values is None:
-            job.inputs = address(self._numbers)
         else:
-            values_VC256 = self._rows.values_of(data.data_index).contiguous()
-            held.append(values_VC256)
-            job.bytes, job.byte_values = address(self._numbers), address(values_VC256)
-            job.byte_columns, job.own_byte_values = values_VC256.shape[1], len(values_VC256) > 1
+            numbers = inputs.x_SNF if self._rows.streamed else self._numbers
+            held.append(numbers)  # rows that are streamed are there for this segment alone
+            if inputs.values is None:
+                job.inputs = address(numbers)
+            else:
+                values_VC256 = inputs.values_of(data.data_index).contiguous()
+                held.append(values_VC256)
+                job.bytes, job.byte_values = address(numbers), address(values_VC256)
+                job.byte_columns, job.own_byte_values = values_VC256.shape[1], len(values_VC256) > 1
         native_job.fill(job, loss)
         job.held = held
         return job, logits, layers

@@ -14,8 +14,9 @@ import pytest
 
 from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
 from nnrun.machine import ProcessName, this_process
-from nnrun.records.claims import SignOfLife, Timing, WorkFolder, WorkPlan, begin
+from nnrun.records.claims import SignOfLife, Timing, WorkFolder, WorkPlan
 from nnrun.records.takeover import Observer, given_up
+from nnrun.records.work_starts import begin
 
 QUICK = Timing(every=0.05, patience=0.5)
 ELSEWHERE = ProcessName("elsewhere", "00000000", 1, "")

@@ -22,6 +22,11 @@ def test_what_a_run_of_folds_holds(folds: nnrun.Run, tmp_path: Path) -> None:
     assert content.tags["nnrun.run"] == folds.id
     assert content.tags["nnrun.status"] == "completed"
     assert content.summary["best_val_loss"] == folds.best["val_loss"]
+    assert content.summary["kept_val_loss"] == folds.kept["val_loss"]
+    assert content.tags["nnrun.scores"] == (
+        f"best_* are of epoch {folds.best_epoch}, the same for every fold; "
+        "kept_* are of the weights that were kept and predict: epoch 3, the last and the best by val_loss"
+    )
     assert content.summary["baseline_accuracy"] == folds.baseline["accuracy"]
     assert list(content.networks) == ["fold-0", "fold-1"]
     own = folds.history[folds.history["fold"] == 1]

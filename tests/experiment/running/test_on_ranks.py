@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from nnrun.cli.torchrun import tell_torchrun
 from tests.support.commands import nnrun_command
 from tests.support.on_ranks import TORCHRUN, outcomes, run_on_ranks, start_on_ranks
 from tests.support.small_experiments import BINARY, REGRESSION, only_run, record_of, write_small
@@ -198,6 +200,44 @@ def test_torchrun(tmp_path: Path) -> None:
     assert done.stderr.count("epoch 3/3") == 1
     assert done.stderr.count("2 processes train together: each computes its share of every batch") == 1
     assert_same_history(*histories(tmp_path / "one"), *histories(tmp_path / "several"))
+
+
+def test_torchrun_s_report_ends_with_what_nnrun_says(tmp_path: Path) -> None:
+    """Its own traceback cannot be helped; the last lines, of the first failure, are the sentence."""
+    write_small(tmp_path)
+    done = subprocess.run(
+        [*TORCHRUN, "2", "-m", "nnrun", "train", "small.yaml", "--set", "epochs=none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, "torchrun's own"
+    own, cause = done.stderr.split("Root Cause")
+    assert own.count("error: epochs") == 1, "rank 0 alone prints it"
+    lines = [line.strip() for line in cause.strip().splitlines()]
+    assert lines[-1] == "=" * len(lines[-1])
+    assert lines[-2] == "1 error: nothing was run."
+    assert any(line.startswith("traceback : ") and "epochs" in line for line in lines)
+    assert "To enable traceback see" not in cause
+
+
+@pytest.mark.parametrize(("code", "later"), [(2, 0), (130, 1)])
+def test_who_is_stopped_is_not_the_cause(
+    code: int, later: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "error.json"
+    monkeypatch.setattr(time, "time", lambda: 100.9)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+    tell_torchrun("unheard", code)
+    assert not file.exists(), "torchrun did not start it"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    tell_torchrun("a\x1b[31m sentence", code)
+    failure = ProcessFailure(local_rank=0, pid=1, exitcode=code, error_file=str(file))
+    assert failure.timestamp == 100 + later
+    assert "\x1b" not in str(failure.message)
+    assert "[31m sentence" in str(failure.message)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "not" / "there"))
+    tell_torchrun("unheard", code)
 
 
 def epochs_of(run: Path) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnrun.cli import main
 from nnrun.errors import DivergedError, NnrunError, UsageError
 from nnrun.experiment.launching.launcher import Workers
+from nnrun.experiment.running import nested
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener
+from nnrun.experiment.running.nested import run_nested
 from nnrun.experiment.running.parts import merged_history, parts_of
 from nnrun.experiment.running.shared_run import resume_shared, train_shared
 from nnrun.experiment.running.train import run_experiment
@@ -62,7 +66,7 @@ def settings(folder: Path, runs: str, **others: Any) -> Settings:
     return Settings("kfold", folder / runs, device="cpu", **others)
 
 
-def same_runs(alone: Path, shared: Path) -> None:
+def same_runs(alone: Path, shared: Path, other: Collection[str] = ()) -> None:
     """All files but checkpoints are there, and tell the same."""
     found = [{name for name in files_of(run) if not name.startswith("checkpoint")} for run in (alone, shared)]
     assert found[0] == found[1]
@@ -70,8 +74,9 @@ def same_runs(alone: Path, shared: Path) -> None:
     for name in found[0] - {"run.json", "history.csv", "history_mean.csv"}:
         assert (shared / name).read_bytes() == (alone / name).read_bytes(), name
     records = [record_of(run) for run in (alone, shared)]
-    assert {k: v for k, v in records[1].items() if k not in OWN} == {
-        k: v for k, v in records[0].items() if k not in OWN
+    own = OWN | set(other)
+    assert {k: v for k, v in records[1].items() if k not in own} == {
+        k: v for k, v in records[0].items() if k not in own
     }
 
 
@@ -121,13 +126,148 @@ def test_folds_of_several_shapes_stand_in_the_order_of_one_process(
     same_runs(alone.path, shared.path)
 
 
-def _when_part_has_epochs(runs: Path, epochs: int, act: Any) -> threading.Thread:
-    """Do something once a part's history has so many rows."""
+NESTED: dict[str, Any] = {"nested": 3, "epochs": 5, "optimizer": {"adam": 0.1}}
+INNER: dict[str, dict[str, Any]] = {
+    "kfold": {"validation": {"kfold": {"k": 2, "shuffle": True}}},
+    "holdout": {"validation": {"holdout": {"fraction": 0.3}}},
+    "members": {
+        "validation": {"kfold": {"k": 2, "shuffle": True}},
+        "nested": {"k": 3, "members": "folds"},
+    },
+}
+
+
+def nested_runs(folder: Path) -> list[Path]:
+    """The inner and the outer run, as far as they are there."""
+    found = [RunDirectory(path.parent) for path in folder.glob("*/run.json")]
+    return [run.path for run in sorted(found, key=lambda run: run.read_record().is_nested)]
+
+
+def same_nested_runs(alone: Path, shared: Path) -> None:
+    both = list(zip(nested_runs(alone), nested_runs(shared), strict=True))
+    for one, other in both:
+        same_runs(one, other, {"parent"})
+    for folder in (alone, shared):
+        ids = [path.name for path in nested_runs(folder)]
+        assert [record_of(path)["parent"] for path in nested_runs(folder)] == [None, *ids[:-1]]
+
+
+@pytest.mark.parametrize("kind", INNER)
+def test_outer_folds_of_workers_make_the_runs_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER[kind]})
+    run_nested(loaded, settings(tmp_path, "alone"))
+    fork_workers(monkeypatch)
+    heard = Heard()
+    found = run_nested(loaded, settings(tmp_path, "shared"), heard, Workers(2))
+    same_nested_runs(tmp_path / "alone", tmp_path / "shared")
+    assert found.path == nested_runs(tmp_path / "shared")[-1]
+    told = [text.partition(";")[0] for text in heard.said if text.startswith("2 workers for ")]
+    inner = "2 workers for 3 folds in 2 parts" if kind == "holdout" else "2 workers for 6 folds in 2 parts"
+    assert told == ([inner] if kind == "members" else [inner, "2 workers for 3 folds in 2 parts"])
+
+
+def test_within_one_outer_fold_its_inner_folds_are_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was chosen there is one network, which this process trains."""
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"]})
+    one = {"selection": Selection(only_fold=1)}
+    run_nested(loaded, settings(tmp_path, "alone", **one))
+    fork_workers(monkeypatch)
+    run_nested(loaded, settings(tmp_path, "shared", **one), Listener(), Workers(2))
+    same_nested_runs(tmp_path / "alone", tmp_path / "shared")
+
+
+@pytest.mark.slow
+def test_nested_folds_go_on_where_workers_or_all_of_them_are_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the inner run's workers, then all of the outer run's; then the outer run is resumed."""
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 60})
+    monkeypatch.setattr(nested, "choose_within", _the_last_epoch(60))
+    run_nested(loaded, settings(tmp_path, "alone"))
+    killed: list[int] = []
+
+    def kill(launcher: ForkLauncher) -> None:
+        victims = launcher.processes[:1] if not killed else list(launcher.processes)
+        killed.append(len(victims))
+
+        def act() -> None:
+            for process in victims:
+                process.kill()
+
+        place = "*" if len(killed) == 1 else nested_runs(tmp_path / "shared")[-1].name
+        _when_part_has_epochs(tmp_path / "shared", 20, act, place)
+
+    fork_workers(monkeypatch, ForkLauncher(kill))
+    with pytest.raises(NnrunError, match="All workers have ended"):
+        run_nested(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
+    assert killed == [1, 2]
+    inner, outer = nested_runs(tmp_path / "shared")
+    assert [record_of(path)["status"] for path in (inner, outer)] == ["completed", "failed"]
+    fork_workers(monkeypatch)
+    resume_shared(RunDirectory(outer), None)
+    same_nested_runs(tmp_path / "alone", tmp_path / "shared")
+
+
+def _the_last_epoch(epoch: int) -> Any:
+    """Outer folds choose it, so that what is trained there takes as long."""
+    real = nested.choose_within
+
+    def choose(*args: Any) -> Any:
+        return {fold: chosen.model_copy(update={"epoch": epoch}) for fold, chosen in real(*args).items()}
+
+    return choose
+
+
+@pytest.mark.slow
+def test_an_inner_run_of_workers_is_resumed_with_its_outer_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All workers of the inner run are killed; the command goes on with both, by workers."""
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 60})
+    run_nested(loaded, settings(tmp_path, "alone"))
+
+    def kill_all(launcher: ForkLauncher) -> None:
+        def act() -> None:
+            for process in launcher.processes:
+                process.kill()
+
+        _when_part_has_epochs(tmp_path / "shared", 20, act)
+
+    fork_workers(monkeypatch, ForkLauncher(kill_all))
+    with pytest.raises(NnrunError, match="All workers have ended"):
+        run_nested(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
+    (inner,) = nested_runs(tmp_path / "shared")
+    started: list[int] = []
+    fork_workers(monkeypatch, ForkLauncher(lambda launcher: started.append(len(launcher.processes))))
+    assert main(["kfold", "--resume", str(inner), "-q"]) == 0
+    assert started == [2, 2]
+    same_nested_runs(tmp_path / "alone", tmp_path / "shared")
+
+
+def test_a_completed_inner_run_s_outer_run_may_have_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"]})
+    run_nested(loaded, settings(tmp_path, "alone"))
+    inner = run_experiment(loaded, settings(tmp_path, "shared", inner_folds=True))
+    fork_workers(monkeypatch)
+    resume = ["kfold", "--resume", str(inner.path), "-q", "--workers", "2"]
+    assert main(resume) == 0
+    same_nested_runs(tmp_path / "alone", tmp_path / "shared")
+    assert main(resume) == 2, "there is nothing more to share"
+
+
+def _when_part_has_epochs(runs: Path, epochs: int, act: Any, run: str = "*") -> threading.Thread:
+    """Do something once the history of a part of a run has so many rows."""
 
     def wait() -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until:
-            if any(p.read_bytes().count(b"\n") > epochs for p in runs.glob("*/work/*/*/*/history.csv")):
+            if any(p.read_bytes().count(b"\n") > epochs for p in runs.glob(f"{run}/work/*/*/*/history.csv")):
                 act()
                 return
             time.sleep(0.005)
@@ -203,8 +343,10 @@ def test_one_network_is_not_shared(tmp_path: Path) -> None:
     loaded = load_small(tmp_path)
     with pytest.raises(UsageError, match="this trains one network"):
         train_shared(loaded, settings(tmp_path, "runs"), Listener(), Workers(2))
-    with pytest.raises(UsageError, match="nested cross-validation trains in one process"):
-        train_shared(loaded, settings(tmp_path, "runs", inner_folds=True), Listener(), Workers(2))
+    within_one = load_small(tmp_path, validation={"holdout": {"fraction": 0.3}}, nested=3)
+    only = settings(tmp_path, "runs", selection=Selection(only_fold=1))
+    with pytest.raises(UsageError, match="this trains one network"):
+        run_nested(within_one, only, Listener(), Workers(2))
     assert not (tmp_path / "runs").exists()
 
 

@@ -13,6 +13,7 @@ import torch
 
 import nnrun
 from nnrun.cli import main
+from nnrun.data.files.stored_arrays import rows_folder
 from nnrun.experiment.setup import mapped_rows
 from nnrun.mapped_arrays import take_mapped
 from nnrun.model.mapped_inputs import MappedInputs
@@ -82,7 +83,7 @@ def test_the_same_history_byte_for_byte(
     assert in_file == in_memory
     nnrun_said = capsys.readouterr().err
     assert nnrun_said == ""
-    assert not list((mapped_rows.cache_dir() / "rows").iterdir())  # the files have no name
+    assert not list((rows_folder()).iterdir())  # the files have no name
 
 
 @pytest.mark.parametrize("kfold", ["{kfold: {k: 3}}", "{kfold: {k: 3, shuffle: true}}"])

@@ -18,8 +18,9 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.nested import go_on_with_nested, score_members
 from nnrun.experiment.setup.folds import outer_folds_of
 from nnrun.experiment.sweeping import nested_sweep, tpe
+from nnrun.experiment.sweeping.at_work import SweepInterrupted
 from nnrun.experiment.sweeping.nested_sweep import OuterFolds
-from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
+from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import Member, RunDirectory, SweepDirectory, TrialRecord, list_runs
 from nnrun.records.run_record import NestedRecord

@@ -23,7 +23,8 @@ from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
 from nnrun.experiment.sweeping.worker import work_on_sweep
 from nnrun.machine import this_process
 from nnrun.records import SweepDirectory, TrialRecord
-from nnrun.records.claims import SignOfLife, WorkPlan, begin, starts
+from nnrun.records.claims import SignOfLife, WorkPlan
+from nnrun.records.work_starts import begin, starts
 from nnrun.spec.sweep_plan import load_sweep
 from nnrun.training.pace import Pace
 from tests.support.small_experiments import record_of, without_seconds, write_small
@@ -212,13 +213,6 @@ def test_tpe_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(histories(tmp_path / "runs")) == list(range(1, 11))
 
 
-def test_an_outer_sweep_has_no_workers(tmp_path: Path) -> None:
-    write_small(tmp_path, sweep=GRID, nested={"k": 2}, validation={"kfold": {"k": 2}})
-    with pytest.raises(UsageError, match="--workers: a sweep within outer folds"):
-        sweep(tmp_path, "runs", 2)
-    assert not (tmp_path / "runs").exists()
-
-
 def test_a_worker_needs_a_sweep_that_runs(tmp_path: Path) -> None:
     write_small(tmp_path, epochs=2, sweep=GRID)
     made = sweep(tmp_path, "runs")
@@ -236,8 +230,12 @@ def sharing(made: SweepDirectory, seconds: float | None = None) -> tuple[Sharing
     ended: list[TrialRecord] = []
     settings = Settings("sweep", made.path.parent, device="cpu")
     pace = Pace(seconds, clock=lambda: 0.0)
-    own = Sharing(made, made.read_record(), settings, Heard(), pace, ended.append, lambda: None)
-    return own, ended
+    record = made.read_record()
+
+    def record_of(number: int) -> TrialRecord:
+        return record.trials[number - 1]
+
+    return Sharing(made, record, settings, Heard(), pace, record_of, ended.append, lambda: None), ended
 
 
 def test_a_trial_that_ends_every_worker_has_failed(tmp_path: Path) -> None:

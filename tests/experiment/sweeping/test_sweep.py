@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import nnrun.experiment.sweeping.sweep
 from nnrun.api import Run
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
 from nnrun.experiment.running.train import run_experiment
-from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
+from nnrun.experiment.sweeping import at_work, sweep_data
+from nnrun.experiment.sweeping.at_work import SweepInterrupted
+from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.records import (
     RunDirectory,
@@ -142,13 +143,13 @@ def test_a_trial_is_what_train_would_make_of_its_values(tmp_path: Path) -> None:
 def test_trials_of_one_architecture_train_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to `together`; and where that does not do, in halves."""
     groups: list[list[int]] = []
-    real = nnrun.experiment.sweeping.sweep.train_stacked
+    real = at_work.train_stacked
 
     def heard(together: Any) -> Any:
         groups.append([candidate.settings.trial.number for candidate in together.candidates])
         return real(together)
 
-    monkeypatch.setattr(nnrun.experiment.sweeping.sweep, "train_stacked", heard)
+    monkeypatch.setattr(at_work, "train_stacked", heard)
     over = {RATE: [0.01, 0.001, 0.0001], UNITS: [4, 8], "seed": [0, 1]}
     sweep(tmp_path, over)
     assert groups == [[1, 2, 5, 6, 9, 10], [3, 4, 7, 8, 11, 12]]
@@ -345,13 +346,13 @@ def test_a_wrong_device_ends_it_before_it_begins(tmp_path: Path) -> None:
 
 def test_data_are_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    real = nnrun.experiment.sweeping.sweep.load_data
+    real = sweep_data.load_data
 
     def counted(dataset: Any, **others: Any) -> Any:
         loads.append(dataset)
         return real(dataset, **others)
 
-    monkeypatch.setattr(nnrun.experiment.sweeping.sweep, "load_data", counted)
+    monkeypatch.setattr(sweep_data, "load_data", counted)
     monkeypatch.setattr("nnrun.experiment.running.job.load_data", None)
     sweep(tmp_path)
     assert len(loads) == 1

@@ -10,7 +10,8 @@ import pytest
 
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.sweeping.sweep import SweepInterrupted, run_sweep
+from nnrun.experiment.sweeping.at_work import SweepInterrupted
+from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import TpeStudy, require_optuna
 from nnrun.records import SweepDirectory, TrialRecord, list_runs
