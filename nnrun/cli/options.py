@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -413,7 +413,7 @@ def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     # Not by `get_type_hints`: of a parameter with the default None, Python 3.10 makes another type there,
     # Optional[Annotated[...]], in which Typer does not find what is an argument.
     declared = list(inspect.signature(function, eval_str=True).parameters.values())
-    groups = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
+    groups: dict[str, Any] = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
     parameters: list[inspect.Parameter] = []
     for parameter in declared:
         group = groups.get(parameter.name)
