@@ -326,6 +326,7 @@ def test_a_table_of_300_rows_has_the_measured_network_and_training(tmp_path: Pat
     assert spec.early_stopping.start_from_epoch == 3
     assert isinstance(spec.validation, schema.KFold)
     assert spec.validation.k == 10
+    assert spec.linear_member
 
 
 def test_below_300_rows_it_has_a_small_network(tmp_path: Path) -> None:
