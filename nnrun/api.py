@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
@@ -649,7 +651,7 @@ class Tuned:
 
 
 def tune(
-    file: PathLike,
+    file: PathLike | pd.DataFrame | tuple[Any, Any],
     *,
     time_limit: str | float | None = None,
     target: str | Sequence[str] = (),
@@ -668,27 +670,33 @@ def tune(
     Called again it goes on where it was interrupted; what has ended is taken as it is.
 
     Args:
-        file: the data, as `nnrun init` takes it.
+        file: the data, as `nnrun init` takes it; or a data frame, or a pair (X, y), which is kept in the
+            folder of the runs.
         time_limit: for the whole (`"10m"`, or seconds); default: ten minutes.
         target: the column to predict, or several; default: the likeliest.
         task: predict classes or a number; default: what the target looks like.
         test: a file of test rows with the same columns.
-        spec: where the first spec is written, if it is not there; default: the file's stem, in the current
-            folder. The other files lie beside it.
+        spec: where the first spec is written, if it is not there; default: the file's stem, of a frame
+            `data.yaml`, in the current folder. The other files lie beside it.
         seed: in place of the spec's.
         new: start over.
         runs_dir, data_dir, device, verbose: as for `train`.
     """
     from nnrun.experiment.init.initial_spec import Wanted
     from nnrun.experiment.running.job import Settings
+    from nnrun.experiment.setup.given_data import keep_rows
     from nnrun.experiment.tuning.tune import Request, TuneLines, TuneListener
     from nnrun.experiment.tuning.tune import tune as tune_file
     from nnrun.spec.duration import canonical_duration
 
-    path = Path(file)
     targets = (target,) if isinstance(target, str) else tuple(target)
+    if isinstance(file, (str, os.PathLike)):
+        path, default = Path(file), f"{Path(file).resolve().name.split('.')[0]}.yaml"
+    else:
+        given = keep_rows(file, _runs_dir(runs_dir), targets)
+        path, targets, default = given.path, given.targets or targets, "data.yaml"
     wanted = Wanted(targets, task, None if test is None else Path(test))
-    place = Path(f"{path.resolve().name.split('.')[0]}.yaml") if spec is None else Path(spec)
+    place = Path(default) if spec is None else Path(spec)
     settings = Settings("tune", _runs_dir(runs_dir), _data_dir(data_dir), device)
     request = Request(path, place, wanted=wanted, seed=seed, new=new, where=where_words(settings))
     if time_limit is not None:
@@ -804,8 +812,9 @@ def importance(
 
 
 def check_data(
-    what: Run | PathLike,
+    what: Run | SpecLike | pd.DataFrame | tuple[Any, Any],
     *,
+    data: Any = None,
     target: str | Sequence[str] = (),
     task: Literal["classification", "regression"] | None = None,
     test: PathLike | None = None,
@@ -819,26 +828,37 @@ def check_data(
 
     Args:
         what: a spec; a file or folder of data, checked by the spec that `nnrun init` writes for it; or a run,
-            whose own out-of-fold predictions judge the labels.
-        target, task, test: of a file, as for `nnrun init`.
+            whose own out-of-fold predictions judge the labels. Or a data frame, or a pair (X, y), as a file:
+            findings name its rows as `file_row`, from 0.
+        data: the rows of a spec, as for `train`.
+        target, task, test: of a file or frame, as for `nnrun init`.
         overrides, runs_dir, data_dir, verbose, allow_custom: as for `train`, of a spec or a run.
     """
     from nnrun.experiment.checking.check import check_file, check_run, check_spec, file_of
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.init.initial_spec import Wanted
+    from nnrun.experiment.setup.given_data import keep_rows
     from nnrun.spec.reading.load import load_spec
 
-    listener, data = _listener(verbose), _data_dir(data_dir)
+    listener, place = _listener(verbose), _data_dir(data_dir)
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    test_file = None if test is None else Path(test)
+    if not isinstance(what, (Run, Mapping, str, os.PathLike)):
+        with tempfile.TemporaryDirectory() as folder:
+            given = keep_rows(what, Path(folder), targets)
+            wanted = Wanted(given.targets or targets, task, test_file)
+            return check_file(given.path, wanted, listener.message)
     with allowing(allow_custom):
-        file = None if isinstance(what, Run) else file_of(str(what), data)
+        is_text = isinstance(what, (str, os.PathLike))
+        file = file_of(str(what), place) if is_text and data is None else None
         if file is not None:
-            targets = (target,) if isinstance(target, str) else tuple(target)
-            return check_file(
-                file, Wanted(targets, task, None if test is None else Path(test)), listener.message
-            )
+            return check_file(file, Wanted(targets, task, test_file), listener.message)
         if not isinstance(what, Run) and is_spec_file(what):
-            return check_spec(load_spec(what, _changes(overrides)).spec, data, listener.message)
-        access = Access(overrides=_changes(overrides), data_dir=data, listener=listener)
+            changes = _changes(overrides, what, data, runs_dir)
+            return check_spec(load_spec(what, changes).spec, place, listener.message)
+        if data is not None:
+            raise UsageError("check_data: data are the rows of a spec; a run has its own.")
+        access = Access(overrides=_changes(overrides), data_dir=place, listener=listener)
         return check_run(_run(what, runs_dir)._directory, access)
 
 
@@ -1082,7 +1102,10 @@ def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
     """
     from nnrun.records import find_run
 
-    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
+    def tell(text: str) -> None:
+        warnings.warn(text, stacklevel=4)
+
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir), tell=tell).path)
 
 
 def _changes(

@@ -66,15 +66,36 @@ def _cell(value: Any) -> Cell:
 
 
 def as_frame(data: Any) -> pd.DataFrame | None:
-    """A data frame of pandas, or of a library that can make one of its own (polars, pyarrow); else None."""
+    """A data frame of pandas, or of a library that can make one of its own (polars, pyarrow); else None.
+
+    Sparse columns are made dense, which takes 8 bytes a row and column of numbers.
+    """
     import pandas as pd
 
     if isinstance(data, pd.DataFrame):
-        return data
+        if not any(isinstance(dtype, pd.SparseDtype) for dtype in data.dtypes):
+            return data
+        columns: list[pd.Series[Any]] = [data.iloc[:, place] for place in range(data.shape[1])]
+        for place, column in enumerate(columns):
+            if isinstance(column.dtype, pd.SparseDtype):
+                columns[place] = pd.Series(np.asarray(column), column.index, name=column.name)
+        made: pd.DataFrame = pd.concat(columns, axis=1)
+        return made
     if hasattr(data, "to_pandas") and hasattr(data, "columns"):
         made = data.to_pandas()
         return made if isinstance(made, pd.DataFrame) else None
     return None
+
+
+def refuse_sparse_matrix(data: Any) -> None:
+    """Raise UsageError for a sparse matrix or array of SciPy, as scikit-learn's dense estimators do."""
+    if not (hasattr(data, "toarray") and hasattr(data, "nnz")):
+        return
+    size = math.prod(data.shape) * data.dtype.itemsize
+    raise UsageError(
+        f"A sparse {type(data).__name__} of shape {data.shape} was given, but dense data are required. "
+        f"Use '.toarray()' to make it a dense array, which takes {size / 1e6:,.3g} MB."
+    )
 
 
 def declared_types(frame: pd.DataFrame) -> dict[str, ColumnType]:

@@ -6,7 +6,7 @@ import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -104,11 +104,25 @@ class MappedInputs:
 
     def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
         """(G, B, ...) tensors, each read when it is asked for."""
-        for first in range(0, rows_GN.shape[1], batch_size):
-            rows_GB = rows_GN[:, first : first + batch_size]
-            of_each = []
-            for index, rows in zip(data_index, rows_GB, strict=True):
-                ordered, places = np.unique(rows, return_inverse=True)
-                (batch_1B,) = self.loaded({index: ordered}).batches([index], places[None], len(places))
-                of_each.append(batch_1B[0])
-            yield torch.stack(of_each)
+        return batches_of_streamed(self, data_index, rows_GN, batch_size)
+
+
+class Streamed(Protocol):
+    """Rows that are brought into memory some at a time."""
+
+    def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
+        """Some rows, as `MappedInputs.loaded` gives them."""
+
+
+def batches_of_streamed(
+    inputs: Streamed, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int
+) -> Iterator[Tensor]:
+    """(G, B, ...) tensors of rows `rows_GN[g]` of the replica at `data_index[g]`, batch by batch."""
+    for first in range(0, rows_GN.shape[1], batch_size):
+        rows_GB = rows_GN[:, first : first + batch_size]
+        of_each = []
+        for index, rows in zip(data_index, rows_GB, strict=True):
+            ordered, places = np.unique(rows, return_inverse=True)
+            (batch_1B,) = inputs.loaded({index: ordered}).batches([index], places[None], len(places))
+            of_each.append(batch_1B[0])
+        yield torch.stack(of_each)

@@ -304,6 +304,20 @@ class MemberRecord(_Record):
         return None if named is None else named.id
 
 
+class LinearMemberRecord(_Record):
+    """The linear model that is averaged into each network of an ensemble of folds.
+
+    Attributes:
+        model: which: `ridge` or `logistic`; None where there is none.
+        shares: of each network what the linear model counts, from 0 to 1; the network counts the rest.
+        left_out: why there is none.
+    """
+
+    model: str | None = None
+    shares: list[float] = []
+    left_out: str | None = None
+
+
 class EnsembleRecord(_Record):
     """What is known of a run whose networks, averaged, are one model.
 
@@ -323,6 +337,7 @@ class EnsembleRecord(_Record):
             measures whose score of all rows is the mean over folds, as accuracy is and AUC is not.
         optimistic: whether a member's epoch was chosen on validation rows that it is scored on here.
         test_mean, test_std: of the members' own scores on the test set.
+        linear_member: the linear model in each of them; None where none was asked for.
     """
 
     of: Literal["folds", "seeds"] = "folds"
@@ -335,6 +350,7 @@ class EnsembleRecord(_Record):
     optimistic: bool = False
     test_mean: Scores = {}
     test_std: Scores = {}
+    linear_member: LinearMemberRecord | None = None
 
 
 class LinearBaselineRecord(_Record):

@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tables", type=int, default=200)
     tables = parser.parse_args().tables
-    with patch("nnrun.experiment.sweeping.sweep.draw_sweep"):  # a third of the time, and nobody looks
+    with patch("nnrun.experiment.sweeping.at_work.draw_sweep"):  # a third of the time, and nobody looks
         found = np.array([of_one_table(seed) for seed in range(tables)], float)
     print(f"accuracy on {tables} tables of noise, where chance is 0.5: mean, its 95 % interval")
     for place, name in enumerate(("plain sweep's best", "inner, chosen on", "outer folds")):

@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    with patch("nnrun.experiment.sweeping.sweep.draw_sweep"):
+    with patch("nnrun.experiment.sweeping.at_work.draw_sweep"):
         for name, kind in KINDS.items():
             seconds: dict[str, list[float]] = {"alone": [], "bundled": []}
             for _ in range(repeats):

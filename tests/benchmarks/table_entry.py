@@ -1,8 +1,8 @@
 """nnrun's entry among the learners of tables: what a person types, by the same functions as the commands.
 
 It is `nnrun init train.csv --target TARGET --task TASK --test scored.csv --yes`,
-then `nnrun kfold train.yaml`, then `nnrun predict RUN scored.csv`: the mean of the folds'
-networks, as `nnrun final RUN --members folds` makes the model.
+then `nnrun kfold train.yaml`, `nnrun final RUN --members folds`, which averages the folds' networks and a
+linear model in each, and `nnrun predict FINAL scored.csv`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def predictions(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         spec = written_spec(train, target, bool(classes), folder)
-        run = _trained(spec, folder, overrides)
+        run = trained(spec, folder, overrides)
         table = nnrun.predict(run, scored, runs_dir=folder)
     if not classes:
         return np.asarray(table["prediction"], np.float64)
@@ -53,11 +53,16 @@ def written_spec(train: pd.DataFrame, target: str, classes: bool, folder: Path) 
     return spec
 
 
-def _trained(spec: Path, folder: Path, overrides: Any) -> Any:
-    """Folds where init wrote folds, else one network."""
+def trained(spec: Path, folder: Path, overrides: Any) -> Any:
+    """The average of the folds' networks where init wrote folds, else one network."""
     import nnrun
     from nnrun.spec.reading.load import load_spec
+    from nnrun.spec.reading.overrides import with_changes
 
     kfold = load_spec(spec).spec.validation.kind == "kfold"
-    train = nnrun.kfold if kfold else nnrun.train
-    return train(spec, runs_dir=folder, device="cpu", overrides=overrides)
+    if not kfold:
+        return nnrun.train(spec, runs_dir=folder, device="cpu", overrides=overrides)
+    # The spec names a test file, so that init holds back no rows; it is none.
+    untested = with_changes(overrides, {"dataset.csv.test": None})
+    folds = nnrun.kfold(spec, runs_dir=folder, device="cpu", overrides=untested)
+    return nnrun.final(folds, members="folds", runs_dir=folder, device="cpu")

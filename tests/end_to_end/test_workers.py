@@ -29,6 +29,8 @@ GRID: dict[str, Any] = {
     "together": 6,
 }
 PATIENCE = 120.0  # seconds
+LONG = 400
+"""Epochs: a sweep of so many has not ended when it is found to be under way."""
 
 
 def the_sweep(runs_dir: Path) -> SweepDirectory:
@@ -67,7 +69,7 @@ def _scores(runs_dir: Path) -> list[float | None]:
 
 
 def test_ctrl_c_stops_all_workers_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    write_small(tmp_path, epochs=40, sweep=GRID)
+    write_small(tmp_path, epochs=LONG, sweep=GRID)
     alone(tmp_path)
     command = ["sweep", "small.yaml", "--workers", "2", "--device", "cpu", "-q", "--json"]
     process = start_nnrun(*command, cwd=tmp_path)
@@ -112,17 +114,28 @@ def test_workers_whose_owner_is_killed_stop_and_nothing_is_lost(tmp_path: Path) 
 
 
 def test_a_worker_joins_a_sweep_that_runs(tmp_path: Path) -> None:
-    write_small(tmp_path, epochs=60, sweep={**GRID, "together": 2})
+    """The first one pauses until the other is at work, which may be slow to begin."""
+    write_small(tmp_path, epochs=LONG, sweep={**GRID, "together": 2})
     expected = alone(tmp_path)
     options = ["--device", "cpu", "--json"]
     process = start_nnrun("sweep", "small.yaml", "--workers", "1", "-q", *options, cwd=tmp_path)
     wait_until(lambda: len(list((tmp_path / "runs").glob("*/history.csv"))) > 0, process)
-    joined = nnrun_command("sweep", "--worker", "@last", *options, cwd=tmp_path)
+    work = the_sweep(tmp_path / "runs").path / "work" / "start-1"
+    (first,) = work.glob("worker-*.json")
+    pid = json.loads(first.read_text())["process"]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    claimed = len(list(work.glob("part-*.claim-1")))
+    joining = start_nnrun("sweep", "--worker", "@last", *options, cwd=tmp_path)
+    try:
+        wait_until(lambda: len(list(work.glob("part-*.claim-1"))) > claimed, joining)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    said, errors = joining.communicate(timeout=PATIENCE)
     out, err = process.communicate(timeout=PATIENCE)
-    assert joined.returncode == 0, joined.stderr
+    assert joining.returncode == 0, errors
     assert process.returncode == 0, err
-    told, record = json.loads(joined.stdout), json.loads(out)
-    assert told["trials"], "it came in time for some"
+    told, record = json.loads(said), json.loads(out)
+    assert told["trials"]
     own = [trial["number"] for trial in record["trials"] if trial["worker"] == told["worker"]]
     assert sorted(told["trials"]) == own
     assert histories(tmp_path / "runs") == expected

@@ -91,6 +91,21 @@ def test_columns_of_all_types(mixed: tuple[pd.DataFrame, pd.Series[Any]], tmp_pa
     assert not [path for path in tmp_path.rglob("*") if path.name != "temporary"]
 
 
+def test_sparse_inputs() -> None:
+    """Sparse columns are as dense ones; a sparse matrix is refused in scikit-learn's own words."""
+    import scipy.sparse
+
+    x, y = np.eye(30)[np.arange(60) % 30], np.arange(60) % 2
+    dense = pd.DataFrame(x, columns=[f"x{i}" for i in range(30)])
+    sparse = dense.astype(pd.SparseDtype(float, 0.0))
+    fitted = nnrun.Classifier(epochs=2).fit(sparse, y)
+    assert (
+        nnrun.Classifier(epochs=2).fit(dense, y).predict_proba(dense) == fitted.predict_proba(sparse)
+    ).all()
+    with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
+        nnrun.Classifier().fit(scipy.sparse.csr_array(x), y)
+
+
 def test_an_unknown_category_is_told(mixed: tuple[pd.DataFrame, pd.Series[Any]]) -> None:
     x, y = mixed
     model = nnrun.Classifier(epochs=2).fit(x, y)

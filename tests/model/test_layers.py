@@ -29,6 +29,7 @@ from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.training.backends.native import unknown_in
 from tests.support.example_tables import line_for
 from tests.support.networks import last_of, stack
+from tests.support.onnx_files import written
 from tests.support.streams import sources_of
 
 CPU = torch.device("cpu")
@@ -333,11 +334,8 @@ def many_headed() -> tuple[Network, dict[str, torch.Tensor]]:
     return network, {"numbers": inputs(ROWS, 3), "words": torch.from_numpy(words).float()}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_onnx_computes_every_layer_and_merge() -> None:
-    """Of one network, which is traced and written once; a layer that cannot be is named by the exception."""
-    for name in ("onnx", "onnxscript"):
-        pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")
+    """Of one network, which is written once; a layer that cannot be is named by the exception."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
     network, rows = many_headed()
     parameters = lively(network)
@@ -345,14 +343,9 @@ def test_onnx_computes_every_layer_and_merge() -> None:
     expected = network.forward(own, {port: x[None] for port, x in rows.items()})
     weights = network.unstack(parameters, 1)
     module = StandaloneNetwork(network, weights, named_inputs=True, named_outputs=True).eval()
-    dynamic = {port: {0: torch.export.Dim("rows", min=1)} for port in rows}
-    program = torch.export.export(module, (rows,), dynamic_shapes=(dynamic,))
-    written = torch.onnx.export(program, dynamo=True, verbose=False)
-    assert written is not None
-    session = onnxruntime.InferenceSession(written.model_proto.SerializeToString())
+    session = onnxruntime.InferenceSession(written(module, rows))
     for count in (1, ROWS):
-        names = [taken.name for taken in session.get_inputs()]
-        given = {name: x[:count].numpy() for name, x in zip(names, rows.values(), strict=True)}
+        given = {name: x[:count].numpy() for name, x in rows.items()}
         for port, found in zip(network.outputs, session.run(None, given), strict=True):
             np.testing.assert_allclose(
                 found, expected[port][0, :count].numpy(), rtol=1e-5, atol=1e-5, err_msg=port

@@ -136,6 +136,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
     become(serve(control))
+    exec(os.environ.pop("PYTEST_NNRUN_SETUP", ""), {})  # what a test changes in this process
     runpy.run_module("nnrun", run_name="__main__", alter_sys=True)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +19,22 @@ class ForkLauncher:
 
     Args:
         started: is told when all have been started.
+        setups: Python that the workers of the first start run before they begin, of the second, and so on.
     """
 
-    def __init__(self, started: Callable[[ForkLauncher], None] = lambda _: None) -> None:
+    def __init__(
+        self, started: Callable[[ForkLauncher], None] = lambda _: None, setups: Sequence[str] = ()
+    ) -> None:
         self.processes: list[Command | subprocess.Popen[str]] = []
-        self._started, self._told = started, set[int]()
+        self.starts: list[int] = []
+        self._started, self._setups, self._told = started, setups, set[int]()
 
     def start(self, command: WorkerCommand, count: int) -> None:
         """Start so many processes."""
-        self.processes = [start_nnrun(*command.arguments, cwd=command.folder) for _ in range(count)]
+        setup, self._told = self._setups[len(self.starts) : len(self.starts) + 1], set()
+        env = {"PYTEST_NNRUN_SETUP": setup[0]} if setup else None
+        self.processes = [start_nnrun(*command.arguments, cwd=command.folder, env=env) for _ in range(count)]
+        self.starts.append(count)
         self._started(self)
 
     def at_work(self) -> int:
@@ -53,6 +61,41 @@ class ForkLauncher:
             assert process.stderr is not None
             process.stdout.close()
             process.stderr.close()
+
+
+_DYING = """
+import os, signal
+from nnrun.experiment.launching.membership import Membership
+note, own = Membership.note, [0]
+def and_perhaps_die(self, what):
+    note(self, what)
+    own[0] += 1
+    for number, epoch in enumerate({epochs}):
+        if own[0] >= epoch:
+            try:
+                os.close(os.open(os.path.join({folder!r}, f"died-{{number}}"), os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                continue
+            os.kill(os.getpid(), signal.SIGKILL)
+Membership.note = and_perhaps_die
+"""
+
+
+def dying(folder: Path, *epochs: int) -> str:
+    """A setup of workers of whom some are killed by SIGKILL at an epoch, however fast or slow they are.
+
+    Args:
+        folder: for a file of each death.
+        epochs: for each death how many epochs a worker has trained by then, those of all its networks' runs
+            counted. Who comes to it first dies, and each dies once.
+    """
+    folder.mkdir()
+    return _DYING.format(epochs=epochs, folder=str(folder))
+
+
+def deaths(folder: Path) -> int:
+    """How many have died."""
+    return len(list(folder.glob("died-*")))
 
 
 def fork_workers(monkeypatch: pytest.MonkeyPatch, launcher: ForkLauncher | None = None) -> ForkLauncher:

@@ -62,7 +62,7 @@ def cached_array(
             keep_entry(folder, entry, document)
             remove_unused(entry.parent)
         size = in_words(found.nbytes)
-        on_message(f"{what}, {size}, is kept in {entry.parent}, and read from there as its rows are needed")
+        on_message(f"{what}, {size}: kept in {entry.parent}, and read from there as rows are needed")
     except OSError as error:
         on_message(unwritable(entry.parent, error, "it stays in memory" if found is None else "it is read"))
     return found

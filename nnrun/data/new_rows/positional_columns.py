@@ -27,6 +27,7 @@ from nnrun.data.new_rows.input_batches import (
 from nnrun.data.new_rows.row_source import Kind, Unreadable, shown
 from nnrun.data.table import exact_number, is_wide
 from nnrun.errors import DataError, printable
+from nnrun.mapped_arrays import leave_memory
 from nnrun.spec.ports import INPUT_ARRAY
 from nnrun.spec.wording import counted
 
@@ -177,7 +178,8 @@ class PositionalDecoder:
     def of_archive(self, archive: Archive) -> Iterator[InputBatch]:
         """The rows of the array that is there."""
         name = array_of(archive, self.array, self.on_message)
-        return self.of_array(archive.read(name), f"{archive.path}: the array {name}")
+        rows = archive.read(name, map_large=self.on_message)
+        return self.of_array(rows, f"{archive.path}: the array {name}")
 
     def of_array(self, array: Array | TokenRows, where: str) -> Iterator[InputBatch]:
         """The rows of an array of numbers, (N, *row_shape), or flat ones; for a network that takes flat rows
@@ -201,6 +203,7 @@ class PositionalDecoder:
             bad = np.flatnonzero(~np.isfinite(part).all(axis=1)).tolist()
             problems = {row: self._not_finite(part[row]) for row in bad}
             yield InputBatch.of(self._shaped(part), start, None, problems)
+            leave_memory(x_NF[start : start + most])
 
     def of_python(self, inputs: Any) -> Iterator[InputBatch]:
         """An array, a data frame (columns by name where the names are known), or a list of rows."""

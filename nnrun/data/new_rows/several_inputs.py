@@ -125,7 +125,8 @@ class SeveralInputsDecoder:
         """The rows of the arrays that the inputs are called by."""
         names = {port: decoder.array for port, decoder in self.decoders.items()}
         found = arrays_of(archive, names, self.on_message)
-        arrays = {name: archive.read(name) for name in dict.fromkeys(found.values())}
+        tell = self.on_message
+        arrays = {name: archive.read(name, map_large=tell) for name in dict.fromkeys(found.values())}
         where = {port: f"{archive.path}: the array {name}" for port, name in found.items()}
         return self._side_by_side({port: arrays[name] for port, name in found.items()}, where)
 

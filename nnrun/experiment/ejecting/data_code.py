@@ -30,14 +30,12 @@ class Code:
     Attributes:
         lines: its text.
         imports: the statements that it needs.
-        needs: the packages besides NumPy and the framework.
         arrays: what it takes from the file beside the script.
         helpers: functions that stand before it.
     """
 
     lines: Sequence[str]
     imports: frozenset[str] = frozenset()
-    needs: tuple[str, ...] = ()
     arrays: Mapping[str, Array] | None = None
     helpers: tuple[str, ...] = ()
 
@@ -93,8 +91,6 @@ def _boston(lesson: Lesson, spec: Any, keras: bool) -> Code:
 
 
 def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
-    if spec.num_words is None:
-        raise refuse(f"the data set {spec.kind} without num_words", "Say how many: num_words: 10000.")
     for option in ("maxlen", "skip_top"):
         if getattr(spec, option):
             raise refuse(f"{option} of the data set {spec.kind}")
@@ -103,8 +99,9 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
     remote = REUTERS if reuters else IMDB
     there = find(remote, lesson.data_dir)
     if keras and there == _usual(remote.name):
-        split = f", test_split={spec.test_fraction!r}" if reuters and spec.test_fraction != 0.2 else ""
-        return _of_keras(spec.kind, f"num_words={spec.num_words}{split}", f"{rows} {what}, as word indices.")
+        given = [] if spec.num_words is None else [f"num_words={spec.num_words}"]
+        given += [f"test_split={spec.test_fraction!r}"] if reuters and spec.test_fraction != 0.2 else []
+        return _of_keras(spec.kind, ", ".join(given), f"{rows} {what}, as word indices.")
     source = lesson.dataset.sources[0]
     x, y = ('"x"', '"y"') if reuters else ('"x_train"', '"y_train"')
     lines = [
@@ -115,20 +112,35 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
         "    assert hashlib.sha256(DATA.read_bytes()).hexdigest() == SHA256, DATA",
         "    with np.load(DATA, allow_pickle=True) as file:",
         f"        x, y = file[{x}], file[{y}]",
+        *_highest(spec, reuters),
         "    order = np.arange(len(x))",
         "    np.random.RandomState(113).shuffle(order)",
     ]
     if reuters:
         lines.append(f"    order = order[:{rows}]  # the others are the test set")
+    below = spec.num_words or "highest"
     lines += [
         "    # 1 begins a text, words count from 4, and 2 is each word that is too rare.",
         "    x = [[1] + [word + 3 for word in words] for words in x[order]]",
-        f"    x = [[word if word < {spec.num_words} else 2 for word in words] for words in x]",
-        "    return x, y[order]",
+        f"    x = [[word if word < {below} else 2 for word in words] for words in x]",
     ]
+    lines.append("    return x, y[order]")
     place = _place(there, remote.name)
     head = "\n".join([*place, f'SHA256 = "{source.sha256}"'])
     return Code(lines, _NP | _DOWNLOADS | {"import hashlib"}, helpers=(head,))
+
+
+def _highest(spec: Any, reuters: bool) -> list[str]:
+    """Without num_words: the largest word index of all, which Keras takes for num_words."""
+    if spec.num_words is not None:
+        return []
+    if reuters:
+        return ["    highest = max(map(max, x)) + 3  # as Keras, which leaves out the rarest word"]
+    return [
+        '        both = [x, file["x_test"]]',
+        "    # As Keras, which leaves out the rarest word.",
+        "    highest = max(max(map(max, each)) for each in both) + 3",
+    ]
 
 
 def _of_keras(name: str, given: str, says: str) -> Code:
@@ -147,7 +159,7 @@ def _sklearn(lesson: Lesson, spec: Any, keras: bool) -> Code:
         f'    """The {len(lesson.dataset.train)} rows of scikit-learn\'s {spec.name}."""',
         f"    return load_{spec.name}(return_X_y=True)",
     ]
-    return Code(lines, frozenset([f"from sklearn.datasets import load_{spec.name}"]), ("scikit-learn",))
+    return Code(lines, frozenset([f"from sklearn.datasets import load_{spec.name}"]))
 
 
 def _npz(lesson: Lesson, spec: Any, keras: bool) -> Code:
@@ -218,7 +230,7 @@ def _csv(lesson: Lesson, spec: Any, keras: bool) -> Code:
     file = "\n".join(assigned("FILE", str(spec.path)))
     columns = [f"        {json.dumps(name)}," for name in names]
     lines += ["    columns = [", *columns, "    ]", "    return table[columns], y"]
-    return Code(lines, _NP | {"import pandas as pd"}, ("pandas",), arrays, (file,))
+    return Code(lines, _NP | {"import pandas as pd"}, arrays, (file,))
 
 
 LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = {

@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nnrun.experiment.ejecting.data_code import data_code
-from nnrun.experiment.ejecting.keras_layers import layer_arrays, layer_text, options_text
+from nnrun.experiment.ejecting.keras_compile import AUC_NOTE
+from nnrun.experiment.ejecting.keras_model import (
+    lacks_channel,
+    model_arrays,
+    model_function,
+    model_takes,
+    weights_lines,
+)
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.row_code import class_weights, fold_arrays, prepare_lines
-from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS, Script, assigned, head, join_parts
-from nnrun.experiment.ejecting.torch_script import fit_arguments, main_lines
-from nnrun.experiment.scripting.parts import collected
+from nnrun.experiment.ejecting.script_text import (
+    HISTORY,
+    WEIGHTS,
+    Script,
+    assigned,
+    head,
+    join_parts,
+    needed,
+    needed_imports,
+)
+from nnrun.experiment.ejecting.stopping_code import (
+    fit_arguments,
+    main_lines,
+    stopping_constants,
+    stopping_lines,
+)
+from nnrun.experiment.ejecting.token_code import is_sparse
+from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.spec import schema
 
-_PARTS = "nnrun.experiment.ejecting.torch_parts"
+_PARTS = tuple(f"nnrun.experiment.ejecting.{name}_parts" for name in ("torch", "row"))
 
-LOSSES: Mapping[type[schema.Component], str] = {
-    schema.BinaryCrossentropy: "BinaryCrossentropy",
-    schema.CategoricalCrossentropy: "CategoricalCrossentropy",
-    schema.SparseCategoricalCrossentropy: "SparseCategoricalCrossentropy",
-    schema.Mse: "MeanSquaredError",
-    schema.Mae: "MeanAbsoluteError",
-    schema.Huber: "Huber",
-    schema.CategoricalHinge: "CategoricalHinge",
+_PARTS_OF_KERAS = {
+    "MovingAverage": '''\
+class MovingAverage(keras.callbacks.Callback):
+    """An average of the weights: first it follows fast, then by 1 - decay of the way."""
+
+    def __init__(self, decay, model):
+        super().__init__()
+        self.decay, self.steps, self.weights = decay, 0, model.get_weights()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        slow = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        pairs = zip(self.weights, self.model.get_weights())
+        self.weights = [mean + (1 - slow) * (w - mean) for mean, w in pairs]''',
+    "evaluate": '''\
+def evaluate(model, x, y):
+    """The loss and the scores of rows that the model does not train on."""
+    return model.evaluate(x, y, batch_size=1000, verbose=0, return_dict=True)''',
 }
-METRICS: Mapping[type[schema.Component], Callable[[Any], str]] = {
-    schema.Accuracy: lambda spec: '"accuracy"',
-    schema.MaeMetric: lambda spec: '"mae"',
-    schema.MseMetric: lambda spec: '"mse"',
-    schema.Rmse: lambda spec: 'keras.metrics.RootMeanSquaredError(name="rmse")',
-}
-OPTIMIZERS: Mapping[type[schema.Component], tuple[str, tuple[str, ...]]] = {
-    schema.RmsProp: ("RMSprop", ("rho", "momentum", "epsilon", "centered", "weight_decay")),
-    schema.Sgd: ("SGD", ("momentum", "nesterov", "weight_decay")),
-    schema.Adam: ("Adam", ("beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay")),
-    schema.AdamW: ("AdamW", ("weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad")),
-    schema.Adagrad: ("Adagrad", ("initial_accumulator_value", "epsilon", "weight_decay")),
-    schema.Nadam: ("Nadam", ("beta_1", "beta_2", "epsilon", "weight_decay")),
-    schema.Adamax: ("Adamax", ("beta_1", "beta_2", "epsilon", "weight_decay")),
-    schema.Adadelta: ("Adadelta", ("rho", "epsilon", "weight_decay")),
-}
+"""Texts, since nnrun imports no Keras."""
 
 _DROPS = (
     "Keras draws what dropout leaves out by a generator of its own: the history differs from nnrun's "
@@ -65,43 +81,50 @@ def keras_script(lesson: Lesson, name: str) -> Script:
     Raises:
         UsageError: something cannot be written.
     """
-    network, spec = lesson.network, lesson.spec
-    if any(node.sources not in ((i - 1,), ("(input)",)) for i, node in enumerate(network.nodes)):
+    spec = lesson.spec
+    if is_sparse(lesson):
+        rows, width = len(lesson.dataset.train), lesson.inputs.shape[0]
         raise refuse(
-            "a graph of layers with Keras", "It can write a list of layers; --to pytorch writes graphs."
+            f"{rows:,} rows of {width:,} numbers, nearly all 0, with Keras",
+            "Use --to pytorch, or a num_words of the data set.",
         )
+    if spec.ensemble is not None:
+        raise refuse("the key ensemble with Keras", "Use --to pytorch, or train its members one by one.")
     data = data_code(lesson, keras=True)
     prepare = prepare_lines(lesson)
     arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
-    model = _model_lines(lesson)
-    count = 0
-    for fold, weights in enumerate(lesson.first_weights()):
-        own = [array for layer in network.layers for array in layer_arrays(layer, weights)]
-        count = len(own)
+    model, own = model_function(lesson), {}
+    for fold, pair in enumerate(zip(lesson.networks, lesson.first_weights(), strict=True)):
+        own = model_arrays(*pair)
         prefix = f"fold-{fold}/" if lesson.has_folds else ""
-        arrays |= {f"{prefix}{place}": array for place, array in enumerate(own)}
+        arrays |= {f"{prefix}{name}": array for name, array in own.items()}
     if spec.learning_rate_schedule:
         arrays["learning_rates"] = np.array(lesson.rates)
     body = [
         "\n".join(data.lines),
         "\n".join(prepare),
         "\n".join(model),
-        "\n".join(_fit(lesson, count)),
+        "\n".join(_fit(lesson, model, own)),
         "\n".join(main_lines(lesson)),
         'if __name__ == "__main__":\n    main()',
     ]
-    parts, imports = collected(["shuffled"] if spec.shuffle else [], (_PARTS,))
+    body = [part for part in body if part]
+    used = names_in("\n\n\n".join(body))
+    parts, imports = collected(used, _PARTS)
     parts = [part for part in parts if part != "SEED = 0"]
+    draws = any("SEED" in part for part in parts)
+    parts += [text for name, text in _PARTS_OF_KERAS.items() if name in used]
     imports = {line for line in imports if "torch" not in line}
     imports |= {"import csv", "import time", "import keras", "import numpy as np", "from keras import layers"}
-    imports |= {"from pathlib import Path", *data.imports}
-    constants = [f"SEED = {spec.seed}"] if parts else []
+    imports |= {"from pathlib import Path", *data.imports, *needed_imports(used)}
+    constants = [f"SEED = {spec.seed}"] if draws else []
     constants += [f"EPOCHS = {spec.epochs}", f"BATCH_SIZE = {spec.batch_size}"]
+    constants += stopping_constants(lesson)
     constants += [*assigned("COLUMNS", ",".join(lesson.columns)), *data.helpers]
     constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
     constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
     notes = _notes(lesson)
-    docstring = head(lesson, name, "Keras", ("numpy", "keras", *data.needs), notes)
+    docstring = head(lesson, name, "Keras", ("numpy", "keras", *needed(imports)), notes)
     return Script(join_parts(docstring, imports, constants, [*parts, *body]), arrays, notes)
 
 
@@ -111,98 +134,41 @@ def _notes(lesson: Lesson) -> tuple[str, ...]:
     notes = [_DROPS] if schema.Dropout in kinds else []
     if schema.Embedding in kinds and not isinstance(lesson.spec.optimizer, schema.Sgd):
         notes.append(_PLACES)
+    if any(isinstance(metric, schema.Auc) for head in lesson.heads for metric in head.spec.metrics):
+        notes.append(AUC_NOTE)
     return tuple(notes)
 
 
-def _model_lines(lesson: Lesson) -> list[str]:
-    """The function `build_model`."""
-    spec, shape = lesson.spec, next(iter(lesson.network.inputs.values()))
-    first = lesson.network.layers[0]
-    if len(first.input_shape) == len(shape) + 1:
-        shape = (*shape, 1)  # images of one channel may lack that axis
-    texts = [layer_text(layer) for layer in lesson.network.layers]
-    return [
-        "def build_model():",
-        "    model = keras.Sequential(",
-        "        [",
-        f"            keras.Input({tuple(shape)}),",
-        *(f"            {text}," for text in texts),
-        "        ]",
-        "    )",
-        "    model.compile(",
-        f"        optimizer={_optimizer(spec)},",
-        f"        loss={_loss(spec.own_loss)},",
-        *([f"        metrics=[{', '.join(_metrics(lesson))}],"] if spec.metrics else []),
-        "    )",
-        "    return model",
-    ]
-
-
-def _optimizer(spec: schema.ExperimentSpec) -> str:
-    own: Any = spec.optimizer
-    if type(own) not in OPTIMIZERS:
-        raise refuse(f"the optimizer {own.kind}", f"It can write {_names(OPTIMIZERS)}.")
-    name, options = OPTIMIZERS[type(own)]
-    said = [repr(own.learning_rate)]
-    said += [text for text in [options_text(own, options)] if text]
-    clip = spec.gradient_clip
-    if clip is not None:
-        said.append(
-            f"global_clipnorm={clip.norm!r}" if clip.norm is not None else f"clipvalue={clip.value!r}"
-        )
-    return f"keras.optimizers.{name}({', '.join(said)})"
-
-
-def _loss(loss: Any) -> str:
-    if type(loss) not in LOSSES:
-        raise refuse(f"the loss {loss.kind}", f"It can write {_names(LOSSES)}.")
-    given = options_text(loss, list(type(loss).model_fields))
-    if not given:
-        return f'"{loss.kind}"'
-    return f"keras.losses.{LOSSES[type(loss)]}({given})"
-
-
-def _metrics(lesson: Lesson) -> list[str]:
-    if lesson.targets.scale is not None:
-        raise refuse(
-            "metrics of scaled targets with Keras",
-            "Leave out the step of targets or the metrics, or use --to pytorch.",
-        )
-    for metric in lesson.spec.metrics:
-        if type(metric) not in METRICS:
-            raise refuse(f"the metric {metric.kind} with Keras", f"It can write {_names(METRICS)}.")
-        if isinstance(metric, schema.Accuracy) and metric != schema.Accuracy():
-            raise refuse(f"options of the metric {metric.kind}")
-    return [METRICS[type(metric)](metric) for metric in lesson.spec.metrics]
-
-
-def _names(registry: Mapping[type[schema.Component], Any]) -> str:
-    return ", ".join(sorted(kind.kind for kind in registry))
-
-
-def _fit(lesson: Lesson, count: int) -> list[str]:
+def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> list[str]:
     """The function that trains one model."""
     spec, loops = lesson.spec, lesson.has_folds
     fold = "fold" if loops else "0"
-    key = 'f"fold-{fold}/{i}"' if loops else "str(i)"
     weights = class_weights(lesson)
-    scale = ", *_" if lesson.targets.scale is not None else ""
-    first = next(iter(lesson.network.inputs.values()))
-    lacks = len(lesson.network.layers[0].input_shape) == len(first) + 1
+    scaled = ""
+    if lesson.targets.scale is not None:
+        scaled = ", _, y_std" if "y_std" in model[0] else ", *_"
     lines = []
     if weights is not None:
         lines += ["labels = y[train]", f"class_weight = dict(enumerate({weights}))"]
     lines += [
-        f"x, y{scale} = prepare(x, y, train)",
-        *(["x = x[..., None]  # one channel"] if lacks else []),
-        "model = build_model()",
-        f"model.set_weights([FIRST[{key}] for i in range({count})])",
+        f"x, y{scaled} = prepare(x, y, train)",
+        *(["x = x[..., None]  # one channel"] if lacks_channel(lesson) else []),
+        f"model = build_model({model_takes(model)})",
+        *weights_lines(lesson, arrays),
+        *_average(lesson),
+    ]
+    before, after = stopping_lines(
+        lesson, kept=_WEIGHTS_OF[lesson.averages_steps], value='row["{name}"]', says=False
+    )
+    lines += [
+        *before,
         "for epoch in range(1, EPOCHS + 1):",
         "    started = time.perf_counter()",
         f"    order = {f'shuffled(train, {fold}, epoch)' if spec.shuffle else 'train'}",
     ]
     if spec.learning_rate_schedule:
         lines.append('    model.optimizer.learning_rate = FIRST["learning_rates"][epoch - 1]')
+    apart = lesson.has_inner_rows or lesson.average is not None
     lines += [
         "    scores = model.fit(",
         "        x[order],",
@@ -213,22 +179,72 @@ def _fit(lesson: Lesson, count: int) -> list[str]:
     ]
     if weights is not None:
         lines.append("        class_weight=class_weight,")
-    if lesson.validates:
+    if lesson.averages_steps:
+        lines.append("        callbacks=[average],")
+    if lesson.validates and not apart:
         lines.append("        validation_data=(x[validation], y[validation]),")
         lines.append("        validation_batch_size=1000,")
     lines += [
         "    ).history",
-        "    seconds = time.perf_counter() - started",
+        *([] if apart else _SECONDS),
         '    row = {"fold": fold, "epoch": epoch}' if loops else '    row = {"epoch": epoch}',
         "    row |= {name: values[0] for name, values in scores.items()}",
+        *(_measured_apart(lesson) if apart else []),
         "    rate = float(model.optimizer.learning_rate)",
         '    row |= {"learning_rate": rate, "seconds": seconds}',
         '    history.writerow([row[name] for name in COLUMNS.split(",")])',
         '    print(*(f"{name} {value:.4g}" for name, value in row.items()))',
+        *after,
     ]
+    if lesson.restores_best:
+        lines.append("model.set_weights(best_weights)")
     arguments = ", ".join(fit_arguments(lesson))
     return [
         f"def fit({arguments}):",
         '    """Train a model, epoch by epoch."""',
         *(f"    {x}" for x in lines),
     ]
+
+
+_SECONDS = ["    seconds = time.perf_counter() - started"]
+_WEIGHTS_OF = {True: "average.weights", False: "model.get_weights()"}
+
+
+def _average(lesson: Lesson) -> list[str]:
+    """The average of the weights, which validates."""
+    if lesson.averages_steps:
+        decay = lesson.spec.weight_averaging.decay  # type: ignore[union-attr]
+        longest = "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
+        return [
+            f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}",
+            "average = MovingAverage(decay, model)",
+        ]
+    return []
+
+
+def _measured_apart(lesson: Lesson) -> list[str]:
+    """Lines that measure inner and validation rows after `fit`, by the averaged weights if there are any."""
+    measured = {"inner": lesson.has_inner_rows, "val": lesson.validates}
+    rows = {"inner": "inner", "val": "validation"}
+    lines = []
+    if lesson.averages_epochs:
+        lines += [
+            "    trained = model.get_weights()",
+            "    if epoch <= AVERAGED_FROM:",
+            "        mean = trained",
+            "    else:",
+            "        count = epoch - AVERAGED_FROM + 1",
+            "        mean = [m + (w - m) / count for m, w in zip(mean, trained)]",
+            "    model.set_weights(mean)",
+        ]
+    if lesson.averages_steps:
+        lines += ["    trained = model.get_weights()", "    model.set_weights(average.weights)"]
+    for prefix, there in measured.items():
+        if there:
+            lines += [
+                f"    scores = evaluate(model, x[{rows[prefix]}], y[{rows[prefix]}])",
+                f'    row |= {{f"{prefix}_{{name}}": value for name, value in scores.items()}}',
+            ]
+    if lesson.average is not None:
+        lines.append("    model.set_weights(trained)")
+    return [*lines, *_SECONDS]

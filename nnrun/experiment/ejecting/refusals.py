@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nnrun.errors import UsageError
@@ -29,20 +30,29 @@ WRITTEN_KEYS = frozenset(
         "shuffle",
         "deterministic",
         "validation",
+        "ensemble",
+        "early_stopping",
+        "weight_averaging",
         "train_fraction",
         "linear_baseline",
+        "linear_member",
         "sweep",
         "total_loss",
     )
 )
 """The keys of a spec that a script follows, or that change nothing of its history."""
 
-_OPTIMIZER_KEYS = ("exclude_from_weight_decay", "gradient_accumulation_steps", "use_ema")
+_OPTIMIZER_KEYS = ("gradient_accumulation_steps", "use_ema")
 
 
 def refuse(what: str, advice: str = "Leave it out of the spec; `nnrun train` has it.") -> UsageError:
     """The error that says that something has no place in a script."""
     return UsageError(f"eject cannot write {what}. {advice}")
+
+
+def can_write(registry: Mapping[type[schema.Component], Any]) -> str:
+    """The sentence that says what a registry has."""
+    return f"It can write {', '.join(sorted(kind.kind for kind in registry))}."
 
 
 def refuse_spec(spec: schema.ExperimentSpec) -> None:
@@ -60,6 +70,16 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     for key in _OPTIMIZER_KEYS:
         if getattr(spec.optimizer, key):
             raise refuse(f"{key} of the optimizer {spec.optimizer.kind}")
+    for entry in spec.optimizer.exclude_from_weight_decay:
+        if entry != "bias":
+            raise refuse(f"{entry} in exclude_from_weight_decay", "It can write the biases.")
+    if spec.ensemble is not None and spec.ensemble.kind != "independent":
+        raise refuse(
+            "an ensemble whose members share kernels (kind: batch)", "It can write kind: independent."
+        )
+    stopping = spec.early_stopping
+    if stopping is not None and stopping.baseline is not None:
+        raise refuse("the baseline of early_stopping")
     for place, layer in all_layers(spec):
         refuse_options(spell_path(place), layer)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnrun.experiment.ejecting.lesson import Lesson
 
-_THIRD = ("keras", "numpy", "pandas", "sklearn", "torch")
+_THIRD = ("keras", "numpy", "pandas", "scipy", "sklearn", "torch")
 _TABLE = "csv"
 WEIGHTS, HISTORY = "_weights.npz", f"_history.{_TABLE}"
 """The ends of the names of the files beside a script: no data file of a person is called so, and no file of a
@@ -43,7 +43,8 @@ def head(lesson: Lesson, name: str, framework: str, needs: Sequence[str], notes:
         "",
         fill(
             f"It needs {', '.join(needs)}, and {name}{WEIGHTS} beside it, which holds the initial weights "
-            f"of nnrun. The history is written to {name}{HISTORY}: it is that of `nnrun train`, to rounding.",
+            f"of nnrun. The history is written to {name}{HISTORY}: it is that of `nnrun train`, to rounding. "
+            "(The order of additions differs; training may amplify that from epoch to epoch.)",
             WIDTH,
         ),
         *(part for note in notes for part in ("", fill(note, WIDTH))),
@@ -63,9 +64,47 @@ def join_parts(docstring: str, imports: Iterable[str], constants: Sequence[str],
     )
 
 
+_VECTORIZERS = "sklearn.feature_extraction.text"
+_IMPORTS = {
+    "copy": "import copy",
+    "math": "import math",
+    "CountVectorizer": f"from {_VECTORIZERS} import CountVectorizer",
+    "TfidfVectorizer": f"from {_VECTORIZERS} import TfidfVectorizer",
+}
+
+
+def needed_imports(names: Iterable[str]) -> set[str]:
+    """What a script imports where it uses such names, whatever trains it."""
+    return {_IMPORTS[name] for name in names if name in _IMPORTS}
+
+
+_PACKAGES = {"sklearn": "scikit-learn", "pandas": "pandas", "scipy": "scipy"}
+
+
+def needed(imports: Iterable[str]) -> list[str]:
+    """The packages that a script imports besides NumPy and its framework, as pip knows them."""
+    roots = {line.split()[1].partition(".")[0] for line in imports}
+    return [package for root, package in _PACKAGES.items() if root in roots]
+
+
 def _sorted(lines: Iterable[str]) -> list[str]:
     """Plain imports first, as ruff's isort has them."""
     return sorted(lines, key=lambda line: (line.startswith("from "), line))
+
+
+def call_lines(start: str, parts: Sequence[str], end: str, *, indent: int = 0) -> list[str]:
+    """`start part, part end`, as ruff formats it: each part has a line of its own where one is too short.
+
+    `indent` is by how much the lines are moved to the right later.
+    """
+    line = f"{start}{', '.join(parts)}{end}"
+    if len(line) + indent <= WIDTH:
+        return [line]
+    spaces = " " * (len(start) - len(start.lstrip()))
+    body = f"{spaces}    {', '.join(parts)}"
+    if len(body) + indent <= WIDTH and not start.endswith("["):
+        return [start, body, f"{spaces}{end}"]
+    return [start, *(f"{spaces}    {part}," for part in parts), f"{spaces}{end}"]
 
 
 def assigned(name: str, text: str) -> list[str]:

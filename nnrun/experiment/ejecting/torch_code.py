@@ -1,22 +1,24 @@
-"""What a script for PyTorch says of layers, losses, metrics and optimizers: the registry of each.
+"""What a script for PyTorch says of layers, losses and optimizers: the registry of each.
 
 A layer has a line in `TRAINED_LAYERS`, where it trains otherwise than it predicts, else that of
-`scripting.layer_scripts`; a loss one in `LOSSES`; a metric one in `METRICS`; an optimizer one in
-`OPTIMIZERS`. What has none is refused by name.
+`scripting.layer_scripts`; a loss one in `LOSSES`; an optimizer one in `OPTIMIZERS`. What has none is refused
+by name.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nnrun.experiment.ejecting.lesson import Lesson
-from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.scripting.layer_script import ACTIVATION_SCRIPTS, LayerScript, Weights
+from nnrun.experiment.ejecting.lesson import Head, Lesson
+from nnrun.experiment.ejecting.refusals import can_write, refuse
+from nnrun.experiment.scripting.layer_script import LayerScript, Weights, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
 from nnrun.experiment.scripting.network_script import NetworkScript, network_script
-from nnrun.model.layers import MergeLayer
+from nnrun.model.layers import DenseLayer, MergeLayer
+from nnrun.model.network import Network
 from nnrun.spec import schema
 from nnrun.spec.schema.experiment import ExperimentSpec
 
@@ -49,6 +51,11 @@ def _dropout(layer: Any, w: Weights) -> LayerScript:
     return LayerScript("{own}({x})", made)
 
 
+def _member_dropout(layer: Any, w: Weights) -> LayerScript:
+    made = f"MemberDropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    return LayerScript("{own}({x})", made)
+
+
 TRAINED_LAYERS: Mapping[type[Component], Callable[[Any, Weights], LayerScript]] = {
     schema.Embedding: _embedding,
     schema.BatchNormalization: _batch_normalization,
@@ -60,8 +67,13 @@ NOT_TRAINED: frozenset[type[Component]] = frozenset(
 """Layers whose random numbers no script draws."""
 
 
-def network_code(lesson: Lesson, weights: Mapping[str, Any]) -> NetworkScript:
+def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -> NetworkScript:
     """The class `Network`, and the names in it of arrays of a weights file.
+
+    Args:
+        lesson: what is trained.
+        network: that of a fold.
+        weights: its arrays.
 
     Raises:
         UsageError: a layer cannot be written.
@@ -70,15 +82,79 @@ def network_code(lesson: Lesson, weights: Mapping[str, Any]) -> NetworkScript:
     spec = lesson.spec
     if not squares_gradients(spec.optimizer) or spec.gradient_clip is not None:
         scripts[schema.Embedding] = _plain_embedding
-    for layer in lesson.network.layers:
+    if network.members is not None:
+        scripts[schema.Dropout] = _member_dropout
+    for layer in network.layers:
         if not isinstance(layer, MergeLayer) and (
             type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
         ):
             raise refuse(f"the layer {layer.spec.kind} ({layer.path})")
-    return network_script(lesson.network, weights, scripts, only_output=True)
+    one = len(network.outputs) == 1
+    code = network_script(network, weights, scripts, only_output=one)
+    source = re.sub(
+        r'^    """Of .*\n',
+        '    """It gives the values before the last activation."""\n',
+        code.source,
+        flags=re.M,
+    )
+    if lesson.features is not None:
+        (features,) = next(iter(network.inputs.values()))
+        layers = {id(node.layer): node for node in network.nodes if node.sources == tuple(network.inputs)}
+        if not all(isinstance(node.layer, DenseLayer) for node in layers.values()):
+            raise refuse(
+                "folds with different numbers of features, and another first layer than dense",
+                "Bins, ranks and categories are learned in each fold: give them fewer steps, or train "
+                "one network (validation: holdout).",
+            )
+        source = source.replace("__init__(self)", "__init__(self, features: int)")
+        source = source.replace(f"nn.Linear({features}, ", "nn.Linear(features, ", len(layers))
+    return NetworkScript(source, code.states)
 
 
-# --- losses and metrics ------------------------------------------------------------------------------------
+_MEANS: Mapping[str, str] = {
+    "linear": "z.mean(0)",
+    "softmax": "z.log_softmax(-1).logsumexp(0)",
+    "sigmoid": "F.logsigmoid(z).logsumexp(0) - F.logsigmoid(-z).logsumexp(0)",
+}
+"""Values of which the last activation makes the mean of what it makes of those of all members, z."""
+
+
+def ensemble_code(lesson: Lesson, network: str) -> list[str]:
+    """The class `Ensemble` and the function `mean_of`; nothing of a network by itself."""
+    members = lesson.network.number_of_members
+    if members == 1:
+        return []
+    if lesson.head.activation not in _MEANS:
+        raise refuse(f"an ensemble of outputs with the activation {lesson.head.activation}")
+    features = "features" if lesson.features is not None else ""
+    lines = [
+        "class Ensemble(nn.Module):",
+        f'    """{members} networks, whose mean predicts. It gives the values of each."""',
+        "",
+        f"    def __init__(self{features and f', {features}'}):",
+        "        super().__init__()",
+        f"        self.members = nn.ModuleList(Network({features}) for _ in range({members}))",
+    ]
+    if "MemberDropout(" in network:
+        lines += [
+            "        for number, member in enumerate(self.members):",
+            "            for layer in member.modules():",
+            "                layer.member = number",
+        ]
+    lines += [
+        "",
+        "    def forward(self, x):",
+        "        return torch.stack([member(x) for member in self.members])",
+    ]
+    mean = [
+        "def mean_of(z):",
+        '    """The values of the mean prediction of the members."""',
+        f"    return {_MEANS[lesson.head.activation]}",
+    ]
+    return ["\n".join(lines), "\n".join(mean)]
+
+
+# --- losses ------------------------------------------------------------------------------------------------
 
 _Z, _OUTPUTS = "z", "outputs"
 
@@ -94,6 +170,10 @@ def _binary_cross_entropy(spec: Any) -> tuple[str, str]:
     return f"F.binary_cross_entropy_with_logits(z, {y}{{reduction}})", _Z
 
 
+def _hinge(square: str) -> Callable[[Any], tuple[str, str]]:
+    return lambda spec: (f"torch.relu(1 - (2 * y - 1) * outputs){square}{{mean}}", _OUTPUTS)
+
+
 LOSSES: Mapping[type[Component], Callable[[Any], tuple[str, str]]] = {
     schema.BinaryCrossentropy: _binary_cross_entropy,
     schema.CategoricalCrossentropy: _cross_entropy,
@@ -101,110 +181,55 @@ LOSSES: Mapping[type[Component], Callable[[Any], tuple[str, str]]] = {
     schema.Mse: lambda spec: ("F.mse_loss(outputs, y{reduction})", _OUTPUTS),
     schema.Mae: lambda spec: ("F.l1_loss(outputs, y{reduction})", _OUTPUTS),
     schema.Huber: lambda spec: (f"F.huber_loss(outputs, y, delta={spec.delta!r}{{reduction}})", _OUTPUTS),
+    schema.Hinge: _hinge(""),
+    schema.SquaredHinge: _hinge(".square()"),
+    schema.CategoricalHinge: lambda spec: ("categorical_hinge(outputs, y){mean}", _OUTPUTS),
+    schema.KlDivergence: lambda spec: (
+        'F.kl_div(z.log_softmax(-1), y, reduction="none").sum(-1){mean}',
+        _Z,
+    ),
+    schema.Poisson: lambda spec: ("(outputs - y * torch.log(outputs + 1e-7)){mean}", _OUTPUTS),
 }
-"""An expression of a batch's loss, and what it takes: z, the values before the last activation, or
-outputs."""
+"""An expression of a batch's loss, and what it takes: z, the values before the last activation, or outputs.
+
+`{reduction}` becomes an argument and `{mean}` a call that average over rows, or nothing where each row's
+loss is needed.
+"""
 
 
-def loss_lines(lesson: Lesson) -> list[str]:
-    """The function `loss_of`.
+def loss_lines(head: Head, *, of_rows: bool = False, function: str = "loss_of") -> list[str]:
+    """A function that gives the loss of rows.
+
+    Args:
+        head: the output.
+        of_rows: give the loss of each row, and not their mean.
+        function: its name.
 
     Raises:
         UsageError: the loss cannot be written.
     """
-    spec = lesson.spec.own_loss
+    spec = head.spec.own_loss
     if type(spec) not in LOSSES:
-        raise refuse(f"the loss {spec.kind}", _can(LOSSES))
+        raise refuse(f"the loss {spec.kind}", can_write(LOSSES))
     expression, takes = LOSSES[type(spec)](spec)
-    body = [f"outputs = {_activated(lesson)}"] if takes == _OUTPUTS and lesson.activation != "linear" else []
-    if takes == _OUTPUTS and lesson.activation == "linear":
-        expression = expression.replace("(outputs", "(z")
-    if lesson.spec.class_weight is None:
-        body.append(f"return {expression.format(reduction='')}")
-        return ["def loss_of(z, y):", *(f"    {line}" for line in body)]
-    each = expression.format(reduction=', reduction="none"')
+    linear = head.activation == "linear"
+    body = [f"outputs = {activated(head.activation, 'z')}"] if takes == _OUTPUTS and not linear else []
+    if takes == _OUTPUTS and linear:
+        expression = re.sub(r"\boutputs\b", "z", expression)
+    weighted = head.spec.class_weight is not None
+    if not weighted and not of_rows:
+        body.append(f"return {expression.format(reduction='', mean='.mean()')}")
+        return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
+    each = expression.format(reduction=', reduction="none"', mean="")
+    if of_rows:
+        body.append(f"return {each}.reshape(len(y), -1).mean(1)")
+        return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
     body += [
         f"losses = {each}",
         "losses = losses.reshape(len(y), -1).mean(1)",
         "return (losses * weight).mean()",
     ]
-    return ["def loss_of(z, y, weight=1.0):", *(f"    {line}" for line in body)]
-
-
-def _activated(lesson: Lesson) -> str:
-    return ACTIVATION_SCRIPTS[lesson.activation].format(x="z")
-
-
-def _accuracy(lesson: Lesson, spec: Any) -> str:
-    if lesson.decides_as == "softmax":
-        y = "y" if lesson.targets.kind == "class_index" else "y.argmax(1)"
-        return f"(outputs.argmax(1) == {y}).float().mean()"
-    if lesson.decides_as == "sigmoid":
-        return "((outputs > 0.5) == (y > 0.5)).float().mean()"
-    raise refuse(f"the metric accuracy of outputs with the activation {lesson.activation}")
-
-
-def _recall(lesson: Lesson, spec: Any) -> str:
-    if lesson.decides_as != "softmax":
-        raise refuse("the metric recall of a yes or no")
-    y = "y" if lesson.targets.kind == "class_index" else "y.argmax(1)"
-    return f"recall(outputs.argmax(1), {y})"
-
-
-METRICS: Mapping[type[Component], Callable[[Lesson, Any], str]] = {
-    schema.Accuracy: _accuracy,
-    schema.MaeMetric: lambda lesson, spec: "(outputs - y).abs().mean()",
-    schema.MseMetric: lambda lesson, spec: "(outputs - y).square().mean()",
-    schema.Rmse: lambda lesson, spec: "(outputs - y).square().mean().sqrt()",
-    schema.Recall: _recall,
-}
-"""An expression of outputs and targets."""
-
-_RECALL = '''\
-def recall(predicted, true):
-    """The mean over the classes that occur of the share of their rows that are found."""
-    found = [
-        (predicted[true == k] == k).float().mean()
-        if (true == k).any()
-        else torch.zeros(())
-        for k in torch.cat([predicted, true]).unique()
-    ]
-    return torch.stack(found).mean()'''
-
-
-def metric_lines(lesson: Lesson) -> list[str]:
-    """The function `scores`; the function that it calls stands before it.
-
-    Raises:
-        UsageError: a metric cannot be written.
-    """
-    metrics = lesson.spec.metrics
-    if not metrics:
-        return []
-    for metric in metrics:
-        if type(metric) not in METRICS:
-            raise refuse(f"the metric {metric.kind}", _can(METRICS))
-        if isinstance(metric, schema.Accuracy | schema.Recall) and metric != type(metric)():
-            raise refuse(f"options of the metric {metric.kind}")
-    scaled = lesson.targets.scale is not None
-    takes = "outputs" if lesson.activation == "linear" else "z"
-    lines = [f"def scores({takes}, y{', y_mean, y_std' if scaled else ''}):"]
-    if takes == "z":
-        lines.append(f"    outputs = {_activated(lesson)}")
-    if scaled:
-        lines.append("    outputs, y = outputs * y_std + y_mean, y * y_std + y_mean")
-    made = [f"{METRICS[type(metric)](lesson, metric)}.item()" for metric in metrics]
-    one_line = f"    return [{', '.join(made)}]"
-    if len(one_line) <= 88:
-        lines.append(one_line)
-    else:
-        lines += ["    return [", *(f"        {each}," for each in made), "    ]"]
-    helper = [*_RECALL.splitlines(), "", ""] if any(isinstance(m, schema.Recall) for m in metrics) else []
-    return [*helper, *lines]
-
-
-def _can(registry: Mapping[type[Component], Any]) -> str:
-    return f"It can write {', '.join(sorted(kind.kind for kind in registry))}."
+    return [f"def {function}(z, y, weight=1.0):", *(f"    {line}" for line in body)]
 
 
 # --- optimizers --------------------------------------------------------------------------------------------
@@ -245,6 +270,8 @@ def _sgd(spec: Any) -> tuple[str, list[str]]:
 
 def _adam(spec: Any) -> tuple[str, list[str]]:
     decay = [f"            w *= 1 - rate * {spec.weight_decay!r}"] if spec.weight_decay else []
+    if decay and spec.exclude_from_weight_decay:
+        decay = ["            w *= 1 - rate * self.decays[i]"]
     lines = _ADAM.format(b1=repr(spec.beta_1), b2=repr(spec.beta_2), eps=repr(spec.epsilon)).splitlines()
     return "Adam with Keras's epsilon, which the bias correction does not scale.", [*decay, *lines]
 
@@ -277,7 +304,7 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
     """
     own: Any = spec.optimizer
     if type(own) not in OPTIMIZERS:
-        raise refuse(f"the optimizer {own.kind}", _can(OPTIMIZERS))
+        raise refuse(f"the optimizer {own.kind}", can_write(OPTIMIZERS))
     for option in ("amsgrad", "centered"):
         if getattr(own, option, False):
             raise refuse(f"{option} of the optimizer {own.kind}")
@@ -298,6 +325,12 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
         first = own.initial_accumulator_value if isinstance(own, schema.Adagrad | schema.Ftrl) else 0.0
         made = f"torch.full_like(w, {first!r})" if first else "torch.zeros_like(w)"
         state.append(f"        self.squares = [{made} for w in self.weights]")
+    if "self.decays" in text:
+        state += [
+            "        names = [name for name, w in network.named_parameters() if w.requires_grad]",
+            "        # Biases do not decay.",
+            f'        self.decays = [0.0 if "bias" in name else {own.weight_decay!r} for name in names]',
+        ]
     if "self.means" in text:
         state.append("        self.means = [torch.zeros_like(w) for w in self.weights]")
     if "self.steps" in text:

@@ -14,13 +14,14 @@ import hashlib
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 SEED = 0
 
 
-def seed_of(fold, epoch, purpose):
+def seed_of(fold, epoch, purpose, seed=SEED):
     """The seed of one stream of random numbers, as nnrun derives it."""
-    words = f"{SEED},{fold},{epoch},{purpose}".encode()
+    words = f"{seed},{fold},{epoch},{purpose}".encode()
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1
 
 
@@ -34,16 +35,18 @@ class Embedding(nn.Embedding):
     """Keras adds the squares of the gradients of all places where a word stands."""
 
     def forward(self, words):
-        found = super().forward(words)
+        # In float64, since one word may stand at a hundred thousand places of a batch.
+        table = self.weight.double()
+        found = F.embedding(words, table)
 
         def remember(gradient):
             places = gradient.flatten(0, -2) ** 2
-            zeros = torch.zeros_like(self.weight)
-            self.weight.squares = zeros.index_add(0, words.flatten(), places)
+            sums = torch.zeros_like(table).index_add(0, words.flatten(), places)
+            self.weight.squares = sums.float()
 
         if found.requires_grad:
             found.register_hook(remember)
-        return found
+        return found.float()
 
 
 class BatchNorm(nn.Module):
@@ -77,11 +80,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate, self.layer = rate, layer
 
+    def key(self, fold, epoch, purpose):
+        return seed_of(fold, epoch, purpose)
+
     def forward(self, x):
         if not self.training:
             return x
         fold, epoch, row = Dropout.now
-        key = np.uint64(seed_of(fold, epoch, f"dropout of layer {self.layer}"))
+        key = np.uint64(self.key(fold, epoch, f"dropout of layer {self.layer}"))
         first = row * x[0].numel() + 1
         counter = np.arange(first, first + x.numel(), dtype=np.uint64)
         z = counter * np.uint64(0x9E3779B97F4A7C15) + key
@@ -90,3 +96,47 @@ class Dropout(nn.Module):
         uniform = ((z ^ (z >> np.uint64(31))) >> np.uint64(40)) * 2.0**-24
         kept = torch.from_numpy(uniform >= self.rate).view(x.shape)
         return x * kept / (1 - self.rate)
+
+
+def categorical_hinge(outputs, y):
+    """By how much the right class is less than 1 above the best other one, of each row."""
+    right = (y * outputs).sum(-1)
+    other = ((1 - y) * outputs).amax(-1)
+    return torch.relu(other - right + 1)
+
+
+def moving_average(decay):
+    """How an average follows the weights: first fast, then by 1 - decay of the way at each step."""
+
+    def follow(average, weight, steps):
+        slow = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return average + (1 - slow) * (weight - average)
+
+    return follow
+
+
+def macro(score, y, probabilities):
+    """The mean of a score over the classes, each against the others."""
+    return np.mean([score(y == k, probabilities[:, k]) for k in y.unique()])
+
+
+class SparseRows:
+    """Rows of which most numbers are 0: a batch of them is a sparse tensor."""
+
+    def __init__(self, rows):
+        self.rows, self.shape = rows, rows.shape
+
+    def __getitem__(self, batch):
+        part = self.rows[np.asarray(batch)].tocoo()
+        places, own = np.stack([part.row, part.col]), part.shape
+        return torch.sparse_coo_tensor(places, part.data, own, check_invariants=True)
+
+
+class MemberDropout(Dropout):
+    """Each member of an ensemble draws its own."""
+
+    member = 0
+
+    def key(self, fold, epoch, purpose):
+        own = seed_of(fold, 0, f"member {self.member} of the ensemble")
+        return seed_of(fold, epoch, purpose, own)

@@ -351,6 +351,8 @@ def _of_ensembles(comparison: Comparison) -> list[str]:
         text = f"{run.label} is the average of {len(run.scores.member_ids)} {kind}s' networks."
         if validated:
             text += f" Its validation scores are those of its single networks, {kind} by {kind}"
+            linear = record.ensemble.linear_member
+            text += " alone, without the linear models in them" if linear is not None and linear.model else ""
             text += "; its test scores are those of the average." if run.scores.test else "."
         texts.append(text)
     return texts

@@ -23,6 +23,7 @@ from nnrun.data.preprocess.fitted_step import FittedStep
 from nnrun.data.table import NumberColumn, Table, as_texts
 from nnrun.data.value_names import number_name
 from nnrun.errors import UsageError
+from nnrun.experiment.exporting.onnx_graph import OnnxGraph, prefix_apart
 from nnrun.experiment.exporting.step_programs import ENCODERS, FILLS, REFUSED
 from nnrun.experiment.exporting.string_nodes import (
     MISSING,
@@ -39,7 +40,6 @@ from nnrun.experiment.exporting.string_nodes import (
 from nnrun.spec.wording import quoted
 
 _SOME_WORDS = 4  # to trace with: any number but 0 and 1
-_PREFIX = "columns/"  # of values within a program
 _INSTEAD = "To have the preprocessing in a file all the same: --format script."
 
 
@@ -114,11 +114,11 @@ class ColumnProgram:
             found = torch.zeros(3, 1 if isinstance(self.front, Codes) else _SOME_WORDS, dtype=torch.int64)
         return {self.key: found, f"{self.key}/odd": torch.zeros(3, 1, dtype=torch.bool)}
 
-    def open_sizes(self, rows: Any) -> Mapping[str, Mapping[int, Any]]:
+    def open_sizes(self, rows: str) -> Mapping[str, Mapping[int, str]]:
         """Which sizes of the parts are open: the rows, and of rows of words their number."""
-        sizes: dict[str, dict[int, Any]] = {name: {0: rows} for name in self.parts}
+        sizes: dict[str, dict[int, str]] = {name: {0: rows} for name in self.parts}
         if isinstance(self.front, Words):
-            sizes[self.key][1] = torch.export.Dim(f"words_{self.key.replace('/', '_')}", min=1)
+            sizes[self.key][1] = f"words_{self.key.replace('/', '_')}"
         return sizes
 
     def compute(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -276,32 +276,28 @@ class Columns:
         """The parts to trace with."""
         return {name: part for column in self.programs for name, part in column.parts.items()}
 
-    def open_sizes(self, rows: Any) -> dict[str, Any]:
-        """Which sizes of the parts are open."""
+    def open_sizes(self, rows: str) -> Mapping[str, Mapping[int, str]]:
+        """Which sizes of the parts are open, with a name for each."""
         return {name: sizes for column in self.programs for name, sizes in column.open_sizes(rows).items()}
 
-    def put_before(self, model: Any, float64: bool, rows: str) -> None:
-        """Have an ONNX model take the columns in place of the parts, which it now computes itself."""
-        from onnx import TensorProto, helper
-
-        prefix = _PREFIX
-        while any(name.startswith(prefix) for name in self.names):
-            prefix += "_"
-        graph = StringGraph(prefix, self.missing)
+    def write(self, graph: OnnxGraph) -> dict[str, str]:
+        """Write what strings become, and give the value of each part by the part's name."""
+        strings, found = StringGraph(graph, self.missing), dict[str, str]()
         for column in self.programs:
             if column.front is None:
-                graph.number(column.name, column.key)
+                found[column.key] = column.name
             else:
-                graph.compute(column.name, column.front, column.key)
-                graph.odd(column.name, column.front, f"{column.key}/odd")
-        kinds = {True: TensorProto.DOUBLE if float64 else TensorProto.FLOAT, False: TensorProto.STRING}
-        taken = [
-            helper.make_tensor_value_info(name, kinds[number], [rows, 1])
-            for name, number in self.names.items()
-        ]
+                found[column.key] = strings.compute(column.name, column.front)
+                found[f"{column.key}/odd"] = strings.odd(column.name, column.front)
+        return found
+
+    def put_before(self, model: Any) -> None:
+        """Have an ONNX model take the columns in place of the parts, which it now computes itself."""
+        graph = OnnxGraph(prefix_apart(self.names))
+        for part, value in self.write(graph).items():
+            graph.give(value, part)
         nodes = list(model.graph.node)
-        del model.graph.input[:], model.graph.node[:]
-        model.graph.input.extend(taken)
+        del model.graph.node[:]
         model.graph.node.extend([*graph.nodes, *nodes])
         model.graph.initializer.extend(graph.initializers)
 

@@ -184,7 +184,7 @@ def export_run(
     if intervals is not None:
         metadata |= metadata_of(intervals=intervals.as_document())
     if kind is None:
-        model = Model(run.id, spec, networks, decoders, labels.file_columns)
+        model = Model(run.id, spec, networks, decoders, labels.file_columns, labels.feature_names)
         script = script_of(model, path.stem)
         refuse_taken_name(path, script[0])
     elif kind.program:
@@ -203,8 +203,7 @@ def export_run(
     else:
         if format_ == "onnx":
             of = f"the average of {len(networks)} networks" if len(networks) > 1 else "the network"
-            slow = "for several networks of a table with categories a minute or more"
-            access.listener.message(f"writing {of} as ONNX: this takes seconds, {slow}")
+            access.listener.message(f"writing {of} as ONNX")
         difference, unanswered = _write_and_compare(export, kind, path, inputs, own)
     return Exported(
         path=path,

@@ -22,8 +22,10 @@ from nnrun.data.new_rows.named_columns import missing_strings
 from nnrun.data.table import Table
 from nnrun.errors import NnrunError, printable
 from nnrun.experiment.exporting.column_program import Columns, ColumnsNetwork, TableProgram
+from nnrun.experiment.exporting.onnx_graph import OPSETS, OnnxGraph, model_of, prefix_apart
+from nnrun.experiment.exporting.onnx_operators import RULES
+from nnrun.experiment.exporting.onnx_trace import NotLoweredError, onnx_type, trace_module
 from nnrun.experiment.exporting.program_inputs import ProgramInput
-from nnrun.experiment.exporting.string_nodes import OPSETS
 from nnrun.experiment.finished.load_run import TrainedNetwork
 from nnrun.experiment.predicting.outputs import average, in_own_units, outputs_function
 from nnrun.extras import require
@@ -133,13 +135,10 @@ class Export:
             name += "_"
         return dict.fromkeys(outputs, name)
 
-    def program(self) -> torch.export.ExportedProgram:
-        """The network, or the average of several, with the preprocessing of each inside, traced.
+    def module(self) -> torch.nn.Module:
+        """The network, or the average of several, with the preprocessing of each inside.
 
         It takes rows, or a dictionary of rows by input where these have names; outputs likewise.
-
-        Raises:
-            NnrunError: PyTorch cannot trace the network.
         """
         if len(self.networks) == 1:
             module: torch.nn.Module = self._module(0, self.named_inputs, bool(self.spec.outputs))
@@ -154,11 +153,31 @@ class Export:
             single = len(self.networks) == 1
             called = {name: each.port if single else name for name, each in self.inputs.items()}
             module = ColumnsNetwork(module, {called[n]: t for n, t in self.columns.tables.items()})
-            examples = self.columns.examples()
-        else:
-            examples = self.arguments({name: each.example() for name, each in self.inputs.items()})
+        return module.eval()
+
+    @property
+    def examples(self) -> dict[str, torch.Tensor]:
+        """What the module takes, by name, to trace with: the parts of columns, or rows."""
+        if self.columns is not None:
+            return self.columns.examples()
+        return {name: each.example() for name, each in self.inputs.items()}
+
+    @property
+    def open_sizes(self) -> Mapping[str, Mapping[int, str]]:
+        """The axes whose size a program leaves open, with a name for each."""
+        if self.columns is not None:
+            return self.columns.open_sizes(_ROWS)
+        return {name: {0: _ROWS} for name in self.inputs}
+
+    def program(self) -> torch.export.ExportedProgram:
+        """The module, traced.
+
+        Raises:
+            NnrunError: PyTorch cannot trace the network.
+        """
+        module, example = self.module(), self.arguments(self.examples)
         with _quiet(), _told_of_layers(self.spec, "trace"):
-            return torch.export.export(module.eval(), (examples,), dynamic_shapes=self.dynamic_shapes())
+            return torch.export.export(module, (example,), dynamic_shapes=self.dynamic_shapes())
 
     def _module(self, index: int, named_inputs: bool, named_outputs: bool) -> StandaloneNetwork:
         """One of the networks, its preprocessing inside."""
@@ -174,11 +193,14 @@ class Export:
         )
 
     def dynamic_shapes(self) -> tuple[Any]:
-        """Which sizes a program leaves open: the number of rows, which is the same for all inputs."""
-        rows = torch.export.Dim(_ROWS, min=1)
-        if self.columns is not None:
-            return (self.columns.open_sizes(rows),)
-        return (self.arguments({name: {0: rows} for name in self.inputs}),)
+        """`open_sizes` as PyTorch takes them."""
+        dims = {
+            name: torch.export.Dim(name, min=1) for own in self.open_sizes.values() for name in own.values()
+        }
+        by_name = {
+            part: {axis: dims[name] for axis, name in own.items()} for part, own in self.open_sizes.items()
+        }
+        return (self.arguments(by_name),)
 
     def arguments(self, by_input: Mapping[str, Any]) -> Any:
         """What a program takes, of something for each input."""
@@ -284,27 +306,82 @@ def require_onnx() -> None:
 def _write_onnx(export: Export, path: Path) -> None:
     import onnx
 
+    try:
+        model = _written_onnx(export)
+    except (NotLoweredError, NnrunError) as error:  # what a custom layer raises is wrapped
+        if not isinstance(error, NotLoweredError) and not isinstance(error.__cause__, NotLoweredError):
+            raise
+        model = _onnx_by_torch(export)
+    onnx.helper.set_model_props(model, dict(export.metadata))
+    onnx.save_model(model, path)
+
+
+def _onnx_inputs(export: Export) -> list[Any]:
+    """What an ONNX file says of what it takes."""
+    from onnx import TensorProto, helper
+
+    if export.columns is not None:
+        number = TensorProto.DOUBLE if export.float64 else TensorProto.FLOAT
+        kinds = {name: number if held else TensorProto.STRING for name, held in export.columns.names.items()}
+        return [helper.make_tensor_value_info(name, kind, [_ROWS, 1]) for name, kind in kinds.items()]
+    return [
+        helper.make_tensor_value_info(name, onnx_type(each.dtype), [_ROWS, *each.row_shape])
+        for name, each in export.inputs.items()
+    ]
+
+
+def _written_onnx(export: Export) -> Any:
+    """The program, operator by operator.
+
+    Raises:
+        NotLoweredError: a layer needs one that is not known here.
+    """
+    from onnx import helper
+
+    inputs = _onnx_inputs(export)
+    taken = [each.name for each in inputs]
+    graph = OnnxGraph(prefix_apart([*taken, *export.output_names.values()]))
+    values = dict(zip(taken, taken, strict=True)) if export.columns is None else export.columns.write(graph)
+    with _told_of_layers(export.spec, "write as ONNX"):
+        trace, found = trace_module(
+            export.module(), graph, RULES, export.examples, values, export.open_sizes, export.arguments
+        )
+    given = found if export.spec.outputs else dict.fromkeys(export.output_names, found)
+    outputs = []
+    for port, name in export.output_names.items():
+        value = given[port]
+        graph.give(value.onnx_name, name)
+        shape = trace.shape_in_words(value.shape)
+        outputs.append(helper.make_tensor_value_info(name, onnx_type(value.dtype), shape))
+    return model_of(graph, inputs, outputs)
+
+
+def _onnx_by_torch(export: Export) -> Any:
+    """The program as PyTorch's exporter writes it, which knows all operators of PyTorch, and takes long."""
+    import onnx
+
     traced = export.program()
     with _quiet(), _told_of_layers(export.spec, "write as ONNX"):
-        dynamic = export.dynamic_shapes()  # the file has the names of open sizes from here
-        opset = None if export.columns is None else OPSETS[""]
         program = torch.onnx.export(
-            traced, dynamo=True, dynamic_shapes=dynamic, opset_version=opset, verbose=False
+            traced,
+            dynamo=True,
+            dynamic_shapes=export.dynamic_shapes(),  # the file has the names of open sizes from here
+            opset_version=OPSETS[""],
+            verbose=False,
         )
     assert program is not None, "without a file to write it is given back"
     outputs = list(export.output_names.values())
     if export.columns is None:
         _name_ends(program.model.graph, list(export.inputs), outputs)
-        model = program.model_proto
-    else:
-        taken = export.columns.names
-        _name_ends(program.model.graph, list(export.columns.examples()), outputs, taken)
-        model = program.model_proto
-        export.columns.put_before(model, export.float64, _ROWS)
-        for domain in OPSETS.keys() - {each.domain for each in model.opset_import}:
-            model.opset_import.append(onnx.helper.make_opsetid(domain, OPSETS[domain]))
-    onnx.helper.set_model_props(model, dict(export.metadata))
-    onnx.save_model(model, path)
+        return program.model_proto
+    _name_ends(program.model.graph, list(export.examples), outputs, export.columns.names)
+    model = program.model_proto
+    export.columns.put_before(model)
+    del model.graph.input[:]
+    model.graph.input.extend(_onnx_inputs(export))
+    for domain in OPSETS.keys() - {each.domain for each in model.opset_import}:
+        model.opset_import.append(onnx.helper.make_opsetid(domain, OPSETS[domain]))
+    return model
 
 
 def _name_ends(
@@ -359,6 +436,8 @@ def _told_of_layers(spec: schema.ExperimentSpec, does: str) -> Iterator[None]:
     names = [printable(layer.object) for layer in layers if isinstance(layer, schema.Custom)]
     try:
         yield
+    except NotLoweredError:
+        raise
     except Exception as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         what, advice = f"{type(error).__name__}: {printable(said[:200])}", "To export only the weights: "

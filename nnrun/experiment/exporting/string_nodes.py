@@ -15,18 +15,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nnrun.data.value_names import TRUTH
 from nnrun.experiment.exporting import string_patterns
-
-if TYPE_CHECKING:
-    import onnx
-
-OPSETS: Mapping[str, int] = {"": 20, "ai.onnx.ml": 3, "com.microsoft": 1}
-"""Of a program with strings: 20 has `StringConcat`."""
+from nnrun.experiment.exporting.onnx_graph import OnnxGraph
 
 UNKNOWN, MISSING, RARE = -1, -2, -3
 """Codes of values that have no place."""
@@ -91,31 +86,24 @@ Front = Codes | Words | Counts
 
 @dataclass
 class StringGraph:
-    """Nodes that are put before a program.
+    """Writes what strings become into a graph.
 
     Attributes:
-        prefix: of the names of all values within; no value of the program begins so.
+        graph: takes the nodes.
         missing: strings that mean a missing value.
-        nodes, initializers: so far.
     """
 
-    prefix: str
+    graph: OnnxGraph
     missing: frozenset[str]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[onnx.TensorProto] = field(default_factory=list)
-    _stripped: dict[str, str] = field(default_factory=dict)
     _texts: dict[tuple[str, bool, str | None], str] = field(default_factory=dict)
 
-    def compute(self, column: str, front: Front, result: str) -> None:
-        """Write what is asked of a column to `result`."""
+    def compute(self, column: str, front: Front) -> str:
+        """The value that has what is asked of a column."""
         if isinstance(front, Codes):
-            self._add("Identity", [self._codes(column, front)], result=result)
-        elif isinstance(front, Words):
-            self._add("Identity", [self._indices(column, front)], result=result)
-        else:
-            self._counts(column, front, result)
+            return self._codes(column, front)
+        return self._indices(column, front) if isinstance(front, Words) else self._counts(column, front)
 
-    def odd(self, column: str, front: Front, result: str) -> None:
+    def odd(self, column: str, front: Front) -> str:
         """(N, 1) bool: the rows of which this program cannot tell what Python makes of them."""
         pattern = string_patterns.not_composed()
         lower = not isinstance(front, Codes) and words_of(front).lower
@@ -129,20 +117,14 @@ class StringGraph:
         if isinstance(front, Codes):  # the decomposed spelling (NFD) of a value is among the keys
             unknown = self._add("Equal", [self._codes(column, front), self._ints([UNKNOWN])])
             flagged = self._add("And", [flagged, unknown])
-        self._add("Identity", [flagged], result=result)
-
-    def number(self, column: str, result: str) -> None:
-        """A column of numbers as it is."""
-        self._add("Identity", [column], result=result)
+        return flagged
 
     # --- values --------------------------------------------------------------------------------------------
 
     def _without_blanks(self, column: str) -> str:
         """(N, 1) the strings, without blanks around them."""
-        if column not in self._stripped:
-            tokens = self._tokens(column, string_patterns.without_blanks())
-            self._stripped[column] = self._add("Slice", [tokens, *map(self._ints, ([0], [1], [1]))])
-        return self._stripped[column]
+        tokens = self._tokens(column, string_patterns.without_blanks())
+        return self._add("Slice", [tokens, *map(self._ints, ([0], [1], [1]))])
 
     def _codes(self, column: str, front: Codes) -> str:
         places: dict[str, int] = {}
@@ -197,7 +179,7 @@ class StringGraph:
         """
         shape = self._add("Shape", [words])
         flat = self._add("Reshape", [words, self._ints([-1])])
-        different, inverse = self._add_many("Unique", [flat], outputs=(0, 2), of=3)
+        different, inverse = self.graph.add_many("Unique", [flat], (True, False, True))
         spelled = self._add("Unsqueeze", [different, self._ints([1])])
         letters = self._tokens(spelled, None)
         # Without a letter more, a longer word could become one that is known.
@@ -226,7 +208,7 @@ class StringGraph:
         count = self._add("Gather", [self._add("Shape", [letters]), self._scalar(1)], axis=0)
         first = self._add("Gather", [letters, self._scalar(0)], axis=1)
         start = self._add("Where", [self._add("Equal", [first, first]), self._strings([""]), first])
-        name = self._name("join")
+        name = self.graph.name("join")
         body = helper.make_graph(
             [
                 helper.make_node("Gather", [letters, f"{name}/i"], [f"{name}/letter"], axis=1),
@@ -246,12 +228,11 @@ class StringGraph:
         )
         return self._add("Loop", [count, "", start], body=body)
 
-    def _counts(self, column: str, front: Counts, result: str) -> None:
+    def _counts(self, column: str, front: Counts) -> str:
         starts = np.cumsum([0, *map(len, front.runs)])[:-1]
-        self._add(
+        return self._add(
             "TfIdfVectorizer",
             [self._indices(column, front.words)],
-            result=result,
             mode="TF",
             min_gram_length=1,
             max_gram_length=len(front.runs),
@@ -273,39 +254,17 @@ class StringGraph:
 
     # --- nodes ---------------------------------------------------------------------------------------------
 
-    def _name(self, what: str) -> str:
-        return f"{self.prefix}{len(self.nodes)}/{what}"
-
-    def _add(self, op: str, inputs: Sequence[str], *, result: str | None = None, **attributes: Any) -> str:
-        from onnx import helper
-
-        result = self._name(op) if result is None else result
-        self.nodes.append(helper.make_node(op, list(inputs), [result], **attributes))
-        return result
-
-    def _add_many(self, op: str, inputs: Sequence[str], *, outputs: Sequence[int], of: int) -> list[str]:
-        """Of a node with several results those at some places."""
-        from onnx import helper
-
-        names = [self._name(f"{op}/{place}") if place in outputs else "" for place in range(of)]
-        self.nodes.append(helper.make_node(op, list(inputs), names))
-        return [names[place] for place in outputs]
-
-    def _constant(self, value: Any) -> str:
-        from onnx import numpy_helper
-
-        name = f"{self.prefix}constant/{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(value, name))
-        return name
+    def _add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
+        return self.graph.add(op, inputs, **attributes)
 
     def _ints(self, values: Sequence[int]) -> str:
-        return self._constant(np.array(values, np.int64))
+        return self.graph.ints(values)
 
     def _scalar(self, value: int) -> str:
-        return self._constant(np.array(value, np.int64))
+        return self.graph.scalar(value)
 
     def _strings(self, values: Sequence[str]) -> str:
-        return self._constant(np.array(values, object))
+        return self.graph.strings(values)
 
 
 def _int64() -> int:

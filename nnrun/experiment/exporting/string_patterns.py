@@ -27,8 +27,15 @@ def class_of(points: Iterable[int]) -> str:
 
 
 def points_where(holds: Callable[[str], object]) -> list[int]:
-    """The code points of which a function says so."""
-    return [n for n in range(sys.maxunicode + 1) if n not in _SURROGATES and holds(chr(n))]
+    """The code points of which a function says so, that does of none that has no character."""
+    return [ord(character) for character in _characters() if holds(character)]
+
+
+@cache
+def _characters() -> str:
+    """All that have a meaning: six of seven code points have none, or a private one."""
+    every = (*range(_SURROGATES.start), *range(_SURROGATES.stop, sys.maxunicode + 1))
+    return "".join(c for c in map(chr, every) if unicodedata.category(c) not in ("Cn", "Co"))
 
 
 @cache

@@ -9,7 +9,7 @@ from nnrun.spec.wording import with_std
 
 if TYPE_CHECKING:
     from nnrun.records import RunRecord
-    from nnrun.records.run_record import EnsembleRecord
+    from nnrun.records.run_record import EnsembleRecord, LinearMemberRecord
 
 
 def ensemble_columns(
@@ -87,13 +87,28 @@ def ensemble_members(record: RunRecord) -> list[list[str]]:
 
 
 def ensemble_text(record: RunRecord) -> str:
-    """What the validation score of an ensemble is, and whether it is optimistic; empty where it has none."""
+    """What the validation score of an ensemble is, and whether it is optimistic; before it what linear
+    models count; empty where it has no score."""
     ensemble = record.ensemble
     if ensemble is None or not ensemble.validation:
         return ""
     rows = f"{ensemble.rows:,} rows" if ensemble.rows else "the rows"
-    return validation_text(
+    text = validation_text(
         str(ensemble.combination), record.member_type, rows, optimistic=ensemble.optimistic
+    )
+    linear = ensemble.linear_member
+    return text if linear is None else f"{linear_member_text(linear)} {text}"
+
+
+def linear_member_text(linear: LinearMemberRecord) -> str:
+    """What the linear models count that are averaged into the networks, or why there are none: a sentence."""
+    if linear.model is None:
+        return f"No linear model is averaged into the networks: {linear.left_out}."
+    low, high = min(linear.shares), max(linear.shares)
+    counts = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
+    return (
+        f"Each network is averaged with {linear.model} regression, which counts {counts} and the network the "
+        "rest, by what the rows of the other folds say."
     )
 
 

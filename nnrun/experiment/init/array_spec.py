@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.archives.npz_archive import Archive
+from nnrun.data.cache_entry import OnMessage
 from nnrun.data.dataset import TokenRows
 from nnrun.data.value_names import number_name
 from nnrun.errors import DataError, UsageError
@@ -26,11 +27,16 @@ _ROWS_OF_A_CLASS: Final = 10
 _SMALLEST_IMAGE: Final = 6
 
 
-def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = None) -> InitialSpec:
+def initial_spec_of_npz(
+    path: Path,
+    spec_path: Path,
+    task: TaskName | None = None,
+    on_message: OnMessage = lambda text: None,
+) -> InitialSpec:
     """A spec for an archive of x_train and y_train.
 
     Whole numbers from 0 on, or texts, are classes where each has some rows. Rows of two or three axes are
-    images, for convolutions; lists are tokens.
+    images, for convolutions; lists are tokens. `on_message` is told where a large array is kept.
 
     Raises:
         DataError: the archive is damaged, or its arrays do not suit a data set.
@@ -38,7 +44,7 @@ def initial_spec_of_npz(path: Path, spec_path: Path, task: TaskName | None = Non
     """
     with Archive(path) as archive:
         archive.require("x_train", "y_train")
-        inputs = archive.read("x_train")
+        inputs = archive.read("x_train", map_large=on_message)
         targets = archive.numbers("y_train")
         has_test = "x_test" in archive.names
     if not isinstance(inputs, TokenRows) and inputs.ndim == 0:

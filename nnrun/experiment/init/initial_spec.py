@@ -95,7 +95,7 @@ def initial_spec(
             )
         return initial_spec_of_folder(file, path)
     if file.suffix.lower() == ".npz":
-        return _of_npz(file, path, wanted)
+        return _of_npz(file, path, wanted, on_message)
     refuse_workbook(file)
     read = read_file(file, on_message)
     if wanted.test is not None:
@@ -119,14 +119,14 @@ def initial_spec(
     return initial_spec_of_file(request, read, on_message)
 
 
-def _of_npz(file: Path, path: Path, wanted: Wanted) -> InitialSpec:
+def _of_npz(file: Path, path: Path, wanted: Wanted, on_message: Callable[[str], None]) -> InitialSpec:
     if wanted.targets or wanted.test is not None:
         raise UsageError(
             "In an npz file y_train is the target, and x_test and y_test are the test set: leave out "
             "--target and "
             "--test."
         )
-    return initial_spec_of_npz(file, path, wanted.task)
+    return initial_spec_of_npz(file, path, wanted.task, on_message)
 
 
 def _require_same_columns(file: ReadTable, test: ReadTable) -> None:

@@ -12,12 +12,13 @@ from nnrun.spec.writing.dump import flow
 
 _ROWS_FOR_LESS_DROPOUT: Final = 12_000
 _OF_A_TABLE: Final = (
-    (1_000, 32, 300, 20, 0.15),
-    (3_000, 64, 150, 12, 0.1),
-    (12_000, 128, 80, 8, 0.1),
-    (50_000, 256, 60, 5, 0.1),
+    (1_000, 32, 300, 20, 0.15, 3),
+    (3_000, 64, 150, 12, 0.1, 0),
+    (12_000, 128, 80, 8, 0.1, 0),
+    (50_000, 256, 60, 5, 0.1, 0),
 )
-"""Up to how many training rows: rows of a batch, epochs at most, epochs of patience, share of inner rows."""
+"""Up to how many training rows: rows of a batch, epochs at most, epochs of patience, share of inner rows, and
+epochs that cannot be the best: of few inner rows the first is now and then the best by luck."""
 _OF_DROPOUT: Final = "  # against overfitting; lower it if the training loss stays high"
 
 
@@ -153,12 +154,20 @@ def training_lines(sizes: Sizes, metrics: Sequence[str], watched: str = "val_los
 
 def _training_lines_of_a_table(sizes: Sizes, metrics: Sequence[str], watched: str) -> list[str]:
     """Chosen on half of the tables of `tests/benchmarks/tables.py`, judged on the others."""
-    batch, epochs, patience, share = next(rest for most, *rest in _OF_A_TABLE if sizes.train_rows <= most)
+    batch, epochs, patience, share, start = next(
+        rest for most, *rest in _OF_A_TABLE if sizes.train_rows <= most
+    )
     decay = {"learning_rate": 0.002, "weight_decay": 0.3, "exclude_from_weight_decay": "bias"}
     inner = (
         f"A part of the training rows, set apart, decides when to stop: {watched.replace('val_', 'inner_')} "
         "stops improving. So the scores of the validation rows are of rows that chose nothing."
     )
+    if start:
+        inner += (
+            f" The first {start} epochs do not count: of so few rows one of them would be the best by luck."
+        )
+    stopping = f"on: inner, fraction: {share}, patience: {patience}"
+    stopping += f", start_from_epoch: {start}" if start else ""
     return [
         "# AdamW with strong weight decay of the kernels, against overfitting",
         f"optimizer: {flow({'adamw': decay})}",
@@ -167,7 +176,7 @@ def _training_lines_of_a_table(sizes: Sizes, metrics: Sequence[str], watched: st
         f"epochs: {epochs}  # at most",
         f"batch_size: {batch}  # for {counted(sizes.train_rows, 'training row')}",
         *comments(inner, ""),
-        f"early_stopping: {{on: inner, fraction: {share}, patience: {patience}, restore_best: true}}",
+        f"early_stopping: {{{stopping}, restore_best: true}}",
     ]
 
 

@@ -204,9 +204,21 @@ def initial_spec_of_file(
             sizes,
         ),
         network_lines_of_outputs(sizes, decided.outputs) if decided.outputs else network_lines(sizes),
-        decided.split.validation_lines(),
+        [*decided.split.validation_lines(), *_linear_member_lines(decided)],
     )
     return InitialSpec(text, _chosen(decided))
+
+
+def _linear_member_lines(decided: _Decided) -> list[str]:
+    """Of a table whose folds' networks are averaged: a linear model in each."""
+    if not decided.sizes.measured or decided.outputs or "kfold" not in decided.split.validation:
+        return []
+    model = "logistic" if decided.sizes.classes or decided.sizes.labels else "ridge"
+    why = (
+        f"`nnrun final @last --members folds` averages {model} regression into each network, by as much "
+        "as the rows of the other folds say: better where straight lines are what there is to learn"
+    )
+    return [*comments(why, ""), "linear_member: true"]
 
 
 def _with_target_types(

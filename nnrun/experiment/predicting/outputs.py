@@ -12,6 +12,7 @@ import numpy as np
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
 from nnrun.experiment.setup.groups import make_inputs
+from nnrun.experiment.setup.rows_on_demand import RowsOnDemand
 from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
@@ -105,7 +106,7 @@ def outputs_of_inputs(
     *,
     of_members: bool = False,
     logits: bool = False,
-) -> Callable[[Mapping[Port, Inputs], int], dict[Port, Array]]:
+) -> Callable[[Mapping[Port, Inputs | RowsOnDemand], int], dict[Port, Array]]:
     """A function of so many rows that are preprocessed already, to each output, (1, N, K).
 
     With `of_members` of each member of a network that is an ensemble, (M, N, K). Else, and with `logits`, as
@@ -122,7 +123,7 @@ def outputs_of_inputs(
     smallest = min((n for layer in network.layers if (n := layer.multiplications)), default=_SMALL_PRODUCT)
     fewest = _rounded_up(-(-_SMALL_PRODUCT // smallest), _FULL_GROUP)
 
-    def outputs(made: Mapping[Port, Inputs], rows_of_all: int) -> dict[Port, Array]:
+    def outputs(made: Mapping[Port, Inputs | RowsOnDemand], rows_of_all: int) -> dict[Port, Array]:
         blocks: dict[Port, list[Array]] = {port: [] for port in network.outputs}
         elements = {port: rows.elements_per_row for port, rows in made.items()}
         multiplications = network.multiplications(elements)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrun.data.dataset import Array, RawInputs, RowsByInput
+from nnrun.data.frames import refuse_sparse_matrix
 from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
 from nnrun.data.new_rows.row_source import RowSource
@@ -284,6 +285,7 @@ def predict_blocks(predictor: Predictor, inputs: Any, *, stacklevel: int = 3) ->
 
     What the values hold that training never saw is warned of, at `stacklevel` as `warnings.warn` takes it.
     """
+    refuse_sparse_matrix(inputs)
     unknown = unknown_counts(predictor)
     blocks = []
     for batch in predictor.decoder.of_python(_of_only_input(predictor, inputs)):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from nnrun.data.new_rows.token_rows import TokenDecoder
+from nnrun.errors import NnrunError
 from nnrun.experiment.predicting.predict import Predictor, load_predictor, predict_values
 from nnrun.records import RunDirectory
 
@@ -29,6 +30,7 @@ def make_model() -> Any:
     Its parameter `probabilities` asks for those of every class.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     class NnrunModel(mlflow.pyfunc.PythonModel):  # type: ignore  # it is no class to mypy
         """The networks of a run."""
@@ -42,11 +44,19 @@ def make_model() -> Any:
         def predict(
             self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
         ) -> pd.DataFrame:
-            """One row of predictions for each row of a data frame, or of an array without names."""
+            """One row of predictions for each row of a data frame, or of an array without names.
+
+            Raises:
+                MlflowException: nnrun cannot read a row. MLflow's server hands on the sentence of this
+                    exception; of any other it says only that there was one.
+            """
             rows: Any = model_input
             if isinstance(self.predictor.decoder, TokenDecoder) and isinstance(rows, pd.DataFrame):
                 rows = rows.iloc[:, 0].tolist()
             probabilities = bool((params or {}).get("probabilities", True))
-            return predict_values(self.predictor, rows, probabilities=probabilities)
+            try:
+                return predict_values(self.predictor, rows, probabilities=probabilities)
+            except NnrunError as error:
+                raise MlflowException.invalid_parameter_value(str(error)) from error
 
     return NnrunModel()

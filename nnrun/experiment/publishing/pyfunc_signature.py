@@ -16,13 +16,17 @@ from nnrun.experiment.predicting.predict import Predictor, predict_values
 from nnrun.experiment.serving.typical_row import typical_row
 
 _TEXT = "text"
+_MOST_COLUMNS = 1000
+"""Wider rows of an array are one tensor in a signature, which every request and page of MLflow repeats."""
 
 
 def signature_of(predictor: Predictor) -> tuple[Any, Any]:
     """The signature, and an example of the inputs; (None, None) of several inputs that are arrays.
 
-    Columns are of any type: MLflow would refuse whole numbers in a column of `double`, and a category is a
-    text in one file and a number in another. nnrun takes all of them, and says what it cannot read.
+    Columns are of any type. In a data frame MLflow would refuse whole numbers in a column of `double`, and
+    numbers in one of `string`; in a request it would refuse an empty text in a column of `double`, and make
+    null in one of `string` the text None. nnrun takes all of them, and says what it cannot read. The price:
+    MLflow's server takes no CSV for such columns.
 
     Args:
         predictor: the networks.
@@ -55,11 +59,13 @@ def _inputs(predictor: Predictor) -> tuple[Any, Any]:
             return Schema(_columns(row)), pd.DataFrame([row])
         case PositionalDecoder():
             values = np.asarray([row], np.float64)
+            if values.ndim == 2 and values.shape[1] <= _MOST_COLUMNS:
+                return Schema(_columns([None] * values.shape[1])), values
             return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]))]), values
     return None, None
 
 
-def _columns(names: Iterable[str]) -> list[Any]:
+def _columns(names: Iterable[str | None]) -> list[Any]:
     from mlflow.types import ColSpec
     from mlflow.types.schema import AnyType
 

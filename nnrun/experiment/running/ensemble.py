@@ -28,6 +28,7 @@ from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened
 from nnrun.experiment.finished.decision_text import given_decision
 from nnrun.experiment.finished.decisions import as_trained, decided_outputs, decided_spec
+from nnrun.experiment.finished.ensemble_text import linear_member_text
 from nnrun.experiment.finished.kept_scores import intervals, mean_scores
 from nnrun.experiment.finished.load_run import (
     Access,
@@ -39,11 +40,13 @@ from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.final import with_test_file
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.linear_member import with_linear_members
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.experiment.running.recorder import recording_the_end
 from nnrun.interrupts import uninterrupted
+from nnrun.model.network import network_of
 from nnrun.records import RunDirectory, RunRecord, WeightsChoice, create_run, now, refuse_unwritable
-from nnrun.records.run_record import DataRecord, DecisionRecord, EnsembleRecord
+from nnrun.records.run_record import DataRecord, DecisionRecord, EnsembleRecord, LinearMemberRecord
 from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import output_views
@@ -105,13 +108,28 @@ def final_of_members(
     listener.message(
         f"the average of the {len(opened.networks)} {members} of {parent.id}: nothing is trained"
     )
-    with _new_run(parent, record, opened, settings, members) as (run, made):
+    opened, linear = _with_linear_members(opened, members, listener)
+    with _new_run(parent, record, opened, settings, members, linear) as (run, made):
         decided = decided_spec(run, opened.spec, opened.weights, listener.message)
         try:
             _measure(replace(opened, run=run, spec=decided), made)
         finally:
             made.take(run.read_written_record())  # each look at the test set was written there
     return run
+
+
+def _with_linear_members(
+    opened: OpenRun, members: Members, listener: Listener
+) -> tuple[OpenRun, LinearMemberRecord | None]:
+    """The networks with a linear model in each, where the spec asks for it, and what the record says."""
+    if not opened.spec.linear_member:
+        return opened, None
+    if members == "folds":
+        opened, linear = with_linear_members(opened)
+    else:
+        linear = LinearMemberRecord(left_out="seeds have no other folds, whose rows could choose its share")
+    listener.message(linear_member_text(linear))
+    return opened, linear
 
 
 def refuse_what_trains(asked: str, spec: str | Path | None, given: Mapping[str, object]) -> None:
@@ -211,7 +229,12 @@ def _with_test_file(loaded: LoadedSpec, test: Path) -> LoadedSpec:
 
 @contextmanager
 def _new_run(
-    parent: RunDirectory, record: RunRecord, opened: OpenRun, settings: Settings, members: Members
+    parent: RunDirectory,
+    record: RunRecord,
+    opened: OpenRun,
+    settings: Settings,
+    members: Members,
+    linear: LinearMemberRecord | None,
 ) -> Iterator[tuple[RunDirectory, RunRecord]]:
     """The new run's folder with the networks in it, and its record, which says in the end how it ended."""
     own = read_kept_spec(parent.read_resolved(), file=f"the spec of {parent.id}")
@@ -222,10 +245,13 @@ def _new_run(
             stack.enter_context(run.owned())
             run.write_resolved(dump_spec(resolved))
             made = _first_record(run, parent, record, opened, members)
+            _note_linear_members(made, opened, linear)
             run.write_record(made)
             stack.enter_context(recording_the_end(run, made, 0))
         taken = [network.member for network in opened.networks if network.member]
         run.take_networks(parent, taken, opened.weights.which)
+        if linear is not None and linear.model is not None:
+            _write_networks(run, opened)
         yield run, made
 
 
@@ -253,6 +279,26 @@ def _first_record(
     made.command, made.status, made.parent = "final", "running", parent.id
     made.started, made.ended, made.test_uses = now(), None, []
     return made
+
+
+def _note_linear_members(made: RunRecord, opened: OpenRun, linear: LinearMemberRecord | None) -> None:
+    """Say what the networks became; of other epochs' weights there are none with a linear model in them."""
+    assert made.ensemble is not None, "the run is one"
+    made.ensemble.linear_member = linear
+    if linear is None or linear.model is None:
+        return
+    network = network_of(opened.spec, opened.networks[0].fitted.inputs)
+    made.parameters = network.parameter_count
+    for member in made.members:
+        member.unset("best_weights_epoch")
+
+
+def _write_networks(run: RunDirectory, opened: OpenRun) -> None:
+    """Keep the networks in place of those that were copied."""
+    for network, epoch in zip(opened.networks, opened.weights.epochs, strict=True):
+        run.write_weights(network.weights, network.member, epoch)
+        run.remove_best_weights(network.member)
+        run.write_preprocessing(network.fitted.to_json(), network.member)
 
 
 def _decisions(parent: RunDirectory, record: RunRecord, opened: OpenRun) -> list[DecisionRecord]:

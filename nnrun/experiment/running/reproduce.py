@@ -126,13 +126,20 @@ def reproduce_run(
         listener: is told what happens.
 
     Raises:
-        UsageError: the original did not complete, or its device is not here.
+        UsageError: the original did not complete, its networks were given linear models after they were
+            trained, or its device is not here.
     """
     record = original.read_record()
     if record.status != "completed":
         raise UsageError(
             f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
             "train` trains its spec again."
+        )
+    if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
+        raise UsageError(
+            f"{original.id} is made of the networks of {record.parent} and of linear models, and nothing was "
+            f"trained in it. Reproduce what trained them, nnrun reproduce {record.parent}, and make it "
+            "again: nnrun final NEW_RUN --members folds."
         )
     recorded: Policy = "recorded" if record.compiled else "auto" if record.compiled is None else "off"
     settings = Settings(

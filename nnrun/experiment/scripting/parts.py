@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 _MODULES = (
@@ -19,6 +19,7 @@ _MODULES = (
     "nnrun.model.activations",
     "nnrun.experiment.scripting.layer_parts",
     "nnrun.experiment.scripting.step_parts",
+    "nnrun.experiment.scripting.row_parts",
     "nnrun.experiment.scripting.output_parts",
 )
 """Where parts are, each before those that use it."""
@@ -59,9 +60,10 @@ def _names(tree: ast.AST) -> frozenset[str]:
 
 @cache
 def _read(module: str) -> _Module:
-    path = importlib.import_module(module).__file__
-    assert path is not None, "a module of this package"
-    source = Path(path).read_text(encoding="utf-8")
+    found = find_spec(module)  # not imported: what a part needs is for whoever runs the script
+    assert found is not None, "a module of this package"
+    assert found.origin is not None, "a file"
+    source = Path(found.origin).read_text(encoding="utf-8")
     lines = source.splitlines()
     parts: dict[str, Part] = {}
     imports: dict[str, str] = {}

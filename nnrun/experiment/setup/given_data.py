@@ -6,13 +6,13 @@ line, and its record has the hash of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrun.data.frames import as_frame, column_name, declared_types, jsonl_of, npz_of
+from nnrun.data.frames import as_frame, column_name, declared_types, jsonl_of, npz_of, refuse_sparse_matrix
 from nnrun.errors import UsageError
 from nnrun.records.given_tables import keep_table
 from nnrun.spec import schema
@@ -74,6 +74,43 @@ def data_overrides(
 
 
 @dataclass(frozen=True)
+class KeptRows:
+    """Rows that were given without a spec, in a file.
+
+    Attributes:
+        path: the file.
+        targets: the columns to predict, where they were given apart.
+    """
+
+    path: Path
+    targets: tuple[str, ...] = ()
+
+
+def keep_rows(data: Any, folder: Path, targets: Sequence[str] = ()) -> KeptRows:
+    """Keep a table that is given without a spec as `nnrun init` reads files.
+
+    Args:
+        data: a data frame, or a pair (X, y).
+        folder: where runs are kept; the file lies in a folder of it.
+        targets: what to call the columns of y.
+
+    Raises:
+        UsageError: it is neither, or has no rows, or a category whose values are numbers.
+    """
+    keys: dict[str, Any] = {"target": list(targets)} if targets else {}
+    frame = _frame_or_arrays(data, schema.Jsonl.kind, keys)
+    assert not isinstance(frame, dict), "it was asked for as a table"
+    if declared := declared_types(frame):  # a file of numbers would not tell, and no spec does
+        names = listing([quoted(name) for name in declared], "and")
+        raise UsageError(
+            f"data: {names} of the frame are categories that are numbers, which its values do not tell. Make "
+            "them texts (frame[NAME].astype(str)), or give a spec with `types`."
+        )
+    named = _names(keys.get("target") or ()) if isinstance(data, tuple) else ()
+    return KeptRows(keep_table(folder, "data", jsonl_of(frame), "jsonl"), named)
+
+
+@dataclass(frozen=True)
 class DeclaredData:
     """What a spec says of rows that are given to it.
 
@@ -120,6 +157,8 @@ def _declared(tree: SpecTree) -> tuple[str | None, dict[str, Any]]:
 def _frame_or_arrays(data: Any, kind: str | None, keys: dict[str, Any]) -> pd.DataFrame | dict[str, Any]:
     import pandas as pd
 
+    for part in data if isinstance(data, tuple) else [data]:
+        refuse_sparse_matrix(part)
     if isinstance(data, tuple) and len(data) == 2:
         return _pair(*data, kind, keys)
     frame = as_frame(data)

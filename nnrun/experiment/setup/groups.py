@@ -23,6 +23,7 @@ from nnrun.data.preprocess import (
     input_plans,
 )
 from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.data.row_places import RowPlaces
 from nnrun.data.rows import rows_by_place
 from nnrun.data.table import Table
 from nnrun.data.targets import (
@@ -33,6 +34,7 @@ from nnrun.data.targets import (
 )
 from nnrun.errors import UsageError
 from nnrun.experiment.setup.folds import folds_of
+from nnrun.experiment.setup.rows_on_demand import RowsOnDemand, are_prepared_on_demand
 from nnrun.lazy_torch import torch
 from nnrun.mapped_arrays import in_memory
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
@@ -241,7 +243,8 @@ def make_problem(
     counts = loss_weights(spec)
     if inputs is None:
         with rows_by_place(samples.places):
-            inputs = make_inputs(fitted, samples.by_input(fitted[0].inputs), device, training=training)
+            raw = samples.by_input(fitted[0].inputs)
+            inputs = make_inputs(fitted, raw, device, training=training, places=samples.places)
     heads = {}
     for port, view in output_views(spec).items():
         targets, layer = [f.outputs[port] for f in fitted], network.output_layers[port]
@@ -341,18 +344,49 @@ def make_inputs(
     device: torch.device,
     *,
     training: bool = False,
-) -> dict[Port, Inputs]:
+    places: RowPlaces | None = None,
+) -> dict[Port, Inputs | RowsOnDemand]:
     """Rows of a data set as networks take them, each network by its own preprocessing.
 
-    With `training` they are all training samples, see `FittedInputs.transform`.
+    Many dense rows are prepared when they are asked for.
+
+    Args:
+        fitted: the preprocessing of each.
+        inputs: the rows.
+        device: where the networks are.
+        training: whether these are all training samples, see `FittedInputs.transform`.
+        places: where the rows stand in their file, for what is told of rows that are prepared later.
     """
-    made = {}
+    made: dict[Port, Inputs | RowsOnDemand] = {}
+    later = not training and _are_many(fitted, inputs)
     for port in fitted[0].inputs:
         rows = inputs[port]
         # What is wrong with a row of a table names its column; and whoever has the lines of the file adds it.
         with told_of_input(port if named(fitted[0].inputs) and not isinstance(rows, Table) else None):
-            made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device, training=training)
+            if later:
+                made[port] = _on_demand(fitted[0].inputs[port], rows, device, places)
+            else:
+                made[port] = _rows_of([f.inputs[port] for f in fitted], rows, device, training=training)
     return made
+
+
+def _are_many(fitted: Sequence[FittedPreprocessing], inputs: Mapping[Port, RawInputs]) -> bool:
+    """Whether these are dense rows, the same for all networks, that are prepared when they are asked for."""
+    first = fitted[0].inputs
+    if any(each.sparse for each in first.values()) or any(each.inputs != first for each in fitted[1:]):
+        return False
+    return any(are_prepared_on_demand(len(inputs[port]), each.shape) for port, each in first.items())
+
+
+def _on_demand(
+    fitted: FittedInputs, inputs: RawInputs, device: torch.device, places: RowPlaces | None
+) -> RowsOnDemand:
+    def prepare(rows: RawInputs) -> DenseInputs:
+        made = inputs_of_rows([fitted.transform(rows)], device)
+        assert isinstance(made, DenseInputs), "sparse rows are prepared at once"
+        return made
+
+    return RowsOnDemand(inputs, prepare, fitted.shape, places)
 
 
 def _rows_of(

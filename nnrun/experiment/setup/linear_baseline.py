@@ -168,7 +168,7 @@ def linear_baseline(
     scores, outputs_of_each = list[dict[str, float]](), list[dict[Port, Floats]]()
     for task in tasks:
         try:
-            fit = _fit(task, models, _SECONDS_AT_ALL - (time.perf_counter() - began))
+            fit = fit_linear_models(task, models, _SECONDS_AT_ALL - (time.perf_counter() - began))
         except TooSlow:
             return LinearBaselineRecord(left_out=f"it was not fitted within {_SECONDS_AT_ALL:g} s")
         if isinstance(fit, str):
@@ -207,6 +207,14 @@ def _unsuitable(view: schema.ExperimentSpec, layer: DenseLayer) -> str:
     return "" if suits else f"there is none for the loss {loss} after the activation {last}"
 
 
+def why_not_linear(fitted: FittedPreprocessing, rows: int) -> str:
+    """Why no linear model can be fitted to so many rows of these inputs; empty where one can."""
+    features = sum(each.width for each in fitted.inputs.values())
+    if rows * features > _MOST_NUMBERS:
+        return f"{rows:,} rows of {features:,} features are too many"
+    return _unsuitable_inputs(fitted)
+
+
 def _told(reasons: Mapping[Port, str]) -> str:
     """The first reason, with the name of its output."""
     for port, why in reasons.items():
@@ -243,7 +251,7 @@ def _too_large(spec: schema.ExperimentSpec, sizes: Sequence[_Size], outputs: Map
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class LinearFit:
     """The linear model of each output, and whether a column of the inputs is far from the unit scale."""
 
     models: Mapping[Port, LinearModel]
@@ -251,11 +259,21 @@ class _Fit:
 
     @property
     def converged(self) -> bool:
+        """Whether no fit ended at its limit of iterations."""
         return all(model.converged for model in self.models.values())
 
 
-def _fit(task: LinearTask, models: Mapping[Port, str], seconds: float) -> _Fit | str:
-    """The models of one fold; or why there are none."""
+def fit_linear_models(task: LinearTask, models: Mapping[Port, str], seconds: float) -> LinearFit | str:
+    """The models of one fold; or why there are none.
+
+    Args:
+        task: its rows.
+        models: for each output which, `ridge` or `logistic`.
+        seconds: how long a logistic regression may take.
+
+    Raises:
+        TooSlow: it took longer.
+    """
     x, found = task.known.matrix(), {}
     numbers = x if isinstance(x, np.ndarray) else x.data
     if not np.isfinite(numbers).all():
@@ -274,7 +292,7 @@ def _fit(task: LinearTask, models: Mapping[Port, str], seconds: float) -> _Fit |
         else:
             softmax = head.activation == "softmax"
             found[port] = fit_logistic(own_x, y_NK, weights, softmax=softmax, seconds=seconds)
-    return _Fit(found, unscaled)
+    return LinearFit(found, unscaled)
 
 
 def _scores(task: LinearTask, models: Mapping[Port, LinearModel]) -> dict[Port, dict[str, float]]:

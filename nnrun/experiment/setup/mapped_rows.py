@@ -1,6 +1,6 @@
 """Prepared rows that do not fit into memory: written to a file once, and read batch by batch.
 
-Bytes that lie in a file already, as those of large images do, are read from there.
+Rows that lie in a file already as networks take them, as the bytes of large images do, are read from there.
 
 What a training computes is the same, bit for bit, wherever its rows are.
 """
@@ -102,8 +102,14 @@ def _stay_bytes(fitted: FittedInputs, raw: RawInputs) -> bool:
 
 
 def _lies_in_file(fitted: FittedInputs, raw: RawInputs) -> bool:
-    """Whether prepared rows are bytes that the data set has in a file already."""
-    return isinstance(raw, np.ndarray) and is_mapped(raw) and _stay_bytes(fitted, raw)
+    """Whether the data set has the prepared rows in a file already: bytes, or float32 that pass no step."""
+    if not isinstance(raw, np.ndarray) or not is_mapped(raw):
+        return False
+    if _stay_bytes(fitted, raw):
+        return True
+    as_they_are = raw.dtype == np.float32 and raw.flags.c_contiguous and raw.shape[1:] == fitted.shape
+    table = fitted.table if fitted.token_step is None and not fitted.custom else None
+    return as_they_are and table is not None and not any(column.steps for column in table.columns)
 
 
 def _why_not(group: Group, dataset: Dataset) -> str | None:
@@ -129,12 +135,17 @@ def _why_not(group: Group, dataset: Dataset) -> str | None:
 def _mapped(group: Group, samples: Samples, port: Port, device: torch.device) -> MappedInputs:
     several = group.fitted[:1] if share_rows(group.fitted) else group.fitted
     fitted, raw = [each.inputs[port] for each in several], samples.by_input([port])[port]
-    if not _stay_bytes(fitted[0], raw):
-        return MappedInputs(tuple(_written(each, raw, samples) for each in fitted), device)
+    as_bytes = _stay_bytes(fitted[0], raw)
+    if _lies_in_file(fitted[0], raw):
+        assert isinstance(raw, np.ndarray), "an array"
+        files: tuple[npt.NDArray[Any], ...] = (raw,)
+    else:
+        files = tuple(_written(each, raw, samples) for each in (fitted[:1] if as_bytes else fitted))
+    if not as_bytes:
+        return MappedInputs(files, device)
     assert isinstance(raw, np.ndarray), "bytes are arrays"
     some = [rows for each in fitted if isinstance(rows := each.transform(raw[:1]), ByteRows)]
-    files = raw if is_mapped(raw) else _written(fitted[0], raw, samples)
-    return MappedInputs((files,), device, values_of_bytes(some, device))
+    return MappedInputs(files, device, values_of_bytes(some, device))
 
 
 def _written(fitted: FittedInputs, raw: RawInputs, samples: Samples) -> npt.NDArray[Any]:

@@ -1,4 +1,5 @@
-"""An ensemble that trains as one network: which layers, last activations and losses it can have."""
+"""An ensemble that trains as one network, and a linear model that is averaged into networks: which layers,
+last activations and losses they can have."""
 
 from __future__ import annotations
 
@@ -57,8 +58,44 @@ def losses_can_be_averaged(spec: schema.ExperimentSpec, facts: DatasetFacts) -> 
             )
 
 
+def linear_member_suits_the_network(spec: schema.ExperimentSpec, facts: DatasetFacts) -> Iterator[Finding]:
+    """A linear model becomes part of the last layer of a list of layers, of the columns of a table."""
+    if spec.linear_member and (said := _why_no_linear_member(spec)):
+        yield Finding(("linear_member",), f"linear_member {said}; remove it")
+    elif spec.linear_member and spec.nested is not None:
+        said = (
+            "the outer folds of `nested` score the networks alone, without the linear models that "
+            "`nnrun final --members folds` averages into them"
+        )
+        yield Finding(("linear_member",), said, severity="warning")
+
+
+def _why_no_linear_member(spec: schema.ExperimentSpec) -> str:
+    if not isinstance(spec.layers, list) or spec.inputs or spec.outputs or spec.shared:
+        return "is for a network of one list of layers, without `inputs`, `outputs` and `shared`"
+    if not isinstance(spec.dataset, schema.NamedColumns):
+        return f"is for the columns of a table, and {spec.dataset.kind} has none"
+    if spec.ensemble is not None:
+        return "is for single networks, and the members of `ensemble` share theirs"
+    last = spec.layers[-1]
+    if not isinstance(last, schema.Dense) or len(spec.layers) < 2:
+        return "is for hidden layers and, after them, a dense layer"
+    if spec.loss is None or (model := schema.linear_model_of(spec.loss)) is None:
+        return f"is for losses that ridge or logistic regression suit, and {_kind(spec.loss)} is none"
+    if last.activation not in (("linear",) if model == "ridge" else ("sigmoid", "softmax")):
+        return f"cannot be averaged before the last activation {last.activation}"
+    if spec.calibrate is not None or (spec.threshold is not None and spec.threshold.maximize is not None):
+        return "changes the networks after `calibrate` and `threshold` were fitted to them"
+    return ""
+
+
+def _kind(loss: schema.Component | None) -> str:
+    return "no loss" if loss is None else str(loss.kind)
+
+
 RULES: tuple[Rule, ...] = (
     members_can_have_the_layers,
     outputs_can_be_averaged,
     losses_can_be_averaged,
+    linear_member_suits_the_network,
 )

@@ -192,6 +192,12 @@ class ExperimentSpec(Config):
     as scikit-learn defines them, whose scores stand beside the network's: `auto` where that takes about half
     a second at most by the sizes of the data, `true` in any case, `false` never. It changes nothing else.
 
+    `linear_member` has `nnrun final RUN --members folds` average such a linear model into each fold's
+    network, before the last activation. It takes numbers standardized where the network takes bins or ranks;
+    what it counts, from 0 to 1, is chosen for each fold on the rows that the other folds validated on.
+    Training, and the folds' own histories and scores, are of the networks alone. It is for a list of layers,
+    of a table.
+
     `calibrate` (`temperature`, `platt`, `isotonic`) corrects probabilities that are too sure or too unsure,
     and `threshold` (a number, or `maximize: f1`) says above which probability the second of two classes is
     predicted. Both are fitted when training ends, on rows that a network did not train on: of folds each row
@@ -217,6 +223,7 @@ class ExperimentSpec(Config):
             "threshold",
             "train_fraction",
             "linear_baseline",
+            "linear_member",
         )
     )
     name: str = Field(
@@ -344,6 +351,11 @@ class ExperimentSpec(Config):
     linear_baseline: AutoOrSwitch = Field(
         "auto",
         description="Whether a linear model is fitted to the same rows, to compare with.",
+        examples=[True],
+    )
+    linear_member: bool = Field(
+        False,
+        description="Whether `nnrun final --members folds` averages a linear model into each network.",
         examples=[True],
     )
     nested: Nested | None = Field(

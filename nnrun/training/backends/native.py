@@ -71,7 +71,7 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
         "optimizer", "metrics", "class_weight", "calibrate", "threshold", "learning_rate_schedule",
         "weight_averaging",
         "epochs", "batch_size", "shuffle", "deterministic", "early_stopping", "time_limit", "validation",
-        "train_fraction", "linear_baseline", "sweep",
+        "train_fraction", "linear_baseline", "linear_member", "sweep",
     },
 }  # fmt: skip
 # The same of a problem and its head.

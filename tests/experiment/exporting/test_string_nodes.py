@@ -13,10 +13,10 @@ import pytest
 from nnrun.data.preprocess.split_words import WORD
 from nnrun.data.value_names import text_name
 from nnrun.experiment.exporting import string_patterns
+from nnrun.experiment.exporting.onnx_graph import OnnxGraph, model_of
 from nnrun.experiment.exporting.string_nodes import (
     MISSING,
     NO_WORD,
-    OPSETS,
     RARE,
     UNKNOWN,
     Codes,
@@ -53,25 +53,22 @@ def texts(count: int, seed: int) -> list[str]:
 
 def computed(fronts: dict[str, Front], values: list[str]) -> dict[str, Any]:
     """What the nodes make of a column, and which rows they leave open."""
-    graph = StringGraph("in/", frozenset({"", "NA"}))
+    graph = OnnxGraph("in/")
+    strings = StringGraph(graph, frozenset({"", "NA"}))
     for name, front in fronts.items():
-        graph.compute("column", front, name)
-        graph.odd("column", front, f"{name}_odd")
+        graph.give(strings.compute("column", front), name)
+        graph.give(strings.odd("column", front), f"{name}_odd")
     kinds = {
         name: onnx.TensorProto.FLOAT if isinstance(f, Counts) else onnx.TensorProto.INT64
         for name, f in fronts.items()
     }
     kinds |= {f"{name}_odd": onnx.TensorProto.BOOL for name in fronts}
     info = onnx.helper.make_tensor_value_info
-    made = onnx.helper.make_graph(
-        graph.nodes,
-        "strings",
+    model = model_of(
+        graph,
         [info("column", onnx.TensorProto.STRING, ["rows", 1])],
         [info(name, kind, None) for name, kind in kinds.items()],
-        graph.initializers,
     )
-    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-    model = onnx.helper.make_model(made, opset_imports=opsets, ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     rows = np.array(values, object)[:, None]
     return dict(zip(kinds, session.run(list(kinds), {"column": rows}), strict=True))

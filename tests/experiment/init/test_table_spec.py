@@ -323,8 +323,10 @@ def test_a_table_of_300_rows_has_the_measured_network_and_training(tmp_path: Pat
     assert isinstance(spec.weight_averaging, schema.Ema)
     assert spec.early_stopping is not None
     assert (spec.early_stopping.on, spec.early_stopping.fraction) == ("inner", 0.15)
+    assert spec.early_stopping.start_from_epoch == 3
     assert isinstance(spec.validation, schema.KFold)
     assert spec.validation.k == 10
+    assert spec.linear_member
 
 
 def test_below_300_rows_it_has_a_small_network(tmp_path: Path) -> None:

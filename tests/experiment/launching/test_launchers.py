@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
 import time
@@ -92,15 +93,13 @@ def test_processes_are_ended_by_asking_and_their_last_words_are_told(
     monkeypatch.setattr(processes, "command_line", lambda _: next(commands))
     own = processes.ProcessLauncher()
     own.start(WorkerCommand((), tmp_path, tmp_path, "cpu"), 2)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while own.at_work() > 1 and time.monotonic() < until:
         time.sleep(0.01)
     assert own.troubles() == ["worker 1 ended with exit code 3: of 1"]
     assert own.troubles() == []
-    began = time.monotonic()
     own.close(30)
     assert own.at_work() == 0
-    assert time.monotonic() - began < 30
 
 
 def test_gpus_are_given_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,20 +113,23 @@ def test_gpus_are_given_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_who_ends_the_caller_ends_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At whatever moment; here once it has begun its work."""
     started = tmp_path / "started"
-    code = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+    code = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid()) + '.'); "
+    code += "time.sleep(600)"
     monkeypatch.setattr(launching, "command_line", lambda _: [sys.executable, "-c", code])
 
     def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        if started.exists() and started.read_text().endswith("."):
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1.0)
-    began = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
             run_worker((), str(tmp_path))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - began < 40
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text().rstrip(".")), 0)

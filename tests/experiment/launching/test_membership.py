@@ -45,7 +45,7 @@ def test_a_worker_leaves_when_it_is_asked_to_and_its_part_is_free(tmp_path: Path
 def test_a_worker_leaves_when_its_owner_is_gone(tmp_path: Path) -> None:
     own = work(tmp_path, [[1]], Timing(every=0.02, patience=0.1))
     own.write_sign(SignOfLife("", ELSEWHERE))
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
 
     def wait(member: Membership) -> None:
         member.next()
@@ -121,8 +121,8 @@ def test_processes_that_race_die_and_sleep_do_everything_once(
     parts = [[2 * n, 2 * n + 1] for n in range(60)]
     own = work(tmp_path, parts, Timing(every=0.05, patience=patience))
     context, journal = multiprocessing.get_context("fork"), tmp_path / "journal"
-    items, alive, started, slept = {item for part in parts for item in part}, [], 0, 0
-    until, count = time.monotonic() + 60, 0
+    items, alive, started = {item for part in parts for item in part}, [], 0
+    until, count = time.monotonic() + 300, 0
     while not items <= own.finished():
         assert time.monotonic() < until, "the workers do not come to an end"
         alive = [process for process in alive if process.is_alive()]
@@ -134,7 +134,6 @@ def test_processes_that_race_die_and_sleep_do_everything_once(
         sleeper = rng.choice(alive)
         if sleeper.is_alive() and sleeper.pid is not None:
             os.kill(sleeper.pid, signal.SIGSTOP)
-            slept += 1
             time.sleep(rng.random() * pause)
             os.kill(sleeper.pid, signal.SIGCONT)
         # Nobody takes a part from which so many have died: here they die without a reason.
@@ -145,7 +144,7 @@ def test_processes_that_race_die_and_sleep_do_everything_once(
         own.write_sign(SignOfLife("", this_process(), count))
     own.ask_to_stop()
     for process in alive:
-        process.join(20)
+        process.join(120)
     assert own.finished() == items
     lines = [line.split() for line in journal.read_text().splitlines()]
     wrote = Counter(int(number) for what, number, _ in lines if what == "wrote")
@@ -157,5 +156,6 @@ def test_processes_that_race_die_and_sleep_do_everything_once(
     assert started > 6, "nobody died"
     begun = Counter(int(number) for what, number, _ in lines if what == "began")
     assert set(begun) == set(range(60))
-    # Under a load that halts everyone a sign of life may come late without a pause of ours.
-    assert sum(begun.values()) - 60 <= started + slept, "a part was begun again although nobody had left it"
+    # How many are taken for dead depends on the load, which makes signs of life come late.
+    claims = own.claims()
+    assert all(times <= claims[part] for part, times in begun.items()), "a claim was used twice"

@@ -13,7 +13,7 @@ from tests.support.small_experiments import write_small
 
 TABLE = """
 dataset: {csv: {path: flats.csv, target: district}}
-preprocessing: {inputs: [standardize, one_hot], targets: class_index}
+preprocessing: {inputs: [{impute: {columns: [area]}}, standardize, one_hot], targets: class_index}
 layers: [dense: {units: 8, activation: relu}, dense: {units: 3, activation: softmax}]
 loss: sparse_categorical_crossentropy
 metrics: [accuracy]
@@ -27,7 +27,7 @@ description: Which district a flat is in.
 def flats(rows: int = 60) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     rooms = rng.integers(1, 6, rows)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "rooms": rooms,
             "area": (rooms * 22 + rng.normal(0, 8, rows)).round(1),
@@ -35,6 +35,8 @@ def flats(rows: int = 60) -> pd.DataFrame:
             "district": np.array(["north", "south", "west"])[(rooms + rng.integers(0, 2, rows)) % 3],
         }
     )
+    table.loc[::9, "area"] = np.nan
+    return table
 
 
 @pytest.fixture(scope="module")

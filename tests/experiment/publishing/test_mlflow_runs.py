@@ -12,9 +12,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -80,6 +84,9 @@ def test_the_model_answers_as_predict_does(
     assert model.metadata.get_input_schema().input_names() == ["rooms", "area", "heating"]
     rows = rows.assign(heating=["coal", None, *rows["heating"][2:]])  # unknown, and missing
     pd.testing.assert_frame_equal(model.predict(rows), nnrun.predict(folds, rows))
+    whole = rows.assign(area=[60, 70, 20, 45, 80, 33, 51])
+    assert whole["area"].dtype == np.int64
+    pd.testing.assert_frame_equal(model.predict(whole), nnrun.predict(folds, whole))
     only = model.predict(rows, params={"probabilities": False})
     assert list(only.columns) == list(nnrun.predict(folds, rows, probabilities=False).columns)
     assert len(model.predict(model.input_example)) == 1
@@ -109,18 +116,86 @@ def test_a_run_that_was_measured_again_takes_the_place_of_its_older_self(
     assert run.data.metrics["test_mae"] == single.test["mae"]
 
 
-def test_mlflow_serves_it(folds: nnrun.Run, store: str, rows: pd.DataFrame, tmp_path: Path) -> None:
+ROWS: list[dict[str, Any]] = [
+    {"rooms": 2, "area": 60, "heating": "gas"},
+    {"rooms": 3.0, "area": None, "heating": None},
+    {"rooms": 4, "area": 70.5, "heating": "coal"},
+    {"rooms": "1", "area": "2e1", "heating": ""},
+    {"rooms": 5, "area": 110, "heating": 3},
+]
+"""Whole numbers where the training rows had others, missing values, unknown ones, and numbers as texts."""
+
+
+def _requests(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows in each form that MLflow's server takes."""
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    return {
+        "dataframe_split": {"columns": list(columns), "data": [list(row.values()) for row in rows]},
+        "dataframe_records": rows,
+        "instances": rows,
+        "inputs": columns,
+    }
+
+
+def test_mlflow_serves_it(folds: nnrun.Run, store: str, tmp_path: Path) -> None:
     run, _ = _runs(store)
+    with _served(f"runs:/{run.info.run_id}/model", store, tmp_path) as address:
+        for some in (ROWS, ROWS[:1], ROWS[1:2]):
+            expected = nnrun.predict(folds, pd.DataFrame(some))
+            for form, value in _requests(some).items():
+                status, answer = _asked(address, {form: value})
+                assert status == 200, answer
+                said = pd.DataFrame(answer["predictions"])
+                assert list(said["prediction"]) == list(expected["prediction"]), form
+                assert list(said["probability"]) == pytest.approx(list(expected["probability"]), rel=1e-6)
+        status, answer = _asked(address, {"instances": [{**ROWS[0], "area": "much"}]})
+    assert status == 400
+    assert "row 0 has 'much' in column 'area', which is not a finite number" in answer["message"]
+    assert "stack_trace" not in answer
+
+
+def test_rows_of_an_array_may_be_whole_numbers(
+    single: nnrun.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpx", reason="to ask MLflow's server without a port")
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc.scoring_server import init
+
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (published,) = nnrun.publish(single, to="mlflow", into=uri)
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"runs:/{published.tracker_id}/model")
+    finally:
+        mlflow.set_tracking_uri(before)
+    whole = np.arange(6).reshape(2, 3)
+    expected = nnrun.predict(single, whole)
+    for rows in (whole, whole.astype(np.float32), whole.astype(np.float64), pd.DataFrame(whole)):
+        pd.testing.assert_frame_equal(model.predict(rows), expected)
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")  # the server sets it; pytest puts it back
+    client = TestClient(init(model))
+    for body in ({"instances": whole.tolist()}, {"inputs": whole.tolist()}):
+        said = client.post("/invocations", json=body).json()["predictions"]
+        assert [row["prediction"] for row in said] == pytest.approx(list(expected["prediction"]), rel=1e-6)
+    answer = client.post("/invocations", json={"instances": [[1, None, 2]]})
+    assert answer.status_code == 400
+    assert "row 0 has nan in column 1 (from 0); every value must be a finite" in answer.json()["message"]
+
+
+@contextlib.contextmanager
+def _served(uri: str, store: str, folder: Path) -> Iterator[str]:
+    """The address at which MLflow's own server answers, in a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    uri = f"runs:/{run.info.run_id}/model"
     words = ["models", "serve", "-m", uri, "-h", "127.0.0.1", "-p", str(port), "--env-manager", "local"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if shutil.which("uvicorn", path=path) is None:
         pytest.skip("MLflow serves by uvicorn, which is not on the path")
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "PATH": path}
-    log = (tmp_path / "log").open("wb")
+    log = (folder / "log").open("wb")
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", *words],
         env=environment,
@@ -129,21 +204,23 @@ def test_mlflow_serves_it(folds: nnrun.Run, store: str, rows: pd.DataFrame, tmp_
         start_new_session=True,
     )
     try:
-        _wait_for(f"http://127.0.0.1:{port}/ping", server, tmp_path / "log")
-        body = json.dumps({"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}).encode()
-        asked = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            said = json.load(answer)["predictions"]
+        _wait_for(f"http://127.0.0.1:{port}/ping", server, folder / "log")
+        yield f"http://127.0.0.1:{port}/invocations"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
         log.close()
-    expected = nnrun.predict(folds, rows)
-    assert [each["prediction"] for each in said] == list(expected["prediction"])
-    assert [each["probability"] for each in said] == pytest.approx(list(expected["probability"]), rel=1e-6)
+
+
+def _asked(address: str, body: Any) -> tuple[int, Any]:
+    """The status and the answer."""
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

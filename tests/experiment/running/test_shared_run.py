@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -39,7 +36,7 @@ from tests.support.small_experiments import (
     without_seconds,
     write_small,
 )
-from tests.support.workers import ForkLauncher, fork_workers
+from tests.support.workers import ForkLauncher, deaths, dying, fork_workers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -185,26 +182,15 @@ def test_nested_folds_go_on_where_workers_or_all_of_them_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of the inner run's workers, then all of the outer run's; then the outer run is resumed."""
-    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 60})
-    monkeypatch.setattr(nested, "choose_within", _the_last_epoch(60))
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 30})
+    monkeypatch.setattr(nested, "choose_within", _the_last_epoch(30))
     run_nested(loaded, settings(tmp_path, "alone"))
-    killed: list[int] = []
-
-    def kill(launcher: ForkLauncher) -> None:
-        victims = launcher.processes[:1] if not killed else list(launcher.processes)
-        killed.append(len(victims))
-
-        def act() -> None:
-            for process in victims:
-                process.kill()
-
-        place = "*" if len(killed) == 1 else nested_runs(tmp_path / "shared")[-1].name
-        _when_part_has_epochs(tmp_path / "shared", 20, act, place)
-
-    fork_workers(monkeypatch, ForkLauncher(kill))
+    setups = [dying(tmp_path / "inner deaths", 20), dying(tmp_path / "outer deaths", 20, 20)]
+    launcher = fork_workers(monkeypatch, ForkLauncher(setups=setups))
     with pytest.raises(NnrunError, match="All workers have ended"):
         run_nested(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
-    assert killed == [1, 2]
+    assert launcher.starts == [2, 2]
+    assert [deaths(tmp_path / f"{stage} deaths") for stage in ("inner", "outer")] == [1, 2]
     inner, outer = nested_runs(tmp_path / "shared")
     assert [record_of(path)["status"] for path in (inner, outer)] == ["completed", "failed"]
     fork_workers(monkeypatch)
@@ -227,24 +213,15 @@ def test_an_inner_run_of_workers_is_resumed_with_its_outer_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All workers of the inner run are killed; the command goes on with both, by workers."""
-    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 60})
+    loaded = load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "epochs": 30})
     run_nested(loaded, settings(tmp_path, "alone"))
-
-    def kill_all(launcher: ForkLauncher) -> None:
-        def act() -> None:
-            for process in launcher.processes:
-                process.kill()
-
-        _when_part_has_epochs(tmp_path / "shared", 20, act)
-
-    fork_workers(monkeypatch, ForkLauncher(kill_all))
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 20, 20)]))
     with pytest.raises(NnrunError, match="All workers have ended"):
         run_nested(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
     (inner,) = nested_runs(tmp_path / "shared")
-    started: list[int] = []
-    fork_workers(monkeypatch, ForkLauncher(lambda launcher: started.append(len(launcher.processes))))
+    launcher = fork_workers(monkeypatch)
     assert main(["kfold", "--resume", str(inner), "-q"]) == 0
-    assert started == [2, 2]
+    assert launcher.starts == [2, 2]
     same_nested_runs(tmp_path / "alone", tmp_path / "shared")
 
 
@@ -261,58 +238,25 @@ def test_a_completed_inner_run_s_outer_run_may_have_workers(
     assert main(resume) == 2, "there is nothing more to share"
 
 
-def _when_part_has_epochs(runs: Path, epochs: int, act: Any, run: str = "*") -> threading.Thread:
-    """Do something once the history of a part of a run has so many rows."""
-
-    def wait() -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            if any(p.read_bytes().count(b"\n") > epochs for p in runs.glob(f"{run}/work/*/*/*/history.csv")):
-                act()
-                return
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
-
-
 @pytest.mark.slow
 def test_the_part_of_a_killed_worker_goes_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = load_small(tmp_path, **FOLDS, epochs=60)
+    loaded = load_small(tmp_path, **FOLDS, epochs=30)
     alone = run_experiment(loaded, settings(tmp_path, "alone"))
-    killed: list[int] = []
-
-    def kill_one(launcher: ForkLauncher) -> None:
-        def act() -> None:
-            os.kill(launcher.processes[0].pid, signal.SIGKILL)
-            killed.append(1)
-
-        _when_part_has_epochs(tmp_path / "shared", 20, act)
-
-    fork_workers(monkeypatch, ForkLauncher(kill_one))
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 20)]))
     heard = Heard()
     shared = train_shared(loaded, settings(tmp_path, "shared"), heard, Workers(2))
-    assert killed
+    assert deaths(tmp_path / "deaths") == 1
     same_runs(alone.path, shared.path)
-    assert "worker 1 was ended by signal 9; its work goes to another" in heard.said
+    assert sum("was ended by signal 9; its work goes to another" in text for text in heard.said) == 1
 
 
 @pytest.mark.slow
 def test_a_run_whose_workers_all_died_goes_on_from_their_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = load_small(tmp_path, **FOLDS, epochs=60)
+    loaded = load_small(tmp_path, **FOLDS, epochs=30)
     alone = run_experiment(loaded, settings(tmp_path, "alone"))
-
-    def kill_all(launcher: ForkLauncher) -> None:
-        def act() -> None:
-            for process in launcher.processes:
-                process.kill()
-
-        _when_part_has_epochs(tmp_path / "shared", 20, act)
-
-    fork_workers(monkeypatch, ForkLauncher(kill_all))
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 20, 20)]))
     with pytest.raises(NnrunError, match="All workers have ended"):
         train_shared(loaded, settings(tmp_path, "shared"), Listener(), Workers(2))
     run = RunDirectory(only_run(tmp_path / "shared"))

@@ -172,3 +172,74 @@ def test_what_cannot_be_learned_from(frame: pd.DataFrame, tmp_path: Path) -> Non
             nnrun.train(spec, data=data)
         assert str(caught.value).startswith(sentence)
     assert not (tmp_path / "runs").exists()
+
+
+def test_sparse_columns_are_made_dense(frame: pd.DataFrame) -> None:
+    counts = np.arange(60) % 4 % 3
+    dense, sparse = frame.assign(count=counts), frame.assign(count=pd.arrays.SparseArray(counts))
+    spec = {**TABLE, "epochs": 1}
+    runs = [nnrun.train(spec, data=data) for data in (dense, sparse)]
+    first, second = (run.history.drop(columns="seconds") for run in runs)
+    assert first.equals(second)
+    assert nnrun.predict(runs[0], sparse).equals(nnrun.predict(runs[0], dense))
+
+
+def test_a_sparse_matrix_is_refused_with_what_it_would_take(frame: pd.DataFrame) -> None:
+    import scipy.sparse
+
+    x = scipy.sparse.csr_array(np.eye(60))
+    message = (
+        "A sparse csr_array of shape (60, 60) was given, but dense data are required. Use '.toarray()' to "
+        "make it a dense array, which takes 0.0288 MB."
+    )
+    with pytest.raises(UsageError) as caught:
+        nnrun.train(ARRAYS, data=(x, frame["number"]))
+    assert str(caught.value) == message
+    run = nnrun.train({**ARRAYS, "epochs": 1}, data=(x.toarray(), np.arange(60.0)))
+    with pytest.raises(UsageError) as caught:
+        nnrun.predict(run, x)
+    assert str(caught.value) == message
+
+
+def test_a_frame_is_checked_as_its_file_is(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame = pd.concat([frame, frame.iloc[[4]]], ignore_index=True).astype({"code": str})
+    frame.to_json(tmp_path / "rows.jsonl", orient="records", lines=True, date_format="iso")
+    in_file = nnrun.check_data("rows.jsonl", target="kind").findings
+    for found in (
+        nnrun.check_data(frame, target="kind"),
+        nnrun.check_data((frame.drop(columns="kind"), frame["kind"])),
+    ):
+        assert [each.kind for each in found.findings] == [each.kind for each in in_file]
+        (twice,) = (each for each in found.findings if each.kind == "identical_rows_in_training")
+        assert [row["file_row"] for row in twice.evidence["pairs"][0]] == [60, 4]
+    by_spec = nnrun.check_data(TABLE, data=frame).findings
+    assert "identical_rows_in_training" in {each.kind for each in by_spec}
+
+
+def test_what_is_checked_without_a_spec_must_tell_its_types(frame: pd.DataFrame) -> None:
+    with pytest.raises(UsageError, match="'code' of the frame are categories that are numbers, which its"):
+        nnrun.check_data(frame, target="kind")
+    with pytest.raises(UsageError, match="data are the rows of a spec; a run has its own"):
+        nnrun.check_data(nnrun.train({**TABLE, "epochs": 1}, data=frame), data=frame)
+    with pytest.raises(UsageError, match="data is a int; it must be a data frame"):
+        nnrun.check_data(3)  # type: ignore[arg-type]
+
+
+def test_a_frame_is_tuned(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+
+    def stop(request: Any, *others: Any) -> None:
+        taken.append(request)
+        raise UsageError("stopped before it trains")
+
+    monkeypatch.setattr("nnrun.experiment.tuning.tune.tune", stop)
+    frame = frame.drop(columns="code")
+    inputs, kind = frame.drop(columns="kind"), frame["kind"]
+    for data, target in (((inputs, kind), ()), (frame, "kind")):
+        with pytest.raises(UsageError, match="stopped before it trains"):
+            nnrun.tune(data, target=target)
+    assert [request.wanted.targets for request in taken] == [("kind",), ("kind",)]
+    assert {request.spec for request in taken} == {Path("data.yaml")}
+    for request in taken:
+        assert request.file.parent == Path("runs").absolute() / ".data"
+        assert len(pd.read_json(request.file, lines=True)) == 60

@@ -14,7 +14,7 @@ from nnrun.cli import main
 from nnrun.data.files import stored_arrays
 from nnrun.data.files.stored_arrays import rows_folder
 from nnrun.data.load_data import load_data
-from nnrun.data.preprocess import array_blocks
+from nnrun.data.preprocess import FittedInputs, array_blocks
 from nnrun.experiment.setup import mapped_rows
 from nnrun.mapped_arrays import is_mapped
 from nnrun.paths import cache_dir
@@ -47,7 +47,7 @@ Histories = Callable[..., tuple[bytes, bytes]]
 
 
 @pytest.fixture
-def histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Histories:
+def histories(monkeypatch: pytest.MonkeyPatch) -> Histories:
     """Of the same spec with data and rows in memory, and with both in files; its messages say so."""
     monkeypatch.setattr(array_blocks, "LARGE_VALUES", 0)
     monkeypatch.setattr(array_blocks, "_BLOCK_VALUES", 50)
@@ -62,7 +62,7 @@ def histories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Histories:
                 dataset = load_data(load_spec(path).spec)
                 raw = [*dataset.train.of_inputs.values(), dataset.train.inputs]
                 assert all(isinstance(x, np.ndarray) and is_mapped(x) == (place == "file") for x in raw)
-                runs = tmp_path / place
+                runs = path.parent / place
                 assert main(["train", str(path), "--runs-dir", str(runs), "-q", *options]) == 0
                 found.append(without_seconds(only_run(runs)))
         assert not list(rows_folder().iterdir())
@@ -99,8 +99,14 @@ def test_every_kind_of_array(kind: str, tmp_path: Path, histories: Histories) ->
     """The column-major one too, whose rows lie together in the cache."""
     arrays = numbers()
     x = np.asfortranarray(arrays["x_train"]) if kind == "fortran" else arrays["x_train"].astype(kind)
-    in_memory, in_file = histories(write_small(tmp_path, REGRESSION, arrays | {"x_train": x}))
-    assert in_file == in_memory
+    for steps in ("standardize", []):
+        folder = tmp_path / ("as they are" if steps == [] else "standardized")
+        folder.mkdir()
+        path = write_small(
+            folder, REGRESSION, arrays | {"x_train": x}, preprocessing={"inputs": steps}, epochs=2
+        )
+        in_memory, in_file = histories(path)
+        assert in_file == in_memory
 
 
 @pytest.mark.parametrize("steps", ["rescale", "standardize", {"quantile": "normal"}])
@@ -187,7 +193,7 @@ def test_what_is_said_and_kept(
     for attempt, told in enumerate((True, False)):
         assert main(["train", str(path), "--runs-dir", str(tmp_path / str(attempt))]) == 0
         said = capsys.readouterr().err
-        kept = f"small.npz: the array x_train, 5 kB, is kept in {arrays}, and read from there as its rows are"
+        kept = f"small.npz: the array x_train, 5 kB: kept in {arrays}, and read from there as rows are needed"
         assert (kept in said) == told
         assert "the prepared rows take 5 kB: they are in their file, and read batch by batch\n" in said
         assert len(list(arrays.iterdir())) == 1  # of both; x_test is small
@@ -206,3 +212,64 @@ def test_a_cache_that_cannot_be_written_leaves_the_array_in_memory(
     said = capsys.readouterr().err
     assert f"{tmp_path / 'cache' / 'arrays'} cannot be written (" in said
     assert "; it stays in memory, and reading will take as long next time\n" in said
+
+
+@pytest.mark.parametrize("spec", [REGRESSION, IMAGES])
+@pytest.mark.parametrize("validation", [HOLDOUT, KFOLD])
+def test_measured_and_predicted_some_rows_at_a_time(
+    spec: dict[str, Any],
+    validation: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same scores and predictions; and no more rows are prepared together than a batch has."""
+    images = image_arrays(rows=200)
+    images |= {"x_test": images["x_train"][:150], "y_test": images["y_train"][:150]}
+    arrays = numbers(200, 150) if spec is REGRESSION else images
+    path = write_small(tmp_path, spec, arrays, validation=validation, linear_baseline=False)
+    assert main(["train", str(path), "--runs-dir", str(tmp_path / "runs"), "-q"]) == 0
+    run = only_run(tmp_path / "runs")
+    capsys.readouterr()
+    monkeypatch.setattr("nnrun.experiment.predicting.outputs._ROWS_AT_ONCE", 32)
+    monkeypatch.setattr("nnrun.training.problem.BLOCK_ELEMENTS", 1024)
+    most: list[int] = []
+    transform = FittedInputs.transform
+
+    def counted(self: FittedInputs, inputs: Any, **options: bool) -> Any:
+        most.append(len(inputs))
+        return transform(self, inputs, **options)
+
+    monkeypatch.setattr(FittedInputs, "transform", counted)
+    found = []
+    for least in (1 << 28, 1):
+        monkeypatch.setattr(stored_arrays, "STORED_BYTES", least)
+        most.clear()
+        for command in (
+            ["evaluate", str(run), "--json"],
+            ["predict", str(run), "--split", "validation"],
+            ["predict", str(run), str(tmp_path / "small.npz")],
+        ):
+            assert main([*command, "--runs-dir", str(tmp_path / "runs")]) == 0
+            said = capsys.readouterr().out
+            if command[0] == "evaluate":
+                said = json.dumps({key: json.loads(said)[key] for key in ("scores", "baseline")})
+            found.append(said)
+        assert (max(most) <= 128) == (least == 1), max(most)
+    assert found[:3] == found[3:]
+
+
+def test_trials_that_train_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_small(tmp_path, IMAGES, image_arrays())
+    found = []
+    for place in ("memory", "file"):
+        monkeypatch.setenv("NNRUN_ROWS", place)
+        runs = tmp_path / place
+        over = ["--over", "optimizer.rmsprop.learning_rate=0.01,0.001", "--over", "seed=1,2"]
+        assert main(["sweep", str(path), *over, "--runs-dir", str(runs)]) == 0
+        assert ("they are written to a file" in capsys.readouterr().err) == (place == "file")
+        found.append(sorted(without_seconds(history.parent) for history in runs.glob("*/history.csv")))
+    assert len(found[0]) == 4
+    assert found[0] == found[1]

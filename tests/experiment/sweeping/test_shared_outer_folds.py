@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from nnrun.records.claims import SignOfLife, WorkPlan
 from nnrun.records.work_starts import begin, starts
 from nnrun.spec.sweep_plan import load_sweep
 from tests.support.small_experiments import REGRESSION, record_of, without_seconds, write_small
-from tests.support.workers import ForkLauncher, fork_workers
+from tests.support.workers import ForkLauncher, deaths, dying, fork_workers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -140,23 +137,6 @@ def test_the_average_of_inner_networks_is_scored_by_the_owner(
     assert sum("more can join" in text for text in heard.said) == 1
 
 
-def _epochs(runs: Path, pattern: str = "*/history.csv") -> int:
-    return sum(path.read_bytes().count(b"\n") for path in runs.glob(pattern))
-
-
-def _when(true: Callable[[], bool], act: Callable[[], None]) -> None:
-    """Do something, from a thread, once something holds."""
-
-    def wait() -> None:
-        until = time.monotonic() + 120
-        while time.monotonic() < until and not true():
-            time.sleep(0.005)
-        if true():
-            act()
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("method", SWEEPS)
@@ -164,20 +144,14 @@ def test_the_trials_of_a_killed_worker_go_to_another(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a search the other one goes on with the next trial, and proposes what would have been proposed."""
-    write(tmp_path, SWEEPS[method], epochs=40)
-    alone, killed = swept(tmp_path, "alone"), list[int]()
-
-    def kill_one(launcher: ForkLauncher) -> None:
-        if killed:
-            return
-        killed.append(launcher.processes[0].pid)
-        lines = 100 if method == "grid" else 60
-        _when(lambda: _epochs(tmp_path / "shared") > lines, launcher.processes[0].kill)
-
-    fork_workers(monkeypatch, ForkLauncher(kill_one))
+    write(tmp_path, SWEEPS[method], epochs=6)
+    alone = swept(tmp_path, "alone")
+    # In a second trial of a search; of a grid's bundle of two trials in the midst of both.
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 9)]))
     heard = Heard()
     shared = swept(tmp_path, "shared", 2, heard)
-    assert "worker 1 was ended by signal 9; its work goes to another" in heard.said
+    assert deaths(tmp_path / "deaths") == 1
+    assert sum("was ended by signal 9; its work goes to another" in text for text in heard.said) == 1
     same_sweeps(alone, shared)
 
 
@@ -187,25 +161,14 @@ def test_what_was_chosen_is_trained_once_where_all_workers_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the second stage; the same command goes on, and takes the runs that had ended."""
-    write(tmp_path, {**GRID, "together": 1}, epochs=40)
-    alone, begun = swept(tmp_path, "alone"), list[int]()
+    write(tmp_path, {**GRID, "together": 1})
+    alone = swept(tmp_path, "alone")
 
     def outer_runs() -> list[Path]:
         paths = [path.parent for path in (tmp_path / "shared").glob("*/run.json")]
         return [path for path in paths if record_of(path).get("trial") is None]
 
-    def kill_all(launcher: ForkLauncher) -> None:
-        begun.append(len(launcher.processes))
-        if len(begun) != 2:
-            return
-
-        def act() -> None:
-            for process in launcher.processes:
-                process.kill()
-
-        _when(lambda: any((run / "history.csv").is_file() for run in outer_runs()), act)
-
-    fork_workers(monkeypatch, ForkLauncher(kill_all))
+    fork_workers(monkeypatch, ForkLauncher(setups=["", dying(tmp_path / "deaths", 1, 1)]))
     with pytest.raises(NnrunError, match=r"All workers have ended .* outer fold"):
         swept(tmp_path, "shared", 2)
     (left,) = list_sweeps(tmp_path / "shared")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,7 @@ from nnrun.records.work_starts import begin, starts
 from nnrun.spec.sweep_plan import load_sweep
 from nnrun.training.pace import Pace
 from tests.support.small_experiments import record_of, without_seconds, write_small
-from tests.support.workers import ForkLauncher, fork_workers
+from tests.support.workers import ForkLauncher, deaths, dying, fork_workers
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -121,25 +118,12 @@ def test_24_trials_of_4_workers_of_which_two_are_killed(
     over = {UNITS: [4, 8, 12, 16], RATE: [0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5]}
     write_small(tmp_path, epochs=40, sweep={"over": over, "together": 3})
     alone = sweep(tmp_path, "alone")
-    rng, killed = random.Random(seed), list[int]()
-
-    def kill_two(launcher: ForkLauncher) -> None:
-        def act() -> None:
-            for process in rng.sample(launcher.processes, 2):
-                lines = rng.randint(1, 120)
-                until = time.monotonic() + 60
-                while time.monotonic() < until and _epochs(tmp_path / "shared") < lines:
-                    time.sleep(0.005)
-                if process.poll() is None:
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
-
-        threading.Thread(target=act, daemon=True).start()
-
-    fork_workers(monkeypatch, ForkLauncher(kill_two))
+    rng = random.Random(seed)
+    at = [rng.randint(1, 120) for _ in range(2)]  # of the epochs that a worker trains of its first bundle
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", *at)]))
     heard = Heard()
     shared = sweep(tmp_path, "shared", 4, heard)
-    assert len(killed) == 2
+    assert deaths(tmp_path / "deaths") == 2
     found = histories(tmp_path / "shared")
     assert found == histories(tmp_path / "alone")
     assert len(found) == 24
@@ -147,10 +131,6 @@ def test_24_trials_of_4_workers_of_which_two_are_killed(
     statuses = Counter(record_of(p.parent)["status"] for p in (tmp_path / "shared").glob("*/run.json"))
     assert set(statuses) <= {"completed", "interrupted"}
     assert sum("was ended by signal 9; its work goes to another" in text for text in heard.said) == 2
-
-
-def _epochs(runs: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in runs.glob("*/history.csv"))
 
 
 def test_where_all_workers_die_the_sweep_is_interrupted_and_goes_on(

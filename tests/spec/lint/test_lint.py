@@ -105,3 +105,20 @@ def test_a_class_of_each_step_has_no_calibration_and_no_threshold(key: str, tmp_
         f"{key.partition(':')[0]} is for one class in each row, and the last layer tells the class of each "
         "step; remove it"
     )
+
+
+LINEAR_MEMBER = (
+    "dataset: {csv: {path: houses.csv, target: price, inputs: [area]}}\n"
+    + layers(1, "linear")
+    + "loss: mse\nvalidation: {kfold: 3}\nlinear_member: true\n"
+)
+
+
+def test_a_linear_member_is_meant_and_nested_folds_do_not_score_it() -> None:
+    def warnings(text: str) -> list[str]:
+        loaded = load_spec_text(text, file="s.yaml", base=Path("/nowhere"), default_name="s")
+        return [problem.message for problem in loaded.warnings]
+
+    assert warnings(LINEAR_MEMBER) == []
+    (said,) = warnings(LINEAR_MEMBER + "nested: {k: 3}\n")
+    assert said.startswith("the outer folds of `nested` score the networks alone")

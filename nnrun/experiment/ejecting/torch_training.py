@@ -1,0 +1,171 @@
+"""The functions of a script for PyTorch that train: `train_epoch`, `evaluate` and `fit`."""
+
+from __future__ import annotations
+
+import re
+
+from nnrun.experiment.ejecting.lesson import Lesson
+from nnrun.experiment.ejecting.row_code import class_weights
+from nnrun.experiment.ejecting.script_text import call_lines
+from nnrun.experiment.ejecting.stopping_code import fit_arguments, stopping_lines
+from nnrun.experiment.ejecting.token_code import is_sparse
+
+
+def epoch_functions(lesson: Lesson, network: str) -> list[str]:
+    """`train_epoch` and, where rows are measured that do not train, `evaluate`."""
+    spec, head = lesson.spec, lesson.head
+    scores, draws = bool(head.spec.metrics), "Dropout(" in network
+    several = lesson.network.number_of_members > 1
+    scaled = ", *scale" if head.scales else ""
+    given = ", scale" if scaled else ""
+    weighted = spec.class_weight is not None
+    taken = ["network", "optimizer", "x", "y", "rows", "rate"]
+    taken += ["average"] if lesson.averages_steps else []
+    taken += ["weight"] if weighted else []
+    taken += ["place"] if draws else []
+    taken += ["scale"] if scaled else []
+    given_rows = f"y[batch]{', weight[batch]' if weighted else ''}"
+    loss = [f"        loss = loss_of(z, {given_rows})"]
+    kept, of_part = "z.detach()", "network(x[part])"
+    if several:
+        kept, of_part = f"mean_of({kept})", f"mean_of({of_part})"
+        loss = [f"        loss = sum(loss_of(own, {given_rows}) for own in z) / len(z)"]
+    result = ["total / len(rows)", *([f"*scores(torch.cat(outputs), y[rows]{scaled})"] if scores else [])]
+    train = [
+        *call_lines("def train_epoch(", taken, "):"),
+        '    """One pass over the rows, in this order: the mean loss, and the scores, as they were met."""',
+        "    network.train()",
+        "    total, outputs = 0.0, []" if scores else "    total = 0.0",
+        "    for start in range(0, len(rows), BATCH_SIZE):",
+        "        batch = rows[start : start + BATCH_SIZE]",
+        *(["        Dropout.now = (*place, start)"] if draws else []),
+        "        z = network(x[batch])",
+        *loss,
+        "        network.zero_grad()",
+        "        loss.backward()",
+        "        optimizer.step(rate)",
+        *(["        average.update_parameters(network)"] if lesson.averages_steps else []),
+        "        total += loss.item() * len(batch)",
+        *(
+            [f"        outputs.append({'mean_of(z.detach())' if several else 'z.detach()'})"]
+            if scores
+            else []
+        ),
+        *call_lines("    return [", result, "]"),
+    ]
+    if not lesson.validates and not lesson.has_inner_rows:
+        return ["\n".join(train)]
+    evaluate = [
+        "@torch.no_grad()",
+        f"def evaluate(network, x, y, rows{given}):",
+        '    """The loss and the scores of rows that the network does not train on."""',
+        "    network.eval()",
+        "    parts = torch.from_numpy(rows).split(1000)",
+        f"    z = torch.cat([{of_part} for part in parts])",
+        "    return [loss_of(z, y[rows]).item()" + (f", *scores(z, y[rows]{scaled})" if scores else "") + "]",
+    ]
+    return ["\n".join(train), "\n".join(evaluate)]
+
+
+def fit_function(lesson: Lesson, network: str) -> list[str]:
+    """The function that trains one network."""
+    spec, loops, head = lesson.spec, lesson.has_folds, lesson.head
+    fold = "fold" if loops else "0"
+    rate = "rate" if spec.learning_rate_schedule else "LEARNING_RATE"
+    prefix = 'f"fold-{fold}/{name}"' if loops else "name"
+    scale = ["scale"] if head.scales else []
+    scaled = head.targets.scale is not None
+    measured = "average" if lesson.average is not None else "network"
+    made = f"{'Ensemble' if lesson.network.number_of_members > 1 else 'Network'}({_features(lesson)})"
+    lines = [
+        *_weights(lesson),
+        f"x, y{', *scale' if scale else ', *_' if scaled else ''} = prepare(x, y, train)",
+        *(["scale = torch.tensor(np.array(scale), dtype=torch.float32)"] if scale else []),
+        f"x, y = {'SparseRows(x)' if is_sparse(lesson) else 'torch.from_numpy(x)'}, torch.from_numpy(y)",
+        f"network = {made}",
+        "for name, values in network.state_dict().items():",
+        f"    values.copy_(torch.from_numpy(FIRST[{prefix}]))",
+        *_frozen(network),
+        "optimizer = Optimizer(network)",
+        *_average(lesson),
+    ]
+    before, after = stopping_lines(lesson, kept=f"copy.deepcopy({measured}.state_dict())")
+    lines += [*before, "for epoch in range(1, EPOCHS + 1):", "    started = time.perf_counter()"]
+    order = f"shuffled(train, {fold}, epoch)" if spec.shuffle else "train"
+    lines.append(f"    order = {order}")
+    if spec.learning_rate_schedule:
+        lines.append('    rate = FIRST["learning_rates"][epoch - 1]')
+    taken = ["network", "optimizer", "x", "y", "order", rate]
+    taken += ["average"] if lesson.averages_steps else []
+    taken += ["weight"] if spec.class_weight is not None else []
+    taken += [f"({fold}, epoch)"] if "Dropout(" in network else []
+    lines += call_lines("    measured = train_epoch(", [*taken, *scale], ")", indent=4)
+    if lesson.averages_epochs:
+        lines += [
+            "    if epoch >= AVERAGED_FROM:",
+            "        average.update_parameters(network)",
+            "    validated = average if epoch >= AVERAGED_FROM else network",
+        ]
+        measured = "validated"
+    for rows in (
+        *(["inner"] if lesson.has_inner_rows else []),
+        *(["validation"] if lesson.validates else []),
+    ):
+        lines.append(f"    measured += evaluate({', '.join([measured, 'x', 'y', rows, *scale])})")
+    row = [*(["fold"] if loops else []), "epoch", "*measured", rate, "seconds"]
+    said = 'f"fold {fold} epoch {epoch}:"' if loops else 'f"epoch {epoch}:"'
+    lines += [
+        "    seconds = time.perf_counter() - started",
+        f"    history.writerow([{', '.join(row)}])",
+        f'    print({said}, *(f"{{value:.4f}}" for value in measured))',
+        *after,
+    ]
+    if lesson.restores_best:
+        lines.append(
+            f"{'average' if lesson.average is not None else 'network'}.load_state_dict(best_weights)"
+        )
+    return [
+        f"def fit({', '.join(fit_arguments(lesson))}):",
+        '    """Train a network, epoch by epoch."""',
+        *(f"    {x}" for x in lines),
+    ]
+
+
+def _features(lesson: Lesson) -> str:
+    """What the network is made with: the number of features, where folds differ in it."""
+    return "x.shape[1]" if lesson.features is not None else ""
+
+
+def _average(lesson: Lesson) -> list[str]:
+    """The average of the weights, which validates."""
+    if lesson.averages_steps:
+        decay = lesson.spec.weight_averaging.decay  # type: ignore[union-attr]
+        longest = "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
+        return [
+            f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}",
+            "average = AveragedModel(network, avg_fn=moving_average(decay), use_buffers=True)",
+            "average.update_parameters(network)  # it begins as the first weights",
+        ]
+    return ["average = AveragedModel(network, use_buffers=True)"] if lesson.averages_epochs else []
+
+
+def _weights(lesson: Lesson) -> list[str]:
+    expression = class_weights(lesson)
+    if expression is None:
+        return []
+    return [
+        "labels = y[train]",
+        f"weight = {expression}",
+        "weight = torch.from_numpy(weight[y].astype(np.float32))",
+    ]
+
+
+def _frozen(network: str) -> list[str]:
+    if not re.search(r"nn\.(LSTM|RNN)\(", network):
+        return []
+    return [
+        "for layer in network.modules():",
+        "    if isinstance(layer, (nn.LSTM, nn.RNN)):  # Keras has one bias, PyTorch two",
+        "        for name, bias in layer.named_parameters():",
+        '            bias.requires_grad = not name.startswith("bias_hh")',
+    ]

@@ -1,0 +1,260 @@
+"""A linear model averaged into each network of folds, by `final --members folds`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+import nnrun
+from nnrun.errors import UsageError
+from nnrun.experiment.evaluating.compare import compare_runs
+from nnrun.experiment.evaluating.compare_text import notes
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
+from nnrun.experiment.predicting.open_run import open_run
+from nnrun.experiment.running import linear_member
+from nnrun.experiment.running.ensemble import final_of_members
+from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.linear_member import SHARES, linear_steps
+from nnrun.experiment.running.reproduce import reproduce_run
+from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.setup.groups import Selection
+from nnrun.records import RunDirectory
+from nnrun.spec import schema
+from nnrun.spec.reading.load import load_spec
+from tests.support.small_experiments import record_of
+
+ROWS, TEST_ROWS = 90, 30
+NUMBERS = ["a", "b"]
+HIDDEN: list[Any] = [{"dense": {"units": 8, "activation": "relu"}}]
+DEEP: list[Any] = [
+    {"dense": {"units": 8, "use_bias": False}},
+    "batch_normalization",
+    {"activation": "relu"},
+    {"residual": [{"dense": {"units": 8, "activation": "tanh"}}]},
+    {"dropout": 0.2},
+]
+LAST: dict[str, dict[str, Any]] = {
+    "number": {"dense": {"units": 1, "use_bias": False}},
+    "binary": {"dense": {"units": 1, "activation": "sigmoid"}},
+    "classes": {"dense": {"units": 3, "activation": "softmax"}},
+}
+LOSSES = {"number": "mse", "binary": "binary_crossentropy", "classes": "categorical_crossentropy"}
+
+
+def table(target: str, rows: int, seed: int) -> pd.DataFrame:
+    """Two numbers, and what follows from them in a straight line: a number, or one of several classes."""
+    rng = np.random.RandomState(seed)
+    frame = pd.DataFrame(rng.normal(5, 2, (rows, 2)), columns=NUMBERS)
+    y = 3 * frame["a"] - 2 * frame["b"] + rng.normal(0, 1, rows)
+    if target == "binary":
+        return frame.assign(y=np.where(y > 5, "yes", "no"))
+    if target == "classes":
+        return frame.assign(y=np.where(y > 8, "much", np.where(y > 2, "some", "few")))
+    return frame.assign(y=y)
+
+
+def spec_over(folder: Path, target: str, **changes: Any) -> Path:
+    """A spec over rows.csv, tested on later.csv."""
+    table(target, ROWS, 0).to_csv(folder / "rows.csv", index=False)
+    table(target, TEST_ROWS, 1).to_csv(folder / "later.csv", index=False)
+    spec: dict[str, Any] = {
+        "dataset": {"csv": {"path": "rows.csv", "target": "y", "test": {"path": "later.csv"}}},
+        "preprocessing": {
+            "inputs": [{"piecewise_linear": {"bins": 4, "keep": True}}, {"quantile": "normal"}]
+        },
+        "layers": [*HIDDEN, LAST[target]],
+        "loss": LOSSES[target],
+        "epochs": 4,
+        "batch_size": 16,
+        "validation": {"kfold": {"k": 3, "shuffle": True}},
+        "linear_member": True,
+    }
+    if target == "number":
+        spec["preprocessing"]["targets"] = "standardize"
+    path = folder / "small.yaml"
+    path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in (spec | changes).items()))
+    return path
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    return Settings(command="kfold", runs_dir=folder / "runs", **changes)
+
+
+def of_folds(folder: Path, target: str = "number", **changes: Any) -> tuple[RunDirectory, RunDirectory]:
+    """A k-fold run, and its networks with linear models in them."""
+    parent = run_experiment(load_spec(spec_over(folder, target, **changes)), settings(folder))
+    return parent, final_of_members(parent, settings(folder), "folds")
+
+
+def predicted(run: RunDirectory, rows: pd.DataFrame, **options: Any) -> np.ndarray:
+    """(N, K) probabilities, or numbers (N, 1)."""
+    found = nnrun.predict(run.path, rows[NUMBERS], **options)
+    columns = [name for name in found if str(name).startswith("probability_")] or ["prediction"]
+    return found[columns].to_numpy(float)
+
+
+def by_scikit_learn(target: str, known: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """What the linear model of standardized numbers predicts, likewise."""
+    scaler = StandardScaler().fit(known[NUMBERS])
+    x, new = scaler.transform(known[NUMBERS]), scaler.transform(rows[NUMBERS])
+    if target != "number":
+        return np.asarray(LogisticRegression(max_iter=1000, tol=1e-8).fit(x, known["y"]).predict_proba(new))
+    mean, std = known["y"].mean(), known["y"].std(ddof=0)
+    return np.asarray(Ridge().fit(x, (known["y"] - mean) / std).predict(new) * std + mean)[:, None]
+
+
+def between(target: str, network: np.ndarray, linear: np.ndarray, share: float) -> np.ndarray:
+    """Their mean before the last activation."""
+    if target == "number":
+        return (1 - share) * network + share * linear
+    powers = network ** (1 - share) * linear**share
+    return np.asarray(powers / powers.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("hidden", [HIDDEN, DEEP], ids=["dense", "deep"])
+@pytest.mark.parametrize("target", LAST)
+def test_each_network_is_averaged_with_the_linear_model_of_its_own_training_rows(
+    target: str, hidden: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_member, "SHARES", np.array([0.3]))
+    parent, made = of_folds(tmp_path, target, layers=[*hidden, LAST[target]])
+    assert record_of(made.path)["ensemble"]["linear_member"]["shares"] == [0.3] * 3
+    known, new = table(target, ROWS, 0), table(target, TEST_ROWS, 1)
+    opened, each = open_run(parent, DEFAULT_ACCESS), []
+    for network in opened.networks:
+        fold = opened.fold_of(network)
+        own = f"fold-{fold.index}"
+        rows = known.iloc[fold.train_rows]
+        expected = between(
+            target, predicted(parent, new, member=own), by_scikit_learn(target, rows, new), 0.3
+        )
+        assert predicted(made, new, member=own) == pytest.approx(expected, abs=2e-4)
+        each.append(expected)
+    assert predicted(made, new) == pytest.approx(np.mean(each, axis=0), abs=2e-4)
+
+
+def test_inner_rows_are_rows_that_the_linear_model_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_member, "SHARES", np.array([1.0]))
+    stopping = {"on": "inner", "fraction": 0.2, "patience": 2}
+    parent, made = of_folds(tmp_path, early_stopping=stopping)
+    known, new = table("number", ROWS, 0), table("number", TEST_ROWS, 1)
+    opened = open_run(parent, DEFAULT_ACCESS)
+    for network in opened.networks:
+        fold = opened.fold_of(network)
+        assert len(fold.inner_rows)
+        rows = known.iloc[np.union1d(fold.train_rows, fold.inner_rows)]
+        expected = by_scikit_learn("number", rows, new)
+        assert predicted(made, new, member=f"fold-{fold.index}") == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_follows_in_a_straight_line_is_left_to_the_linear_model(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    known = record_of(made.path)["ensemble"]["linear_member"]
+    assert known["model"] == "ridge"
+    assert min(known["shares"]) > 0.8
+    new = table("number", TEST_ROWS, 1)
+    errors = [abs(predicted(run, new)[:, 0] - new["y"]).mean() for run in (made, parent)]
+    assert errors[0] < errors[1]
+
+
+def test_where_no_line_says_anything_the_network_is_as_it_was(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    a, b = rng.choice([-1.0, 1.0], (2, 160))
+    path = spec_over(
+        tmp_path,
+        "binary",
+        epochs=150,
+        layers=[{"dense": {"units": 16, "activation": "tanh"}}, LAST["binary"]],
+    )
+    for name, rows in (("rows", slice(120)), ("later", slice(120, None))):
+        frame = pd.DataFrame({"a": a, "b": b, "y": np.where(a * b > 0, "yes", "no")})[rows]
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    changes = {"preprocessing.inputs": "standardize", "optimizer": {"adam": 0.05}}
+    parent = run_experiment(load_spec(path, overrides=changes), settings(tmp_path))
+    made = final_of_members(parent, settings(tmp_path), "folds")
+    assert max(record_of(made.path)["ensemble"]["linear_member"]["shares"]) <= 0.05
+    assert record_of(made.path)["test"]["loss"] < 0.1
+
+
+def member(rows: Any, losses: Any, weights: Any = None) -> Any:
+    """What a fold's rows lose by each share."""
+    rows, losses = np.asarray(rows), np.asarray(losses, float)
+    weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
+    return linear_member._Member(None, None, None, rows, losses, weights)  # type: ignore[arg-type]
+
+
+def at(share: float, n: int) -> np.ndarray:
+    """(W, n) losses that are lowest at a share, the same for each row."""
+    return np.repeat(((SHARES - share) ** 2)[:, None], n, axis=1)
+
+
+def test_a_folds_own_rows_choose_nothing_of_its_share() -> None:
+    members = [
+        member(range(5), at(0.9, 5)),
+        member(range(5, 10), at(0.2, 5)),
+        member(range(10, 15), at(0.2, 5)),
+    ]
+    assert linear_member._share(members, members[0]) == 0.2
+    assert 0.55 <= linear_member._share(members, members[1]) < 0.9  # the mean, or more by what is not sure
+    repeated = [*members, member(range(5), at(0.9, 5))]  # another repeat has the same rows
+    assert linear_member._share(repeated, members[0]) == 0.2
+
+
+def test_rows_count_by_their_weights_and_of_equals_the_linear_model_counts_more() -> None:
+    first = member(range(4), at(0.5, 4))
+    weighed = member(range(4, 8), np.concatenate([at(0.0, 2), at(1.0, 2)], 1), [0, 0, 1, 1])
+    assert linear_member._share([first, weighed], first) == 1.0
+    noisy = np.random.RandomState(0).normal(size=(1, 50)) * SHARES[:, None]
+    noisy -= noisy.mean(1, keepdims=True)
+    assert linear_member._share([first, member(range(4, 54), noisy)], first) == 1.0
+
+
+def test_the_spec_of_the_new_run_declares_what_is_computed(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    spec = load_spec(made.path / "resolved.yaml").spec
+    assert not spec.linear_member
+    assert [step.kind for step in spec.inputs["linear"].preprocessing] == ["standardize"]
+    assert [step.kind for step in spec.inputs["network"].preprocessing] == ["piecewise_linear", "quantile"]
+    (network, *_), _ = load_networks(made)
+    record = made.read_record()
+    assert record.parameters == sum(value.size for value in network.weights.values())
+    assert record.ensemble is not None
+    assert not record.ensemble.optimistic
+    said = notes(compare_runs([parent, made]))
+    assert any("alone, without the linear models in them" in text for text in said)
+
+
+def test_linear_steps_standardize_what_is_not_linear_in_a_number() -> None:
+    steps = [schema.Impute(), schema.PiecewiseLinear(keep=True), schema.QuantileTransform(), schema.OneHot()]
+    assert linear_steps(steps) == [schema.Impute(), schema.Standardize(), schema.OneHot()]
+    own = [schema.PiecewiseLinear(columns=["a"]), schema.Robust(columns=["b"])]
+    assert linear_steps(own) == [schema.Standardize(columns=["a"]), schema.Robust(columns=["b"])]
+
+
+def test_what_has_no_linear_model_is_averaged_without_one_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = load_spec(spec_over(tmp_path, "number", validation={"holdout": {"fraction": 0.3}}))
+    parent = run_experiment(seeds, settings(tmp_path, selection=Selection(seeds=2)))
+    made = final_of_members(parent, settings(tmp_path), "seeds")
+    assert "seeds have no other folds" in record_of(made.path)["ensemble"]["linear_member"]["left_out"]
+    monkeypatch.setattr("nnrun.experiment.setup.linear_baseline._MOST_NUMBERS", 10)
+    folds, made = of_folds(tmp_path)
+    assert "are too many" in record_of(made.path)["ensemble"]["linear_member"]["left_out"]
+    new = table("number", TEST_ROWS, 1)
+    assert predicted(made, new) == pytest.approx(predicted(folds, new))
+
+
+def test_it_is_told_and_not_trained_again(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    with pytest.raises(UsageError, match=f"nnrun reproduce {parent.id}, and make it again"):
+        reproduce_run(made, runs_dir=tmp_path / "again")
