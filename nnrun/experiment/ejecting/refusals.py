@@ -30,6 +30,7 @@ WRITTEN_KEYS = frozenset(
         "shuffle",
         "deterministic",
         "validation",
+        "ensemble",
         "early_stopping",
         "weight_averaging",
         "train_fraction",
@@ -72,6 +73,10 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     for entry in spec.optimizer.exclude_from_weight_decay:
         if entry != "bias":
             raise refuse(f"{entry} in exclude_from_weight_decay", "It can write the biases.")
+    if spec.ensemble is not None and spec.ensemble.kind != "independent":
+        raise refuse(
+            "an ensemble whose members share kernels (kind: batch)", "It can write kind: independent."
+        )
     stopping = spec.early_stopping
     if stopping is not None and stopping.baseline is not None:
         raise refuse("the baseline of early_stopping")

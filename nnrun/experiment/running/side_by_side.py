@@ -22,13 +22,14 @@ from nnrun.experiment.running.job import (
     computing,
     given_weights,
     plan_group,
+    problem_of,
     work_per_step,
 )
 from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.recorder import new_run
 from nnrun.experiment.running.train import run_experiment, stacked_ids, train_runs
 from nnrun.experiment.setup.folds import smoke_spec
-from nnrun.experiment.setup.groups import Group, Selection, prepare_groups, training_problem
+from nnrun.experiment.setup.groups import Group, Selection, prepare_groups
 from nnrun.experiment.setup.memory_estimate import estimate_memory, refuse_what_does_not_fit
 from nnrun.lazy_torch import torch
 from nnrun.records import RunDirectory
@@ -116,7 +117,7 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
     planned, constants, work = [], dict[int, dict[str, float]](), [0]
     with computing(device, specs[0].deterministic):
         for place, group in enumerate(groups):
-            problem = training_problem(specs[0], group, dataset, device)
+            problem = problem_of(specs[0], group, dataset, device, candidates[0].listener)
             own = _own_values(specs, [of_run[place] for of_run in alone])
             own = {name: value.to(device) for name, value in own.items()}
             problem = replace(problem, per_replica={**problem.per_replica, **own})
@@ -124,7 +125,8 @@ def stack_runs(candidates: Sequence[Candidate], dataset: Dataset) -> StackedRuns
             constants |= dict(zip((m.id for m in group.members), baselines(problem, group), strict=True))
             work.append(0 if planned[-1].choice.backend.own_threads else work_per_step(problem, group))
     bytes_each = max(each.problem.bytes_per_network for each in planned if each.problem is not None)
-    memory = estimate_memory(dataset, groups, bytes_each, specs[0])
+    in_files = any(each.problem is not None and each.problem.streams for each in planned)
+    memory = estimate_memory(dataset, groups, bytes_each, specs[0], rows_in_files=in_files)
     try:
         refuse_what_does_not_fit(memory, device, candidates[0].listener.message)
     except NnrunError:

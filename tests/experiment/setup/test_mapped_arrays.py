@@ -257,3 +257,19 @@ def test_measured_and_predicted_some_rows_at_a_time(
             found.append(said)
         assert (max(most) <= 128) == (least == 1), max(most)
     assert found[:3] == found[3:]
+
+
+def test_trials_that_train_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_small(tmp_path, IMAGES, image_arrays())
+    found = []
+    for place in ("memory", "file"):
+        monkeypatch.setenv("NNRUN_ROWS", place)
+        runs = tmp_path / place
+        over = ["--over", "optimizer.rmsprop.learning_rate=0.01,0.001", "--over", "seed=1,2"]
+        assert main(["sweep", str(path), *over, "--runs-dir", str(runs)]) == 0
+        assert ("they are written to a file" in capsys.readouterr().err) == (place == "file")
+        found.append(sorted(without_seconds(history.parent) for history in runs.glob("*/history.csv")))
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
