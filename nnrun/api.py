@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
@@ -1101,7 +1102,10 @@ def load_run(reference: PathLike, runs_dir: PathLike | None = None) -> Run:
     """
     from nnrun.records import find_run
 
-    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir)).path)
+    def tell(text: str) -> None:
+        warnings.warn(text, stacklevel=4)
+
+    return Run(find_run(os.fspath(reference), _runs_dir(runs_dir), tell=tell).path)
 
 
 def _changes(

@@ -55,7 +55,9 @@ def card(
 
     listener = listener_for(quiet=quiet, verbose=False)
     access = Access(weights=weights, device=device, listener=listener)
-    shared = share_run(find_run(run, runs_dir), to, access, license_=license_, overwrite=overwrite)
+    shared = share_run(
+        find_run(run, runs_dir, tell=message), to, access, license_=license_, overwrite=overwrite
+    )
     if license_ is None and not quiet:
         message("the card names no license, without which others may not use the model: --license ID")
     print_result(

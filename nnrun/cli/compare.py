@@ -62,7 +62,7 @@ def compare(
 
     from nnrun.records import find_runs
 
-    found = find_runs(runs, runs_dir)
+    found = find_runs(runs, runs_dir, tell=message)
     if len(found) < 2:
         same = ""
         if len(runs) > 1:

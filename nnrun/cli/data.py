@@ -55,7 +55,7 @@ Split = Literal["train", "test"]
 @data.command()
 def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
     """List the data sets, and where each is on this machine."""
-    from nnrun.data.archives.download import find
+    from nnrun.data.archives.download import find, other_files
     from nnrun.data.catalog import CATALOG
 
     entries = list(CATALOG.values())
@@ -71,6 +71,18 @@ def ls(data_dir: options.DataDir = None, as_json: options.Json = False) -> None:
         facts = entry.facts
         rows.append([entry.name, entry.what, number(facts.train_rows), number(facts.test_rows), where])
     print(table(rows, right=(2, 3)))
+    others = {
+        entry.name: other
+        for entry in entries
+        for remote in entry.archives
+        for other in other_files(remote, data_dir)
+        if places[entry.name] is None and not entry.home
+    }
+    for name, other in others.items():
+        message(
+            f"{other} is not the published {name}, though it is called so: it is read as a table of your "
+            f"own, `dataset: {{csv: {{path: {other}, target: ...}}}}`"
+        )
     if any(row[-1] == "missing" for row in rows):
         message("Download a missing one with: nnrun data fetch NAME")
 

@@ -93,7 +93,7 @@ def _check(
         return check_spec(load_spec(what, set_ or ()).spec, data_dir, message)
     listener = listener_for(quiet=False, verbose=False)
     access = Access(overrides=set_ or (), data_dir=data_dir, listener=listener)
-    return check_run(find_run(what, runs_dir), access)
+    return check_run(find_run(what, runs_dir, tell=message), access)
 
 
 def _text(checked: CheckedData) -> str:

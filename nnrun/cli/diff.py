@@ -12,7 +12,7 @@ import typer
 
 from nnrun.cells import cell
 from nnrun.cli import completing, options
-from nnrun.cli.output import in_blocks, print_json, shortened, terminal_width
+from nnrun.cli.output import in_blocks, message, print_json, shortened, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _read(source: str, runs_dir: Path) -> tuple[str, ExperimentSpec]:
     from nnrun.experiment.finished.run_scores import read_run_spec
     from nnrun.records import SweepDirectory, find_run_or_sweep
 
-    run = find_run_or_sweep(source, runs_dir)
+    run = find_run_or_sweep(source, runs_dir, tell=message)
     if isinstance(run, SweepDirectory):
         best = f"its best trial's, {run.best_spec}; " if run.best_spec.is_file() else ""
         raise UsageError(

@@ -141,7 +141,16 @@ def _torch_facts() -> tuple[list[str], int | None, str | None]:
 
 
 def _data_files(folder: Path) -> list[str]:
-    return [name for name in _DATA_FILES if (folder / name).is_file()]
+    """The published files in a folder; of a table that is another one than the published, that it is."""
+    from nnrun.data.archives.download import PUBLISHED_TABLES, is_published
+
+    found = [name for name in _DATA_FILES if (folder / name).is_file()]
+    for table in PUBLISHED_TABLES.values():
+        for path in table.places(folder):
+            if path.is_file():
+                note = "" if is_published(table, path) else " (not the published one: a table of your own)"
+                found.append(f"{path.relative_to(folder)}{note}")
+    return found
 
 
 def _why_not_writable(runs_dir: Path) -> str | None:

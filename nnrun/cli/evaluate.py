@@ -13,6 +13,7 @@ from nnrun.cli.output import (
     MOST_MEMBERS,
     aligned,
     in_blocks,
+    message,
     paragraph,
     print_result,
     shortened,
@@ -66,7 +67,7 @@ def evaluate(
     from nnrun.records import find_run
 
     number = _MISTAKES if mistakes is None else mistakes
-    found = find_run(run, asking.runs_dir)
+    found = find_run(run, asking.runs_dir, tell=message)
     access = asking.access(listener_for(quiet=asking.quiet, verbose=verbose))
     evaluation = evaluate_run(found, access, split=split, mistakes=number, interval=interval)
     paths = write_figures(evaluation) if figures else []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import hanging, print_result, terminal_width
+from nnrun.cli.output import hanging, message, print_result, terminal_width
 from nnrun.errors import UsageError, printable
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def export(
 
     access = Access(member, weights, data_dir=data_dir, listener=listener_for(quiet=False, verbose=False))
     exported = export_run(
-        find_run(run, runs_dir),
+        find_run(run, runs_dir, tell=message),
         output,
         chosen,  # type: ignore[arg-type]  # one of the names, as was just looked at
         access,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nnrun.cli import options
+from nnrun.cli.output import message
 from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _train(
             training,
             loaded.warnings,
         )
-    parent = find_run(source, training.runs_dir)
+    parent = find_run(source, training.runs_dir, tell=message)
     return train_and_report(
         lambda listener: final_of_run(
             parent, settings, epochs=epochs or "best", overrides=changes, test=test, listener=listener
@@ -164,7 +165,7 @@ def _average(
 
     refuse_what_trains(f"--members {members}", source if options.is_spec(source) else None, not_with)
     settings = training.settings("final", allow_unknown=allow_unknown)
-    parent = find_run(source, training.runs_dir)
+    parent = find_run(source, training.runs_dir, tell=message)
     return train_and_report(
         lambda listener: final_of_members(
             parent,

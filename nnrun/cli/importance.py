@@ -10,7 +10,7 @@ import typer
 
 from nnrun.cli import options
 from nnrun.cli.evaluate import Split
-from nnrun.cli.output import aligned, in_blocks, print_result, text_width
+from nnrun.cli.output import aligned, in_blocks, message, print_result, text_width
 from nnrun.errors import printable
 from nnrun.spec.wording import counted
 
@@ -84,7 +84,7 @@ def importance(
     settings = ImportanceSettings(
         split=split, **{name: value for name, value in given.items() if value is not None}
     )
-    found = find_run(run, asking.runs_dir)
+    found = find_run(run, asking.runs_dir, tell=message)
     access = asking.access(listener_for(quiet=asking.quiet, verbose=verbose))
     record = measure_importance(found, access, settings)
     paths = write_importance_figures(found, record) if figures else []

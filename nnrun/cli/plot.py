@@ -52,7 +52,7 @@ def plot(
     from nnrun.experiment.describing.learning_curves import make_panels, write_figure, write_figures
     from nnrun.records import find_runs
 
-    found = find_runs(runs, runs_dir)
+    found = find_runs(runs, runs_dir, tell=message)
     panels = make_panels(found, metric=metric, only=only, smooth=smooth, skip=skip, log=log)
     left_out = panels.left_out_text([run.id for run in found])
     if not panels.curves:

@@ -123,7 +123,7 @@ def predict(
     from nnrun.cli.running import listener_for
     from nnrun.records import find_run
 
-    found = find_run(run, asking.runs_dir)
+    found = find_run(run, asking.runs_dir, tell=message)
     access = asking.access(listener_for(quiet=asking.quiet, verbose=False), member)
     if split is not None:
         _predict_split(found, split, form, access, asking.quiet)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nnrun.cli import options
-from nnrun.cli.output import print_result
+from nnrun.cli.output import message, print_result
 
 if TYPE_CHECKING:
     from nnrun.experiment.publishing.destination import Published
@@ -54,7 +54,7 @@ def publish(
 
     listener = listener_for(quiet=quiet, verbose=False)
     destination = Destination(into, experiment, model, Access(weights=weights, listener=listener))
-    done = publish_runs(find_runs(runs, runs_dir), to, destination)
+    done = publish_runs(find_runs(runs, runs_dir, tell=message), to, destination)
     print_result(
         as_json,
         lambda: {"published": [vars(each) for each in done]},

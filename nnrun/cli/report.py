@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from nnrun.cli import options
-from nnrun.cli.output import print_result
+from nnrun.cli.output import message, print_result
 from nnrun.errors import UsageError
 
 
@@ -37,14 +37,18 @@ def report(
     from nnrun.records import SweepDirectory, find_run_or_sweep, find_runs, is_pattern
 
     # One alone may be a sweep; several, and patterns, are runs.
-    meant = find_run_or_sweep(runs[0], runs_dir) if len(runs) == 1 and not is_pattern(runs[0]) else None
+    meant = (
+        find_run_or_sweep(runs[0], runs_dir, tell=message)
+        if len(runs) == 1 and not is_pattern(runs[0])
+        else None
+    )
     if isinstance(meant, SweepDirectory):
         from nnrun.experiment.describing.sweep_report import write_sweep_report
 
         page = write_sweep_report(meant, output)
         print_result(as_json, lambda: {"report": str(page)}, lambda: str(page))
         return
-    found = find_runs(runs, runs_dir)
+    found = find_runs(runs, runs_dir, tell=message)
     listener = listener_for(quiet=quiet, verbose=False)
     access = Access(weights=weights, overrides=set_ or (), data_dir=data_dir, listener=listener)
     path = write_report(found, output, access)

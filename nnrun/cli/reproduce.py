@@ -41,7 +41,7 @@ def reproduce(
 
     try:
         reproduction = reproduce_run(
-            find_run(run, runs_dir),
+            find_run(run, runs_dir, tell=message),
             runs_dir=runs_dir,
             overrides=set_ or (),
             data_dir=data_dir,

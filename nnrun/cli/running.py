@@ -124,7 +124,7 @@ def resume_and_report(
     from nnrun.ranks import launched
     from nnrun.records import find_run
 
-    run = find_run(resuming.resume or "", options.runs_dir)
+    run = find_run(resuming.resume or "", options.runs_dir, tell=message)
     _refuse_another_command(run, command)
 
     shared = is_shared(run)

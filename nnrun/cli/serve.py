@@ -88,7 +88,7 @@ def serve(
         listener=listener_for(quiet=quiet, verbose=False),
     )
     answered = serve_run(
-        find_run(run, runs_dir),
+        find_run(run, runs_dir, tell=message),
         access,
         place_of(host, port),
         usual=Options(probabilities, interval),

@@ -57,7 +57,7 @@ def show(
         from nnrun.experiment.finished.load_run import load_run_spec
         from nnrun.records import SweepDirectory, find_run_or_sweep
 
-        run_or_sweep = find_run_or_sweep(source, runs_dir)
+        run_or_sweep = find_run_or_sweep(source, runs_dir, tell=message)
         if isinstance(run_or_sweep, SweepDirectory):
             _show_sweep(run_or_sweep, {"--set": set_, "--plot": plot}, as_json)
             return

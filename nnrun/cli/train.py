@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnrun.cli import options
+from nnrun.cli.output import message
 from nnrun.cli.torchrun import follow_rank_0, only_follows
 from nnrun.errors import EXIT_INTERRUPTED, UsageError
 
@@ -99,7 +100,7 @@ def _work(reference: str, training: options.Training) -> int:
     from nnrun.records import find_run
     from nnrun.spec.wording import counted
 
-    run = find_run(reference, training.runs_dir)
+    run = find_run(reference, training.runs_dir, tell=message)
     listener = listener_for(quiet=training.quiet, verbose=training.verbose)
     done = work_on_run(run, training.settings("train"), listener, stop_process=True)
     ended = f"{run.id} has been stopped" if done.stopped else f"{run.id} has nothing more to begin"

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,18 +35,24 @@ _SECONDS_AFTER_ITS_ID = 60.0
 """How much later than the time in its id a run may have begun, to be found as the last one."""
 
 
-def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirectory:
-    """The run that a user means by a path, an id, the beginning of an id, or `@last`.
+def find_run(
+    reference: str, runs_dir: Path, *, newest: bool = True, tell: Callable[[str], None] | None = None
+) -> RunDirectory:
+    """The run that a user means by a path, an id, the beginning of an id, a name, or `@last`.
+
+    A name means the newest run that is called so; where that is a trial of a sweep, the sweep's best trial.
 
     Args:
         reference: what the user wrote.
         runs_dir: where runs are kept.
-        newest: of several runs that begin so, take the newest of those that are called exactly this.
+        newest: of several runs that begin so, take one of those that are called exactly this.
+        tell: is told which run is taken for a name that several have, or that is a sweep's.
 
     Raises:
         AmbiguousRunError: several runs begin so, and none is called exactly this.
         UsageError: there is no such run.
     """
+    tell = tell or (lambda text: None)
     if reference == LAST:
         return _last_run(runs_dir)
     runs = _run_directories(runs_dir)
@@ -66,11 +72,16 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
     if len(matches) == 1:
         return RunDirectory(runs_dir / matches[0])
     if matches:
-        by_age = sorted(
-            (_summary(RunDirectory(runs_dir / id_)) for id_ in matches), key=_age_key, reverse=True
-        )
-        called = [found for found in by_age if _STAMP.sub("", found.id) == reference.removesuffix("-")]
+        by_age = _by_age(matches, runs_dir)
+        called = _called(by_age, reference)
         if called and newest:
+            sweep = _sweep_of(called[0], runs_dir)
+            best = None if sweep is None else _best_trial(sweep)
+            if sweep is not None and best is not None:
+                tell(f"{reference} is the sweep {sweep.id}: {best[1]}")
+                return best[0]
+            if len(called) > 1:
+                tell(f"{reference}: {called[0].id}, the newest of {len(called)} runs of this name, is taken")
             return called[0].run
         ids = [found.id for found in by_age]
         raise AmbiguousRunError(
@@ -79,17 +90,56 @@ def find_run(reference: str, runs_dir: Path, *, newest: bool = True) -> RunDirec
     raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
 
 
-def find_runs(references: Sequence[str], runs_dir: Path, *, newest: bool = True) -> list[RunDirectory]:
+def _by_age(ids: Sequence[str], runs_dir: Path) -> list[RunSummary]:
+    """These runs, newest first."""
+    return sorted((_summary(RunDirectory(runs_dir / id_)) for id_ in ids), key=_age_key, reverse=True)
+
+
+def _is_called(id_: str, name: str) -> bool:
+    return _STAMP.sub("", id_) == name.removesuffix("-")
+
+
+def _called(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
+    """Those that are called exactly so; ones that only measured a setting where there are no others."""
+    called = [found for found in runs if _is_called(found.id, name)]
+    return [found for found in called if found.command not in MEASURING_COMMANDS] or called
+
+
+def _sweep_of(run: RunSummary, runs_dir: Path) -> SweepDirectory | None:
+    """The sweep whose trial a run is; None where it is none, or the sweep is gone."""
+    sweep = None if run.sweep is None else SweepDirectory(runs_dir / run.sweep)
+    return sweep if sweep is not None and sweep.is_sweep() else None
+
+
+def _best_trial(sweep: SweepDirectory) -> tuple[RunDirectory, str] | None:
+    """The run of a sweep's best trial, and what it is in words; None where no trial has a score."""
+    with contextlib.suppress(DataError):  # a sweep whose record cannot be read has no best trial
+        record, _ = sweep.read_sound_part()
+        if record.ranked():
+            trial = record.ranked()[0]
+            run = sweep.run_of(trial)
+            if run.is_run():
+                return run, f"{trial.run}, trial {trial.number}, the best by {record.monitor}, is taken"
+    return None
+
+
+def find_runs(
+    references: Sequence[str],
+    runs_dir: Path,
+    *,
+    newest: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> list[RunDirectory]:
     """The runs that a user means, each once, however often and in whatever spelling it is named.
 
-    A reference may be a pattern for ids: `imdb*`. `newest` as for `find_run`.
+    A reference may be a pattern for ids: `imdb*`. `newest` and `tell` as for `find_run`.
     """
     found: dict[Path, RunDirectory] = {}
     for reference in references:
         matching = (
             _matching(reference, runs_dir)
             if is_pattern(reference)
-            else [find_run(reference, runs_dir, newest=newest)]
+            else [find_run(reference, runs_dir, newest=newest, tell=tell)]
         )
         for run in matching:
             found.setdefault(run.path.resolve(), run)
@@ -112,17 +162,29 @@ def _matching(pattern: str, runs_dir: Path) -> list[RunDirectory]:
     return found
 
 
-def find_run_or_sweep(reference: str, runs_dir: Path) -> RunDirectory | SweepDirectory:
+def find_run_or_sweep(
+    reference: str, runs_dir: Path, *, newest: bool = True, tell: Callable[[str], None] | None = None
+) -> RunDirectory | SweepDirectory:
     """The run that a user means, or the sweep where none is meant; `@last` is a run.
+
+    A name means the newest run that is called so, or the sweep whose trial that is; `newest` and `tell` as
+    for `find_run`.
 
     Raises:
         AmbiguousRunError, UsageError: as from `find_run`; or several sweeps begin so.
     """
+    tell = tell or (lambda text: None)
     if reference != LAST and not RunDirectory(Path(os.path.expanduser(reference))).is_run():
         ids = [run.id for run in _run_directories(runs_dir)]
         if reference not in ids and _meant_sweep(reference, runs_dir, without=ids) is not None:
             return find_sweep(reference, runs_dir)
-    return find_run(reference, runs_dir)
+        called = [id_ for id_ in ids if _is_called(id_, reference)] if newest else []
+        if called and reference not in ids:
+            sweep = _sweep_of(_called(_by_age(called, runs_dir), reference)[0], runs_dir)
+            if sweep is not None:
+                tell(f"{reference} is the sweep {sweep.id}")
+                return sweep
+    return find_run(reference, runs_dir, newest=newest, tell=tell)
 
 
 def find_runs_and_sweeps(references: Sequence[str], runs_dir: Path) -> list[RunDirectory | SweepDirectory]:
@@ -138,10 +200,7 @@ def find_runs_and_sweeps(references: Sequence[str], runs_dir: Path) -> list[RunD
             runs = [run for run in _run_directories(runs_dir) if fnmatchcase(run.id, reference)]
             matching = [*(runs or ([] if sweeps else _matching(reference, runs_dir))), *sweeps]
         else:
-            meant = find_run_or_sweep(reference, runs_dir)
-            if isinstance(meant, RunDirectory):
-                meant = find_run(reference, runs_dir, newest=False)
-            matching = [meant]
+            matching = [find_run_or_sweep(reference, runs_dir, newest=False)]
         for each in matching:
             found.setdefault(each.path.resolve(), each)
     return sorted(found.values(), key=lambda each: isinstance(each, SweepDirectory))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from nnrun.cli import main
+from nnrun.cli.doctor import _data_files
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,20 @@ def test_ls(run: Any, folder: Path) -> None:
     assert lines["reuters"].endswith(str(folder / "reuters.npz"))
     assert lines["iris"].endswith("150       -  comes with scikit-learn")
     assert "nnrun data fetch NAME" in err
+
+
+def test_a_table_that_only_has_the_name_is_told(run: Any, folder: Path) -> None:
+    (folder / "tables").mkdir()
+    other = folder / "tables" / "titanic.csv"
+    other.write_text("survived,age\n1,22\n", encoding="utf-8")
+    code, out, err = run("ls", "--data-dir", str(folder))
+    assert code == 0
+    assert next(line for line in out.splitlines() if line.startswith("titanic")).endswith("missing")
+    assert f"{other} is not the published titanic, though it is called so" in " ".join(err.split())
+    assert _data_files(folder) == [
+        "reuters.npz",
+        "tables/titanic.csv (not the published one: a table of your own)",
+    ]
 
 
 def test_ls_json(run: Any, folder: Path) -> None:

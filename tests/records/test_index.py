@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nnrun
+from nnrun.cli import main
 from nnrun.errors import AmbiguousRunError, UsageError
-from nnrun.records import Member, RunDirectory, delete_run, find_run, find_runs, list_runs, refuse_to_delete
+from nnrun.records import (
+    Member,
+    RunDirectory,
+    delete_run,
+    find_run,
+    find_run_or_sweep,
+    find_runs,
+    find_runs_and_sweeps,
+    list_runs,
+    refuse_to_delete,
+)
 from tests.support.runs_on_disk import records_read, write_record
+from tests.support.small_experiments import write_small
 
 pytestmark = pytest.mark.faults
 
@@ -258,3 +272,30 @@ def test_what_is_not_beyond_doubt_a_run_is_not_deleted(runs_dir: Path, tmp_path:
             assert str(caught.value).startswith(f"{path} was not deleted: {reason}"), path
     assert elsewhere.is_run()
     assert renamed.is_run()
+
+
+def test_the_name_of_a_sweep_s_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It means the sweep where that can be shown, and its best trial where a run is needed; both is told."""
+    monkeypatch.chdir(tmp_path)
+    spec = write_small(tmp_path, epochs=1)
+    sweep = nnrun.sweep(spec, over={"optimizer": [{"sgd": 1e-9}, {"sgd": 1e-2}, {"sgd": 2e-9}]})
+    best, found = sweep.best, RunDirectory(sweep.path)
+    assert best is not None
+    assert find_run_or_sweep("small", Path("runs")).path == Path("runs") / sweep.id
+    assert main(["show", "small"]) == 0
+    assert capsys.readouterr().err == f"small is the sweep {found.id}\n"
+    assert main(["evaluate", "small", "--split", "validation", "-q"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{best.id} on ")
+    taken = f"small is the sweep {found.id}: {best.id}, trial 2, the best by val_loss, is taken"
+    assert taken in shown.err.splitlines()
+    with pytest.warns(UserWarning, match=re.escape(taken)):
+        assert nnrun.load_run("small").id == best.id
+    with pytest.raises(AmbiguousRunError):  # what is deleted must be named whole
+        find_runs_and_sweeps(["small"], Path("runs"))
+    own = nnrun.train(spec)
+    told: list[str] = []
+    assert find_run("small", Path("runs"), tell=told.append).id == own.id
+    assert told == [f"small: {own.id}, the newest of 4 runs of this name, is taken"]

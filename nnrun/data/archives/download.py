@@ -128,8 +128,8 @@ def find(remote: RemoteFile, data_dir: Path | None) -> Path | None:
     return None
 
 
-def _others(remote: RemoteFile, data_dir: Path | None) -> list[Path]:
-    """Files of the same name that are not taken, since they are not the published one."""
+def other_files(remote: RemoteFile, data_dir: Path | None) -> list[Path]:
+    """Files of the name, the published one or not: where `find` finds none, they are not."""
     folders = [folder for folder in search_folders(data_dir) if folder != cache_dir()]
     return [path for folder in folders for path in remote.places(folder) if remote.exact and path.exists()]
 
@@ -165,7 +165,7 @@ def fetch(
     kept = cache_dir() / remote.folder / remote.name
     if kept.exists() and (why := _why_unusable(remote, kept)) is not None:
         on_message(f"{kept} cannot be used ({why})")
-    for other in _others(remote, data_dir):
+    for other in other_files(remote, data_dir):
         on_message(
             f"{other} is not used: its SHA-256 is not that of the published {remote.name}. A table of your "
             "own is `dataset: {csv: {path: ..., target: ...}}`"

@@ -112,6 +112,8 @@ def make_panels(
         if len(without) < len(drawn):
             curves[measure] = drawn
     remarks = sources[0].remarks if len(runs) == 1 else []
+    if len(runs) > 1 and any(source.last < source.epochs for source in sources):
+        remarks.append("means end with the first of their folds or seeds")
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     remarks += ["logarithmic"] if log else []
@@ -160,44 +162,50 @@ class _Source:
     """What a run's curves are drawn from.
 
     Attributes:
-        table: a run's history; where it has several folds or seeds, their mean.
+        table: a run's history; where it has several folds or seeds, their mean, up to the last epoch that
+            all of them reached: later it would jump wherever one ended.
         kind: what they are; None where there is one network.
-        reached_by_all: the last epoch that all of them reached.
+        epochs: the last epoch that any of them reached.
         chosen_by: the column that chose the best epoch; None where nothing was validated.
         best_epoch: the epoch that it chose.
     """
 
     table: pd.DataFrame
     kind: MemberType | None
-    reached_by_all: int
+    epochs: int
     chosen_by: str | None
     best_epoch: int | None
 
     @property
     def remarks(self) -> list[str]:
-        """Over which folds or seeds the mean is."""
+        """Over which folds or seeds the mean is, and where it ends before the last of them."""
         if self.kind is None:
             return []
-        fewer = self.reached_by_all + 1
-        more = [f"of fewer from epoch {fewer}"] if fewer <= len(self.table) else []
-        return [f"mean of the {self.kind}s", *more]
+        ends = [f"to epoch {self.last}, the last that all reached"] if self.last < self.epochs else []
+        return [f"mean of the {self.kind}s", *ends]
+
+    @property
+    def last(self) -> int:
+        """The last epoch that is drawn."""
+        return int(self.table["epoch"].max())
 
 
 def _source(run: RunDirectory, skip: int) -> _Source:
     history = run.read_history()
     if history.empty:
         raise DataError(f"{run.id} has no epochs yet: there is nothing to draw.")
-    epochs = int(history["epoch"].max())
-    if skip >= epochs:
-        raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {epochs} epochs.")
+    epochs, kind = int(history["epoch"].max()), member_type_of(history.columns)
+    reached = epochs if kind is None else summary.reached_by_all(history, kind)
+    if skip >= reached:
+        of_all = "" if reached == epochs else f" that all {kind}s reached"
+        raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {reached} epochs{of_all}.")
     chosen_by, best_epoch = best_of_run(run.read_record(), history)
-    kind = member_type_of(history.columns)
     if kind is None:
         return _Source(history, None, epochs, chosen_by, best_epoch)
     if history[kind].nunique() == 1:
         return _Source(history.drop(columns=kind), None, epochs, chosen_by, best_epoch)
-    reached = summary.reached_by_all(history, kind)
-    return _Source(summary.history_mean(history), kind, reached, chosen_by, best_epoch)
+    mean = summary.history_mean(history[history["epoch"] <= reached])
+    return _Source(mean, kind, epochs, chosen_by, best_epoch)
 
 
 def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.data.archives.download import BASE_URL, IMDB, REUTERS, find
+from nnrun.data.archives.download import BASE_URL, IMDB, MNIST, REUTERS, find
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
@@ -91,8 +91,6 @@ def _boston(lesson: Lesson, spec: Any, keras: bool) -> Code:
 
 
 def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
-    if spec.num_words is None:
-        raise refuse(f"the data set {spec.kind} without num_words", "Say how many: num_words: 10000.")
     for option in ("maxlen", "skip_top"):
         if getattr(spec, option):
             raise refuse(f"{option} of the data set {spec.kind}")
@@ -101,8 +99,9 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
     remote = REUTERS if reuters else IMDB
     there = find(remote, lesson.data_dir)
     if keras and there == _usual(remote.name):
-        split = f", test_split={spec.test_fraction!r}" if reuters and spec.test_fraction != 0.2 else ""
-        return _of_keras(spec.kind, f"num_words={spec.num_words}{split}", f"{rows} {what}, as word indices.")
+        given = [] if spec.num_words is None else [f"num_words={spec.num_words}"]
+        given += [f"test_split={spec.test_fraction!r}"] if reuters and spec.test_fraction != 0.2 else []
+        return _of_keras(spec.kind, ", ".join(given), f"{rows} {what}, as word indices.")
     source = lesson.dataset.sources[0]
     x, y = ('"x"', '"y"') if reuters else ('"x_train"', '"y_train"')
     lines = [
@@ -113,20 +112,50 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
         "    assert hashlib.sha256(DATA.read_bytes()).hexdigest() == SHA256, DATA",
         "    with np.load(DATA, allow_pickle=True) as file:",
         f"        x, y = file[{x}], file[{y}]",
+        *_highest(spec, reuters),
         "    order = np.arange(len(x))",
         "    np.random.RandomState(113).shuffle(order)",
     ]
     if reuters:
         lines.append(f"    order = order[:{rows}]  # the others are the test set")
+    below = spec.num_words or "highest"
     lines += [
         "    # 1 begins a text, words count from 4, and 2 is each word that is too rare.",
         "    x = [[1] + [word + 3 for word in words] for words in x[order]]",
-        f"    x = [[word if word < {spec.num_words} else 2 for word in words] for words in x]",
-        "    return x, y[order]",
+        f"    x = [[word if word < {below} else 2 for word in words] for words in x]",
     ]
+    lines.append("    return x, y[order]")
     place = _place(there, remote.name)
     head = "\n".join([*place, f'SHA256 = "{source.sha256}"'])
     return Code(lines, _NP | _DOWNLOADS | {"import hashlib"}, helpers=(head,))
+
+
+def _mnist(lesson: Lesson, spec: Any, keras: bool) -> Code:
+    rows = len(lesson.dataset.train)
+    there = find(MNIST, lesson.data_dir)
+    if keras and there in (None, _usual(MNIST.name)):
+        return _of_keras("mnist", "", f"{rows} handwritten digits of 28 by 28 pixels.")
+    lines = [
+        "def load():",
+        f'    """{rows} handwritten digits of 28 by 28 pixels."""',
+        *_fetching(MNIST.name),
+        "    with np.load(DATA) as file:",
+        '        return file["x_train"], file["y_train"]',
+    ]
+    return Code(lines, _NP | _DOWNLOADS, helpers=("\n".join(_place(there, MNIST.name)),))
+
+
+def _highest(spec: Any, reuters: bool) -> list[str]:
+    """Without num_words: the largest word index of all, which Keras takes for num_words."""
+    if spec.num_words is not None:
+        return []
+    if reuters:
+        return ["    highest = max(map(max, x)) + 3  # as Keras, which leaves out the rarest word"]
+    return [
+        '        both = [x, file["x_test"]]',
+        "    # As Keras, which leaves out the rarest word.",
+        "    highest = max(max(map(max, each)) for each in both) + 3",
+    ]
 
 
 def _of_keras(name: str, given: str, says: str) -> Code:
@@ -223,6 +252,7 @@ LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = 
     schema.BostonHousing: _boston,
     schema.Imdb: _tokens,
     schema.Reuters: _tokens,
+    schema.Mnist: _mnist,
     schema.Sklearn: _sklearn,
     schema.Npz: _npz,
     schema.Csv: _csv,

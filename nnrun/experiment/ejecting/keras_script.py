@@ -16,14 +16,26 @@ from nnrun.experiment.ejecting.keras_model import (
     weights_lines,
 )
 from nnrun.experiment.ejecting.lesson import Array, Lesson
+from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.row_code import class_weights, fold_arrays, prepare_lines
-from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS, Script, assigned, head, join_parts, needed
+from nnrun.experiment.ejecting.script_text import (
+    HISTORY,
+    WEIGHTS,
+    Script,
+    assigned,
+    head,
+    join_parts,
+    needed,
+    needed_imports,
+)
 from nnrun.experiment.ejecting.stopping_code import (
     fit_arguments,
     main_lines,
+    restoring_lines,
     stopping_constants,
     stopping_lines,
 )
+from nnrun.experiment.ejecting.token_code import is_sparse
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.spec import schema
 
@@ -71,6 +83,14 @@ def keras_script(lesson: Lesson, name: str) -> Script:
         UsageError: something cannot be written.
     """
     spec = lesson.spec
+    if is_sparse(lesson):
+        rows, width = len(lesson.dataset.train), lesson.inputs.shape[0]
+        raise refuse(
+            f"{rows:,} rows of {width:,} numbers, nearly all 0, with Keras",
+            "Use --to pytorch, or a num_words of the data set.",
+        )
+    if spec.ensemble is not None:
+        raise refuse("the key ensemble with Keras", "Use --to pytorch, or train its members one by one.")
     data = data_code(lesson, keras=True)
     prepare = prepare_lines(lesson)
     arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
@@ -97,7 +117,7 @@ def keras_script(lesson: Lesson, name: str) -> Script:
     parts += [text for name, text in _PARTS_OF_KERAS.items() if name in used]
     imports = {line for line in imports if "torch" not in line}
     imports |= {"import csv", "import time", "import keras", "import numpy as np", "from keras import layers"}
-    imports |= {"from pathlib import Path", *data.imports, *(["import math"] if "math" in used else [])}
+    imports |= {"from pathlib import Path", *data.imports, *needed_imports(used)}
     constants = [f"SEED = {spec.seed}"] if draws else []
     constants += [f"EPOCHS = {spec.epochs}", f"BATCH_SIZE = {spec.batch_size}"]
     constants += stopping_constants(lesson)
@@ -177,8 +197,7 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         '    print(*(f"{name} {value:.4g}" for name, value in row.items()))',
         *after,
     ]
-    if lesson.restores_best:
-        lines.append("model.set_weights(best_weights)")
+    lines += restoring_lines(lesson, "model.set_weights(best_weights)")
     arguments = ", ".join(fit_arguments(lesson))
     return [
         f"def fit({arguments}):",

@@ -30,6 +30,7 @@ WRITTEN_KEYS = frozenset(
         "shuffle",
         "deterministic",
         "validation",
+        "ensemble",
         "early_stopping",
         "weight_averaging",
         "train_fraction",
@@ -59,7 +60,10 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     defaults = {name: field.get_default() for name, field in type(spec).model_fields.items()}
     for key, default in defaults.items():
         if key not in WRITTEN_KEYS and getattr(spec, key) != default:
-            raise refuse(f"the key {key}")
+            advice = (
+                "`nnrun export -o model.py` writes such a network." if key in ("inputs", "outputs") else ""
+            )
+            raise refuse(f"the key {key}", advice) if advice else refuse(f"the key {key}")
     for part in spec.learning_rate_schedule:
         if isinstance(part, schema.ReduceOnPlateau):
             raise refuse(
@@ -72,6 +76,10 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     for entry in spec.optimizer.exclude_from_weight_decay:
         if entry != "bias":
             raise refuse(f"{entry} in exclude_from_weight_decay", "It can write the biases.")
+    if spec.ensemble is not None and spec.ensemble.kind != "independent":
+        raise refuse(
+            "an ensemble whose members share kernels (kind: batch)", "It can write kind: independent."
+        )
     stopping = spec.early_stopping
     if stopping is not None and stopping.baseline is not None:
         raise refuse("the baseline of early_stopping")

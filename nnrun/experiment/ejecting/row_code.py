@@ -1,54 +1,22 @@
 """The lines of a script that prepare rows and targets: the registry of preprocessing steps.
 
-What is learned is learned from the training rows `train`. Steps of columns are those of `column_code`; a step
-of tokens has a line in `TOKEN_STEPS`. One without it is refused by name.
+What is learned is learned from the training rows `train`. Steps of columns are those of `column_code`, steps
+of tokens those of `token_code`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nnrun.data.preprocess import FittedColumn, FittedInputs
+from nnrun.data.preprocess import FittedColumn
 from nnrun.data.preprocess.fitted_step import FittedStep
-from nnrun.data.preprocess.token_steps import FittedMultiHot, FittedPad
 from nnrun.experiment.ejecting.column_code import number_lines, table_lines
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-
-
-def _multi_hot(step: FittedMultiHot) -> list[str]:
-    if step.ngrams or step.weighting != "binary":
-        raise refuse(
-            "the step multi_hot with ngrams, min_count, num_words or weighting",
-            "It can write the plain one, of 0 and 1, with a dimension.",
-        )
-    return [
-        f"rows = np.zeros((len(x), {step.dimension}), np.float32)",
-        "for row, words in zip(rows, x):",
-        "    row[words] = 1.0",
-    ]
-
-
-def _pad(step: FittedPad) -> list[str]:
-    n = step.length
-    kept = f"words[-{n}:]" if step.truncate == "pre" else f"words[:{n}]"
-    filled = "row[-len(words) :]" if step.side == "pre" else "row[: len(words)]"
-    made = f"np.zeros((len(x), {n}), np.int64)"
-    return [
-        f"rows = {made if step.value == 0 else f'np.full((len(x), {n}), {step.value})'}",
-        "for row, words in zip(rows, x):",
-        f"    words = {kept}",
-        f"    {filled} = words",
-    ]
-
-
-TOKEN_STEPS: Mapping[type[FittedStep], Callable[[Any], list[str]]] = {
-    FittedMultiHot: _multi_hot,
-    FittedPad: _pad,
-}
+from nnrun.experiment.ejecting.token_code import token_lines
 
 
 def prepare_lines(lesson: Lesson) -> list[str]:
@@ -61,7 +29,7 @@ def prepare_lines(lesson: Lesson) -> list[str]:
     if fitted.custom:
         raise refuse(f"the step {fitted.custom[0].spec.kind}")
     if fitted.table is None:
-        body, rows = _of_tokens(fitted), "rows"
+        body, rows = token_lines(lesson), "rows"
     elif fitted.token_step is not None:
         raise refuse(f"the step {fitted.token_step.spec.kind} of a column")
     elif fitted.table.of_array:
@@ -76,13 +44,6 @@ def prepare_lines(lesson: Lesson) -> list[str]:
         *(f"    {line}" for line in (*body, *targets)),
         f"    return {', '.join(returned)}",
     ]
-
-
-def _of_tokens(fitted: FittedInputs) -> list[str]:
-    step = fitted.token_step
-    if step is None or type(step) not in TOKEN_STEPS:
-        raise refuse(f"the step {step.spec.kind if step is not None else 'of tokens'}")
-    return TOKEN_STEPS[type(step)](step)
 
 
 def _alike(lesson: Lesson, columns: Sequence[FittedColumn]) -> tuple[type[FittedStep], ...]:

@@ -37,3 +37,12 @@ def ranks_of(values, known, count=None):
 def normal_of(ranks):
     """The values of a normal distribution that have these ranks, between -3 and 3."""
     return np.clip(norm.ppf(ranks), -3, 3)
+
+
+def runs_of(words, longest):
+    """The runs of 1 to so many neighbouring words, each behind its length."""
+    runs = []
+    for n in range(1, longest + 1):
+        last = len(words) - n
+        runs += [(n, *words[at : at + n]) for at in range(last + 1)]
+    return runs

@@ -64,6 +64,20 @@ def join_parts(docstring: str, imports: Iterable[str], constants: Sequence[str],
     )
 
 
+_VECTORIZERS = "sklearn.feature_extraction.text"
+_IMPORTS = {
+    "copy": "import copy",
+    "math": "import math",
+    "CountVectorizer": f"from {_VECTORIZERS} import CountVectorizer",
+    "TfidfVectorizer": f"from {_VECTORIZERS} import TfidfVectorizer",
+}
+
+
+def needed_imports(names: Iterable[str]) -> set[str]:
+    """What a script imports where it uses such names, whatever trains it."""
+    return {_IMPORTS[name] for name in names if name in _IMPORTS}
+
+
 _PACKAGES = {"sklearn": "scikit-learn", "pandas": "pandas", "scipy": "scipy"}
 
 

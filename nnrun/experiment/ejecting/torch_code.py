@@ -51,6 +51,11 @@ def _dropout(layer: Any, w: Weights) -> LayerScript:
     return LayerScript("{own}({x})", made)
 
 
+def _member_dropout(layer: Any, w: Weights) -> LayerScript:
+    made = f"MemberDropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    return LayerScript("{own}({x})", made)
+
+
 TRAINED_LAYERS: Mapping[type[Component], Callable[[Any, Weights], LayerScript]] = {
     schema.Embedding: _embedding,
     schema.BatchNormalization: _batch_normalization,
@@ -77,6 +82,8 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
     spec = lesson.spec
     if not squares_gradients(spec.optimizer) or spec.gradient_clip is not None:
         scripts[schema.Embedding] = _plain_embedding
+    if network.members is not None:
+        scripts[schema.Dropout] = _member_dropout
     for layer in network.layers:
         if not isinstance(layer, MergeLayer) and (
             type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
@@ -102,6 +109,49 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
         source = source.replace("__init__(self)", "__init__(self, features: int)")
         source = source.replace(f"nn.Linear({features}, ", "nn.Linear(features, ", len(layers))
     return NetworkScript(source, code.states)
+
+
+_MEANS: Mapping[str, str] = {
+    "linear": "z.mean(0)",
+    "softmax": "z.log_softmax(-1).logsumexp(0)",
+    "sigmoid": "F.logsigmoid(z).logsumexp(0) - F.logsigmoid(-z).logsumexp(0)",
+}
+"""Values of which the last activation makes the mean of what it makes of those of all members, z."""
+
+
+def ensemble_code(lesson: Lesson, network: str) -> list[str]:
+    """The class `Ensemble` and the function `mean_of`; nothing of a network by itself."""
+    members = lesson.network.number_of_members
+    if members == 1:
+        return []
+    if lesson.head.activation not in _MEANS:
+        raise refuse(f"an ensemble of outputs with the activation {lesson.head.activation}")
+    features = "features" if lesson.features is not None else ""
+    lines = [
+        "class Ensemble(nn.Module):",
+        f'    """{members} networks, whose mean predicts. It gives the values of each."""',
+        "",
+        f"    def __init__(self{features and f', {features}'}):",
+        "        super().__init__()",
+        f"        self.members = nn.ModuleList(Network({features}) for _ in range({members}))",
+    ]
+    if "MemberDropout(" in network:
+        lines += [
+            "        for number, member in enumerate(self.members):",
+            "            for layer in member.modules():",
+            "                layer.member = number",
+        ]
+    lines += [
+        "",
+        "    def forward(self, x):",
+        "        return torch.stack([member(x) for member in self.members])",
+    ]
+    mean = [
+        "def mean_of(z):",
+        '    """The values of the mean prediction of the members."""',
+        f"    return {_MEANS[lesson.head.activation]}",
+    ]
+    return ["\n".join(lines), "\n".join(mean)]
 
 
 # --- losses ------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 SEED = 0
 
 
-def seed_of(fold, epoch, purpose):
+def seed_of(fold, epoch, purpose, seed=SEED):
     """The seed of one stream of random numbers, as nnrun derives it."""
-    words = f"{SEED},{fold},{epoch},{purpose}".encode()
+    words = f"{seed},{fold},{epoch},{purpose}".encode()
     return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest(), "big") >> 1
 
 
@@ -80,11 +80,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate, self.layer = rate, layer
 
+    def key(self, fold, epoch, purpose):
+        return seed_of(fold, epoch, purpose)
+
     def forward(self, x):
         if not self.training:
             return x
         fold, epoch, row = Dropout.now
-        key = np.uint64(seed_of(fold, epoch, f"dropout of layer {self.layer}"))
+        key = np.uint64(self.key(fold, epoch, f"dropout of layer {self.layer}"))
         first = row * x[0].numel() + 1
         counter = np.arange(first, first + x.numel(), dtype=np.uint64)
         z = counter * np.uint64(0x9E3779B97F4A7C15) + key
@@ -115,3 +118,25 @@ def moving_average(decay):
 def macro(score, y, probabilities):
     """The mean of a score over the classes, each against the others."""
     return np.mean([score(y == k, probabilities[:, k]) for k in y.unique()])
+
+
+class SparseRows:
+    """Rows of which most numbers are 0: a batch of them is a sparse tensor."""
+
+    def __init__(self, rows):
+        self.rows, self.shape = rows, rows.shape
+
+    def __getitem__(self, batch):
+        part = self.rows[np.asarray(batch)].tocoo()
+        places, own = np.stack([part.row, part.col]), part.shape
+        return torch.sparse_coo_tensor(places, part.data, own, check_invariants=True)
+
+
+class MemberDropout(Dropout):
+    """Each member of an ensemble draws its own."""
+
+    member = 0
+
+    def key(self, fold, epoch, purpose):
+        own = seed_of(fold, 0, f"member {self.member} of the ensemble")
+        return seed_of(fold, epoch, purpose, own)

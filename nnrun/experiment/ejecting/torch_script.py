@@ -8,9 +8,18 @@ from nnrun.experiment.ejecting.data_code import data_code
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.row_code import fold_arrays, prepare_lines
-from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS, Script, assigned, head, join_parts, needed
+from nnrun.experiment.ejecting.script_text import (
+    HISTORY,
+    WEIGHTS,
+    Script,
+    assigned,
+    head,
+    join_parts,
+    needed,
+    needed_imports,
+)
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
-from nnrun.experiment.ejecting.torch_code import loss_lines, network_code, optimizer_lines
+from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code, optimizer_lines
 from nnrun.experiment.ejecting.torch_metrics import metric_lines
 from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
 from nnrun.experiment.scripting.parts import collected, names_in
@@ -20,8 +29,6 @@ _LAYER_PARTS = ("nnrun.model.activations", "nnrun.experiment.scripting.layer_par
 
 _IMPORTS = {
     "F": "from torch.nn import functional as F",
-    "copy": "import copy",
-    "math": "import math",
     "AveragedModel": "from torch.optim.swa_utils import AveragedModel",
 }
 """What a script imports where it uses such a name."""
@@ -47,7 +54,9 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
     for fold, code in enumerate(codes):
         prefix = f"fold-{fold}/" if lesson.has_folds else ""
-        arrays |= {f"{prefix}{key}": value for key, value in code.states[0].items()}
+        for member, state in enumerate(code.states):
+            own = f"{prefix}members.{member}." if len(code.states) > 1 else prefix
+            arrays |= {f"{own}{key}": value for key, value in state.items()}
     if lesson.spec.learning_rate_schedule:
         arrays["learning_rates"] = np.array(lesson.rates)
     scores, sklearn = metric_lines(lesson.head)
@@ -56,6 +65,7 @@ def torch_script(lesson: Lesson, name: str) -> Script:
         "\n".join(data.lines),
         "\n".join(prepare),
         network,
+        *ensemble_code(lesson, network),
         "\n".join(loss_lines(lesson.head)),
         "\n".join(scores),
         "\n".join(optimizer_lines(lesson.spec, embeds=embeds)),
@@ -70,7 +80,7 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     imports |= {"import csv", "import time", "import numpy as np", "import torch", "from torch import nn"}
     imports |= set(data.imports) | {"from pathlib import Path"}
     used = names_in("\n\n\n".join([*parts, *body]))
-    imports |= sklearn | {line for needs, line in _IMPORTS.items() if needs in used}
+    imports |= sklearn | needed_imports(used) | {line for needs, line in _IMPORTS.items() if needs in used}
     constants = [f"SEED = {lesson.spec.seed}"] if any("SEED" in part for part in parts) else []
     constants += [f"EPOCHS = {lesson.spec.epochs}", f"BATCH_SIZE = {lesson.spec.batch_size}"]
     if not lesson.spec.learning_rate_schedule:

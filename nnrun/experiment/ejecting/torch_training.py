@@ -7,13 +7,15 @@ import re
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.row_code import class_weights
 from nnrun.experiment.ejecting.script_text import call_lines
-from nnrun.experiment.ejecting.stopping_code import fit_arguments, stopping_lines
+from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
+from nnrun.experiment.ejecting.token_code import is_sparse
 
 
 def epoch_functions(lesson: Lesson, network: str) -> list[str]:
     """`train_epoch` and, where rows are measured that do not train, `evaluate`."""
     spec, head = lesson.spec, lesson.head
-    scores, draws = bool(head.spec.metrics), "= Dropout(" in network
+    scores, draws = bool(head.spec.metrics), "Dropout(" in network
+    several = lesson.network.number_of_members > 1
     scaled = ", *scale" if head.scales else ""
     given = ", scale" if scaled else ""
     weighted = spec.class_weight is not None
@@ -22,7 +24,12 @@ def epoch_functions(lesson: Lesson, network: str) -> list[str]:
     taken += ["weight"] if weighted else []
     taken += ["place"] if draws else []
     taken += ["scale"] if scaled else []
-    loss = f"loss_of(z, y[batch]{', weight[batch]' if weighted else ''})"
+    given_rows = f"y[batch]{', weight[batch]' if weighted else ''}"
+    loss = [f"        loss = loss_of(z, {given_rows})"]
+    kept, of_part = "z.detach()", "network(x[part])"
+    if several:
+        kept, of_part = f"mean_of({kept})", f"mean_of({of_part})"
+        loss = [f"        loss = sum(loss_of(own, {given_rows}) for own in z) / len(z)"]
     result = ["total / len(rows)", *([f"*scores(torch.cat(outputs), y[rows]{scaled})"] if scores else [])]
     train = [
         *call_lines("def train_epoch(", taken, "):"),
@@ -33,13 +40,17 @@ def epoch_functions(lesson: Lesson, network: str) -> list[str]:
         "        batch = rows[start : start + BATCH_SIZE]",
         *(["        Dropout.now = (*place, start)"] if draws else []),
         "        z = network(x[batch])",
-        f"        loss = {loss}",
+        *loss,
         "        network.zero_grad()",
         "        loss.backward()",
         "        optimizer.step(rate)",
         *(["        average.update_parameters(network)"] if lesson.averages_steps else []),
         "        total += loss.item() * len(batch)",
-        *(["        outputs.append(z.detach())"] if scores else []),
+        *(
+            [f"        outputs.append({'mean_of(z.detach())' if several else 'z.detach()'})"]
+            if scores
+            else []
+        ),
         *call_lines("    return [", result, "]"),
     ]
     if not lesson.validates and not lesson.has_inner_rows:
@@ -49,7 +60,8 @@ def epoch_functions(lesson: Lesson, network: str) -> list[str]:
         f"def evaluate(network, x, y, rows{given}):",
         '    """The loss and the scores of rows that the network does not train on."""',
         "    network.eval()",
-        "    z = torch.cat([network(x[part]) for part in torch.from_numpy(rows).split(1000)])",
+        "    parts = torch.from_numpy(rows).split(1000)",
+        f"    z = torch.cat([{of_part} for part in parts])",
         "    return [loss_of(z, y[rows]).item()" + (f", *scores(z, y[rows]{scaled})" if scores else "") + "]",
     ]
     return ["\n".join(train), "\n".join(evaluate)]
@@ -64,12 +76,13 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
     scale = ["scale"] if head.scales else []
     scaled = head.targets.scale is not None
     measured = "average" if lesson.average is not None else "network"
+    made = f"{'Ensemble' if lesson.network.number_of_members > 1 else 'Network'}({_features(lesson)})"
     lines = [
         *_weights(lesson),
         f"x, y{', *scale' if scale else ', *_' if scaled else ''} = prepare(x, y, train)",
         *(["scale = torch.tensor(np.array(scale), dtype=torch.float32)"] if scale else []),
-        "x, y = torch.from_numpy(x), torch.from_numpy(y)",
-        f"network = Network({'x.shape[1]' if lesson.features is not None else ''})",
+        f"x, y = {'SparseRows(x)' if is_sparse(lesson) else 'torch.from_numpy(x)'}, torch.from_numpy(y)",
+        f"network = {made}",
         "for name, values in network.state_dict().items():",
         f"    values.copy_(torch.from_numpy(FIRST[{prefix}]))",
         *_frozen(network),
@@ -85,7 +98,7 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
     taken = ["network", "optimizer", "x", "y", "order", rate]
     taken += ["average"] if lesson.averages_steps else []
     taken += ["weight"] if spec.class_weight is not None else []
-    taken += [f"({fold}, epoch)"] if "= Dropout(" in network else []
+    taken += [f"({fold}, epoch)"] if "Dropout(" in network else []
     lines += call_lines("    measured = train_epoch(", [*taken, *scale], ")", indent=4)
     if lesson.averages_epochs:
         lines += [
@@ -107,15 +120,18 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
         f'    print({said}, *(f"{{value:.4f}}" for value in measured))',
         *after,
     ]
-    if lesson.restores_best:
-        lines.append(
-            f"{'average' if lesson.average is not None else 'network'}.load_state_dict(best_weights)"
-        )
+    restored = "average" if lesson.average is not None else "network"
+    lines += restoring_lines(lesson, f"{restored}.load_state_dict(best_weights)")
     return [
         f"def fit({', '.join(fit_arguments(lesson))}):",
         '    """Train a network, epoch by epoch."""',
         *(f"    {x}" for x in lines),
     ]
+
+
+def _features(lesson: Lesson) -> str:
+    """What the network is made with: the number of features, where folds differ in it."""
+    return "x.shape[1]" if lesson.features is not None else ""
 
 
 def _average(lesson: Lesson) -> list[str]:

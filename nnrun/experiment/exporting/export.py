@@ -184,7 +184,7 @@ def export_run(
     if intervals is not None:
         metadata |= metadata_of(intervals=intervals.as_document())
     if kind is None:
-        model = Model(run.id, spec, networks, decoders, labels.file_columns)
+        model = Model(run.id, spec, networks, decoders, labels.file_columns, labels.feature_names)
         script = script_of(model, path.stem)
         refuse_taken_name(path, script[0])
     elif kind.program:

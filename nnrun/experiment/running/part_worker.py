@@ -8,11 +8,10 @@ from pathlib import Path
 
 from nnrun.errors import DataError, DivergedError, LockedError, NnrunError, UsageError
 from nnrun.experiment.finished.load_run import nested_settings, selection_of
-from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
+from nnrun.experiment.launching.membership import Membership, WorkStopped
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
 from nnrun.experiment.running.parts import MEMBERS, RUN, copy_of_part
-from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory, RunRecord
@@ -67,7 +66,7 @@ def work_on_run(
     with Membership(folder, stop_process=stop_process) as member:
         worker = _Worker(run, record, loaded, settings, member, listener)
         try:
-            worker.work()
+            member.do_all(worker.train)
             stopped = False
         except WorkStopped:  # or all is done, and the folder of the work has gone
             stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
@@ -84,18 +83,8 @@ class _Worker:
     listener: Listener
     trained: list[int] = field(default_factory=list)
 
-    def work(self) -> None:
-        """Claim and train until there is nothing left."""
-        while (claim := self.member.next()) is not None:
-            try:
-                self._train(claim)
-            except (ClaimLost, RunInterrupted):
-                if self.member.stopped:
-                    raise WorkStopped from None
-                if self.member.claim is not None:  # the signal was for this worker
-                    raise
-
-    def _train(self, claim: Claim) -> None:
+    def train(self, claim: Claim) -> bool:
+        """Train a part, and write what came of it."""
         (number,) = self.member.plan.parts[claim.part]
         ids = [int(id_) for id_ in self.member.plan.details[MEMBERS][claim.part]]
         try:
@@ -107,6 +96,7 @@ class _Worker:
             document = {"status": "failed", "error": str(error)}
         if self.member.publish(number, document) and document["status"] == "completed":
             self.trained += ids
+        return True
 
     def _trained(self, claim: Claim, ids: list[int]) -> RunDirectory:
         """The run of a part, trained to its end: from where an earlier worker came to, where that is kept."""

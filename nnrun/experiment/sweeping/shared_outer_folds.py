@@ -14,10 +14,9 @@ from pydantic import ValidationError
 
 from nnrun.errors import DivergedError, NnrunError
 from nnrun.experiment.launching.launcher import Workers
-from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
+from nnrun.experiment.launching.membership import Membership
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import OnlyMessages, Start
-from nnrun.experiment.running.recorder import RunInterrupted
 from nnrun.experiment.sweeping.nested_sweep import Chosen, OuterFolds, take_in_outer_runs
 from nnrun.experiment.sweeping.shared_trials import OUTER_FOLD, have_done
 from nnrun.experiment.sweeping.sweep_listener import SweepListener, Working
@@ -92,7 +91,7 @@ class _Audience:
         error = f"{MOST_ATTEMPTS} workers died while they trained what was chosen within outer fold {item}."
         return {"status": "failed", "error": error, OUTER_FOLD: item}
 
-    def is_over(self) -> bool:
+    def is_over(self, signs: list[SignOfLife]) -> bool:
         """No time limit ends it."""
         return False
 
@@ -123,14 +122,12 @@ def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) 
         WorkStopped: the owner has stopped it, or all is done.
         KeyboardInterrupt: this worker was stopped; its bundle goes to another.
     """
-    while (claim := member.next()) is not None:
-        try:
-            _train(outer, member, claim, scored)
-        except (ClaimLost, RunInterrupted):
-            if member.stopped:
-                raise WorkStopped from None
-            if member.claim is not None:  # the signal was for this worker
-                raise
+
+    def train(claim: Claim) -> bool:
+        _train(outer, member, claim, scored)
+        return True
+
+    member.do_all(train)
 
 
 def _train(outer: OuterFolds, member: Membership, claim: Claim, scored: list[int]) -> None:

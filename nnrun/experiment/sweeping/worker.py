@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.launching.membership import ClaimLost, Membership, WorkStopped
+from nnrun.experiment.launching.membership import Membership, WorkStopped
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Start, means
-from nnrun.experiment.running.recorder import RunInterrupted, versions
+from nnrun.experiment.running.recorder import versions
 from nnrun.experiment.sweeping.at_work import SweepAtWork
 from nnrun.experiment.sweeping.shared_outer_folds import is_of_outer_folds, train_outer_folds
 from nnrun.experiment.sweeping.shared_trials import SAME_AS, SECONDS_LEFT, TIME_IS_UP, note
@@ -20,7 +20,7 @@ from nnrun.experiment.sweeping.sweep_listener import SweepListener
 from nnrun.experiment.sweeping.tpe import require_optuna
 from nnrun.experiment.sweeping.trial_outcome import take_in
 from nnrun.records import FINISHED, SweepDirectory, TrialRecord, now, runs_of_sweep
-from nnrun.records.claims import WorkFolder
+from nnrun.records.claims import Claim, WorkFolder
 from nnrun.records.work_starts import open_work
 from nnrun.spec.sweep_plan import SweepPlan
 from nnrun.training.loop import EpochRecord
@@ -98,7 +98,7 @@ def work_on_sweep(
             if is_of_outer_folds(member.plan):
                 train_outer_folds(at_work.outer_folds(), member, folds)
             else:
-                _train_bundles(member, own, at_work, sweep)
+                member.do_all(lambda claim: _train_bundle(claim, own, at_work))
         except WorkStopped:  # or all is done, and the folder of the work has gone
             stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
         finally:
@@ -106,23 +106,18 @@ def work_on_sweep(
         return WorkDone(sweep, member.name, tuple(own.ended_trials), tuple(folds), stopped)
 
 
-def _train_bundles(member: Membership, own: _Own, at_work: SweepAtWork, sweep: SweepDirectory) -> None:
-    """Claim and train until there is nothing left, or no time."""
-    while (claim := member.next()) is not None:
-        numbers = _without_results(member.plan.parts[claim.part], at_work, own)
-        try:
-            if claim.generation > 1:
-                numbers = _without_finished(numbers, at_work, own, sweep)
-            _train(numbers, at_work, own)
-        except (ClaimLost, RunInterrupted):
-            if member.stopped:
-                raise WorkStopped from None
-            if member.claim is not None:  # the signal was for this worker
-                raise
-        if at_work.record.ended_by_time is not None:
-            member.folder.give_back(claim)
-            member.doing({TIME_IS_UP: True})
-            return
+def _train_bundle(claim: Claim, own: _Own, at_work: SweepAtWork) -> bool:
+    """Train what is left of a bundle; whether there is time for another."""
+    member = own.member
+    numbers = _without_results(member.plan.parts[claim.part], at_work, own)
+    if claim.generation > 1:
+        numbers = _without_finished(numbers, at_work, own)
+    _train(numbers, at_work, own)
+    if at_work.record.ended_by_time is None:
+        return True
+    member.folder.give_back(claim)
+    member.doing({TIME_IS_UP: True})
+    return False
 
 
 def _train(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> None:
@@ -153,11 +148,9 @@ def _without_results(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) ->
     return left
 
 
-def _without_finished(
-    numbers: Sequence[int], at_work: SweepAtWork, own: _Own, sweep: SweepDirectory
-) -> list[int]:
+def _without_finished(numbers: Sequence[int], at_work: SweepAtWork, own: _Own) -> list[int]:
     """The trials that are left of a bundle whose worker died: their runs tell which it had ended."""
-    left = list(numbers)
+    left, sweep = list(numbers), at_work.sweep
     for summary in runs_of_sweep(sweep.id, sweep.path.parent):
         found = summary.run.read_record()
         number = None if found.trial is None else found.trial.number

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.describing.learning_curves import make_panels, write_figure, write_figures
 from nnrun.records import RunDirectory, history_columns
 from tests.support.runs_on_disk import make_run, write_history, write_record
@@ -95,9 +95,15 @@ def test_the_best_epoch_of_a_mean_is_one_that_all_folds_reached(tmp_path: Path) 
                 history.append({"fold": fold, "epoch": epoch, **row, "seconds": 0.1, "learning_rate": 0.001})
     panels = make_panels([run])
     assert [curve.best_epoch for curve in panels.curves["loss"]] == [2]
-    assert panels.note == "mean of the folds, of fewer from epoch 4"
+    assert panels.note == "mean of the folds, to epoch 3, the last that all reached"
+    (curve,) = panels.curves["loss"]
+    assert curve.validation is not None
+    assert (curve.epochs.tolist(), curve.validation.tolist()) == ([1, 2, 3], [3.5, 2.75, 3.8])
     assert [curve.best_epoch for curve in make_panels([run], skip=1).curves["loss"]] == [2]
-    assert [curve.best_epoch for curve in make_panels([run], skip=3).curves["loss"]] == [None]
+    assert [curve.best_epoch for curve in make_panels([run], skip=2).curves["loss"]] == [None]
+    with pytest.raises(UsageError, match="which has 3 epochs that all folds reached"):
+        make_panels([run], skip=3)
+    assert make_panels([run, run]).note == "means end with the first of their folds or seeds"
 
 
 def test_inner_rows_have_a_curve_and_mark_the_epoch_that_they_chose(tmp_path: Path) -> None:

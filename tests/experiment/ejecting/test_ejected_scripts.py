@@ -20,6 +20,7 @@ import pytest
 import nnrun
 from nnrun.cli import main
 from nnrun.errors import UsageError
+from nnrun.experiment.ejecting import token_code
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, write_small, yes_or_no
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -80,6 +81,13 @@ REGRESSIONS: dict[str, dict[str, Any]] = {
         "early_stopping": {"on": "inner", "patience": 2},
         "validation": "none",
     },
+    "ensemble": {
+        "ensemble": {"members": 2, "kind": "independent"},
+        "layers": [*DENSE, {"dropout": 0.2}, *ONE],
+        "preprocessing": {"targets": "standardize"},
+        "weight_averaging": "ema",
+        "validation": KFOLD,
+    },
     "all_of_it": {
         "epochs": 20,
         "layers": [*DENSE, {"dropout": 0.2}, *ONE],
@@ -111,6 +119,7 @@ BINARIES: dict[str, dict[str, Any]] = {
             "brier",
         ]
     },
+    "ensemble": {"ensemble": {"members": 3, "kind": "independent"}},
     "hinge": {"loss": "hinge", "layers": [*DENSE, *ONE]},
     "squared_hinge": {"loss": "squared_hinge", "layers": [*DENSE, *ONE], "metrics": []},
 }
@@ -221,8 +230,9 @@ CHAPTER = {
         "imdb_embedding",
         "imdb_lstm",
         "imdb_transformer",
+        "imdb_bigrams",
     ],
-    "reuters": ["reuters", "reuters_sparse", "reuters_bottleneck", "reuters_weighted"],
+    "reuters": ["reuters", "reuters_best", "reuters_sparse", "reuters_bottleneck", "reuters_weighted"],
 }
 
 
@@ -240,8 +250,9 @@ def small_chapter(folder: Path, spec: str, dataset: str) -> Path:
     from nnrun.spec.reading.load import load_spec
     from nnrun.spec.writing.dump import dump_spec
 
+    few = {} if spec in ("imdb_bigrams", "reuters_best") else {"num_words": 25}
     overrides = {
-        "dataset": {dataset: {"num_words": 25}},
+        "dataset": {dataset: few},
         "epochs": 2,
         "batch_size": 16,
         "validation.holdout.first": 20,
@@ -249,6 +260,28 @@ def small_chapter(folder: Path, spec: str, dataset: str) -> Path:
     path = folder / f"{spec}.yaml"
     path.write_text(dump_spec(load_spec(SPECS / f"{spec}.yaml", overrides).spec), encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize("weighting", ["count", "tf_idf", "nb_ratio"])
+def test_words_with_weights(weighting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that would be large in full stay sparse."""
+    monkeypatch.setattr(token_code, "_MOST_BYTES", 0)
+    write_tokens(tmp_path, "imdb")
+    spec = {
+        "dataset": {"imdb": {"num_words": 25}},
+        "preprocessing": {"inputs": {"multi_hot": {"weighting": weighting, "ngrams": 2}}},
+        "layers": [*DENSE, *YES],
+        "loss": "binary_crossentropy",
+        "metrics": ["accuracy"],
+        "optimizer": "adam",
+        "epochs": 2,
+        "validation": {"kfold": 2},
+    }
+    if weighting == "count":
+        spec["preprocessing"] = {"inputs": {"multi_hot": {"weighting": "count"}}}
+    (tmp_path / "words.yaml").write_text(json.dumps(spec), encoding="utf-8")
+    same_histories(tmp_path, {"words": tmp_path / "words.yaml"}, "pytorch", tmp_path)
+    styled(tmp_path / "words.py")
 
 
 def test_sets_of_scikit_learn(tmp_path: Path) -> None:
@@ -357,7 +390,7 @@ def test_what_init_writes(to: Literal["pytorch", "keras"], tmp_path: Path) -> No
         text = specs[name].read_text(encoding="utf-8")
         assert "weight_averaging: ema" in text
         assert "on: inner" in text
-        text = text.replace("epochs: 300", "epochs: 3").replace("k: 10", "k: 3")
+        text = text.replace("epochs: 300", "epochs: 4").replace("k: 10", "k: 3")
         if to == "keras":
             text = "".join(line for line in text.splitlines(True) if "dropout" not in line)
         specs[name].write_text(text, encoding="utf-8")
@@ -389,18 +422,34 @@ def test_images(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
     same_histories(tmp_path, {"images": tmp_path / "images.yaml"}, to)
 
 
+@pytest.mark.parametrize("to", ["pytorch", pytest.param("keras", marks=needs_keras)])
+def test_handwritten_digits(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    arrays = {f"x_{part}": rng.randint(0, 256, (50, 28, 28)).astype(np.uint8) for part in ("train", "test")}
+    arrays |= {f"y_{part}": rng.randint(0, 10, 50).astype(np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "mnist.npz", **arrays)  # type: ignore[arg-type]
+    specs = {"digits": tmp_path / "digits.yaml"}
+    text = (SPECS / "mnist.yaml").read_text(encoding="utf-8")
+    specs["digits"].write_text(text.replace("epochs: 5", "epochs: 2"), encoding="utf-8")
+    same_histories(tmp_path, specs, to, tmp_path)
+    styled(tmp_path / "digits.py")
+
+
 @needs_keras
 @pytest.mark.parametrize("name", ["imdb", "reuters"])
 def test_the_chapter_with_keras(name: str, tmp_path: Path) -> None:
     write_tokens(tmp_path, name)
-    same_histories(tmp_path, {name: small_chapter(tmp_path, name, name)}, "keras", tmp_path)
-    styled(tmp_path / f"{name}.py")
+    names = [name, *(["reuters_best"] if name == "reuters" else [])]
+    specs = {each: small_chapter(tmp_path, each, name) for each in names}
+    same_histories(tmp_path, specs, "keras", tmp_path)
+    styled(*tmp_path.glob("*.py"))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"early_stopping": {"patience": 2, "baseline": 1}}, "eject cannot write the baseline of early_st"),
+        ({"ensemble": 2}, "eject cannot write an ensemble whose members share kernels"),
         ({"optimizer": "lamb"}, "eject cannot write the optimizer lamb. "),
         ({"loss": "log_cosh"}, "eject cannot write the loss log_cosh. "),
         ({"metrics": [{"d2": 0.9}]}, "eject cannot write the metric d2 of another quantile"),
