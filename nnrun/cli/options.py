@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -410,15 +410,17 @@ class Asking:
 
 def with_groups_expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     """A command for Typer: each parameter that is a group of options becomes the options of the group."""
-    hints = get_type_hints(function, include_extras=True)
-    declared = list(inspect.signature(function).parameters.values())
-    groups = {p.name: hints[p.name] for p in declared if is_dataclass(hints[p.name])}
+    # Not by `get_type_hints`: of a parameter with the default None, Python 3.10 makes another type there,
+    # Optional[Annotated[...]], in which Typer does not find what is an argument.
+    declared = list(inspect.signature(function, eval_str=True).parameters.values())
+    groups: dict[str, Any] = {p.name: p.annotation for p in declared if is_dataclass(p.annotation)}
     parameters: list[inspect.Parameter] = []
     for parameter in declared:
         group = groups.get(parameter.name)
-        types = hints if group is None else get_type_hints(group, include_extras=True)
-        members = [parameter] if group is None else inspect.signature(group).parameters.values()
-        parameters += [p.replace(kind=p.KEYWORD_ONLY, annotation=types[p.name]) for p in members]
+        members = (
+            [parameter] if group is None else inspect.signature(group, eval_str=True).parameters.values()
+        )
+        parameters += [p.replace(kind=p.KEYWORD_ONLY) for p in members]
 
     @functools.wraps(function)
     def command(**values: Any) -> Any:

@@ -121,7 +121,10 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        text = re.sub(r"[zZ]$", "+00:00", text)
+        # Python 3.10 reads fractions of a second of three or six digits.
+        text = re.sub(r"\.(\d{1,6})\d*", lambda found: f".{found[1]:0<6}", text)
+        moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
         moment.timestamp()  # years at the calendar's ends have none
     except (ValueError, OverflowError):

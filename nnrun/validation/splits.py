@@ -342,8 +342,13 @@ def _stratified_group_parts(
     from sklearn.model_selection import StratifiedGroupKFold
 
     _at_least(k, groups)
-    splitter = StratifiedGroupKFold(k, shuffle=random is not None, random_state=random)
-    parts = [rows for _, rows in splitter.split(classes, classes, groups)]
+    names, place = np.unique(groups, return_inverse=True)
+    if random is not None:
+        # Its own `shuffle` gives groups the classes of others before scikit-learn 1.8; since then this is it.
+        order = np.arange(len(names))
+        random.shuffle(order)
+        place = np.argsort(order)[place]
+    parts = [rows for _, rows in StratifiedGroupKFold(k).split(classes, classes, place)]
     empty = [fold for fold, rows in enumerate(parts) if not len(rows)]
     if empty:
         raise DataError(

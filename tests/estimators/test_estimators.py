@@ -33,12 +33,17 @@ _DIFFERENT = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@parametrize_with_checks(
+_CHECKS = parametrize_with_checks(
     [nnrun.Classifier(epochs=30), nnrun.Regressor(epochs=30)],
     expected_failed_checks=lambda estimator: _DIFFERENT,
 )
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.parametrize(
+    _CHECKS.args[0], list(_CHECKS.args[1]), **_CHECKS.kwargs
+)  # pytest 10 takes no generator
 def test_scikit_learn_s_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 

@@ -75,6 +75,7 @@ def test_stratified_folds_of_groups() -> None:
     assert [fold.validation_rows.tolist() for fold in folds] == expected
     shuffled = make_folds(schema.KFold(k=5, stratify=True, shuffle=True), 100, labels, 0, groups=groups)
     assert_no_group_is_split(shuffled, groups)
+    assert [int(labels[fold.validation_rows].sum()) for fold in shuffled] == [5] * 5
 
 
 @pytest.mark.parametrize(("fraction", "rows"), [(0.2, 20), (0.5, 50), (0.8, 80)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,8 @@ import numpy as np
 
 from nnrun.data.files.row_reader import Numbers, Texts
 from nnrun.data.value_names import EXACT, may_be_code, wide_whole_number
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class CsvColumns:
     def _parsed(self, data: bytes, positions: Sequence[int], types: Mapping[int, Any]) -> Any:
         import pandas as pd
 
-        return pd.read_csv(
+        table = pd.read_csv(
             io.BytesIO(data),
             sep=self.delimiter,
             header=None,
@@ -92,6 +95,11 @@ class CsvColumns:
             low_memory=False,
             **_exact_floats(),
         )
+        if _pandas_version() < (3, 0):
+            for position in set(positions) - set(types):
+                if _is_of_numbers(table[position]):
+                    table[position] = table[position].astype(float)
+        return table
 
 
 def _is_as_written(series: Any) -> bool:
@@ -133,7 +141,19 @@ def _column(series: Any) -> Numbers | Texts:
 @cache
 def _exact_floats() -> dict[str, Any]:
     """Numbers that read back bit for bit: pandas does so by itself from 3.1 on."""
+    return {} if _pandas_version() >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def _is_of_numbers(series: Any) -> bool:
+    """Whether texts are all numbers: pandas 2 leaves a column as texts where one is beyond 64 bits."""
+    if series.dtype != object:
+        return False
+    texts = series.dropna()
+    return bool(len(texts) and all(isinstance(t, str) and _NUMBER.fullmatch(t) for t in texts))
+
+
+def _pandas_version() -> tuple[int, int]:
     import pandas as pd
 
-    major, minor = (int(part) for part in pd.__version__.split(".")[:2])
-    return {} if (major, minor) >= (3, 1) else {"float_precision": "round_trip"}
+    major, minor = pd.__version__.split(".")[:2]
+    return int(major), int(minor)

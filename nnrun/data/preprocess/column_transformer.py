@@ -72,12 +72,15 @@ class FittedColumn:
         steps: in order.
         held_out: how rows that it was fitted on are transformed for training, where that is another way than
             for all other rows. It is no part of the state that is written.
+        frequent: of categories the most frequent value, for examples of rows; nothing is computed from it.
+            None where the column has other values, or a version before this one wrote it.
     """
 
     name: str
     kind: schema.ColumnType
     steps: tuple[FittedStep, ...]
     held_out: tuple[HeldOut, ...] = field(default=(), compare=False, repr=False)
+    frequent: str | None = field(default=None, compare=False)
 
     @property
     def _encoder(self) -> FittedStep | None:
@@ -155,7 +158,8 @@ class FittedColumn:
     def to_json(self) -> dict[str, Any]:
         """The state as plain values."""
         steps = [{step.kind: step.to_json()} for step in self.steps]
-        return {"name": self.name, "kind": self.kind, "steps": steps}
+        frequent = {} if self.frequent is None else {"frequent": self.frequent}
+        return {"name": self.name, "kind": self.kind, "steps": steps, **frequent}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FittedColumn:
@@ -171,7 +175,10 @@ class FittedColumn:
             state = state if step.column_after == "same" else step.column_after
         if state not in ("number", "features", "tokens"):
             raise ValueError(name)
-        return cls(name, kind, steps)
+        frequent = document.get("frequent")
+        if not isinstance(frequent, str | None):
+            raise ValueError(document)
+        return cls(name, kind, steps, frequent=frequent)
 
 
 def _apply(step: FittedStep, value: _Value, problems: Problems) -> _Value:
@@ -231,9 +238,19 @@ def fit_column(
         if problems:
             first = min(problems)
             raise RowError(plan.name, first if rows is None else int(rows[first]), problems[first])
+    frequent = _most_frequent(column, rows)
     leave_column(column)
     parts = (HeldOut(own if rows is None else rows[own], step) for own, step in held_out)
-    return FittedColumn(plan.name, plan.kind, tuple(fitted), tuple(parts))
+    return FittedColumn(plan.name, plan.kind, tuple(fitted), tuple(parts), frequent)
+
+
+def _most_frequent(column: Column, rows: Array | None) -> str | None:
+    """Of some rows of a column of categories; the first in their order where several are. None of dates."""
+    if not isinstance(column, CategoryColumn) or column.dates:
+        return None
+    codes = column.codes if rows is None else column.codes[rows]
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    return column.levels[int(counts.argmax())] if counts.any() else None
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,12 @@ class Audience(Protocol):
     def given_up(self, item: int) -> Mapping[str, Any]:
         """What is kept of an item that several workers have died with."""
 
-    def is_over(self) -> bool:
-        """Whether nothing more is to be waited for once all workers have left: the time is up."""
+    def is_over(self, signs: list[SignOfLife]) -> bool:
+        """Whether nothing more is to be waited for once all workers have left: the time is up.
+
+        Args:
+            signs: the last of each of them.
+        """
 
     def in_words(self, items: int) -> str:
         """So many items: `3 trials`."""
@@ -101,7 +105,7 @@ class Oversight:
                     for item in self.plan.parts[part]:
                         self.folder.publish(item, self.audience.given_up(item))
             if not signs and not self.launcher.at_work() and not self._take_results():
-                if self.audience.is_over():
+                if self.audience.is_over(self.folder.workers()):
                     return
                 left = self.audience.in_words(len(self.plan.items - self._taken))
                 why = f" ({'; '.join(troubles)})" if troubles else ""

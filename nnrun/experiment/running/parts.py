@@ -75,7 +75,7 @@ class Parts:
         """A part that ends every worker has failed."""
         return {"status": "failed", "error": f"{MOST_ATTEMPTS} workers died while they trained part {item}."}
 
-    def is_over(self) -> bool:
+    def is_over(self, signs: list[SignOfLife]) -> bool:
         """A time limit ends each part's training, and not the work."""
         return False
 

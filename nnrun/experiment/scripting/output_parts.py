@@ -107,31 +107,6 @@ def read_table(
         return list(reader)
 
 
-def read_lists(path: str) -> list[list[int]]:
-    """The rows of JSON lines, each a list of tokens."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
-
-
-def read_array(path: str, shape: Sequence[int]) -> np.ndarray:
-    """(N, *shape) the rows of an .npy file, or of CSV with or without a line of names."""
-    if path.endswith(".npy"):
-        return np.load(path)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.reader(file) if line]
-    try:
-        float(lines[0][0])
-    except ValueError:
-        lines = lines[1:]
-    return np.array(lines, np.float64).reshape(-1, *shape)
-
-
-def read_arrays(path: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """The rows of each input, which an .npz file has by the name of its array."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[array] for name, array in names.items()}
-
-
 def write_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as CSV on stdout, each with its number."""
     writer = csv.writer(sys.stdout, lineterminator="\n")

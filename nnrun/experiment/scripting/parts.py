@@ -19,6 +19,7 @@ _MODULES = (
     "nnrun.model.activations",
     "nnrun.experiment.scripting.layer_parts",
     "nnrun.experiment.scripting.step_parts",
+    "nnrun.experiment.scripting.row_parts",
     "nnrun.experiment.scripting.output_parts",
 )
 """Where parts are, each before those that use it."""

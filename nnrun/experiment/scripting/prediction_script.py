@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nnrun.data.archives.token_pickle import MAX_TOKEN
+from nnrun.data.vocabulary import UNKNOWN
 from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.experiment.scripting.layer_script import activated
 from nnrun.experiment.scripting.script_model import Model, columns_of
@@ -87,7 +89,7 @@ def predict_source(model: Model) -> str:
     lines = [
         "def predict(rows) -> list[dict]:",
         f'    """{_rows_text(model)} → a dictionary for each."""',
-        *(["    rows = table_rows(rows)"] if model.of_table else []),
+        *(f"    {line}" for line in _checked(model)),
         "    said = []",
         f"    for start in range(0, {_count(model)}, {_ROWS_AT_ONCE}):",
         "        try:",
@@ -106,6 +108,36 @@ def predict_source(model: Model) -> str:
         "    return said",
     ]
     return "\n".join(lines)
+
+
+def _checked(model: Model) -> list[str]:
+    """Lines that check rows, but for what is told of the columns of a table."""
+    inputs = model.networks[0].fitted.inputs
+    if model.of_table:
+        return ["rows = table_rows(rows)"]
+    if not model.named:
+        return [f"rows = {_checked_input(model, 'rows', next(iter(inputs)))}"]
+    each = ", ".join(f"{port!r}: {_checked_input(model, f'rows[{port!r}]', port)}" for port in inputs)
+    return [f"refuse_uneven(rows, {list(inputs)!r})", f"rows = {{{each}}}"]
+
+
+def _checked_input(model: Model, rows: str, port: Port) -> str:
+    """The expression that checks the rows of one input that is no table."""
+    fitted, dataset = model.networks[0].fitted.inputs[port], model.spec.dataset
+    if fitted.table is not None:
+        shape = fitted.raw_shape or (len(fitted.table.columns),)
+        names = _feature_names(model, port)
+        return f"array_rows({rows}, {shape})" if names is None else f"array_rows({rows}, {shape}, {names})"
+    first, end = 0, None
+    if isinstance(dataset, (schema.Imdb, schema.Reuters)):
+        first, end = dataset.skip_top, dataset.num_words
+    return f"token_rows({rows}, {MAX_TOKEN}, first={first}, end={end}, unknown={UNKNOWN})"
+
+
+def _feature_names(model: Model, port: Port) -> list[str] | None:
+    """What the numbers of a row are called, as `nnrun predict` finds them by."""
+    fitted, names = model.networks[0].fitted.inputs[port], model.feature_names
+    return list(names) if names is not None and len(names) == fitted.n_features else None
 
 
 def _refused(model: Model) -> list[str]:
@@ -157,10 +189,9 @@ def main_source(model: Model) -> str:
         'if __name__ == "__main__":',
         "    if len(sys.argv) != 2:",
         '        raise SystemExit(f"usage: python {sys.argv[0]} ROWS")',
-        f"    data = {_read(model)}",
         "    try:",
-        "        write_rows(predict(data))",
-        "    except BadRow as error:",
+        f"        write_rows(predict({_read(model)}))",
+        "    except ValueError as error:",
         '        raise SystemExit(f"{sys.argv[1]}: {error}") from None',
     ]
     return "\n".join(lines)
@@ -180,7 +211,8 @@ def _read(model: Model) -> str:
     if model.named:
         arrays = {port: array_of(model.spec, port) for port in model.networks[0].fitted.inputs}
         return f"read_arrays(sys.argv[1], {arrays!r})"
-    inputs = model.networks[0].fitted.input
+    port, inputs = next(iter(model.networks[0].fitted.inputs.items()))
     if inputs.table is None:
         return "read_lists(sys.argv[1])"
-    return f"read_array(sys.argv[1], {inputs.raw_shape})"
+    names = _feature_names(model, port)
+    return "read_array(sys.argv[1])" if names is None else f"read_array(sys.argv[1], {names})"

@@ -22,6 +22,7 @@ class Model:
         networks: of several the average is predicted.
         decoders: what each output means.
         file_columns: all columns of the training file, where that has no header.
+        feature_names: of the numbers of an array's rows, where they have some.
     """
 
     run: str
@@ -29,6 +30,7 @@ class Model:
     networks: Sequence[TrainedNetwork]
     decoders: Mapping[Port, OutputDecoder]
     file_columns: tuple[str, ...] | None
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def of_table(self) -> bool:

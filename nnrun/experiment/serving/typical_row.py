@@ -1,4 +1,7 @@
-"""A row as an example, made of what preprocessing learned of each column: no row of the data is in it."""
+"""A row as an example: of each column the middle or the most frequent value, as preprocessing learned it.
+
+No row of the data is in it, and the columns are taken one by one: together they may be rare.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,8 @@ def typical_value(column: FittedColumn) -> Any:
     known: Sequence[str] = next((step.known_levels for step in column.steps if step.known_levels), ())
     if column.kind == "text":
         return " ".join(known[:_WORDS]) or _TEXT
+    if column.frequent is not None and (not known or column.frequent in known):
+        return column.frequent
     filled = next((step.value for step in column.steps if isinstance(step, FittedImputeCategory)), "a")
     return known[0] if known else filled
 

@@ -121,7 +121,8 @@ def _use(predictor: Predictor, example: Any) -> str:
     shell = "pip install 'nnrun[serve]'\nnnrun predict FOLDER rows.jsonl\nnnrun serve FOLDER"
     return (
         f"```\n{shell}\n```\n\n```python\n{python}\n```\n\n"
-        "The row is an example of what a row is, with typical values, and none of the data. Weights are in "
+        "The row is an example: of each column by itself the middle of its numbers, or its most frequent "
+        "value. It is no row of the data, and together the values may be rare. Weights are in "
         f"safetensors, preprocessing is JSON; nothing is unpickled.{needs}"
     )
 

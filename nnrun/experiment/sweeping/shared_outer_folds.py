@@ -91,7 +91,7 @@ class _Audience:
         error = f"{MOST_ATTEMPTS} workers died while they trained what was chosen within outer fold {item}."
         return {"status": "failed", "error": error, OUTER_FOLD: item}
 
-    def is_over(self) -> bool:
+    def is_over(self, signs: list[SignOfLife]) -> bool:
         """No time limit ends it."""
         return False
 

@@ -105,7 +105,6 @@ class Sharing:
         """Show what the workers do, and keep which runs they train in."""
         begun = False
         for sign in signs:
-            self._time_is_up |= bool(sign.doing.get(TIME_IS_UP))
             for number, run in sign.doing.get("runs", {}).items():
                 values = sign.doing.get("values", {}).get(number, {})
                 fold = sign.doing.get("outer_folds", {}).get(number)
@@ -121,8 +120,9 @@ class Sharing:
         error = f"{MOST_ATTEMPTS} workers died while they trained it"
         return self.record_of(item).model_copy(update={"status": "failed", "error": error}).dump()
 
-    def is_over(self) -> bool:
-        """Whether the time is up, so that workers have left what they would not end in time."""
+    def is_over(self, signs: list[SignOfLife]) -> bool:
+        """Whether the time is up, or so little is left that workers left what they would not end in it."""
+        self._time_is_up |= any(sign.doing.get(TIME_IS_UP) for sign in signs)
         self._time_is_up |= self.pace.left is not None and self.pace.left <= 0
         return self._time_is_up
 

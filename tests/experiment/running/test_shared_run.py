@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnrun import kfold
 from nnrun.cli import main
 from nnrun.errors import DivergedError, NnrunError, UsageError
 from nnrun.experiment.launching.launcher import Workers
@@ -163,6 +164,21 @@ def test_outer_folds_of_workers_make_the_runs_of_one_process(
     told = [text.partition(";")[0] for text in heard.said if text.startswith("2 workers for ")]
     inner = "2 workers for 3 folds in 2 parts" if kind == "holdout" else "2 workers for 6 folds in 2 parts"
     assert told == ([inner] if kind == "members" else [inner, "2 workers for 3 folds in 2 parts"])
+
+
+def test_the_command_and_the_function_share_outer_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_small(tmp_path, REGRESSION, **{**NESTED, **INNER["kfold"], "nested": None})
+    spec, where = str(tmp_path / "small.yaml"), ["--device", "cpu", "-q", "--runs-dir"]
+    assert main(["kfold", spec, "--nested", "3", *where, str(tmp_path / "alone")]) == 0
+    launcher = fork_workers(monkeypatch)
+    workers = ["--nested", "3", "--workers", "2"]
+    assert main(["kfold", spec, *workers, *where, str(tmp_path / "command")]) == 0
+    kfold(spec, nested=3, workers=2, runs_dir=tmp_path / "function", device="cpu")
+    for name in ("command", "function"):
+        same_nested_runs(tmp_path / "alone", tmp_path / name)
+    assert launcher.starts == [2, 2, 2, 2]
 
 
 def test_within_one_outer_fold_its_inner_folds_are_shared(

@@ -358,3 +358,21 @@ def test_probabilities_are_refused_where_there_are_none(tmp_path: Path) -> None:
         answers_of(run, Options(probabilities=True))
     (answer,) = answers_of(run).answer([asked([[1, 2, 3]], "probabilities=true")])
     assert detail(answer) == (422, f"probabilities: {run.id} predicts numbers, which have no probabilities.")
+
+
+def test_a_typical_row_has_the_most_frequent_values(tmp_path: Path) -> None:
+    """Not the first in their order; a run of an older version, which does not know them, has these."""
+    sex = ["male"] * 30 + ["female"] * 10
+    frame = pd.DataFrame({"age": np.arange(40.0) * 7 % 40, "sex": sex, "y": np.arange(40) % 2})
+    spec = {
+        "dataset": {"jsonl": {"target": "y"}},
+        "preprocessing": {"inputs": ["standardize", "one_hot"]},
+        "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "loss": "binary_crossentropy",
+        "epochs": 1,
+    }
+    run = RunDirectory(nnrun.train(spec, data=frame, runs_dir=tmp_path).path)
+    assert typical_row(load_predictor(run)) == {"age": 19.5, "sex": "male"}
+    path = run.path / "preprocessing.json"
+    path.write_text(path.read_text("utf-8").replace('"frequent"', '"unknown"'), encoding="utf-8")
+    assert typical_row(load_predictor(run)) == {"age": 19.5, "sex": "female"}

@@ -14,12 +14,14 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping import nested_sweep, shared_outer_folds
 from nnrun.experiment.sweeping.sweep import run_sweep
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
-from nnrun.experiment.sweeping.worker import work_on_sweep
+from nnrun.experiment.sweeping.worker import WorkDone, work_on_sweep
 from nnrun.machine import this_process
 from nnrun.records import RunDirectory, SweepDirectory, list_sweeps
 from nnrun.records.claims import SignOfLife, WorkPlan
 from nnrun.records.work_starts import begin, starts
 from nnrun.spec.sweep_plan import load_sweep
+from nnrun.training.pace import Pace
+from tests.support.clocks import let_trials_take_seconds, ticking
 from tests.support.small_experiments import REGRESSION, record_of, without_seconds, write_small
 from tests.support.workers import ForkLauncher, deaths, dying, fork_workers
 
@@ -157,6 +159,23 @@ def test_the_trials_of_a_killed_worker_go_to_another(
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.parametrize("workers", [None, 3])
+def test_searches_whose_workers_all_died_go_on_with_others_or_without(
+    workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, TPE, epochs=6)
+    alone = swept(tmp_path, "alone")
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 9, 15)]))
+    with pytest.raises(NnrunError, match=r"All workers have ended .* trials to do"):
+        swept(tmp_path, "shared", 2)
+    heard = Heard()
+    same_sweeps(alone, swept(tmp_path, "shared", workers, heard))
+    assert heard.said[0].endswith("of 12 trials have finished")
+    assert not heard.said[0].endswith(": 0 of 12 trials have finished")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
 def test_what_was_chosen_is_trained_once_where_all_workers_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,10 +226,42 @@ def test_an_outer_run_that_ended_before_its_owner_heard_of_it_is_not_trained_aga
 class AtOnce(ForkLauncher):
     """Works in this process, from which patches are seen, before its owner looks for results."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[WorkDone] = []
+
     def start(self, command: WorkerCommand, count: int) -> None:
         made = SweepDirectory(Path(command.arguments[2]))
         settings = Settings("sweep", made.path.parent, device="cpu")
-        work_on_sweep(made, load_sweep(made.resolved_spec), settings, SweepListener())
+        plan = load_sweep(made.resolved_spec)
+        self.done.append(work_on_sweep(made, plan, settings, SweepListener()))
+
+
+def test_a_worker_tells_what_it_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, GRID)
+    launcher = AtOnce()
+    fork_workers(monkeypatch, launcher)
+    swept(tmp_path, "runs", 2)
+    trials, outer = launcher.done
+    assert (sorted(trials.trials), trials.outer_folds, trials.stopped) == ([1, 2, 3, 4], (), False)
+    assert (outer.trials, sorted(outer.outer_folds), outer.stopped) == ((), [0, 1, 2], False)
+
+
+def test_time_is_shared_by_the_searches_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each outer fold has a trial. The worker leaves before the time is up, and what was chosen is scored."""
+    let_trials_take_seconds(monkeypatch)
+    for module in ("nested_sweep", "worker"):
+        name = f"nnrun.experiment.sweeping.{module}.Pace"
+        monkeypatch.setattr(name, lambda seconds: Pace(seconds, ticking()))
+    write(tmp_path, {**TPE, "trials": 8, "time_limit": "40s"})
+    fork_workers(monkeypatch, AtOnce())
+    record = swept(tmp_path, "runs", 1).read_record()
+    assert record.ended_by_time == "40s"
+    ended = [trial.outer_fold for trial in record.trials if trial.status == "completed"]
+    assert set(ended) == {0, 1, 2}
+    assert len(ended) < record.total == 24
+    assert record.nested is not None
+    assert record.nested.scores
 
 
 def test_what_fails_within_an_outer_fold_is_told_when_the_others_have_ended(

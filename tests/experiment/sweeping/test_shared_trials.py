@@ -260,6 +260,6 @@ def test_the_time_is_up_by_the_owner_s_clock_or_where_a_worker_begins_nothing_mo
 ) -> None:
     write_small(tmp_path, epochs=2, sweep=GRID)
     own, _ = sharing(sweep(tmp_path, "runs"), seconds)
-    own.at_work([SignOfLife("a-1", this_process(), doing={TIME_IS_UP: told})])
-    assert own.is_over() is over
+    left = SignOfLife("a-1", this_process(), left=True, doing={TIME_IS_UP: told})
+    assert own.is_over([left]) is over
     assert own.doing() == ({} if seconds is None else {"seconds_left": seconds})
