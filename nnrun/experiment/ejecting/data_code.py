@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.data.archives.download import BASE_URL, IMDB, REUTERS, find
+from nnrun.data.archives.download import BASE_URL, IMDB, MNIST, REUTERS, find
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
@@ -130,6 +130,21 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
     return Code(lines, _NP | _DOWNLOADS | {"import hashlib"}, helpers=(head,))
 
 
+def _mnist(lesson: Lesson, spec: Any, keras: bool) -> Code:
+    rows = len(lesson.dataset.train)
+    there = find(MNIST, lesson.data_dir)
+    if keras and there in (None, _usual(MNIST.name)):
+        return _of_keras("mnist", "", f"{rows} handwritten digits of 28 by 28 pixels.")
+    lines = [
+        "def load():",
+        f'    """{rows} handwritten digits of 28 by 28 pixels."""',
+        *_fetching(MNIST.name),
+        "    with np.load(DATA) as file:",
+        '        return file["x_train"], file["y_train"]',
+    ]
+    return Code(lines, _NP | _DOWNLOADS, helpers=("\n".join(_place(there, MNIST.name)),))
+
+
 def _highest(spec: Any, reuters: bool) -> list[str]:
     """Without num_words: the largest word index of all, which Keras takes for num_words."""
     if spec.num_words is not None:
@@ -237,6 +252,7 @@ LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = 
     schema.BostonHousing: _boston,
     schema.Imdb: _tokens,
     schema.Reuters: _tokens,
+    schema.Mnist: _mnist,
     schema.Sklearn: _sklearn,
     schema.Npz: _npz,
     schema.Csv: _csv,

@@ -31,6 +31,7 @@ from nnrun.experiment.ejecting.script_text import (
 from nnrun.experiment.ejecting.stopping_code import (
     fit_arguments,
     main_lines,
+    restoring_lines,
     stopping_constants,
     stopping_lines,
 )
@@ -196,8 +197,7 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         '    print(*(f"{name} {value:.4g}" for name, value in row.items()))',
         *after,
     ]
-    if lesson.restores_best:
-        lines.append("model.set_weights(best_weights)")
+    lines += restoring_lines(lesson, "model.set_weights(best_weights)")
     arguments = ", ".join(fit_arguments(lesson))
     return [
         f"def fit({arguments}):",

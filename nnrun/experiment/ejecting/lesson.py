@@ -167,11 +167,6 @@ class Lesson:
         return self.average is not None and not self.average.each_step
 
     @property
-    def restores_best(self) -> bool:
-        """Whether training ends with the weights of the best epoch."""
-        return self.spec.early_stopping is not None and self.spec.early_stopping.restore_best
-
-    @property
     def average(self) -> WeightAveraging | None:
         """How weights are averaged for what validates and predicts, or None."""
         return build_averaging(self.spec)

@@ -60,7 +60,10 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     defaults = {name: field.get_default() for name, field in type(spec).model_fields.items()}
     for key, default in defaults.items():
         if key not in WRITTEN_KEYS and getattr(spec, key) != default:
-            raise refuse(f"the key {key}")
+            advice = (
+                "`nnrun export -o model.py` writes such a network." if key in ("inputs", "outputs") else ""
+            )
+            raise refuse(f"the key {key}", advice) if advice else refuse(f"the key {key}")
     for part in spec.learning_rate_schedule:
         if isinstance(part, schema.ReduceOnPlateau):
             raise refuse(

@@ -49,7 +49,18 @@ def stopping_lines(
     if stopping.start_from_epoch:
         start = f"    if epoch > {stopping.start_from_epoch}:  # the first ones do not count"
         after = [start, *(f"    {line}" for line in after)]
-    return [f"best, waited = {worst}, 0"], after
+    late = stopping.restore_best and stopping.start_from_epoch  # training may end before any epoch counts
+    return [f"best, waited{', best_weights' if late else ''} = {worst}, 0{', None' if late else ''}"], after
+
+
+def restoring_lines(lesson: Lesson, line: str) -> list[str]:
+    """Lines behind the loop that give a network the weights of the best epoch, by this line."""
+    stopping = lesson.spec.early_stopping
+    if stopping is None or not stopping.restore_best:
+        return []
+    if not stopping.start_from_epoch:
+        return [line]
+    return ["if best_weights is not None:", f"    {line}"]
 
 
 def stopping_constants(lesson: Lesson) -> list[str]:

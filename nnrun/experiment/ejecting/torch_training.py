@@ -7,7 +7,7 @@ import re
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.row_code import class_weights
 from nnrun.experiment.ejecting.script_text import call_lines
-from nnrun.experiment.ejecting.stopping_code import fit_arguments, stopping_lines
+from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
 from nnrun.experiment.ejecting.token_code import is_sparse
 
 
@@ -120,10 +120,8 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
         f'    print({said}, *(f"{{value:.4f}}" for value in measured))',
         *after,
     ]
-    if lesson.restores_best:
-        lines.append(
-            f"{'average' if lesson.average is not None else 'network'}.load_state_dict(best_weights)"
-        )
+    restored = "average" if lesson.average is not None else "network"
+    lines += restoring_lines(lesson, f"{restored}.load_state_dict(best_weights)")
     return [
         f"def fit({', '.join(fit_arguments(lesson))}):",
         '    """Train a network, epoch by epoch."""',

@@ -390,7 +390,7 @@ def test_what_init_writes(to: Literal["pytorch", "keras"], tmp_path: Path) -> No
         text = specs[name].read_text(encoding="utf-8")
         assert "weight_averaging: ema" in text
         assert "on: inner" in text
-        text = text.replace("epochs: 300", "epochs: 3").replace("k: 10", "k: 3")
+        text = text.replace("epochs: 300", "epochs: 4").replace("k: 10", "k: 3")
         if to == "keras":
             text = "".join(line for line in text.splitlines(True) if "dropout" not in line)
         specs[name].write_text(text, encoding="utf-8")
@@ -422,6 +422,19 @@ def test_images(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
     same_histories(tmp_path, {"images": tmp_path / "images.yaml"}, to)
 
 
+@pytest.mark.parametrize("to", ["pytorch", pytest.param("keras", marks=needs_keras)])
+def test_handwritten_digits(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    arrays = {f"x_{part}": rng.randint(0, 256, (50, 28, 28)).astype(np.uint8) for part in ("train", "test")}
+    arrays |= {f"y_{part}": rng.randint(0, 10, 50).astype(np.uint8) for part in ("train", "test")}
+    np.savez(tmp_path / "mnist.npz", **arrays)  # type: ignore[arg-type]
+    specs = {"digits": tmp_path / "digits.yaml"}
+    text = (SPECS / "mnist.yaml").read_text(encoding="utf-8")
+    specs["digits"].write_text(text.replace("epochs: 5", "epochs: 2"), encoding="utf-8")
+    same_histories(tmp_path, specs, to, tmp_path)
+    styled(tmp_path / "digits.py")
+
+
 @needs_keras
 @pytest.mark.parametrize("name", ["imdb", "reuters"])
 def test_the_chapter_with_keras(name: str, tmp_path: Path) -> None:
@@ -436,7 +449,7 @@ def test_the_chapter_with_keras(name: str, tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"early_stopping": {"patience": 2, "baseline": 1}}, "eject cannot write the baseline of early_st"),
-        ({"ensemble": 2}, "eject cannot write an ensemble of the kind batch"),
+        ({"ensemble": 2}, "eject cannot write an ensemble whose members share kernels"),
         ({"optimizer": "lamb"}, "eject cannot write the optimizer lamb. "),
         ({"loss": "log_cosh"}, "eject cannot write the loss log_cosh. "),
         ({"metrics": [{"d2": 0.9}]}, "eject cannot write the metric d2 of another quantile"),

@@ -159,6 +159,23 @@ def test_the_trials_of_a_killed_worker_go_to_another(
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.parametrize("workers", [None, 3])
+def test_searches_whose_workers_all_died_go_on_with_others_or_without(
+    workers: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, TPE, epochs=6)
+    alone = swept(tmp_path, "alone")
+    fork_workers(monkeypatch, ForkLauncher(setups=[dying(tmp_path / "deaths", 9, 15)]))
+    with pytest.raises(NnrunError, match=r"All workers have ended .* trials to do"):
+        swept(tmp_path, "shared", 2)
+    heard = Heard()
+    same_sweeps(alone, swept(tmp_path, "shared", workers, heard))
+    assert heard.said[0].endswith("of 12 trials have finished")
+    assert not heard.said[0].endswith(": 0 of 12 trials have finished")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
 def test_what_was_chosen_is_trained_once_where_all_workers_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
