@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
+import os
+import weakref
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,32 @@ def _owner(values: npt.NDArray[Any]) -> Any:
     while isinstance(whole.base, np.ndarray):
         whole = whole.base
     return whole
+
+
+class FilePlace(NamedTuple):
+    """Where an array lies: the descriptor of an open file, and the byte at which it begins."""
+
+    file: int
+    begin: int
+
+
+_descriptors: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()
+
+
+def know_file(values: npt.NDArray[Any], descriptor: int) -> None:
+    """Say which file an array maps, from its first byte on; the descriptor is closed when the map goes."""
+    mapped = _owner(values).base
+    _descriptors[mapped] = descriptor
+    weakref.finalize(mapped, os.close, descriptor).atexit = False
+
+
+def place_in_file(values: npt.NDArray[Any]) -> FilePlace | None:
+    """Where rows that are mapped lie one behind the other; None where the file is not known."""
+    whole = _owner(values)
+    if not isinstance(whole.base, mmap.mmap) or not values.flags.c_contiguous:
+        return None
+    descriptor = _descriptors.get(whole.base)
+    return None if descriptor is None else FilePlace(descriptor, values.ctypes.data - whole.ctypes.data)
 
 
 def take_mapped(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:

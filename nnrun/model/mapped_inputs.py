@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.lazy_torch import torch
-from nnrun.mapped_arrays import take_mapped
 from nnrun.model.inputs import DenseInputs
+from nnrun.native.rows_of_file import take_from_file
 from nnrun.replica_rows import RowIndices
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class MappedInputs:
         first = 0
         for index, rows in rows_of.items():
             own = self.files[0 if len(self.files) == 1 else index]
-            take_mapped(own, rows, x_1NF[0, first : first + len(rows)])
+            take_from_file(own, rows, x_1NF[0, first : first + len(rows)])
             first += len(rows)
         return DenseInputs(torch.from_numpy(x_1NF).to(self.device), self.values)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnrun.data.files import stored_arrays
-from nnrun.data.stored_columns import take_rows_of_table
+from nnrun.data.stored_columns import take_rows_of_array, take_rows_of_table
 from nnrun.data.table import CategoryColumn, NumberColumn, Table, TextColumn
 from nnrun.mapped_arrays import is_mapped
 
@@ -54,6 +54,24 @@ def test_many_rows_of_columns_in_a_file_are_put_into_a_file(
     assert isinstance(c, CategoryColumn)
     assert (is_mapped(a.values), is_mapped(b.values), is_mapped(c.codes)) == (True, False, True)
     assert_same(take_rows_of_table(found, np.arange(5)), table)
+
+
+@pytest.mark.parametrize(
+    "rows", [ROWS, np.arange(100) % 3 == 0, np.arange(-100, -1, 2), np.zeros(0, np.int64)]
+)
+def test_rows_of_an_array_in_a_file(
+    rows: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many are put into another file, some at a time."""
+    values = np.random.default_rng(0).normal(size=(100, 2, 3))
+    array = mapped(tmp_path / "array", values)
+    monkeypatch.setattr("nnrun.data.stored_columns._BLOCK_BYTES", 500)
+    for least, in_file in ((1 << 28, False), (1, True)):
+        monkeypatch.setattr(stored_arrays, "STORED_BYTES", least)
+        found = take_rows_of_array(array, rows)
+        np.testing.assert_array_equal(found, values[rows])
+        assert is_mapped(found) == (in_file and len(found) > 0)
+        assert not is_mapped(take_rows_of_array(values, rows))
 
 
 def test_few_rows_stay_in_memory_and_so_do_those_that_no_file_takes(

@@ -6,6 +6,7 @@ Letters in names: N rows.
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.mapped_arrays import know_file
 from nnrun.paths import cache_dir, private_place
 
 _ALIGNMENT: Final = 64
@@ -122,6 +124,7 @@ def mapped_rows(file: IO[bytes] | Path, shape: Sequence[int], kind: npt.DTypeLik
     whole = np.memmap(file, np.uint8, "r")
     if len(whole) != math.prod(shape) * np.dtype(kind).itemsize:
         raise ValueError("its rows are not all there")
+    know_file(whole, os.open(file, os.O_RDONLY) if isinstance(file, Path) else os.dup(file.fileno()))
     return np.asarray(whole).view(kind).reshape(shape)
 
 

@@ -5,6 +5,7 @@ N rows, F features.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,11 +27,13 @@ from nnrun.errors import UsageError
 from nnrun.experiment.exporting.onnx_graph import OnnxGraph, prefix_apart
 from nnrun.experiment.exporting.step_programs import ENCODERS, FILLS, REFUSED
 from nnrun.experiment.exporting.string_nodes import (
+    DATE,
     MISSING,
     RARE,
     UNKNOWN,
     Codes,
     Counts,
+    DateFields,
     Front,
     StringGraph,
     Words,
@@ -112,6 +115,8 @@ class ColumnProgram:
             found = torch.zeros(3, len(self.front.places))
         else:
             found = torch.zeros(3, 1 if isinstance(self.front, Codes) else _SOME_WORDS, dtype=torch.int64)
+        if isinstance(self.front, DateFields):
+            return {self.key: torch.zeros(3, 6, dtype=torch.int64)}
         return {self.key: found, f"{self.key}/odd": torch.zeros(3, 1, dtype=torch.bool)}
 
     def open_sizes(self, rows: str) -> Mapping[str, Mapping[int, str]]:
@@ -124,9 +129,11 @@ class ColumnProgram:
     def compute(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(N, W) float64 features, and (N, 1) which rows `nnrun predict` refuses."""
         x = parts[self.key]
-        bad = x.isinf() if self.front is None else parts[f"{self.key}/odd"]
         if self.front is None:
+            bad = x.isinf()
             x = x.double()
+        else:  # the encoder of dates tells bad ones
+            bad = x[:, :1] < MISSING if isinstance(self.front, DateFields) else parts[f"{self.key}/odd"]
         beside: list[Tensor] = []
         encoded = self.front is not None
         for step in self.steps:
@@ -288,6 +295,7 @@ class Columns:
                 found[column.key] = column.name
             else:
                 found[column.key] = strings.compute(column.name, column.front)
+            if column.front is not None and not isinstance(column.front, DateFields):
                 found[f"{column.key}/odd"] = strings.odd(column.name, column.front)
         return found
 
@@ -310,8 +318,12 @@ class Columns:
         for column in self.programs:
             if column.front is None or (given := table.by_name.get(column.name)) is None:
                 continue
+            values = as_texts(given).values
+            if isinstance(column.front, DateFields):
+                found |= [value is not None and not re.fullmatch(DATE, value.strip()) for value in values]
+                continue
             lower = not isinstance(column.front, Codes) and words_of(column.front).lower
-            found |= [value is not None and may_be_odd(value, lower) for value in as_texts(given).values]
+            found |= [value is not None and may_be_odd(value, lower) for value in values]
         return found
 
     def rows(self, table: Table, float64: bool) -> dict[str, Array]:

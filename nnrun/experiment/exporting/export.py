@@ -20,16 +20,16 @@ from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedColumn, FittedInputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.experiment.exporting.export_content import Export
 from nnrun.experiment.exporting.export_formats import (
     FORMATS,
-    Export,
     Format,
     FormatName,
     metadata_of,
     predictions_of,
-    require_onnx,
 )
 from nnrun.experiment.exporting.file_intervals import FileIntervals, file_intervals
+from nnrun.experiment.exporting.onnx_file import require_onnx
 from nnrun.experiment.exporting.program_inputs import ProgramInput
 from nnrun.experiment.finished.decision_text import calibration_in_words
 from nnrun.experiment.finished.decisions import decided_spec

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from nnrun.data.preprocess.categorical import (
     FittedHashing,
     FittedImputeCategory,
@@ -32,6 +34,7 @@ from nnrun.experiment.exporting.string_nodes import (
     RARE,
     UNKNOWN,
     Counts,
+    DateFields,
     Front,
     Words,
 )
@@ -152,6 +155,54 @@ def _padded(step: FittedPad, indices: Tensor) -> tuple[Tensor, Bad]:
     return torch.where((place >= 0) & (place < kept), found, step.value).float(), None
 
 
+# --- dates -------------------------------------------------------------------------------------------------
+
+
+def _dated(step: FittedDatetime, after: FittedStep | None, fill: str | None) -> DateFields:
+    return DateFields(fill)
+
+
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+def _date_parts(step: FittedDatetime, fields: Tensor) -> tuple[Tensor, Bad]:
+    """(N, 6) year, month, day, hour, minute, second → the parts, standardized."""
+    year, month, day, hour, minute, second = (fields[:, i : i + 1].double() for i in range(6))
+    leap = (_over(year, 4, 0) & ~_over(year, 100, 0)) | _over(year, 400, 0)
+    longest = torch.tensor(_DAYS, dtype=torch.float64)[fields[:, 1:2].clamp(1, 12) - 1]
+    longest = longest + (leap & (month == 2)).double()
+    missing = year == MISSING
+    real = (year >= 0) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= longest)
+    real = real & (hour <= 23) & (minute <= 59) & (second <= 59)
+    # Days since 1970-01-01, of years that begin in March, in cycles of 400 of them.
+    early = (month <= 2).double()
+    own = year - early
+    cycle = (own / 400).floor()
+    of_cycle = own - 400 * cycle
+    of_year = ((153 * (month + 12 * early - 3) + 2) / 5).floor() + day - 1
+    of_cycles = 365 * of_cycle + (of_cycle / 4).floor() - (of_cycle / 100).floor() + of_year
+    days = 146097 * cycle + of_cycles - 719468
+    seconds = 3600 * hour + 60 * minute + second
+    start = int(np.datetime64(step.origin, "s").astype(np.int64))
+    each = {
+        "year": year,
+        "month": month,
+        "day": day,
+        "weekday": (days + 3) - 7 * ((days + 3) / 7).floor(),
+        "hour": seconds / 3600,
+        "elapsed": (86400 * days + seconds - start) / 86400,
+    }
+    means, stds = (torch.tensor(own, dtype=torch.float64) for own in (step.means, step.stds))
+    scaled = (torch.cat([each[part] for part in step.parts], 1) - means) / stds
+    found = torch.where(missing, 0.0, scaled)
+    return torch.cat([found, missing.double()], 1) if step.indicator else found, ~(missing | real)
+
+
+def _over(x: Tensor, n: int, rest: int) -> Tensor:
+    """Whether division of whole numbers by `n` leaves this rest."""
+    return x - n * (x / n).floor() == rest
+
+
 def _levels(step: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return step.levels, getattr(step, "rare", ())
 
@@ -161,6 +212,7 @@ ENCODERS: Mapping[type[FittedStep], Encoder] = {
     FittedOrdinal: Encoder(_ordinal, _levels),
     FittedLookup: Encoder(_lookup, _levels),
     FittedTargetMean: Encoder(_target_mean, _levels),
+    FittedDatetime: Encoder(_date_parts, front=_dated),
     FittedText: Encoder(_weighted, front=_counted),
     FittedTokens: Encoder(_as_they_are, front=_indexed),
     FittedMultiHot: Encoder(_weighted),
@@ -172,7 +224,6 @@ FILLS = frozenset({FittedImputeCategory})
 
 REFUSED: Mapping[type[FittedStep], str] = {
     FittedHashing: "ONNX cannot see the bytes of a string",
-    FittedDatetime: "ONNX knows no dates",
 }
 """Why a program in ONNX cannot compute a step: the end of a sentence."""
 

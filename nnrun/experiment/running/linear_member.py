@@ -117,6 +117,7 @@ def _spec_with_linear_member(spec: schema.ExperimentSpec, network: TrainedNetwor
     return spec.model_copy(
         update={
             "linear_member": False,
+            "dataset": spec.dataset.model_copy(update={"inputs": columns}),  # as reading fills it in
             "preprocessing": spec.preprocessing.model_copy(update={"inputs": []}),
             "inputs": {
                 NETWORK: schema.NamedInput(columns=columns, preprocessing=steps),

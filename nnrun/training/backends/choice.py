@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nnrun.errors import UsageError
 from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler
+from nnrun.native import rows_of_file
 from nnrun.native.kernels import prepare
 from nnrun.native.library import NotCompiledError, begin_loading
 from nnrun.ranks import Ranks
@@ -43,11 +45,13 @@ class Choice:
         backend: computes the steps.
         reason: a sentence.
         kernels: the C++ libraries that layers and the optimizer call where PyTorch computes the steps.
+        reads_rows: whether C++ reads rows from their file, whoever computes.
     """
 
     backend: type[LoadableBackend]
     reason: str
     kernels: tuple[str, ...] = ()
+    reads_rows: bool = False
 
     @property
     def compiled(self) -> bool:
@@ -72,17 +76,19 @@ def choose(policy: Policy, problem: TrainingProblem, *, on_ranks: bool = False) 
     if policy == "off":
         return Choice(EagerBackend, "step by step, as --compile off says")
     reasons = []
+    reads_rows = problem.streams and cxx_compiler() is not None
     for backend in BACKENDS:
         reason = ON_RANKS if on_ranks else backend.unsupported(problem)
         if reason is None:
-            return Choice(backend, "compiled, as --compile on says" if policy == "on" else "compiled")
+            said = "compiled, as --compile on says" if policy == "on" else "compiled"
+            return Choice(backend, said, reads_rows=reads_rows)
         reasons.append(reason)
     if policy == "on":
         raise UsageError(f"--compile on: {'; '.join(reasons)}. Use --compile auto, or leave it out.")
     there = problem.device.type == "cpu" and cxx_compiler() is not None
     kernels = _with_updates(problem.network.kernels, problem.optimizer.kernel) if there else ()
     beside = f", {' and '.join(kernels)} in C++" if kernels else ""
-    return Choice(EagerBackend, f"step by step{beside}: {'; '.join(reasons)}", kernels)
+    return Choice(EagerBackend, f"step by step{beside}: {'; '.join(reasons)}", kernels, reads_rows)
 
 
 def _with_updates(kernels: Iterable[str], updates: str | None) -> tuple[str, ...]:
@@ -133,6 +139,9 @@ def make_engine(
 
 def _loaded(choice: Choice, problem: TrainingProblem, on_message: Callable[[str], None]) -> LoadableBackend:
     """The chosen backend, or PyTorch where compiling fails."""
+    if choice.reads_rows:
+        with suppress(NotCompiledError):  # NumPy reads the same
+            prepare(rows_of_file.LIBRARY, on_message)
     try:
         for name in choice.kernels:
             prepare(name, on_message)

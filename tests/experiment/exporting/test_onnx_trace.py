@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nnrun.calibrator import Calibrator
 from nnrun.cli import main
-from nnrun.experiment.exporting import export_formats
+from nnrun.experiment.exporting import onnx_file
 from nnrun.experiment.exporting.onnx_operators import RULES
 from nnrun.experiment.exporting.onnx_trace import NotLoweredError
 from nnrun.model.activations import ACTIVATIONS
@@ -21,6 +21,7 @@ from nnrun.target_scale import QuantileCurve, TargetScale
 from tests.experiment.exporting.test_columns_onnx import asked, predicted, trained
 from tests.support.odd_tables import spec_of, training_rows, write_rows
 from tests.support.onnx_files import written
+from tests.support.small_experiments import write_small
 
 Capture = pytest.CaptureFixture[str]
 onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
@@ -107,8 +108,33 @@ def test_pytorch_writes_what_has_no_line(
     spec["preprocessing"]["inputs"].insert(0, {"impute": {"columns": ["color"], "strategy": "most_frequent"}})
     trained(tmp_path, spec, monkeypatch)
     less = {operator: rule for operator, rule in RULES.items() if operator is not torch.ops.aten.sigmoid}
-    monkeypatch.setattr(export_formats, "RULES", less)
+    monkeypatch.setattr(onnx_file, "RULES", less)
     assert main(["export", "@last", "-o", "odd.onnx"]) == 0
     own = predicted(tmp_path / "rows.csv", capsys)
     found = asked(tmp_path / "odd.onnx", training_rows())[:, 0]
     np.testing.assert_allclose(found, list(own.values()), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_pytorch_writes_a_custom_layer_that_has_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="ONNX comes with the extra `onnx`")
+    monkeypatch.chdir(tmp_path)
+    layers = [{"custom": {"object": "torch.nn:Softsign"}}, {"dense": 1}]
+    write_small(tmp_path, layers=layers)
+    assert main(["train", "small.yaml", "-q", "--allow-custom", "torch.nn"]) == 0
+    asked_of_pytorch, by_pytorch = [], torch.onnx.export
+
+    def export(*given: Any, **options: Any) -> Any:
+        asked_of_pytorch.append(given)
+        return by_pytorch(*given, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    export_command = ["export", "@last", "-o", "m.onnx", "--allow-custom", "torch.nn"]
+    assert main(export_command) == 0
+    assert asked_of_pytorch == []
+    less = {operator: rule for operator, rule in RULES.items() if operator is not torch.ops.aten.abs}
+    monkeypatch.setattr(onnx_file, "RULES", less)
+    assert main(export_command) == 0
+    assert len(asked_of_pytorch) == 1

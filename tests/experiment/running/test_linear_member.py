@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import nnrun
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
+from nnrun.experiment.evaluating.error_analysis import Residuals
+from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
 from nnrun.experiment.predicting.open_run import open_run
 from nnrun.experiment.running import linear_member
@@ -231,6 +234,14 @@ def test_the_spec_of_the_new_run_declares_what_is_computed(tmp_path: Path) -> No
     assert not record.ensemble.optimistic
     said = notes(compare_runs([parent, made]))
     assert any("alone, without the linear models in them" in text for text in said)
+
+
+def test_a_row_that_both_inputs_take_is_told_once(tmp_path: Path) -> None:
+    _, made = of_folds(tmp_path)
+    found = evaluate_run(made, split="validation").analysis
+    assert isinstance(found, Residuals)
+    assert found.worst
+    assert all(re.fullmatch(r"a \S+, b \S+", error.text) for error in found.worst)
 
 
 def test_linear_steps_standardize_what_is_not_linear_in_a_number() -> None:

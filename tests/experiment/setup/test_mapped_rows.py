@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import torch
 
 import nnrun
 from nnrun.cli import main
+from nnrun.data.files import stored_arrays
 from nnrun.data.files.stored_arrays import rows_folder
 from nnrun.experiment.setup import mapped_rows
-from nnrun.mapped_arrays import take_mapped
+from nnrun.limits import cxx_compiler
+from nnrun.mapped_arrays import place_in_file
 from nnrun.model.mapped_inputs import MappedInputs
+from nnrun.native import rows_of_file
+from nnrun.native.kernels import prepare
 from tests.support.small_experiments import (
     BINARY,
     REGRESSION,
@@ -180,14 +185,47 @@ def test_a_place_that_is_none_and_a_folder_that_cannot_be_written(
     assert said.endswith("They take 4 kB: make room there, or name another folder with NNRUN_CACHE_DIR.")
 
 
-def test_rows_are_picked_from_a_map_of_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_cpp", [False, True])
+def test_rows_are_picked_from_a_file(by_cpp: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By NumPy from the map, and by C++ from the file itself."""
+    if by_cpp and cxx_compiler() is None:
+        pytest.skip("no C++ compiler")
     values = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     values.tofile(tmp_path / "rows")
-    mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=values.shape)
-    rows = np.array([0, 3, 4, 77, 499])
-    out = np.empty((5, 3), np.float32)
-    take_mapped(mapped, rows, out)
-    np.testing.assert_array_equal(out, values[rows])
+    mapped = stored_arrays.mapped_rows(tmp_path / "rows", values.shape, values.dtype)
+    assert place_in_file(mapped[100:]) == (place_in_file(mapped)[0], 1200)  # type: ignore[index]
+    if by_cpp:
+        prepare(rows_of_file.LIBRARY)
+        monkeypatch.setattr(rows_of_file, "take_mapped", None)
+    else:
+        monkeypatch.setattr(rows_of_file, "kernel", lambda name: None)
+    for part, whole in ((mapped, values), (mapped[100:], values[100:])):
+        for rows in ([0, 3, 4, 5, 77, 399], [7], list(range(400))):
+            out = np.empty((len(rows), 3), np.float32)
+            rows_of_file.take_from_file(part, np.array(rows), out)
+            np.testing.assert_array_equal(out, whole[rows])
+
+
+def test_a_file_that_was_cut_short_is_no_row_of_zeros(tmp_path: Path) -> None:
+    if cxx_compiler() is None:
+        pytest.skip("no C++ compiler")
+    prepare(rows_of_file.LIBRARY)
+    np.ones((50, 3), np.float32).tofile(tmp_path / "rows")
+    mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 3), np.float32)
+    os.truncate(tmp_path / "rows", 100)
+    with pytest.raises(OSError, match="the file of prepared rows cannot be read"):
+        rows_of_file.take_from_file(mapped, np.array([3, 40]), np.empty((2, 3), np.float32))
+
+
+def test_descriptors_go_with_their_maps(tmp_path: Path) -> None:
+    np.ones((50, 3), np.float32).tofile(tmp_path / "rows")
+    mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 3), np.float32)
+    place = place_in_file(mapped[3:])
+    assert place is not None
+    os.fstat(place.file)
+    del mapped
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(place.file)
 
 
 def test_rows_that_are_in_use_are_not_written_over(tmp_path: Path) -> None:
