@@ -140,6 +140,8 @@ def _at_last(record: RunRecord, used: UsedWeights | None, weights: WeightsChoice
     """Whether the page is of the last epoch, and not of the best: as the weights that it tells of."""
     if weights == "best" or used is None or used.chosen_apart or record.ensemble is not None:
         return False
+    if record.kept_apart:  # what these weights score stands in the table of the best epoch
+        return False
     return used.epoch != record.best_epoch
 
 
@@ -156,7 +158,7 @@ def _weights(
         networks = f"each {kind}'s" if kind is not None else "the"
         return f"The predictions below are those of {networks} best epoch's weights (--weights best)."
     text = f"The predictions below use the weights of {used.text}."
-    if used.chosen_apart and record.best and record.ensemble is None:
+    if used.chosen_apart and record.best and record.ensemble is None and not record.kept_apart:
         text += (
             f" Each {kind}'s epoch was chosen on the rows that score it, so what these weights show there is "
             f"optimistic; the scores here are of one epoch for all {kind}s."

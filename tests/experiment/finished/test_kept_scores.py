@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 import nnrun
 from nnrun.cli.closing import closing_text
+from nnrun.experiment.describing.report import write_report
+from nnrun.experiment.finished.load_run import DEFAULT_ACCESS
 from nnrun.experiment.finished.record_text import caution_text, kept_text, score_table
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
@@ -105,3 +108,12 @@ def test_moving_averages_that_no_epoch_was_scored_with_have_none(tmp_path: Path)
     record = _trained(tmp_path, REGRESSION, **averaged).read_record()
     assert all(member.weights_averaged for member in record.members)
     assert record.kept == {}
+
+
+def test_the_page_has_both_beside_the_predictions_of_the_kept_weights(tmp_path: Path) -> None:
+    run = _trained(tmp_path, REGRESSION, **APART)
+    write_report([run], tmp_path / "page.html", DEFAULT_ACCESS)
+    page = unescape((tmp_path / "page.html").read_text("utf-8"))
+    assert kept_text(run.read_record()) in page
+    assert f"Best epoch {run.read_record().best_epoch} by inner_loss" in page
+    assert "the last (mean" not in page
