@@ -46,8 +46,8 @@ def test_what_is_printed(
     [
         (["-o", "lesson.txt"], "error: -o lesson.txt: the name of a script must end in .py.\n"),
         (
-            ["--set", "ensemble=4"],
-            "error: eject cannot write the key ensemble. Leave it out of the spec; `nnrun train` has it.\n",
+            ["--set", "time_limit=1m"],
+            "error: eject cannot write the key time_limit. Leave it out of the spec; `nnrun train` has it.\n",
         ),
     ],
 )

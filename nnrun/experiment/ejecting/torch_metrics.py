@@ -31,7 +31,8 @@ def _decided(head: Head, spec: Any) -> tuple[str, str]:
     if head.decides_as == "softmax":
         return _class_of(head), "outputs.argmax(1)"
     _refuse_undecided(head, spec)
-    cut = cut_of(head, getattr(spec, "threshold", 0.5))
+    has_threshold = isinstance(spec, schema.Precision | schema.Recall | schema.F1)
+    cut = cut_of(head, spec.threshold if has_threshold else schema.HALF)
     if head.targets.n_outputs == 1:
         return "y > 0.5", f"outputs > {cut}"
     return "(y > 0.5).flatten()", f"(outputs > {cut}).flatten()"
