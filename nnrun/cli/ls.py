@@ -50,7 +50,7 @@ _OPTIMISTIC_TEXT = "*: the rows that measure it chose its epoch, or it among tri
 _KEPT = "KEPT WEIGHTS"
 _KEPT_TEXT = (
     "VALIDATION: at the best epoch, the same for every fold or seed; KEPT WEIGHTS: at each one's own epoch, "
-    "as oof.csv"
+    "as its out-of-fold predictions"
 )
 _LETTER = "S"
 # What is done, in turn, where the terminal is too narrow: a column gives way, or what
