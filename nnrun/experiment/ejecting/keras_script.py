@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nnrun.experiment.ejecting.data_code import data_code
 from nnrun.experiment.ejecting.keras_compile import AUC_NOTE
 from nnrun.experiment.ejecting.keras_model import (
     lacks_channel,
@@ -17,7 +16,9 @@ from nnrun.experiment.ejecting.keras_model import (
 )
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.row_code import class_weights, fold_arrays, prepare_lines
+from nnrun.experiment.ejecting.rows.data_code import data_code
+from nnrun.experiment.ejecting.rows.row_code import class_weights, fold_arrays, prepare_lines
+from nnrun.experiment.ejecting.rows.token_code import is_sparse
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
@@ -35,11 +36,10 @@ from nnrun.experiment.ejecting.stopping_code import (
     stopping_constants,
     stopping_lines,
 )
-from nnrun.experiment.ejecting.token_code import is_sparse
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.spec import schema
 
-_PARTS = tuple(f"nnrun.experiment.ejecting.{name}_parts" for name in ("torch", "row"))
+_PARTS = tuple(f"nnrun.experiment.ejecting.{name}_parts" for name in ("torch", "rows.row"))
 
 _PARTS_OF_KERAS = {
     "MovingAverage": '''\

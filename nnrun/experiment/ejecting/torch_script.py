@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnrun.experiment.ejecting.data_code import data_code
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.row_code import fold_arrays, prepare_lines
+from nnrun.experiment.ejecting.rows.data_code import data_code
+from nnrun.experiment.ejecting.rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
@@ -19,12 +19,13 @@ from nnrun.experiment.ejecting.script_text import (
     needed_imports,
 )
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
-from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code, optimizer_lines
+from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code
 from nnrun.experiment.ejecting.torch_metrics import metric_lines
+from nnrun.experiment.ejecting.torch_optimizers import optimizer_lines
 from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
 from nnrun.experiment.scripting.parts import collected, names_in
 
-_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting.row_parts")
+_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting.rows.row_parts")
 _LAYER_PARTS = ("nnrun.model.activations", "nnrun.experiment.scripting.layer_parts")
 
 _IMPORTS = {

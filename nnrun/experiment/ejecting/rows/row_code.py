@@ -13,10 +13,10 @@ import numpy as np
 
 from nnrun.data.preprocess import FittedColumn
 from nnrun.data.preprocess.fitted_step import FittedStep
-from nnrun.experiment.ejecting.column_code import number_lines, table_lines
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.token_code import token_lines
+from nnrun.experiment.ejecting.rows.column_code import number_lines, table_lines
+from nnrun.experiment.ejecting.rows.token_code import token_lines
 
 
 def prepare_lines(lesson: Lesson) -> list[str]:
