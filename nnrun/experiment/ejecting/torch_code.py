@@ -13,13 +13,15 @@ from typing import Any
 
 from nnrun.experiment.ejecting.lesson import Head, Lesson
 from nnrun.experiment.ejecting.refusals import can_write, refuse
+from nnrun.experiment.ejecting.script_text import call_lines
 from nnrun.experiment.ejecting.torch_optimizers import squares_gradients
 from nnrun.experiment.scripting.layer_script import LayerScript, Weights, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
-from nnrun.experiment.scripting.network_script import NetworkScript, network_script
+from nnrun.experiment.scripting.network_script import NetworkScript, identifier, network_script
 from nnrun.model.layers import DenseLayer, MergeLayer
 from nnrun.model.network import Network
 from nnrun.spec import schema
+from nnrun.spec.ports import INPUT
 
 Component = schema.Component
 
@@ -88,26 +90,35 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
             type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
         ):
             raise refuse(f"the layer {layer.spec.kind} ({layer.path})")
-    one = len(network.outputs) == 1
-    code = network_script(network, weights, scripts, only_output=one)
+    code = network_script(network, weights, scripts, only_output=not lesson.names_outputs)
     source = re.sub(
         r'^    """Of .*\n',
         '    """It gives the values before the last activation."""\n',
         code.source,
         flags=re.M,
     )
-    if lesson.features is not None:
-        (features,) = next(iter(network.inputs.values()))
-        layers = {id(node.layer): node for node in network.nodes if node.sources == tuple(network.inputs)}
-        if not all(isinstance(node.layer, DenseLayer) for node in layers.values()):
+    source = re.sub(r"^    def forward\((.*)\)( -> .*)$", _forward, source, flags=re.M)
+    parameters = [f"{intake.parameter}: int" for intake in lesson.varying]
+    source = source.replace("__init__(self)", f"__init__({', '.join(['self', *parameters])})")
+    for intake in lesson.varying:
+        port = intake.name or INPUT
+        takers = [node.layer for node in network.nodes if port in node.sources]
+        layers = [layer for layer in takers if isinstance(layer, DenseLayer)]
+        if layers != takers:
             raise refuse(
                 "folds with different numbers of features, and another first layer than dense",
                 "Bins, ranks and categories are learned in each fold: give them fewer steps, or train "
                 "one network (validation: holdout).",
             )
-        source = source.replace("__init__(self)", "__init__(self, features: int)")
-        source = source.replace(f"nn.Linear({features}, ", "nn.Linear(features, ", len(layers))
+        for layer in layers:
+            made = rf"(self\.(layer_)?{identifier(layer.weights_path)} = nn\.Linear\()\d+, "
+            source = re.sub(made, rf"\g<1>{intake.parameter}, ", source)
     return NetworkScript(source, code.states)
+
+
+def _forward(found: re.Match[str]) -> str:
+    """The first line of `forward`, as ruff formats it."""
+    return "\n".join(call_lines("    def forward(", found[1].split(", "), f"){found[2]}"))
 
 
 _MEANS: Mapping[str, str] = {
@@ -125,7 +136,7 @@ def ensemble_code(lesson: Lesson, network: str) -> list[str]:
         return []
     if lesson.head.activation not in _MEANS:
         raise refuse(f"an ensemble of outputs with the activation {lesson.head.activation}")
-    features = "features" if lesson.features is not None else ""
+    features = "features" if lesson.varying else ""
     lines = [
         "class Ensemble(nn.Module):",
         f'    """{members} networks, whose mean predicts. It gives the values of each."""',
@@ -196,12 +207,11 @@ loss is needed.
 """
 
 
-def loss_lines(head: Head, *, of_rows: bool = False, function: str = "loss_of") -> list[str]:
-    """A function that gives the loss of rows.
+def loss_lines(head: Head, *, function: str = "loss_of") -> list[str]:
+    """A function that gives the mean loss of rows.
 
     Args:
         head: the output.
-        of_rows: give the loss of each row, and not their mean.
         function: its name.
 
     Raises:
@@ -215,14 +225,14 @@ def loss_lines(head: Head, *, of_rows: bool = False, function: str = "loss_of") 
     body = [f"outputs = {activated(head.activation, 'z')}"] if takes == _OUTPUTS and not linear else []
     if takes == _OUTPUTS and linear:
         expression = re.sub(r"\boutputs\b", "z", expression)
+    if head.present is not None:
+        without = ["if not rows.any():", "    return 0 * z.sum()", "z, y = z[rows], y[rows]"]
+        body = ["rows = has_target(y)", *without, *body]
     weighted = head.spec.class_weight is not None
-    if not weighted and not of_rows:
+    if not weighted:
         body.append(f"return {expression.format(reduction='', mean='.mean()')}")
         return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
     each = expression.format(reduction=', reduction="none"', mean="")
-    if of_rows:
-        body.append(f"return {each}.reshape(len(y), -1).mean(1)")
-        return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
     body += [
         f"losses = {each}",
         "losses = losses.reshape(len(y), -1).mean(1)",
