@@ -17,9 +17,6 @@ from nnrun.experiment.ejecting.keras_model import (
 )
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.rows.data_code import data_code
-from nnrun.experiment.ejecting.rows.row_code import class_weights, fold_arrays, prepare_lines
-from nnrun.experiment.ejecting.rows.token_code import is_sparse
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
@@ -38,10 +35,13 @@ from nnrun.experiment.ejecting.stopping_code import (
     stopping_constants,
     stopping_lines,
 )
+from nnrun.experiment.ejecting_rows.data_code import data_code
+from nnrun.experiment.ejecting_rows.row_code import class_weights, fold_arrays, prepare_lines
+from nnrun.experiment.ejecting_rows.token_code import is_sparse
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.spec import schema
 
-_PARTS = tuple(f"nnrun.experiment.ejecting.{name}_parts" for name in ("torch", "rows.row"))
+_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting_rows.row_parts")
 
 _PARTS_OF_KERAS = {
     "MovingAverage": '''\

@@ -6,8 +6,6 @@ import numpy as np
 
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.rows.data_code import data_code
-from nnrun.experiment.ejecting.rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
@@ -24,9 +22,11 @@ from nnrun.experiment.ejecting.torch_metrics import metric_lines
 from nnrun.experiment.ejecting.torch_optimizers import optimizer_lines
 from nnrun.experiment.ejecting.torch_outputs import output_functions
 from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
+from nnrun.experiment.ejecting_rows.data_code import data_code
+from nnrun.experiment.ejecting_rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.scripting.parts import collected, names_in
 
-_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting.rows.row_parts")
+_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting_rows.row_parts")
 _LAYER_PARTS = ("nnrun.model.activations", "nnrun.experiment.scripting.layer_parts")
 
 _IMPORTS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from nnrun.experiment.ejecting.lesson import Lesson
-from nnrun.experiment.ejecting.rows.row_code import class_weights
-from nnrun.experiment.ejecting.rows.token_code import is_sparse
 from nnrun.experiment.ejecting.script_text import call_lines
 from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
 from nnrun.experiment.ejecting.torch_outputs import epoch_functions_by_output, scales, taken
+from nnrun.experiment.ejecting_rows.row_code import class_weights
+from nnrun.experiment.ejecting_rows.token_code import is_sparse
 
 
 def epoch_functions(lesson: Lesson, network: str) -> list[str]:

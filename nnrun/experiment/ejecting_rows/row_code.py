@@ -17,9 +17,9 @@ from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Head, Intake, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.rows.column_code import number_lines, table_lines
-from nnrun.experiment.ejecting.rows.token_code import token_lines
 from nnrun.experiment.ejecting.script_text import call_lines
+from nnrun.experiment.ejecting_rows.column_code import number_lines, table_lines
+from nnrun.experiment.ejecting_rows.token_code import token_lines
 from nnrun.experiment.scripting.network_script import identifier
 
 

@@ -13,7 +13,8 @@ from nnrun.data.archives.download import PUBLISHED_TABLES, find
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Array, Head, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.rows.loading import (
+from nnrun.experiment.ejecting.script_text import assigned
+from nnrun.experiment.ejecting_rows.loading import (
     DOWNLOADS,
     Code,
     classes_of,
@@ -21,7 +22,6 @@ from nnrun.experiment.ejecting.rows.loading import (
     is_numbered,
     place,
 )
-from nnrun.experiment.ejecting.script_text import assigned
 from nnrun.spec.ports import target_of
 
 _IMPORTS = frozenset(["import numpy as np", "import pandas as pd"])

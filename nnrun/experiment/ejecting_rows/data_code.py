@@ -14,7 +14,8 @@ import numpy as np
 from nnrun.data.archives.download import IMDB, MNIST, REUTERS, find
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.rows.loading import (
+from nnrun.experiment.ejecting.script_text import assigned, call_lines
+from nnrun.experiment.ejecting_rows.loading import (
     DOWNLOADS,
     Code,
     classes_of,
@@ -23,8 +24,7 @@ from nnrun.experiment.ejecting.rows.loading import (
     place,
     usual,
 )
-from nnrun.experiment.ejecting.rows.table_data import csv_code, published_code
-from nnrun.experiment.ejecting.script_text import assigned, call_lines
+from nnrun.experiment.ejecting_rows.table_data import csv_code, published_code
 from nnrun.spec import schema
 from nnrun.spec.ports import INPUT_ARRAY, OUTPUT_ARRAY, array_of, target_of
 
