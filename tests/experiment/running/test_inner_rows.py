@@ -122,7 +122,7 @@ def test_scores_are_not_called_optimistic(tmp_path: Path) -> None:
     assert not used.chosen_apart
     assert not used.chosen_on_validation
     assert ", chosen on inner rows, not on these validation rows (mean ± std over folds)" in table.heading
-    assert list(table.columns) == ["training", "inner", "validation", "baseline", "linear"]
+    assert list(table.columns) == ["training", "inner", "validation", "kept weights", "baseline", "linear"]
     assert list(table.names) == ["loss", "mae"]
     assert rows_in_words(record.rows, ", ") == "24 training rows, 8 inner rows, 16 validation rows"
     found = evaluate_run(run, split="validation")
