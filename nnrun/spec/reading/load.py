@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from nnrun.errors import Problem, SpecError, UsageError
+from nnrun.interrupts import uninterrupted
 from nnrun.paths import user_path
 from nnrun.spec.graph import with_vector_files
 from nnrun.spec.lint import Finding, lint
@@ -322,7 +323,8 @@ def _validated(root: MapNode, problems: Sequence[Problem]) -> ExperimentSpec:
         elif isinstance(loss.value, ScalarNode) and loss.value.value is None:
             errors.append({"type": "none", "loc": ("loss",)})
     try:
-        spec = ExperimentSpec.model_validate(plain(root))
+        with uninterrupted():  # pydantic would print what is raised within a function that it calls
+            spec = ExperimentSpec.model_validate(plain(root))
     except ValidationError as error:
         errors = [*error.errors(include_url=False, include_context=False), *errors]
     if errors:
