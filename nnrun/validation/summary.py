@@ -90,6 +90,11 @@ def reached_by_all(history: pd.DataFrame, kind: str) -> int:
     return int(history.groupby(kind)["epoch"].max().min())
 
 
+def mean_of_all(history: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """`history_mean` up to the last epoch that all reached: later it would jump wherever one ended."""
+    return history_mean(history[history["epoch"] <= reached_by_all(history, kind)])
+
+
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     """The mean over folds or seeds and their standard deviation (ddof 1), None for one."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -204,8 +204,7 @@ def _source(run: RunDirectory, skip: int) -> _Source:
         return _Source(history, None, epochs, chosen_by, best_epoch)
     if history[kind].nunique() == 1:
         return _Source(history.drop(columns=kind), None, epochs, chosen_by, best_epoch)
-    mean = summary.history_mean(history[history["epoch"] <= reached])
-    return _Source(mean, kind, epochs, chosen_by, best_epoch)
+    return _Source(summary.mean_of_all(history, kind), kind, epochs, chosen_by, best_epoch)
 
 
 def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | None) -> None:

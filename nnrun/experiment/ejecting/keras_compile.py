@@ -11,11 +11,12 @@ from typing import Any
 from nnrun.experiment.ejecting.keras_layers import options_text
 from nnrun.experiment.ejecting.lesson import Head
 from nnrun.experiment.ejecting.refusals import can_write, refuse
+from nnrun.experiment.scripting.network_script import identifier
 from nnrun.spec import schema
 
 Component = schema.Component
 
-_PYTORCH = "Use --to pytorch."
+PYTORCH = "Use --to pytorch."
 AUC_NOTE = (
     "Keras approximates the area under the ROC curve by 200 thresholds: auc differs from nnrun's, which is "
     "exact, in the third digit."
@@ -62,7 +63,7 @@ def _labels(name: str, parameter: str, *options: str) -> Callable[[Head, Any], s
 
     def made(head: Head, spec: Any) -> str:
         if head.decides_as != "sigmoid":
-            raise refuse(f"the metric {spec.kind} over classes with Keras", _PYTORCH)
+            raise refuse(f"the metric {spec.kind} over classes with Keras", PYTORCH)
         return _class(name, *options, f"{parameter}={spec.threshold!r}")(head, spec)
 
     return made
@@ -76,7 +77,7 @@ def _accuracy(head: Head, spec: Any) -> str:
 
 def _auc(head: Head, spec: Any) -> str:
     if head.decides_as != "sigmoid":
-        raise refuse("the metric auc over classes with Keras", _PYTORCH)
+        raise refuse("the metric auc over classes with Keras", PYTORCH)
     return _class("AUC")(head, spec)
 
 
@@ -98,6 +99,8 @@ def _own_units(plain: str) -> Callable[[Head, Any], str]:
     def made(head: Head, spec: Any) -> str:
         if not head.scales:
             return f'"{plain}"'
+        if head.name:
+            return f'keras.metrics.MeanMetricWrapper({own_metric(head, spec)}, name="{spec.kind}")'
         return str(spec.kind)  # a function, see `own_metrics`
 
     return made
@@ -156,16 +159,21 @@ def loss_text(head: Head) -> str:
     return f"keras.losses.{LOSSES[type(loss)]}({given})" if given else f'"{loss.kind}"'
 
 
+def own_metric(head: Head, metric: Any) -> str:
+    """What the function of a metric of scaled targets is called."""
+    return f"{identifier(head.name)}_{metric.kind}" if head.name else str(metric.kind)
+
+
 def own_metrics(head: Head) -> list[str]:
     """Functions for metrics of scaled targets in the targets' own units."""
-    lines = []
+    lines, y_std = [], f'scales["{head.name}"][1]' if head.name else "y_std"
     for metric in head.spec.metrics if head.scales else ():
         if type(metric) in _OWN_UNITS:
             lines += [
                 "",
-                f"def {metric.kind}(y, z):",
+                f"def {own_metric(head, metric)}(y, z):",
                 '    """In the target\'s own units."""',
-                f"    return {_OWN_UNITS[type(metric)]}",
+                f"    return {_OWN_UNITS[type(metric)].replace('y_std', y_std)}",
             ]
     return [*lines, ""] if lines else []
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from nnrun.experiment.ejecting.keras_compile import loss_text, metric_texts, optimizer_lines, own_metrics
+from nnrun.experiment.ejecting.keras_compile import (
+    PYTORCH,
+    loss_text,
+    metric_texts,
+    optimizer_lines,
+    own_metrics,
+)
 from nnrun.experiment.ejecting.keras_layers import layer_arrays, layer_text
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.script_text import WIDTH, call_lines
+from nnrun.experiment.scripting.network_script import identifier
 from nnrun.model.layers import Layer, MergeLayer
 from nnrun.model.network import Network
 from nnrun.spec import schema
 from nnrun.spec.graph import Source
+from nnrun.spec.score_columns import without_phase
 
 Merge = Callable[[Any], str]
 
@@ -41,9 +48,23 @@ def is_list(network: Network) -> bool:
 
 
 def lacks_channel(lesson: Lesson) -> bool:
-    """Whether the rows are images of one channel without an axis for it."""
-    shape = next(iter(lesson.network.inputs.values()))
-    return len(lesson.network.layers[0].input_shape) == len(shape) + 1
+    """Whether the rows are images of one channel without an axis for it.
+
+    Raises:
+        UsageError: those of an input with a name are.
+    """
+    network = lesson.network
+    lacking = {
+        port
+        for node in network.nodes
+        for port in node.sources
+        if isinstance(port, str)
+        and isinstance(node.layer, Layer)
+        and len(node.layer.input_shape) == len(network.inputs[port]) + 1
+    }
+    if lacking and lesson.names_inputs:
+        raise refuse("images of an input with a name, without an axis for channels, with Keras", PYTORCH)
+    return bool(lacking)
 
 
 def model_arrays(network: Network, weights: Mapping[str, Array]) -> dict[str, Array]:
@@ -62,7 +83,7 @@ def model_arrays(network: Network, weights: Mapping[str, Array]) -> dict[str, Ar
 def _name_of(network: Network, index: int) -> str:
     """What a layer of a graph is called in Keras: by an output, by its name, since histories have that."""
     ports = [port for port, place in network.outputs.items() if place == index and port != "(output)"]
-    return ports[0] if ports else _variable(network.nodes[index].layer.weights_path)  # type: ignore[union-attr]
+    return ports[0] if ports else identifier(network.nodes[index].layer.weights_path)  # type: ignore[union-attr]
 
 
 def weights_lines(lesson: Lesson, arrays: Mapping[str, Array]) -> list[str]:
@@ -73,9 +94,25 @@ def weights_lines(lesson: Lesson, arrays: Mapping[str, Array]) -> list[str]:
         return [f"model.set_weights([FIRST[{key}] for i in range({len(arrays)})])"]
     return [
         "for layer in model.layers:",
-        "    count = len(layer.weights)",
-        f'    layer.set_weights([FIRST[f"{fold}{{layer.name}}/{{i}}"] for i in range(count)])',
+        f'    names = [f"{fold}{{layer.name}}/{{i}}" for i in range(len(layer.weights))]',
+        "    layer.set_weights([FIRST[name] for name in names])",
     ]
+
+
+def history_name(lesson: Lesson, column: str) -> str:
+    """What Keras's history calls a column: it leaves out the name of an only output.
+
+    Raises:
+        UsageError: a script cannot tell that name from the others.
+    """
+    if not lesson.names_outputs or len(lesson.heads) > 1:
+        return column
+    name = f"{lesson.head.name}_"
+    measure = without_phase(column)
+    known = column[: len(column) - len(measure)] + measure.removeprefix(name)
+    if column.replace(name, "", 1) != known:
+        raise refuse(f"an only output called {lesson.head.name} with Keras", "Give it another name.")
+    return known
 
 
 def model_function(lesson: Lesson) -> list[str]:
@@ -85,7 +122,7 @@ def model_function(lesson: Lesson) -> list[str]:
         UsageError: a layer, a loss or a metric cannot be written.
     """
     network = lesson.network
-    taken = ["features"] if lesson.features is not None else []
+    taken = [intake.parameter for intake in lesson.varying]
     compiled = [
         "    model.compile(",
         "        optimizer=optimizer,",
@@ -94,8 +131,9 @@ def model_function(lesson: Lesson) -> list[str]:
         "    return model",
     ]
     own = [line for head in lesson.heads for line in own_metrics(head)]
-    taken += ["y_std"] if own else []
-    made = _list_of_layers(lesson) if is_list(network) else _graph(network)
+    if own:
+        taken += ["scales" if lesson.names_outputs else "y_std"]
+    made = _list_of_layers(lesson) if is_list(network) else _graph(lesson)
     return [
         f"def build_model({', '.join(taken)}):",
         *(f"    {line}".rstrip() for line in (*made, *optimizer_lines(lesson.spec), *own)),
@@ -103,10 +141,11 @@ def model_function(lesson: Lesson) -> list[str]:
     ]
 
 
-def model_takes(model: Sequence[str]) -> str:
+def model_takes(lesson: Lesson, model: Sequence[str]) -> str:
     """What `build_model` is called with."""
     taken = model[0].removeprefix("def build_model(").removesuffix("):")
-    return taken.replace("features", "x.shape[1]")
+    known = {intake.parameter: intake.argument for intake in lesson.varying}
+    return ", ".join(known.get(name, name) for name in taken.split(", "))
 
 
 def _indented(lines: Sequence[str], by: int) -> list[str]:
@@ -116,7 +155,7 @@ def _indented(lines: Sequence[str], by: int) -> list[str]:
 def _compiled(lesson: Lesson) -> list[str]:
     """The loss and the metrics, as arguments."""
     heads = lesson.heads
-    if not heads[0].name:
+    if len(heads) == 1:  # Keras's history then has no output's name
         metrics = metric_texts(heads[0])
         lines = [f"loss={loss_text(heads[0])},"]
         return lines + (call_lines("metrics=[", metrics, "],", indent=8) if metrics else [])
@@ -125,15 +164,15 @@ def _compiled(lesson: Lesson) -> list[str]:
         lines += ["loss_weights={", *(f'    "{head.name}": {head.weight!r},' for head in heads), "},"]
     own = {head.name: metric_texts(head) for head in heads if head.spec.metrics}
     if own:
-        said = [f'    "{name}": [{", ".join(texts)}],' for name, texts in own.items()]
-        lines += ["metrics={", *said, "},"]
+        said = [call_lines(f'    "{name}": [', texts, "],", indent=8) for name, texts in own.items()]
+        lines += ["metrics={", *(line for each in said for line in each), "},"]
     return lines
 
 
 def _list_of_layers(lesson: Lesson) -> list[str]:
     shape: Any = next(iter(lesson.network.inputs.values()))
     shape = (*shape, 1) if lacks_channel(lesson) else tuple(shape)
-    said = "(features,)" if lesson.features is not None else str(shape)
+    said = "(features,)" if lesson.varying else str(shape)
     texts = [layer_text(layer) for layer in lesson.network.layers]
     return [
         "model = keras.Sequential(",
@@ -145,28 +184,34 @@ def _list_of_layers(lesson: Lesson) -> list[str]:
     ]
 
 
-def _variable(path: str) -> str:
-    name = re.sub(r"\W", "_", path)
-    return name if name.isidentifier() else f"layer_{name}"
+_TAKEN = ("keras", "layers", "model", "optimizer", "scales", "y_std")
+"""Names that a script has for something else."""
 
 
-def _graph(network: Network) -> list[str]:
+def _variable(name: str, taken: Iterable[str]) -> str:
+    """A name of a spec as a new one of Python."""
+    found = identifier(name)
+    while found in _TAKEN or found in taken:
+        found += "_"
+    return found
+
+
+def _graph(lesson: Lesson) -> list[str]:
     """A graph by the functional API: each layer applied to what it takes."""
+    network, varying = lesson.network, {intake.name: intake.parameter for intake in lesson.varying}
     shared = Counter(node.layer.weights_path for node in network.nodes if isinstance(node.layer, Layer))
     names: dict[Source, str] = {}
     lines = []
     for port, shape in network.inputs.items():
-        names[port] = "inputs" if port == "(input)" else _variable(port)
-        said = "" if port == "(input)" else f', name="{port}"'
-        lines.append(f"{names[port]} = keras.Input({tuple(shape)}{said})")
+        names[port] = "inputs" if port == "(input)" else _variable(port, names.values())
+        own = "" if port == "(input)" else port
+        said = f"({varying[own]},)" if own in varying else str(tuple(shape))
+        lines.append(f"{names[port]} = keras.Input({said}{own and f', name={chr(34)}{own}{chr(34)}'})")
     made: set[str] = set()
     for index, node in enumerate(network.nodes):
         layer = node.layer
         taken = [names[source] for source in node.sources]
-        name = _variable(layer.path)
-        while name in names.values():
-            name += "_"
-        names[index] = name
+        name = names[index] = _variable(layer.path, names.values())
         if isinstance(layer, MergeLayer):
             if type(layer.spec) not in MERGES:
                 raise refuse(f"the merge {layer.spec.kind} ({layer.path}) with Keras", "Use --to pytorch.")
@@ -179,13 +224,21 @@ def _graph(network: Network) -> list[str]:
         if shared[path] > 1:
             if path not in made:
                 made.add(path)
-                lines.append(f"of_{_variable(path)} = {text}")
-            text = f"of_{_variable(path)}"
+                lines.append(f"of_{identifier(path)} = {text}")
+            text = f"of_{identifier(path)}"
         lines += _applied(name, text, taken[0])
-    ends = ", ".join(names[network.outputs[port]] for port in network.outputs)
-    starts = ", ".join(names[port] for port in network.inputs)
-    several = [text if "," not in text else f"[{text}]" for text in (starts, ends)]
-    return [*lines, f"model = keras.Model({', '.join(several)})"]
+    starts = _by_name({port: names[port] for port in network.inputs}, lesson.names_inputs)
+    ends = _by_name({port: names[index] for port, index in network.outputs.items()}, lesson.names_outputs)
+    return [
+        *lines,
+        *call_lines("model = keras.Model(", [f"inputs={starts}", f"outputs={ends}"], ")", indent=4),
+    ]
+
+
+def _by_name(values: Mapping[str, str], named: bool) -> str:
+    """A dictionary of variables, or the only one."""
+    said = ", ".join(f'"{name}": {value}' for name, value in values.items())
+    return f"{{{said}}}" if named else next(iter(values.values()))
 
 
 def _named(text: str, name: str) -> str:

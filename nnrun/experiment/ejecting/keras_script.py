@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nnrun.experiment.ejecting.data_code import data_code
-from nnrun.experiment.ejecting.keras_compile import AUC_NOTE
+from nnrun.experiment.ejecting.keras_compile import AUC_NOTE, PYTORCH
 from nnrun.experiment.ejecting.keras_model import (
+    history_name,
     lacks_channel,
     model_arrays,
     model_function,
@@ -17,12 +17,12 @@ from nnrun.experiment.ejecting.keras_model import (
 )
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.row_code import class_weights, fold_arrays, prepare_lines
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
     Script,
     assigned,
+    call_lines,
     head,
     join_parts,
     needed,
@@ -35,11 +35,13 @@ from nnrun.experiment.ejecting.stopping_code import (
     stopping_constants,
     stopping_lines,
 )
-from nnrun.experiment.ejecting.token_code import is_sparse
+from nnrun.experiment.ejecting_rows.data_code import data_code
+from nnrun.experiment.ejecting_rows.row_code import class_weights, fold_arrays, prepare_lines
+from nnrun.experiment.ejecting_rows.token_code import is_sparse
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.spec import schema
 
-_PARTS = tuple(f"nnrun.experiment.ejecting.{name}_parts" for name in ("torch", "row"))
+_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting_rows.row_parts")
 
 _PARTS_OF_KERAS = {
     "MovingAverage": '''\
@@ -84,11 +86,13 @@ def keras_script(lesson: Lesson, name: str) -> Script:
     """
     spec = lesson.spec
     if is_sparse(lesson):
-        rows, width = len(lesson.dataset.train), lesson.inputs.shape[0]
+        rows, width = len(lesson.dataset.train), lesson.intake.first.shape[0]
         raise refuse(
             f"{rows:,} rows of {width:,} numbers, nearly all 0, with Keras",
             "Use --to pytorch, or a num_words of the data set.",
         )
+    if any(head.present is not None for head in lesson.heads):
+        raise refuse("rows without the target of an output, with Keras", PYTORCH)
     if spec.ensemble is not None:
         raise refuse("the key ensemble with Keras", "Use --to pytorch, or train its members one by one.")
     data = data_code(lesson, keras=True)
@@ -146,20 +150,22 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
     fold = "fold" if loops else "0"
     weights = class_weights(lesson)
     scaled = ""
-    if lesson.targets.scale is not None:
-        scaled = ", _, y_std" if "y_std" in model[0] else ", *_"
+    if any(head.targets.scale is not None for head in lesson.heads):
+        scaled = next((end for name, end in _SCALES.items() if name in model[0]), ", *_")
     lines = []
     if weights is not None:
         lines += ["labels = y[train]", f"class_weight = dict(enumerate({weights}))"]
     lines += [
         f"x, y{scaled} = prepare(x, y, train)",
         *(["x = x[..., None]  # one channel"] if lacks_channel(lesson) else []),
-        f"model = build_model({model_takes(model)})",
+        f"model = build_model({model_takes(lesson, model)})",
         *weights_lines(lesson, arrays),
         *_average(lesson),
     ]
+    stopping = spec.early_stopping
+    monitored = "" if stopping is None else history_name(lesson, stopping.monitor)
     before, after = stopping_lines(
-        lesson, kept=_WEIGHTS_OF[lesson.averages_steps], value='row["{name}"]', says=False
+        lesson, kept=_WEIGHTS_OF[lesson.averages_steps], value=f'row["{monitored}"]', says=False
     )
     lines += [
         *before,
@@ -172,8 +178,8 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
     apart = lesson.has_inner_rows or lesson.average is not None
     lines += [
         "    scores = model.fit(",
-        "        x[order],",
-        "        y[order],",
+        f"        {_at(lesson.names_inputs, 'x', 'order')},",
+        f"        {_at(lesson.names_outputs, 'y', 'order')},",
         "        batch_size=BATCH_SIZE,",
         "        shuffle=False,  # they are in order",
         "        verbose=0,",
@@ -183,7 +189,7 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
     if lesson.averages_steps:
         lines.append("        callbacks=[average],")
     if lesson.validates and not apart:
-        lines.append("        validation_data=(x[validation], y[validation]),")
+        lines += call_lines("        validation_data=(", _pair(lesson, "validation"), "),", indent=4)
         lines.append("        validation_batch_size=1000,")
     lines += [
         "    ).history",
@@ -193,7 +199,7 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         *(_measured_apart(lesson) if apart else []),
         "    rate = float(model.optimizer.learning_rate)",
         '    row |= {"learning_rate": rate, "seconds": seconds}',
-        '    history.writerow([row[name] for name in COLUMNS.split(",")])',
+        *_written(lesson),
         '    print(*(f"{name} {value:.4g}" for name, value in row.items()))',
         *after,
     ]
@@ -203,6 +209,32 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         f"def fit({arguments}):",
         '    """Train a model, epoch by epoch."""',
         *(f"    {x}" for x in lines),
+    ]
+
+
+def _at(named: bool, values: str, rows: str) -> str:
+    """Some rows of the inputs or of the targets."""
+    return f"{{name: own[{rows}] for name, own in {values}.items()}}" if named else f"{values}[{rows}]"
+
+
+def _pair(lesson: Lesson, rows: str) -> list[str]:
+    """Some rows, and their targets."""
+    return [_at(lesson.names_inputs, "x", rows), _at(lesson.names_outputs, "y", rows)]
+
+
+_SCALES = {"scales": ", scales", "y_std": ", _, y_std"}
+"""What `prepare` gives besides rows and targets, by what `build_model` takes of it."""
+
+
+def _written(lesson: Lesson) -> list[str]:
+    """Lines that write the row of an epoch."""
+    if all(history_name(lesson, column) == column for column in lesson.columns):
+        return ['    history.writerow([row[name] for name in COLUMNS.split(",")])']
+    without = f'name.replace("{lesson.head.name}_", "", 1)'
+    return [
+        "    # Keras leaves out the name of an only output.",
+        f'    names = [{without} for name in COLUMNS.split(",")]',
+        "    history.writerow([row[name] for name in names])",
     ]
 
 
@@ -242,7 +274,7 @@ def _measured_apart(lesson: Lesson) -> list[str]:
     for prefix, there in measured.items():
         if there:
             lines += [
-                f"    scores = evaluate(model, x[{rows[prefix]}], y[{rows[prefix]}])",
+                *call_lines("    scores = evaluate(", ["model", *_pair(lesson, rows[prefix])], ")", indent=4),
                 f'    row |= {{f"{prefix}_{{name}}": value for name, value in scores.items()}}',
             ]
     if lesson.average is not None:

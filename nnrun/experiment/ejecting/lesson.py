@@ -11,16 +11,19 @@ from typing import Any, Literal
 import numpy as np
 
 from nnrun.data import Dataset
+from nnrun.data.dataset import RawInputs
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedInputs
 from nnrun.data.preprocess.target_encoding import FittedTargets
+from nnrun.data.table import Table
 from nnrun.errors import UsageError
 from nnrun.experiment.ejecting.refusals import refuse, refuse_spec
+from nnrun.experiment.scripting.network_script import identifier
 from nnrun.experiment.setup.groups import Group, GroupMember, prepare_groups
 from nnrun.model.network import Network
 from nnrun.records.history import history_columns
 from nnrun.spec import schema
-from nnrun.spec.ports import INPUT, OUTPUT, loss_weights, output_views
+from nnrun.spec.ports import INPUT, OUTPUT, input_views, loss_weights, output_views
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.score_columns import trained_columns
 from nnrun.training.learning_rate import LearningRate
@@ -28,6 +31,40 @@ from nnrun.training.weight_averaging import WeightAveraging, build_averaging
 from nnrun.validation.splits import Fold
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Intake:
+    """What an input of the network takes.
+
+    Attributes:
+        name: of the input; empty of the only one without a name.
+        steps: its preprocessing, as the spec has it.
+        fitted: what each fold learned of it.
+        rows: the training rows, as the data set has them.
+        features: how many numbers a row of the first fold has, where other folds have more or fewer.
+    """
+
+    name: str
+    steps: Sequence[schema.Component]
+    fitted: tuple[FittedInputs, ...]
+    rows: RawInputs
+    features: int | None
+
+    @property
+    def first(self) -> FittedInputs:
+        """What the first fold learned."""
+        return self.fitted[0]
+
+    @property
+    def parameter(self) -> str:
+        """What the number of features is called in a script."""
+        return f"{identifier(self.name)}_features" if self.name else "features"
+
+    @property
+    def argument(self) -> str:
+        """The number of features of prepared rows `x`, as an expression."""
+        return f'x["{self.name}"].shape[1]' if self.name else "x.shape[1]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +77,7 @@ class Head:
         activation: the last one.
         targets: what its targets went through, in the first fold.
         values: they themselves, as the data set has them.
+        class_names: of the target's classes, if they have names.
         weight: what its loss counts in the total.
         present: which rows have a target; None where all do.
     """
@@ -49,6 +87,7 @@ class Head:
     activation: str
     targets: FittedTargets
     values: Array
+    class_names: tuple[str, ...] | None
     weight: float = 1.0
     present: Array | None = None
 
@@ -89,12 +128,6 @@ class Lesson:
         return self.networks[0]
 
     @property
-    def features(self) -> int | None:
-        """How many numbers a row of the first fold has, where other folds have more or fewer; else None."""
-        shapes = [tuple(network.inputs.values()) for network in self.networks]
-        return None if len(set(shapes)) == 1 else int(shapes[0][0][0])
-
-    @property
     def folds(self) -> tuple[Fold, ...]:
         """The rows of each."""
         return tuple(member.fold for member in self.members)
@@ -114,18 +147,57 @@ class Lesson:
         """Whether rows that neither train nor validate decide when to stop."""
         return len(self.folds[0].inner_rows) > 0
 
+    @cached_property
+    def intakes(self) -> tuple[Intake, ...]:
+        """The inputs, in order."""
+        found = []
+        for port, view in input_views(self.spec).items():
+            shapes = [tuple(network.inputs[port]) for network in self.networks]
+            found.append(
+                Intake(
+                    "" if port == INPUT else port,
+                    view.preprocessing.inputs,
+                    tuple(member.fitted.inputs[port] for member in self.members),
+                    self.dataset.train.input(port).inputs,
+                    None if len(set(shapes)) == 1 else int(shapes[0][0]),
+                )
+            )
+        return tuple(found)
+
     @property
-    def inputs(self) -> FittedInputs:
-        """The preprocessing of the first fold."""
-        return self.members[0].fitted.inputs[INPUT]
+    def intake(self) -> Intake:
+        """The only input, or the first."""
+        return self.intakes[0]
+
+    @property
+    def names_inputs(self) -> bool:
+        """Whether rows are by the name of their input."""
+        return bool(self.intake.name)
+
+    @property
+    def names_outputs(self) -> bool:
+        """Whether targets are by the name of their output."""
+        return bool(self.head.name)
+
+    @property
+    def varying(self) -> tuple[Intake, ...]:
+        """The inputs of which folds make rows of different lengths."""
+        return tuple(intake for intake in self.intakes if intake.features is not None)
+
+    @property
+    def count(self) -> str:
+        """The number of rows of what `load` gives, x and y, as an expression."""
+        whole = not self.names_inputs or isinstance(self.intake.rows, Table)
+        return "len(x)" if whole else f'len(x["{self.intake.name}"])'
 
     @cached_property
     def heads(self) -> tuple[Head, ...]:
         """The outputs, in order."""
-        shares, train = loss_weights(self.spec), self.dataset.train
+        shares = loss_weights(self.spec)
         found = []
         for port, view in output_views(self.spec).items():
-            own = train.output(port)
+            dataset = self.dataset.output(port)
+            own = dataset.train
             found.append(
                 Head(
                     "" if port == OUTPUT else port,
@@ -133,6 +205,7 @@ class Lesson:
                     self.network.output_layers[port].activation,
                     self.members[0].fitted.outputs[port],
                     own.targets,
+                    dataset.class_names,
                     shares[port],
                     own.present,
                 )
@@ -141,13 +214,8 @@ class Lesson:
 
     @property
     def head(self) -> Head:
-        """The only output."""
+        """The only output, or the first."""
         return self.heads[0]
-
-    @property
-    def targets(self) -> FittedTargets:
-        """What the targets of the first fold went through."""
-        return self.head.targets
 
     @property
     def columns(self) -> list[str]:
@@ -210,8 +278,9 @@ def lesson_of(loaded: LoadedSpec, data_dir: Path | None, on_message: Callable[[s
 
 def refuse_shapes(groups: Sequence[Group]) -> None:
     """Raise UsageError where the networks of folds differ in more than the features of plain rows."""
-    shapes = [tuple(group.network.inputs.values()) for group in groups]
-    plain = all(len(own) == 1 and len(own[0]) == 1 for own in shapes)
+    shapes = [group.network.inputs for group in groups]
+    varying = [port for port in shapes[0] if len({tuple(own[port]) for own in shapes}) > 1]
+    plain = all(len(own[port]) == 1 for own in shapes for port in varying)
     tokens = any(isinstance(layer.spec, schema.Embedding) for layer in groups[0].network.layers)
     if len(groups) > 1 and (not plain or tokens):
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers
+from nnrun.spec.ports import has_ports
 from nnrun.spec.reading.nodes import spell_path
 
 WRITTEN_KEYS = frozenset(
@@ -16,6 +17,8 @@ WRITTEN_KEYS = frozenset(
         "description",
         "seed",
         "dataset",
+        "inputs",
+        "outputs",
         "preprocessing",
         "shared",
         "layers",
@@ -60,10 +63,13 @@ def refuse_spec(spec: schema.ExperimentSpec) -> None:
     defaults = {name: field.get_default() for name, field in type(spec).model_fields.items()}
     for key, default in defaults.items():
         if key not in WRITTEN_KEYS and getattr(spec, key) != default:
-            advice = (
-                "`nnrun export -o model.py` writes such a network." if key in ("inputs", "outputs") else ""
-            )
-            raise refuse(f"the key {key}", advice) if advice else refuse(f"the key {key}")
+            raise refuse(f"the key {key}")
+    for name, port in spec.outputs.items():
+        for key in ("class_weight", "calibrate", "threshold"):
+            if getattr(port, key) is not None:
+                raise refuse(f"the {key} of an output ({name})")
+    if has_ports(spec) and spec.ensemble is not None:
+        raise refuse("an ensemble of networks whose inputs or outputs have names")
     for part in spec.learning_rate_schedule:
         if isinstance(part, schema.ReduceOnPlateau):
             raise refuse(

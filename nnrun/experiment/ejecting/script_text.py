@@ -95,14 +95,15 @@ def _sorted(lines: Iterable[str]) -> list[str]:
 def call_lines(start: str, parts: Sequence[str], end: str, *, indent: int = 0) -> list[str]:
     """`start part, part end`, as ruff formats it: each part has a line of its own where one is too short.
 
-    `indent` is by how much the lines are moved to the right later.
+    `indent` is by how much the lines are moved to the right later. Arguments of a call may share a line of
+    their own; the parts of a list, a dictionary or a tuple do not.
     """
     line = f"{start}{', '.join(parts)}{end}"
     if len(line) + indent <= WIDTH:
         return [line]
     spaces = " " * (len(start) - len(start.lstrip()))
     body = f"{spaces}    {', '.join(parts)}"
-    if len(body) + indent <= WIDTH and not start.endswith("["):
+    if len(body) + indent <= WIDTH and not start.endswith(("[", "{", "=(")):
         return [start, body, f"{spaces}{end}"]
     return [start, *(f"{spaces}    {part}," for part in parts), f"{spaces}{end}"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnrun.experiment.ejecting.lesson import Lesson
-from nnrun.experiment.ejecting.row_code import fold_lines
+from nnrun.experiment.ejecting_rows.row_code import fold_lines
 from nnrun.spec.score_columns import directions
 from nnrun.validation.summary import monitor_mode
 

@@ -1,8 +1,7 @@
-"""What a script for PyTorch says of layers, losses and optimizers: the registry of each.
+"""What a script for PyTorch says of layers and losses: the registry of each.
 
 A layer has a line in `TRAINED_LAYERS`, where it trains otherwise than it predicts, else that of
-`scripting.layer_scripts`; a loss one in `LOSSES`; an optimizer one in `OPTIMIZERS`. What has none is refused
-by name.
+`scripting.layer_scripts`; a loss one in `LOSSES`. What has none is refused by name.
 """
 
 from __future__ import annotations
@@ -14,13 +13,15 @@ from typing import Any
 
 from nnrun.experiment.ejecting.lesson import Head, Lesson
 from nnrun.experiment.ejecting.refusals import can_write, refuse
+from nnrun.experiment.ejecting.script_text import call_lines
+from nnrun.experiment.ejecting.torch_optimizers import squares_gradients
 from nnrun.experiment.scripting.layer_script import LayerScript, Weights, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
-from nnrun.experiment.scripting.network_script import NetworkScript, network_script
+from nnrun.experiment.scripting.network_script import NetworkScript, identifier, network_script
 from nnrun.model.layers import DenseLayer, MergeLayer
 from nnrun.model.network import Network
 from nnrun.spec import schema
-from nnrun.spec.schema.experiment import ExperimentSpec
+from nnrun.spec.ports import INPUT
 
 Component = schema.Component
 
@@ -89,26 +90,35 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
             type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
         ):
             raise refuse(f"the layer {layer.spec.kind} ({layer.path})")
-    one = len(network.outputs) == 1
-    code = network_script(network, weights, scripts, only_output=one)
+    code = network_script(network, weights, scripts, only_output=not lesson.names_outputs)
     source = re.sub(
         r'^    """Of .*\n',
         '    """It gives the values before the last activation."""\n',
         code.source,
         flags=re.M,
     )
-    if lesson.features is not None:
-        (features,) = next(iter(network.inputs.values()))
-        layers = {id(node.layer): node for node in network.nodes if node.sources == tuple(network.inputs)}
-        if not all(isinstance(node.layer, DenseLayer) for node in layers.values()):
+    source = re.sub(r"^    def forward\((.*)\)( -> .*)$", _forward, source, flags=re.M)
+    parameters = [f"{intake.parameter}: int" for intake in lesson.varying]
+    source = source.replace("__init__(self)", f"__init__({', '.join(['self', *parameters])})")
+    for intake in lesson.varying:
+        port = intake.name or INPUT
+        takers = [node.layer for node in network.nodes if port in node.sources]
+        layers = [layer for layer in takers if isinstance(layer, DenseLayer)]
+        if layers != takers:
             raise refuse(
                 "folds with different numbers of features, and another first layer than dense",
                 "Bins, ranks and categories are learned in each fold: give them fewer steps, or train "
                 "one network (validation: holdout).",
             )
-        source = source.replace("__init__(self)", "__init__(self, features: int)")
-        source = source.replace(f"nn.Linear({features}, ", "nn.Linear(features, ", len(layers))
+        for layer in layers:
+            made = rf"(self\.(layer_)?{identifier(layer.weights_path)} = nn\.Linear\()\d+, "
+            source = re.sub(made, rf"\g<1>{intake.parameter}, ", source)
     return NetworkScript(source, code.states)
+
+
+def _forward(found: re.Match[str]) -> str:
+    """The first line of `forward`, as ruff formats it."""
+    return "\n".join(call_lines("    def forward(", found[1].split(", "), f"){found[2]}"))
 
 
 _MEANS: Mapping[str, str] = {
@@ -126,7 +136,7 @@ def ensemble_code(lesson: Lesson, network: str) -> list[str]:
         return []
     if lesson.head.activation not in _MEANS:
         raise refuse(f"an ensemble of outputs with the activation {lesson.head.activation}")
-    features = "features" if lesson.features is not None else ""
+    features = "features" if lesson.varying else ""
     lines = [
         "class Ensemble(nn.Module):",
         f'    """{members} networks, whose mean predicts. It gives the values of each."""',
@@ -197,12 +207,11 @@ loss is needed.
 """
 
 
-def loss_lines(head: Head, *, of_rows: bool = False, function: str = "loss_of") -> list[str]:
-    """A function that gives the loss of rows.
+def loss_lines(head: Head, *, function: str = "loss_of") -> list[str]:
+    """A function that gives the mean loss of rows.
 
     Args:
         head: the output.
-        of_rows: give the loss of each row, and not their mean.
         function: its name.
 
     Raises:
@@ -216,155 +225,17 @@ def loss_lines(head: Head, *, of_rows: bool = False, function: str = "loss_of") 
     body = [f"outputs = {activated(head.activation, 'z')}"] if takes == _OUTPUTS and not linear else []
     if takes == _OUTPUTS and linear:
         expression = re.sub(r"\boutputs\b", "z", expression)
+    if head.present is not None:
+        without = ["if not rows.any():", "    return 0 * z.sum()", "z, y = z[rows], y[rows]"]
+        body = ["rows = has_target(y)", *without, *body]
     weighted = head.spec.class_weight is not None
-    if not weighted and not of_rows:
+    if not weighted:
         body.append(f"return {expression.format(reduction='', mean='.mean()')}")
         return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
     each = expression.format(reduction=', reduction="none"', mean="")
-    if of_rows:
-        body.append(f"return {each}.reshape(len(y), -1).mean(1)")
-        return [f"def {function}(z, y):", *(f"    {line}" for line in body)]
     body += [
         f"losses = {each}",
         "losses = losses.reshape(len(y), -1).mean(1)",
         "return (losses * weight).mean()",
     ]
     return [f"def {function}(z, y, weight=1.0):", *(f"    {line}" for line in body)]
-
-
-# --- optimizers --------------------------------------------------------------------------------------------
-
-_ADAM = """\
-            self.means[i].lerp_(g, 1 - {b1})
-            v.mul_({b2}).add_(squared(w), alpha=1 - {b2})
-            correction = (1 - {b2}**self.steps) ** 0.5 / (1 - {b1}**self.steps)
-            w -= rate * correction * self.means[i] / (v.sqrt() + {eps})"""
-
-
-def _rmsprop(spec: Any) -> tuple[str, list[str]]:
-    lines = [
-        f"            v.mul_({spec.rho!r}).add_(squared(w), alpha=1 - {spec.rho!r})",
-    ]
-    step = f"rate * g / (v + {spec.epsilon!r}).sqrt()"
-    if spec.momentum:
-        lines += [
-            f"            self.means[i].mul_({spec.momentum!r}).add_({step})",
-            "            w -= self.means[i]",
-        ]
-    else:
-        lines.append(f"            w -= {step}")
-    return "RMSprop with epsilon inside the root (torch.optim.RMSprop has it outside).", lines
-
-
-def _sgd(spec: Any) -> tuple[str, list[str]]:
-    says = "Stochastic gradient descent."
-    if not spec.momentum:
-        return says, ["            w -= rate * g"]
-    m = repr(spec.momentum)
-    lines = [f"            velocity = self.means[i].mul_({m}).sub_(rate * g)"]
-    lines.append(
-        f"            w += {m} * velocity - rate * g" if spec.nesterov else "            w += velocity"
-    )
-    return "Stochastic gradient descent with momentum; the rate is inside the velocity.", lines
-
-
-def _adam(spec: Any) -> tuple[str, list[str]]:
-    decay = [f"            w *= 1 - rate * {spec.weight_decay!r}"] if spec.weight_decay else []
-    if decay and spec.exclude_from_weight_decay:
-        decay = ["            w *= 1 - rate * self.decays[i]"]
-    lines = _ADAM.format(b1=repr(spec.beta_1), b2=repr(spec.beta_2), eps=repr(spec.epsilon)).splitlines()
-    return "Adam with Keras's epsilon, which the bias correction does not scale.", [*decay, *lines]
-
-
-def _adagrad(spec: Any) -> tuple[str, list[str]]:
-    lines = ["            v.add_(squared(w))", f"            w -= rate * g / (v + {spec.epsilon!r}).sqrt()"]
-    return "Adagrad with epsilon inside the root.", lines
-
-
-OPTIMIZERS: Mapping[type[Component], Callable[[Any], tuple[str, list[str]]]] = {
-    schema.RmsProp: _rmsprop,
-    schema.Sgd: _sgd,
-    schema.Adam: _adam,
-    schema.AdamW: _adam,
-    schema.Adagrad: _adagrad,
-}
-"""What an optimizer is, and the lines that change w by g, with v and `self.means[i]` as its state."""
-
-
-def squares_gradients(optimizer: Any) -> bool:
-    """Whether an optimizer keeps squares of gradients."""
-    return not isinstance(optimizer, schema.Sgd)
-
-
-def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
-    """The class `Optimizer`, and the function that it calls.
-
-    Raises:
-        UsageError: the optimizer, or an option of it, cannot be written.
-    """
-    own: Any = spec.optimizer
-    if type(own) not in OPTIMIZERS:
-        raise refuse(f"the optimizer {own.kind}", can_write(OPTIMIZERS))
-    for option in ("amsgrad", "centered"):
-        if getattr(own, option, False):
-            raise refuse(f"{option} of the optimizer {own.kind}")
-    if own.weight_decay and not isinstance(own, schema.Adam | schema.AdamW):
-        raise refuse(f"weight_decay of the optimizer {own.kind}")
-    says, lines = OPTIMIZERS[type(own)](own)
-    text = "\n".join(lines)
-    squared = "squared(w)" if embeds and squares_gradients(own) else "g**2"
-    text = text.replace("squared(w)", squared)
-    clip = spec.gradient_clip
-    before = []
-    if clip is not None and clip.norm is not None:
-        before = [f"        nn.utils.clip_grad_norm_(self.weights, {clip.norm!r})"]
-    elif clip is not None:
-        before = [f"        nn.utils.clip_grad_value_(self.weights, {clip.value!r})"]
-    state = []
-    if " v." in text or "(v " in text:
-        first = own.initial_accumulator_value if isinstance(own, schema.Adagrad | schema.Ftrl) else 0.0
-        made = f"torch.full_like(w, {first!r})" if first else "torch.zeros_like(w)"
-        state.append(f"        self.squares = [{made} for w in self.weights]")
-    if "self.decays" in text:
-        state += [
-            "        names = [name for name, w in network.named_parameters() if w.requires_grad]",
-            "        # Biases do not decay.",
-            f'        self.decays = [0.0 if "bias" in name else {own.weight_decay!r} for name in names]',
-        ]
-    if "self.means" in text:
-        state.append("        self.means = [torch.zeros_like(w) for w in self.weights]")
-    if "self.steps" in text:
-        state.append("        self.steps = 0")
-        before.append("        self.steps += 1")
-    loop = "for i, w in enumerate(self.weights):" if "[i]" in text else "for w in self.weights:"
-    unpack = ["            g = w.grad"]
-    if "self.squares" in "".join(state):
-        if "[i]" in text:
-            unpack = ["            g, v = w.grad, self.squares[i]"]
-        else:
-            loop = "for w, v in zip(self.weights, self.squares):"
-    head = [
-        "class Optimizer:",
-        f'    """{says}"""',
-        "",
-        "    def __init__(self, network):",
-        "        self.weights = [w for w in network.parameters() if w.requires_grad]",
-        *state,
-        "",
-        "    @torch.no_grad()",
-        "    def step(self, rate):",
-        *before,
-        f"        {loop}",
-        *unpack,
-        *text.splitlines(),
-    ]
-    if squared == "g**2":
-        return head
-    return [
-        "def squared(w):",
-        '    """The squares of a gradient; of an embedding those of its places."""',
-        '    return w.squares if hasattr(w, "squares") else w.grad**2',
-        "",
-        "",
-        *head,
-    ]

@@ -166,6 +166,8 @@ def metric_lines(head: Head, *, function: str = "scores") -> tuple[list[str], se
     linear = head.activation == "linear"
     takes = "outputs" if linear else "z"
     lines = [f"def {function}({takes}, y{', y_mean, y_std' if head.scales else ''}):"]
+    if head.present is not None:
+        lines += ["    rows = has_target(y)", f"    {takes}, y = {takes}[rows], y[rows]"]
     if linear:
         made = [text.replace("(z.", "(outputs.").replace("(z,", "(outputs,") for text in made]
     elif any("outputs" in text for text in made):

@@ -98,6 +98,11 @@ class Dropout(nn.Module):
         return x * kept / (1 - self.rate)
 
 
+def has_target(y):
+    """Which rows have a target: not NaN, and not the class -1. The others do not count."""
+    return y >= 0 if y.dim() == 1 else ~y.isnan().any(1)
+
+
 def categorical_hinge(outputs, y):
     """By how much the right class is less than 1 above the best other one, of each row."""
     right = (y * outputs).sum(-1)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnrun.experiment.ejecting.data_code import data_code
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.ejecting.script_text import (
     HISTORY,
     WEIGHTS,
@@ -19,12 +17,16 @@ from nnrun.experiment.ejecting.script_text import (
     needed_imports,
 )
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
-from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code, optimizer_lines
+from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code
 from nnrun.experiment.ejecting.torch_metrics import metric_lines
+from nnrun.experiment.ejecting.torch_optimizers import optimizer_lines
+from nnrun.experiment.ejecting.torch_outputs import output_functions
 from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
+from nnrun.experiment.ejecting_rows.data_code import data_code
+from nnrun.experiment.ejecting_rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.scripting.parts import collected, names_in
 
-_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting.row_parts")
+_PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting_rows.row_parts")
 _LAYER_PARTS = ("nnrun.model.activations", "nnrun.experiment.scripting.layer_parts")
 
 _IMPORTS = {
@@ -59,15 +61,18 @@ def torch_script(lesson: Lesson, name: str) -> Script:
             arrays |= {f"{own}{key}": value for key, value in state.items()}
     if lesson.spec.learning_rate_schedule:
         arrays["learning_rates"] = np.array(lesson.rates)
-    scores, sklearn = metric_lines(lesson.head)
+    if lesson.names_outputs:
+        functions, sklearn = output_functions(lesson)
+    else:
+        scores, sklearn = metric_lines(lesson.head)
+        functions = ["\n".join(loss_lines(lesson.head)), "\n".join(scores)]
     embeds = "= Embedding(" in network
     body = [
         "\n".join(data.lines),
         "\n".join(prepare),
         network,
         *ensemble_code(lesson, network),
-        "\n".join(loss_lines(lesson.head)),
-        "\n".join(scores),
+        *functions,
         "\n".join(optimizer_lines(lesson.spec, embeds=embeds)),
         *epoch_functions(lesson, network),
         "\n".join(fit_function(lesson, network)),

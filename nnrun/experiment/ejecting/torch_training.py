@@ -5,41 +5,44 @@ from __future__ import annotations
 import re
 
 from nnrun.experiment.ejecting.lesson import Lesson
-from nnrun.experiment.ejecting.row_code import class_weights
 from nnrun.experiment.ejecting.script_text import call_lines
 from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
-from nnrun.experiment.ejecting.token_code import is_sparse
+from nnrun.experiment.ejecting.torch_outputs import epoch_functions_by_output, scales, taken
+from nnrun.experiment.ejecting_rows.row_code import class_weights
+from nnrun.experiment.ejecting_rows.token_code import is_sparse
 
 
 def epoch_functions(lesson: Lesson, network: str) -> list[str]:
     """`train_epoch` and, where rows are measured that do not train, `evaluate`."""
+    if lesson.names_outputs:
+        return epoch_functions_by_output(lesson, network)
     spec, head = lesson.spec, lesson.head
     scores, draws = bool(head.spec.metrics), "Dropout(" in network
     several = lesson.network.number_of_members > 1
     scaled = ", *scale" if head.scales else ""
     given = ", scale" if scaled else ""
     weighted = spec.class_weight is not None
-    taken = ["network", "optimizer", "x", "y", "rows", "rate"]
-    taken += ["average"] if lesson.averages_steps else []
-    taken += ["weight"] if weighted else []
-    taken += ["place"] if draws else []
-    taken += ["scale"] if scaled else []
+    arguments = ["network", "optimizer", "x", "y", "rows", "rate"]
+    arguments += ["average"] if lesson.averages_steps else []
+    arguments += ["weight"] if weighted else []
+    arguments += ["place"] if draws else []
+    arguments += ["scale"] if scaled else []
     given_rows = f"y[batch]{', weight[batch]' if weighted else ''}"
     loss = [f"        loss = loss_of(z, {given_rows})"]
-    kept, of_part = "z.detach()", "network(x[part])"
+    kept, of_part = "z.detach()", f"network({taken(lesson, 'part')})"
     if several:
         kept, of_part = f"mean_of({kept})", f"mean_of({of_part})"
         loss = [f"        loss = sum(loss_of(own, {given_rows}) for own in z) / len(z)"]
     result = ["total / len(rows)", *([f"*scores(torch.cat(outputs), y[rows]{scaled})"] if scores else [])]
     train = [
-        *call_lines("def train_epoch(", taken, "):"),
+        *call_lines("def train_epoch(", arguments, "):"),
         '    """One pass over the rows, in this order: the mean loss, and the scores, as they were met."""',
         "    network.train()",
         "    total, outputs = 0.0, []" if scores else "    total = 0.0",
         "    for start in range(0, len(rows), BATCH_SIZE):",
         "        batch = rows[start : start + BATCH_SIZE]",
         *(["        Dropout.now = (*place, start)"] if draws else []),
-        "        z = network(x[batch])",
+        f"        z = network({taken(lesson, 'batch')})",
         *loss,
         "        network.zero_grad()",
         "        loss.backward()",
@@ -69,19 +72,16 @@ def epoch_functions(lesson: Lesson, network: str) -> list[str]:
 
 def fit_function(lesson: Lesson, network: str) -> list[str]:
     """The function that trains one network."""
-    spec, loops, head = lesson.spec, lesson.has_folds, lesson.head
+    spec, loops = lesson.spec, lesson.has_folds
     fold = "fold" if loops else "0"
     rate = "rate" if spec.learning_rate_schedule else "LEARNING_RATE"
     prefix = 'f"fold-{fold}/{name}"' if loops else "name"
-    scale = ["scale"] if head.scales else []
-    scaled = head.targets.scale is not None
+    scale = ["scales" if lesson.names_outputs else "scale"] if scales(lesson) else []
     measured = "average" if lesson.average is not None else "network"
     made = f"{'Ensemble' if lesson.network.number_of_members > 1 else 'Network'}({_features(lesson)})"
     lines = [
         *_weights(lesson),
-        f"x, y{', *scale' if scale else ', *_' if scaled else ''} = prepare(x, y, train)",
-        *(["scale = torch.tensor(np.array(scale), dtype=torch.float32)"] if scale else []),
-        f"x, y = {'SparseRows(x)' if is_sparse(lesson) else 'torch.from_numpy(x)'}, torch.from_numpy(y)",
+        *_prepared(lesson),
         f"network = {made}",
         "for name, values in network.state_dict().items():",
         f"    values.copy_(torch.from_numpy(FIRST[{prefix}]))",
@@ -95,11 +95,11 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
     lines.append(f"    order = {order}")
     if spec.learning_rate_schedule:
         lines.append('    rate = FIRST["learning_rates"][epoch - 1]')
-    taken = ["network", "optimizer", "x", "y", "order", rate]
-    taken += ["average"] if lesson.averages_steps else []
-    taken += ["weight"] if spec.class_weight is not None else []
-    taken += [f"({fold}, epoch)"] if "Dropout(" in network else []
-    lines += call_lines("    measured = train_epoch(", [*taken, *scale], ")", indent=4)
+    arguments = ["network", "optimizer", "x", "y", "order", rate]
+    arguments += ["average"] if lesson.averages_steps else []
+    arguments += ["weight"] if spec.class_weight is not None else []
+    arguments += [f"({fold}, epoch)"] if "Dropout(" in network else []
+    lines += call_lines("    measured = train_epoch(", [*arguments, *scale], ")", indent=4)
     if lesson.averages_epochs:
         lines += [
             "    if epoch >= AVERAGED_FROM:",
@@ -129,9 +129,28 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
     ]
 
 
+def _prepared(lesson: Lesson) -> list[str]:
+    """Lines that prepare rows and targets, as tensors."""
+    scaled = any(head.targets.scale is not None for head in lesson.heads)
+    given, used = ", *scale", ["scale = torch.tensor(np.array(scale), dtype=torch.float32)"]
+    if lesson.names_outputs:
+        given = ", scales"
+        used = ["scales = {name: torch.tensor(np.array(own)) for name, own in scales.items()}"]
+    measured = scales(lesson)
+    lines = [f"x, y{given if measured else ', *_' if scaled else ''} = prepare(x, y, train)"]
+    lines += used if measured else []
+    if not lesson.names_inputs and not lesson.names_outputs:
+        rows = "SparseRows(x)" if is_sparse(lesson) else "torch.from_numpy(x)"
+        return [*lines, f"x, y = {rows}, torch.from_numpy(y)"]
+    for name, by_name in (("x", lesson.names_inputs), ("y", lesson.names_outputs)):
+        by = f"{{name: torch.from_numpy(own) for name, own in {name}.items()}}"
+        lines.append(f"{name} = {by if by_name else f'torch.from_numpy({name})'}")
+    return lines
+
+
 def _features(lesson: Lesson) -> str:
-    """What the network is made with: the number of features, where folds differ in it."""
-    return "x.shape[1]" if lesson.features is not None else ""
+    """What the network is made with: the numbers of features in which folds differ."""
+    return ", ".join(intake.argument for intake in lesson.varying)
 
 
 def _average(lesson: Lesson) -> list[str]:

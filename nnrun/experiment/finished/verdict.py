@@ -26,11 +26,10 @@ from nnrun.validation.summary import (
     MORE_EPOCHS,
     ChosenEpoch,
     choose_epoch,
-    history_mean,
     interval_of_mean,
+    mean_of_all,
     monitor_mode,
     overfitting_sentence,
-    reached_by_all,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
     member_type = member_type_of(history.columns)
     if member_type is None:
         return history
-    return history_mean(history[history["epoch"] <= reached_by_all(history, member_type)])
+    return mean_of_all(history, member_type)
 
 
 def limits_of(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:

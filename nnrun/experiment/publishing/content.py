@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import UsageError
 from nnrun.experiment.describing.learning_curves import make_panels, write_figures
+from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.spec import schema
 from nnrun.spec.writing.dump import dump_value, flow
+from nnrun.validation.summary import mean_of_all
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NOT_MEASURED = ("epoch", "fold", "seed")
+_FORMAT = b"2"
+"""Of what is published: what another nnrun published of the same run is written anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +63,10 @@ class Content:
         started, ended: in seconds since 1970.
         params: path of the spec → value, as `--set` takes it.
         tags: what else is known of the run.
-        summary: name → single numbers, such as `best_val_loss` and `test_mae`.
-        series: the history; of several networks their means and deviations.
+        summary: name → single numbers, such as `best_val_loss` and `test_mae`; of an average of networks its
+            own `out_of_fold_loss`, or `validation_loss` where no network trained on these rows.
+        series: the history; of several networks their means and deviations, to the last epoch that
+            all reached.
         networks: `fold-2` or `seed-7` → its own history and last scores; empty for a run of one network.
         files: spec, record and histories.
     """
@@ -122,14 +128,14 @@ def content_of(run: RunDirectory) -> Content:
         dict(_params(spec)),
         dict(_tags(run, record)),
         dict(_summary(record)),
-        _series(run.read_history_mean() if kind else history, started),
+        _series(mean_of_all(history, kind) if kind else history, started),
         networks,
         files,
     )
 
 
 def _digest(files: Sequence[Path]) -> str:
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(_FORMAT)
     for file in files:
         whole.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
@@ -176,7 +182,8 @@ def _tags(run: RunDirectory, record: RunRecord) -> Iterator[tuple[str, str]]:
         "parent": record.parent,
         "sweep": record.sweep,
         "git_commit": record.git_commit,
-        "verdict": record.verdict,
+        # An average has the verdict of the run that trained its networks.
+        "verdict" if record.ensemble is None else f"verdict_of_{record.ensemble.of}": record.verdict,
         "scores": _what_scores_are(record) or None,
         "smoke": record.smoke or None,
         "optimistic": record.is_optimistic or None,
@@ -190,8 +197,14 @@ def _tags(run: RunDirectory, record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def _what_scores_are(record: RunRecord) -> str:
-    """Of what the scores are whose names begin with `best_` and with `kept_`."""
+    """Of what the scores are whose names begin with `best_`, `kept_` or `out_of_fold_`."""
     said, used = [], recorded_weights(record)
+    if record.ensemble is not None:
+        own = ensemble_text(record)
+        said += [f"{_ensemble_group(record)}_* are of the average. {own}"] if own else []
+        return " ".join(
+            [*said, f"The history is that of its networks, the mean of the {record.ensemble.of}."]
+        )
     if record.best:
         of_all = "" if record.member_type is None else f", the same for every {record.member_type}"
         said.append(f"best_* are of epoch {record.best_epoch}{of_all}")
@@ -202,10 +215,11 @@ def _what_scores_are(record: RunRecord) -> str:
 
 def _summary(record: RunRecord) -> Iterator[tuple[str, float]]:
     linear = record.linear_baseline.scores if record.linear_baseline is not None else {}
+    ensemble = record.ensemble
+    # Epochs of an average's networks are of the run that trained them, which is published as itself.
+    of_epochs = {"best": record.best, "kept": record.kept, "last": record.last}
     groups = {
-        "best": record.best,
-        "kept": record.kept,
-        "last": record.last,
+        **(of_epochs if ensemble is None else {_ensemble_group(record): ensemble.validation}),
         "test": record.test,
         "baseline": record.baseline,
         "linear": linear,
@@ -213,9 +227,15 @@ def _summary(record: RunRecord) -> Iterator[tuple[str, float]]:
     for group, scores in groups.items():
         yield from ((f"{group}_{name}", float(value)) for name, value in scores.items() if value is not None)
     singles = {
-        "best_epoch": record.best_epoch,
+        "best_epoch": record.best_epoch if ensemble is None else None,
         "parameters": record.parameters,
         "training_seconds": record.training_seconds,
         "looks_at_test_set": len(record.test_uses),
     }
     yield from ((name, float(value)) for name, value in singles.items() if value is not None)
+
+
+def _ensemble_group(record: RunRecord) -> str:
+    """What an average's scores on validation rows are called: on some of these its networks trained."""
+    ensemble = record.ensemble
+    return "validation" if ensemble is None or ensemble.combination == "ensemble" else "out_of_fold"

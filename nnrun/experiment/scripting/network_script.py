@@ -83,7 +83,8 @@ def _of_members(network: Network, weights: Mapping[str, Array]) -> list[Mapping[
     ]
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A name of a spec as one of Python."""
     found = re.sub(r"\W", "_", name)
     return f"layer_{found}" if keyword.iskeyword(found) or not found.isidentifier() else found
 
@@ -123,7 +124,8 @@ class _Writer:
             f"{self.values[port]} {('N', *self.network.inputs[port])}".replace("'", "") for port in ports
         )
         returned = ", ".join(given[port] for port in self.network.outputs)
-        kind = "torch.Tensor" if self.only_output else "tuple[torch.Tensor, ...]"
+        only = self.only_output
+        kind = "torch.Tensor" if only else "tuple[torch.Tensor, ...]"
         inputs = ", ".join(f"{self.values[port]}: torch.Tensor" for port in ports)
         init = [f"        self.{name} = {made}" for name, made in self.made.items()]
         return "\n".join(
@@ -137,12 +139,12 @@ class _Writer:
                 "",
                 f"    def forward(self, {inputs}) -> {kind}:",
                 *(f"        {line}" for line in self.lines),
-                f"        return {returned}" if self.only_output else f"        return ({returned},)",
+                f"        return {returned}" if only or len(given) > 1 else f"        return ({returned},)",
             ]
         )
 
     def _new(self, name: str) -> str:
-        name = _identifier(name)
+        name = identifier(name)
         while name in self._taken:
             name += "_"
         self._taken.add(name)
@@ -166,7 +168,9 @@ class _Writer:
             script = of_several(layer, weights, taken, [self.masks.get(source) for source in sources])
         else:
             script = self.scripts[type(layer.spec)](layer, weights)
-        name = _identifier(f"layer_{layer.weights_path}" if self.in_a_row else layer.weights_path)
+        # Layers that share weights are one module; of those without any each has its own random numbers.
+        path = layer.weights_path if script.arrays else layer.path
+        name = identifier(f"layer_{path}" if self.in_a_row else path)
         name = f"layer_{name}" if hasattr(torch.nn.Module, name) else name
         if script.made:
             self.made.setdefault(name, script.made)

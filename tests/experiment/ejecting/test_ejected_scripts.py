@@ -20,7 +20,7 @@ import pytest
 import nnrun
 from nnrun.cli import main
 from nnrun.errors import UsageError
-from nnrun.experiment.ejecting import token_code
+from nnrun.experiment.ejecting_rows import token_code
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, write_small, yes_or_no
 
 SPECS = Path(__file__).parents[3] / "specs"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import nnrun
@@ -54,3 +56,30 @@ def test_a_run_that_trains_or_has_no_epoch_is_refused(single: nnrun.Run, tmp_pat
     (folder / "history.csv").write_text((single.path / "history.csv").read_text().splitlines()[0] + "\n")
     with pytest.raises(UsageError, match="ended before its first epoch had"):
         content_of(RunDirectory(folder))
+
+
+def test_an_average_has_its_own_scores_and_no_others(folds: nnrun.Run) -> None:
+    final = nnrun.final(folds, members="folds")
+    content = content_of(RunDirectory(final.path))
+    ensemble = RunDirectory(final.path).read_record().ensemble
+    assert ensemble is not None
+    of_model = {name for name in content.summary if name.startswith("out_of_fold_")}
+    assert of_model == {"out_of_fold_loss", "out_of_fold_accuracy"}
+    assert content.summary["out_of_fold_accuracy"] == ensemble.validation["accuracy"]
+    assert not [name for name in content.summary if name.startswith(("best_", "last_", "kept_"))]
+    said = content.tags["nnrun.scores"]
+    assert said.startswith("out_of_fold_* are of the average. Out of fold: each of 60 rows is predicted by")
+    assert said.endswith("The history is that of its networks, the mean of the folds.")
+    assert "nnrun.verdict" not in content.tags
+    assert content.tags["nnrun.verdict_of_folds"] == RunDirectory(folds.path).read_record().verdict
+
+
+def test_a_mean_ends_where_the_first_fold_did(folds: nnrun.Run, tmp_path: Path) -> None:
+    shutil.copytree(folds.path, folder := tmp_path / folds.id)
+    history = pd.read_csv(folder / "history.csv")
+    shorter = history[(history["fold"] != 1) | (history["epoch"] < 3)]
+    shorter.to_csv(folder / "history.csv", index=False)
+    content = content_of(RunDirectory(folder))
+    assert list(content.series.epochs) == [1, 2]
+    assert list(content.series.columns["val_loss_mean"]) == list(folds.history_mean["val_loss_mean"][:2])
+    assert [list(content.networks[name].epochs) for name in content.networks] == [[1, 2, 3], [1, 2]]

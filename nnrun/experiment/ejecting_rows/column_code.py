@@ -23,8 +23,9 @@ from nnrun.data.preprocess.numeric import (
     FittedStandardize,
 )
 from nnrun.data.preprocess.quantile_steps import FittedPiecewiseLinear, FittedQuantile
+from nnrun.data.preprocess.texts import FittedText
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.script_text import WIDTH
+from nnrun.experiment.ejecting.script_text import WIDTH, call_lines
 from nnrun.spec import schema
 
 Steps = Sequence[schema.Component]
@@ -127,17 +128,28 @@ def table_lines(tables: Sequence[FittedTable], steps: Steps, x: str = "x") -> li
         names = {column.name for column in columns}
         of_folds = [column for each in tables for column in each.columns if column.name in names]
         if kind == "number" and all(step in NUMBER_STEPS for step in kinds) and not _adds(of_folds):
-            lines.append(f"numbers = {x}[{_names(columns)}].to_numpy(float)")
+            lines += _numbers(columns, x)
             lines += number_lines(kinds, of_folds, steps, "numbers", "0")
             lines.append("parts.append(numbers)")
         elif kind == "number" and all(step in COLUMN_STEPS for step in kinds):
             lines += _one_by_one(columns, steps, x)
         elif kinds in ((FittedOneHot,), (FittedImputeCategory, FittedOneHot)):
             lines += _one_hot_lines(columns, of_folds, steps, x)
+        elif kinds == (FittedText,):
+            lines += _text_lines(columns, steps, x)
         else:
             said = [step.spec.kind for step in columns[0].steps]
             raise refuse(f"the steps {', '.join(said)} of the column {columns[0].name}")
     return lines
+
+
+def _numbers(columns: Sequence[FittedColumn], x: str) -> list[str]:
+    """Columns of numbers side by side."""
+    line = f"numbers = {x}[{_names(columns)}].to_numpy(float)"
+    if len(line) + 4 <= WIDTH:
+        return [line]
+    names = [json.dumps(column.name, ensure_ascii=False) for column in columns]
+    return [*call_lines("names = [", names, "]", indent=4), f"numbers = {x}[names].to_numpy(float)"]
 
 
 def _adds(columns: Sequence[FittedColumn]) -> bool:
@@ -225,3 +237,27 @@ def _one_hot_lines(
     if spec.rare:
         rows.append("~hot.any(axis=1)")
     return [*lines, f"    parts += [{', '.join(rows)}]" if len(rows) > 1 else "    parts.append(hot)"]
+
+
+def _text_lines(columns: Sequence[FittedColumn], steps: Steps, x: str) -> list[str]:
+    """Words of texts, by scikit-learn's vectorizer, whose rules nnrun's are."""
+    lines = []
+    for column in columns:
+        own: Any = [step for step in steps if isinstance(step, schema.Text)]
+        named = [step for step in own if step.column == column.name]
+        spec = (named or [step for step in own if step.column is None])[0]
+        if spec.ngrams != 1 or spec.weighting not in ("binary", "count"):
+            raise refuse("ngrams or a weighting of the step text", "It can write words, marked or counted.")
+        options = [r'token_pattern=r"[^\W_]+"']
+        options += [] if spec.lower else ["lowercase=False"]
+        options += [f"min_df={spec.min_count}"] if spec.min_count > 1 else []
+        marked = "counts[:, words].toarray()"
+        lines += [
+            f'texts = {x}[{json.dumps(column.name, ensure_ascii=False)}].fillna("")',
+            *call_lines("vectorizer = CountVectorizer(", options, ")", indent=4),
+            "counts = vectorizer.fit(texts.iloc[train]).transform(texts)",
+            "often = np.asarray(counts[train].sum(axis=0)).ravel()",
+            f'words = np.sort(np.argsort(-often, kind="stable")[:{spec.num_words}])',
+            f"parts.append({marked}{' > 0' if spec.weighting == 'binary' else ''})",
+        ]
+    return lines

@@ -22,7 +22,8 @@ _MOST_BYTES = 2**31
 
 def is_sparse(lesson: Lesson) -> bool:
     """Whether the rows are so many numbers, most of them 0, that they stay sparse."""
-    step = lesson.inputs.token_step if lesson.inputs.table is None else None
+    fitted = lesson.intake.first
+    step = fitted.token_step if fitted.table is None else None
     if not isinstance(step, FittedMultiHot) or not _counts(step):
         return False
     return 4 * step.width * len(lesson.dataset.train) > _MOST_BYTES
@@ -106,7 +107,7 @@ def token_lines(lesson: Lesson) -> list[str]:
     Raises:
         UsageError: the step cannot be written.
     """
-    step = lesson.inputs.token_step
+    step = lesson.intake.first.token_step
     if step is None or type(step) not in TOKEN_STEPS:
         raise refuse(f"the step {step.spec.kind if step is not None else 'of tokens'}")
     return TOKEN_STEPS[type(step)](step, lesson)

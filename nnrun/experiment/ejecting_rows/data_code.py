@@ -5,68 +5,30 @@ A data set has a line in `LOADERS`; one without it is refused by name.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnrun.data.archives.download import BASE_URL, IMDB, MNIST, REUTERS, find
-from nnrun.data.table import Table
-from nnrun.experiment.ejecting.lesson import Array, Lesson
+from nnrun.data.archives.download import IMDB, MNIST, REUTERS, find
+from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.script_text import assigned
+from nnrun.experiment.ejecting.script_text import assigned, call_lines
+from nnrun.experiment.ejecting_rows.loading import (
+    DOWNLOADS,
+    Code,
+    classes_of,
+    fetching,
+    is_numbered,
+    place,
+    usual,
+)
+from nnrun.experiment.ejecting_rows.table_data import csv_code, published_code
 from nnrun.spec import schema
-
-KERAS_FOLDER = "~/.keras/datasets"
-
-
-@dataclass(frozen=True)
-class Code:
-    """A part of a script.
-
-    Attributes:
-        lines: its text.
-        imports: the statements that it needs.
-        arrays: what it takes from the file beside the script.
-        helpers: functions that stand before it.
-    """
-
-    lines: Sequence[str]
-    imports: frozenset[str] = frozenset()
-    arrays: Mapping[str, Array] | None = None
-    helpers: tuple[str, ...] = ()
-
+from nnrun.spec.ports import INPUT_ARRAY, OUTPUT_ARRAY, array_of, target_of
 
 _NP = frozenset(["import numpy as np"])
-_DOWNLOADS = frozenset(["import urllib.request", "from pathlib import Path"])
-
-
-def _fetching(name: str) -> list[str]:
-    """Lines that download a published file where it is not there."""
-    return [
-        "    if not DATA.exists():",
-        "        DATA.parent.mkdir(parents=True, exist_ok=True)",
-        f'        urllib.request.urlretrieve(URL + "{name}", DATA)',
-    ]
-
-
-def _place(path: Path | None, name: str) -> list[str]:
-    """Constants: where a published file lies, and where it comes from."""
-    own = path is not None and path != _usual(name)
-    file = str(path) if own else f"{KERAS_FOLDER}/{name}"
-    return [
-        *assigned("FILE", file),
-        f"DATA = Path(FILE){'' if own else '.expanduser()'}",
-        f"URL = {json.dumps(BASE_URL)}",
-    ]
-
-
-def _usual(name: str) -> Path:
-    """Where Keras keeps a published file."""
-    return Path(KERAS_FOLDER).expanduser() / name
 
 
 def _boston(lesson: Lesson, spec: Any, keras: bool) -> Code:
@@ -80,14 +42,14 @@ def _boston(lesson: Lesson, spec: Any, keras: bool) -> Code:
     lines = [
         "def load():",
         f'    """House prices in {rows} districts of Boston, in the order that Keras gives them."""',
-        *_fetching(name),
+        *fetching(name),
         "    with np.load(DATA) as file:",
         '        x, y = file["x"], file["y"]',
         "    order = np.arange(len(x))",
         "    np.random.RandomState(113).shuffle(order)",
         f"    return x[order[:{rows}]], y[order[:{rows}]]",
     ]
-    return Code(lines, _NP | _DOWNLOADS, helpers=("\n".join(_place(there, name)),))
+    return Code(lines, _NP | DOWNLOADS, helpers=("\n".join(place(there, name)),))
 
 
 def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
@@ -98,7 +60,7 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
     what = "newswires" if reuters else "film reviews"
     remote = REUTERS if reuters else IMDB
     there = find(remote, lesson.data_dir)
-    if keras and there == _usual(remote.name):
+    if keras and there == usual(remote.name):
         given = [] if spec.num_words is None else [f"num_words={spec.num_words}"]
         given += [f"test_split={spec.test_fraction!r}"] if reuters and spec.test_fraction != 0.2 else []
         return _of_keras(spec.kind, ", ".join(given), f"{rows} {what}, as word indices.")
@@ -107,7 +69,7 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
     lines = [
         "def load():",
         f'    """{rows} {what} as lists of word indices, as Keras gives them."""',
-        *_fetching(remote.name),
+        *fetching(remote.name),
         "    # The lists are Python objects in a pickle: take only the file that is expected.",
         "    assert hashlib.sha256(DATA.read_bytes()).hexdigest() == SHA256, DATA",
         "    with np.load(DATA, allow_pickle=True) as file:",
@@ -125,24 +87,24 @@ def _tokens(lesson: Lesson, spec: Any, keras: bool) -> Code:
         f"    x = [[word if word < {below} else 2 for word in words] for words in x]",
     ]
     lines.append("    return x, y[order]")
-    place = _place(there, remote.name)
-    head = "\n".join([*place, f'SHA256 = "{source.sha256}"'])
-    return Code(lines, _NP | _DOWNLOADS | {"import hashlib"}, helpers=(head,))
+    file = place(there, remote.name)
+    head = "\n".join([*file, f'SHA256 = "{source.sha256}"'])
+    return Code(lines, _NP | DOWNLOADS | {"import hashlib"}, helpers=(head,))
 
 
 def _mnist(lesson: Lesson, spec: Any, keras: bool) -> Code:
     rows = len(lesson.dataset.train)
     there = find(MNIST, lesson.data_dir)
-    if keras and there in (None, _usual(MNIST.name)):
+    if keras and there in (None, usual(MNIST.name)):
         return _of_keras("mnist", "", f"{rows} handwritten digits of 28 by 28 pixels.")
     lines = [
         "def load():",
         f'    """{rows} handwritten digits of 28 by 28 pixels."""',
-        *_fetching(MNIST.name),
+        *fetching(MNIST.name),
         "    with np.load(DATA) as file:",
         '        return file["x_train"], file["y_train"]',
     ]
-    return Code(lines, _NP | _DOWNLOADS, helpers=("\n".join(_place(there, MNIST.name)),))
+    return Code(lines, _NP | DOWNLOADS, helpers=("\n".join(place(there, MNIST.name)),))
 
 
 def _highest(spec: Any, reuters: bool) -> list[str]:
@@ -178,74 +140,85 @@ def _sklearn(lesson: Lesson, spec: Any, keras: bool) -> Code:
 
 
 def _npz(lesson: Lesson, spec: Any, keras: bool) -> Code:
-    if lesson.inputs.table is None:
+    if any(intake.first.table is None for intake in lesson.intakes):
         raise refuse("lists of tokens of an npz", "It can write those of imdb and reuters.")
-    with np.load(spec.path, allow_pickle=False) as file:
-        raw = file["y_train"]
     lines = [
         "def load():",
         f'    """The {len(lesson.dataset.train)} training rows of {Path(spec.path).name}."""',
         "    with np.load(FILE) as file:",
-        '        x, y = file["x_train"], file["y_train"]',
     ]
-    numbered, line = _numbered(lesson, raw, "y")
-    lines += [f"    {line}"] if numbered else []
-    if raw.ndim == 2 and raw.shape[1] == 1 and lesson.targets.classes is not None:
-        lines.append("    y = y[:, 0]")
+    inputs, outputs = _arrays(lesson)
+    if not lesson.names_inputs and not lesson.names_outputs:
+        lines.append('        x, y = file["x_train"], file["y_train"]')
+    else:
+        for variable, arrays in (("x", inputs), ("y", outputs)):
+            values = {name: f'file["{array}_train"]' for name, array in arrays.items()}
+            said = [f'"{name}": {value}' for name, value in values.items() if name]
+            one = [f"        {variable} = {value}" for value in values.values()]
+            lines += call_lines(f"        {variable} = {{", said, "}") if said else one
+    with np.load(spec.path, allow_pickle=False) as file:
+        for head in lesson.heads:
+            raw = file[f"{outputs[head.name]}_train"]
+            y = f'y["{head.name}"]' if head.name else "y"
+            lines += [f"    {y} = {classes_of(head, y)}"] if is_numbered(head, raw) else []
+            if raw.ndim == 2 and raw.shape[1] == 1 and head.targets.classes is not None:
+                lines.append(f"    {y} = {y}[:, 0]")
     file = "\n".join(assigned("FILE", str(spec.path)))
     return Code([*lines, "    return x, y"], _NP, helpers=(file,))
 
 
-def _numbered(lesson: Lesson, raw: Array, name: str) -> tuple[bool, str]:
-    """Whether nnrun numbered the classes of a target, and the line that does."""
-    own = lesson.dataset.train.targets
-    same = raw.dtype.kind in "biuf" and raw.shape[: own.ndim] == own.shape and np.array_equal(raw, own)
-    names = lesson.dataset.class_names is not None
-    return (names and not same), f"y = np.unique({name}, return_inverse=True)[1]  # classes from 0"
+def _digit_pairs(lesson: Lesson, spec: Any, keras: bool) -> Code:
+    """As `data.sources.digit_pairs` draws them."""
+    rows = len(lesson.dataset.train)
+    inputs, outputs = _arrays(lesson)
+    arrays = {
+        "left": "images[left]",
+        "right": "images[right]",
+        "same": "same",
+        INPUT_ARRAY: "np.concatenate([images[left], images[right]], axis=2)",
+        OUTPUT_ARRAY: "same",
+    }
+    x = _by_name({name: arrays[array] for name, array in inputs.items()})
+    y = _by_name({name: arrays[array] for name, array in outputs.items()})
+    return Code(
+        [
+            "def load():",
+            f'    """{rows} pairs of handwritten digits, and whether both show the same one."""',
+            f"    rng = np.random.RandomState({spec.seed % 2**32})",
+            "    images, digits = load_digits(return_X_y=True)",
+            "    order = rng.permutation(len(digits))",
+            "    order = order[len(order) // 5 :]  # the others are for test pairs",
+            "    images, digits = images[order].reshape(-1, 8, 8) / 16, digits[order]",
+            f"    same = rng.permutation(np.arange({rows}) % 2)",
+            f"    left, right = rng.randint(0, len(digits), {rows}), []",
+            "    for first, alike in zip(left, same):",
+            "        fitting = (digits == digits[first]) == bool(alike)",
+            "        fitting[first] = False",
+            "        others = np.flatnonzero(fitting)",
+            "        right.append(others[rng.randint(0, len(others))])",
+            f"    x = {x}",
+            f"    return x, {y}",
+        ],
+        _NP | {"from sklearn.datasets import load_digits"},
+    )
 
 
-def _csv(lesson: Lesson, spec: Any, keras: bool) -> Code:
-    for option, default in (("missing", None), ("number_formats", {}), ("header", True)):
-        if getattr(spec, option) != default:
-            raise refuse(f"{option} of the data set csv")
-    table, train = lesson.dataset.train.inputs, lesson.dataset.train
-    assert isinstance(table, Table), "a CSV file is a table"
-    targets = [spec.target] if isinstance(spec.target, str) else list(spec.target or ())
-    if len(targets) != 1:
-        raise refuse("several target columns", "It can write one.")
-    import pandas as pd
+def _by_name(values: Mapping[str, str]) -> str:
+    """A dictionary of expressions; the only one without a name by itself."""
+    if "" in values:
+        return values[""]
+    said = ", ".join(f'"{name}": {value}' for name, value in values.items())
+    return f"{{{said}}}"
 
-    options = {}
-    if spec.delimiter is not None:
-        options["sep"] = spec.delimiter
-    if spec.decimal != ".":
-        options["decimal"] = spec.decimal
-    if spec.thousands is not None:
-        options["thousands"] = spec.thousands
-    whole = pd.read_csv(spec.path, **options)
-    given = "".join(f", {key}={json.dumps(value)}" for key, value in options.items())
-    lines = [
-        "def load():",
-        f'    """The {len(train)} training rows of {Path(spec.path).name}."""',
-        f"    table = pd.read_csv(FILE{given})",
-    ]
-    arrays: dict[str, Array] = {}
-    places = None if train.places is None else train.places.file_rows
-    if places is None and len(whole) != len(train):
-        raise refuse("which rows of the file are training rows", "Have the file hold training rows alone.")
-    if places is not None and not np.array_equal(places, np.arange(len(whole))):
-        arrays["training_rows"] = places
-        lines.append('    table = table.iloc[FIRST["training_rows"]]')
-    names = [column.name for column in table.columns]
-    rows = whole if places is None else whole.iloc[places]
-    raw = rows[targets[0]].to_numpy()
-    target = f"table[{json.dumps(targets[0])}].to_numpy()"
-    numbered, line = _numbered(lesson, raw, target)
-    lines += [f"    {line}" if numbered else f"    y = {target}"]
-    file = "\n".join(assigned("FILE", str(spec.path)))
-    columns = [f"        {json.dumps(name)}," for name in names]
-    lines += ["    columns = [", *columns, "    ]", "    return table[columns], y"]
-    return Code(lines, _NP | {"import pandas as pd"}, arrays, (file,))
+
+def _arrays(lesson: Lesson) -> tuple[dict[str, str], dict[str, str]]:
+    """The arrays of a data set that the inputs and the outputs are, by their names."""
+    spec = lesson.spec
+    inputs = {intake.name: array_of(spec, intake.name) for intake in lesson.intakes}
+    outputs = {
+        head.name: target_of(spec, head.name)[0] if head.name else OUTPUT_ARRAY for head in lesson.heads
+    }
+    return inputs, outputs
 
 
 LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = {
@@ -255,7 +228,10 @@ LOADERS: Mapping[type[schema.Component], Callable[[Lesson, Any, bool], Code]] = 
     schema.Mnist: _mnist,
     schema.Sklearn: _sklearn,
     schema.Npz: _npz,
-    schema.Csv: _csv,
+    schema.Csv: csv_code,
+    schema.Penguins: published_code,
+    schema.Titanic: published_code,
+    schema.DigitPairs: _digit_pairs,
 }
 
 
