@@ -405,18 +405,34 @@ def _rows_to_compare(
             return inputs, "training"
     except DataError:
         pass  # other rows show the same
-    return {port: generated_rows(each, rows) for port, each in fitted.inputs.items()}, "generated"
+    return generated_inputs(fitted.inputs, rows), "generated"
 
 
-def generated_rows(fitted: FittedInputs, rows: int) -> RawInputs:
-    """Random rows that an input's preprocessing takes: about where its training rows were."""
+def generated_inputs(inputs: Mapping[Port, FittedInputs], rows: int) -> Mapping[Port, RawInputs]:
+    """Random rows for each input. A column that several inputs take has the same values in all of them."""
+    known: dict[str, Column] = {}
+    return {port: generated_rows(each, rows, known) for port, each in inputs.items()}
+
+
+def generated_rows(fitted: FittedInputs, rows: int, known: dict[str, Column] | None = None) -> RawInputs:
+    """Random rows that an input's preprocessing takes: about where its training rows were.
+
+    Args:
+        fitted: the preprocessing.
+        rows: how many.
+        known: columns of a table by name, where other inputs have them already; is given the others.
+    """
     rng = np.random.default_rng(0)
     if fitted.table is not None:
         columns = fitted.table.columns
+        if fitted.of_table:
+            known = {} if known is None else known
+            for column in columns:
+                if column.name not in known:
+                    known[column.name] = _generated_column(column, rng, rows)
+            return Table(tuple(known[column.name] for column in columns), rows)
         values = rows * (fitted.n_features or 1) // len(columns)  # more where rows have more axes
         table = Table(tuple(_generated_column(column, rng, values) for column in columns), values)
-        if fitted.of_table:
-            return table
         x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
         return x_NC.reshape(rows, *(fitted.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)

@@ -261,6 +261,15 @@ def test_the_only_output_has_a_name_that_no_input_has(table: Path) -> None:
     assert [o.name for o in session.get_outputs()] == ["predictions_"]
 
 
+@pytest.mark.parametrize("format_", ["onnx", "script"])
+def test_generated_rows_have_one_value_of_a_column_that_two_inputs_take(table: Path, format_: Any) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
+    (table / "rows.csv").rename(table / "moved.csv")
+    exported = export_run(run_in(table), table / f"m.{'py' if format_ == 'script' else format_}", format_)
+    assert (exported.rows_from, exported.rows) == ("generated", 1000)
+
+
 def test_a_step_of_one_input_without_a_program_is_refused(table: Path) -> None:
     code = "class Twice:\n    def fit(self, x):\n        return []\n\n"
     code += "    def transform(self, x, state):\n        return 2 * x\n"
