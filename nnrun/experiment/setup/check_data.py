@@ -31,7 +31,7 @@ from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers, graph_of
-from nnrun.spec.ports import Port, input_views, told_of_input
+from nnrun.spec.ports import Port, input_views, inputs_are_told, told_of_input
 from nnrun.spec.reading.grammar import Location
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.schema.layer_shapes import Shape
@@ -134,7 +134,7 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
-            with told_of_input(port if spec.inputs else None):
+            with told_of_input(port if inputs_are_told(spec) else None):
                 fitted = fit_input(preprocessing, own, folds[0].train_rows)
                 fitted.transform(own.train.take(some).inputs)
             shapes[port] = fitted.shape
