@@ -90,10 +90,11 @@ def check(
     set_: Set = None,
     json: Json = False,
 ) -> int:
-    """Show all problems in the specs, and what training would reject in your own data files, if they exist.
+    """Show all problems in the specs, and what training would reject in your own data files.
 
     Nothing is trained or downloaded; a data file of more than 64 MiB is not read. Exit code 0: no errors
-    (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data do not match it.
+    (there may be warnings); 2: a file cannot be read; 3: a spec is invalid; 4: the data are missing, or do
+    not match it. Published data sets need not be there.
     """
     results = [check_spec(path, set_ or ()) for path in specs]
     for result in results:

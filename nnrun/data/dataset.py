@@ -16,7 +16,7 @@ from nnrun.data.stored_columns import take_rows_of_array, take_rows_of_table
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.errors import DataError, printable
 from nnrun.spec import schema
-from nnrun.spec.ports import Port, output_views
+from nnrun.spec.ports import Port, names_of_inputs_tell, output_views
 from nnrun.spec.schema import ExperimentSpec, Task
 
 Array = npt.NDArray[Any]
@@ -155,6 +155,12 @@ class Samples:
     def by_input(self, ports: Iterable[Port]) -> Mapping[Port, RawInputs]:
         """What each of these inputs takes; the only one takes `inputs`."""
         return self.of_inputs or dict.fromkeys(ports, self.inputs)
+
+    @property
+    def inputs_are_told(self) -> bool:
+        """Whether messages say of which input a column or a row is."""
+        each = [rows.names if isinstance(rows, Table) else None for rows in self.of_inputs.values()]
+        return bool(each) and names_of_inputs_tell(each)
 
     def input(self, port: Port) -> Samples:
         """The samples as one of several inputs sees them."""

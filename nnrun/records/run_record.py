@@ -311,11 +311,15 @@ class LinearMemberRecord(_Record):
         model: which: `ridge` or `logistic`; None where there is none.
         shares: of each network what the linear model counts, from 0 to 1; the network counts the rest.
         left_out: why there is none.
+        use_bias: whether the last layer of the networks had a bias, which it has with a linear model.
+        lists_columns: whether the spec of the networks lists the columns, as that with linear models does.
     """
 
     model: str | None = None
     shares: list[float] = []
     left_out: str | None = None
+    use_bias: bool = True
+    lists_columns: bool = True
 
 
 class EnsembleRecord(_Record):

@@ -90,6 +90,23 @@ def target_of(spec: ExperimentSpec, output: Port) -> list[str]:
     return [str(name) for name in named] if named else [output]
 
 
+def inputs_are_told(spec: ExperimentSpec) -> bool:
+    """Whether messages say of which input a column or a row is."""
+    return bool(spec.inputs) and names_of_inputs_tell(port.columns for port in spec.inputs.values())
+
+
+def names_of_inputs_tell(columns: Iterable[Iterable[str | int] | None]) -> bool:
+    """Whether the name of an input says more than that of a column.
+
+    It does not where several inputs all take the same columns of the table: then each is every column's.
+
+    Args:
+        columns: of each named input those that it takes; None of one that takes an array.
+    """
+    each = [None if names is None else frozenset(names) for names in columns]
+    return len(each) < 2 or None in each or len(set(each)) > 1
+
+
 def columns_of(spec: ExperimentSpec, port: Port) -> list[str]:
     """The columns of a table that an input takes."""
     return [str(name) for name in spec.inputs[port].columns or ()]

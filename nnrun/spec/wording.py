@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import PurePath
 
 from nnrun.errors import one_line
 
@@ -27,6 +28,23 @@ def nearest(word: str, allowed: Iterable[str]) -> str | None:
         folded.setdefault(_fold(name), name)
     matches = get_close_matches(_fold(word), folded, n=1, cutoff=0.65)
     return folded[matches[0]] if matches else None
+
+
+def nearest_file(name: str, files: Iterable[str]) -> str | None:
+    """The file among `files` whose name without its endings is nearest to that of `name`, or None.
+
+    `penguins.csv` means `penguins.csv.gz`, and not `mpg.csv`; of several stems alike one of the same ending.
+    """
+    same = sorted(files, key=lambda file: (PurePath(file).suffix != PurePath(name).suffix, file))
+    stems: dict[str, str] = {}
+    for file in same:
+        stems.setdefault(_stem(file), file)
+    match = nearest(_stem(name), stems)
+    return stems[match] if match else None
+
+
+def _stem(name: str) -> str:
+    return name.lstrip(".").split(".")[0]
 
 
 def _fold(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnrun.spec.wording import counted, score_text, with_std
+from nnrun.spec.wording import counted, nearest_file, score_text, with_std
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,20 @@ from nnrun.spec.wording import counted, score_text, with_std
 )
 def test_counted_things(number: int, noun: str, said: str) -> None:
     assert counted(number, noun) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "meant"),
+    [
+        ("penguins.yaml", ["mpg.yaml", "iris.yaml"], None),
+        ("pengins.yaml", ["mpg.yaml", "penguins.yaml"], "penguins.yaml"),
+        ("penguins", ["penguins.yaml"], "penguins.yaml"),
+        ("pengins.csv", ["penguins.tsv", "penguins.csv", "penguins.csv.gz"], "penguins.csv"),
+        (".hiden", [".hidden.yaml"], ".hidden.yaml"),
+    ],
+)
+def test_a_file_is_meant_by_more_than_its_ending(name: str, files: list[str], meant: str | None) -> None:
+    assert nearest_file(name, files) == meant
 
 
 def test_a_score_that_rounds_to_nothing_has_no_sign() -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from nnrun.data.files.utf8 import BOM, count_newlines, ends_with_carriage_return, refuse_wide, with_newlines
 from nnrun.errors import DataError, printable
-from nnrun.spec.wording import nearest, quoted
+from nnrun.spec.wording import nearest_file, quoted
 
 GZIP = ".gz"
 MAX_LINE = 64 * 2**20  # bytes of one line: what is longer is no file of rows
@@ -51,7 +51,7 @@ def refuse_what_is_no_file(path: Path, kind: str) -> None:
         try:
             status = path.stat()
         except FileNotFoundError:
-            raise DataError(f"{name} does not exist.{_like(path)}") from None
+            raise DataError(does_not_exist(path)) from None
     refuse_workbook(path)
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
@@ -77,12 +77,15 @@ def refuse_workbook(path: Path) -> None:
         )
 
 
-def _like(path: Path) -> str:
+def does_not_exist(path: Path) -> str:
+    """A sentence on a file or folder that is not there, with the name in its folder that may be meant."""
     try:
-        match = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
+        names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
-        return ""
-    return f" The folder has {quoted(match)}: did you mean that?" if match else ""
+        names = []
+    match = nearest_file(path.name, (name for name in names if not name.endswith((".yaml", ".yml"))))
+    like = f" The folder has {quoted(match)}: did you mean that?" if match else ""
+    return f"{shown_path(path)} does not exist.{like}"
 
 
 def sha256_of(path: Path) -> str:

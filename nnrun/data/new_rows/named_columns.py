@@ -66,7 +66,7 @@ class NamedColumn:
         name, kind: as in training.
         truth: whether its values are True and False, which files write in many ways.
         spelling: how its numbers are written where they are texts.
-        inputs: the inputs that take it, where inputs have names.
+        inputs: the inputs that take it, where messages are to name them.
     """
 
     name: str

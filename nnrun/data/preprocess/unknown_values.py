@@ -77,7 +77,7 @@ class UnknownCounts:
     Attributes:
         fitted: of each input that is a table the preprocessing of the networks that are asked: what one of
             them saw is known.
-        named: whether inputs have names, which are then told.
+        named: whether of which input is told.
         found: all that there is to tell so far.
         rows: how many were added.
     """
@@ -110,7 +110,7 @@ def unknown_in(
 ) -> list[Unknown]:
     """Values of these rows that the networks' training rows did not contain, of each input."""
     tables, inputs = tables_of(fitted), samples.by_input(fitted[0].inputs)
-    return unknown_of_inputs(tables, inputs, bool(samples.of_inputs), texts=texts)
+    return unknown_of_inputs(tables, inputs, samples.inputs_are_told, texts=texts)
 
 
 def unknown_in_test_set(
@@ -179,14 +179,18 @@ def unknown_of_inputs(
     *,
     texts: bool = True,
 ) -> list[Unknown]:
-    """`unknown_values` of each input that is a table; with `named` they tell their input."""
-    every = []
+    """`unknown_values` of each input that is a table; with `named` they tell their input.
+
+    Else what two inputs take of the same column is told once.
+    """
+    every: dict[tuple[Port | None, str | None, str], Unknown] = {}
     for port, tables in fitted.items():
         rows = inputs[port]
         assert isinstance(rows, Table), "a table was fitted"
-        own = unknown_values(tables, rows, texts=texts)
-        every += [replace(unknown, input=port) for unknown in own] if named else own
-    return every
+        for own in unknown_values(tables, rows, texts=texts):
+            unknown = replace(own, input=port) if named else own
+            every.setdefault((unknown.input, unknown.column, unknown.what), unknown)
+    return list(every.values())
 
 
 def unknown_values(fitted: Sequence[FittedTable], table: Table, *, texts: bool = True) -> list[Unknown]:

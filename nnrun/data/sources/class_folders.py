@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, SourceFile
-from nnrun.data.files.open_file import reading, shown_path
+from nnrun.data.files.open_file import does_not_exist, reading, shown_path
 from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import spread_rows
@@ -170,7 +170,7 @@ def _refuse_what_is_no_folder(root: Path, kind: FileKind) -> None:
     with reading(name):
         exists, is_folder = root.exists(), root.is_dir()
     if not exists:
-        raise DataError(f"{name} does not exist. {needed}")
+        raise DataError(f"{does_not_exist(root)} {needed}")
     if not is_folder:
         raise DataError(f"{name} is a file. {needed}")
 

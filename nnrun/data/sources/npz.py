@@ -29,6 +29,7 @@ from nnrun.data.dataset import (
     TokenRows,
     repeated,
 )
+from nnrun.data.files.open_file import does_not_exist
 from nnrun.data.sources.context import LoadContext, lacking_targets
 from nnrun.data.sources.generated_rows import TEST_ROWS, TRAIN_ROWS
 from nnrun.data.value_names import in_order, text_name
@@ -106,7 +107,7 @@ def load(spec: schema.Npz, context: LoadContext) -> Dataset:
 def _refuse_missing_file(path: Path, arrays: Iterable[str]) -> None:
     if not os.path.exists(path):
         names = listing([f"{array}_train" for array in arrays], "and")
-        raise DataError(f"{path} does not exist. The dataset npz needs a file with arrays {names}.")
+        raise DataError(f"{does_not_exist(path)} The dataset npz needs a file with arrays {names}.")
 
 
 def _first_rows(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nnrun.experiment.ejecting.keras_compile import (
@@ -18,6 +17,7 @@ from nnrun.experiment.ejecting.keras_layers import layer_arrays, layer_text
 from nnrun.experiment.ejecting.lesson import Array, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
 from nnrun.experiment.ejecting.script_text import WIDTH, call_lines
+from nnrun.experiment.scripting.network_script import identifier
 from nnrun.model.layers import Layer, MergeLayer
 from nnrun.model.network import Network
 from nnrun.spec import schema
@@ -83,7 +83,7 @@ def model_arrays(network: Network, weights: Mapping[str, Array]) -> dict[str, Ar
 def _name_of(network: Network, index: int) -> str:
     """What a layer of a graph is called in Keras: by an output, by its name, since histories have that."""
     ports = [port for port, place in network.outputs.items() if place == index and port != "(output)"]
-    return ports[0] if ports else _variable(network.nodes[index].layer.weights_path)  # type: ignore[union-attr]
+    return ports[0] if ports else identifier(network.nodes[index].layer.weights_path)  # type: ignore[union-attr]
 
 
 def weights_lines(lesson: Lesson, arrays: Mapping[str, Array]) -> list[str]:
@@ -184,9 +184,16 @@ def _list_of_layers(lesson: Lesson) -> list[str]:
     ]
 
 
-def _variable(path: str) -> str:
-    name = re.sub(r"\W", "_", path)
-    return name if name.isidentifier() else f"layer_{name}"
+_TAKEN = ("keras", "layers", "model", "optimizer", "scales", "y_std")
+"""Names that a script has for something else."""
+
+
+def _variable(name: str, taken: Iterable[str]) -> str:
+    """A name of a spec as a new one of Python."""
+    found = identifier(name)
+    while found in _TAKEN or found in taken:
+        found += "_"
+    return found
 
 
 def _graph(lesson: Lesson) -> list[str]:
@@ -196,7 +203,7 @@ def _graph(lesson: Lesson) -> list[str]:
     names: dict[Source, str] = {}
     lines = []
     for port, shape in network.inputs.items():
-        names[port] = "inputs" if port == "(input)" else _variable(port)
+        names[port] = "inputs" if port == "(input)" else _variable(port, names.values())
         own = "" if port == "(input)" else port
         said = f"({varying[own]},)" if own in varying else str(tuple(shape))
         lines.append(f"{names[port]} = keras.Input({said}{own and f', name={chr(34)}{own}{chr(34)}'})")
@@ -204,10 +211,7 @@ def _graph(lesson: Lesson) -> list[str]:
     for index, node in enumerate(network.nodes):
         layer = node.layer
         taken = [names[source] for source in node.sources]
-        name = _variable(layer.path)
-        while name in names.values():
-            name += "_"
-        names[index] = name
+        name = names[index] = _variable(layer.path, names.values())
         if isinstance(layer, MergeLayer):
             if type(layer.spec) not in MERGES:
                 raise refuse(f"the merge {layer.spec.kind} ({layer.path}) with Keras", "Use --to pytorch.")
@@ -220,8 +224,8 @@ def _graph(lesson: Lesson) -> list[str]:
         if shared[path] > 1:
             if path not in made:
                 made.add(path)
-                lines.append(f"of_{_variable(path)} = {text}")
-            text = f"of_{_variable(path)}"
+                lines.append(f"of_{identifier(path)} = {text}")
+            text = f"of_{identifier(path)}"
         lines += _applied(name, text, taken[0])
     starts = _by_name({port: names[port] for port in network.inputs}, lesson.names_inputs)
     ends = _by_name({port: names[index] for port, index in network.outputs.items()}, lesson.names_outputs)

@@ -12,6 +12,7 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.comparing.comparable_scores import other_measure, other_rows, other_split
 from nnrun.spec.comparing.spec_differences import SpecDifference, spec_differences
+from nnrun.spec.linear_member import spec_before_linear_member
 from nnrun.spec.score_columns import directions
 from nnrun.spec.wording import letters, listing, nearest, quoted
 from nnrun.validation.equivalence import Equivalence, equivalence
@@ -191,8 +192,19 @@ def compare_runs(runs: Sequence[RunDirectory], equal: EqualWithin | None = None)
         for place, first in enumerate(compared)
         for second in compared[place + 1 :]
     ]
-    differences = spec_differences([run.scores.spec for run in compared], align=True)
+    differences = spec_differences([_written(run.scores) for run in compared], align=True)
     return Comparison(tuple(compared), tuple(_corrected(pairs)), _without_choices(differences, compared))
+
+
+def _written(scores: RunScores) -> schema.ExperimentSpec:
+    """The spec as it was written: without the graph that a linear model in each network made of it."""
+    ensemble = scores.record.ensemble
+    linear = None if ensemble is None else ensemble.linear_member
+    if linear is None or linear.model is None:
+        return scores.spec
+    return spec_before_linear_member(
+        scores.spec, use_bias=linear.use_bias, lists_columns=linear.lists_columns
+    )
 
 
 def _without_choices(

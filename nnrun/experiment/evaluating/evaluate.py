@@ -597,13 +597,10 @@ def _text_of(opened: OpenRun, samples: Samples) -> Callable[[int], str]:
         return token_words_of(opened.spec.dataset, access.data_dir, access.listener.message)
 
     names = opened.dataset.feature_names
-    tables = [part for part in samples.of_inputs.values() if isinstance(part, Table)]
-    columns = {tuple(column.name for column in table.columns) for table in tables}
-    same_columns = len(tables) == len(samples.of_inputs) and len(columns) == 1  # told once
 
     def text(row: int) -> str:
         parts = {p: row_in_one_line(part, row, names, words()) for p, part in samples.of_inputs.items()}
-        if len(parts) > 1 and not same_columns:
+        if len(parts) > 1 and samples.inputs_are_told:
             return "; ".join(f"{port}: {part}" for port, part in parts.items())
         return row_in_one_line(samples.inputs, row, names, words())
 

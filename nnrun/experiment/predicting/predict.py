@@ -43,7 +43,7 @@ from nnrun.experiment.predicting.row_decoder import make_row_decoder
 from nnrun.experiment.running.listener import SILENT, Listener
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port
+from nnrun.spec.ports import Port, inputs_are_told
 from nnrun.spec.wording import counted, listing, quoted
 from nnrun.training.device import resolve_device
 
@@ -138,7 +138,7 @@ class Predictor:
         """Which rows some network cannot take, and why: the end of a sentence that begins with the row."""
         found: dict[int, str] = {}
         for port, rows in self.by_input(inputs).items():
-            of_input = f"of the input {quoted(port)} " if self.spec.inputs else ""
+            of_input = f"of the input {quoted(port)} " if inputs_are_told(self.spec) else ""
             for network in self.networks:
                 for row, reason in network.fitted.inputs[port].problems(rows).items():
                     found.setdefault(row, f"{of_input}{reason}")
@@ -206,7 +206,7 @@ def load_predictor(
 def unknown_counts(predictor: Predictor) -> UnknownCounts:
     """An empty count of values in predicted rows that the training rows did not contain."""
     tables = tables_of([network.fitted for network in predictor.networks])
-    return UnknownCounts(tables, named=bool(predictor.spec.inputs))
+    return UnknownCounts(tables, named=inputs_are_told(predictor.spec))
 
 
 def predict_source(

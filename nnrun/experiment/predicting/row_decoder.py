@@ -20,7 +20,7 @@ from nnrun.experiment.finished.saved_labels import load_vocabulary
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
-from nnrun.spec.ports import Port, array_of
+from nnrun.spec.ports import Port, array_of, inputs_are_told
 
 
 def make_row_decoder(
@@ -45,7 +45,7 @@ def make_row_decoder(
     if all(inputs.of_table for inputs in fitted.values()):
         tables = {port: inputs.table for port, inputs in fitted.items() if inputs.table is not None}
         return NamedColumnDecoder.of_run(
-            tables, spec.dataset, labels.file_columns, listener.message, named=bool(spec.inputs)
+            tables, spec.dataset, labels.file_columns, listener.message, named=inputs_are_told(spec)
         )
 
     def of_input(port: Port) -> ArrayDecoder:

@@ -140,7 +140,7 @@ def _write(client: Any, experiment: str, content: Content, folder: Path) -> str:
         client.log_batch(id_, params=some)
     _log_series(client, id_, content.series)
     _log_metrics(client, id_, [(name, 0, content.ended, value) for name, value in content.summary.items()])
-    for file in content.files:
+    for file in content.files(folder):
         client.log_artifact(id_, str(file))
     for figure in content.figures(folder):
         client.log_artifact(id_, str(figure), "figures")

@@ -40,14 +40,12 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.network import network_of
 from nnrun.records.run_record import LinearMemberRecord
 from nnrun.spec import schema
+from nnrun.spec.linear_member import HIDDEN, LINEAR, NETWORK, spec_with_linear_member
 from nnrun.spec.ports import INPUT, OUTPUT
 from nnrun.spec.random_streams import RandomSource
 
 SHARES: Final = np.arange(21) / 20
 """What the linear model may count, ascending; the network counts the rest."""
-
-NETWORK, LINEAR, HIDDEN, BLEND = "network", "linear", "hidden", "blend"
-"""Names in the graph: its inputs, what the network has before its last layer, and that layer."""
 
 _MOST_SECONDS = 60.0  # of a fit
 _WITHIN = 0.5  # chosen on half of the tables of tests/benchmarks/tables.py
@@ -80,7 +78,7 @@ def with_linear_members(opened: OpenRun) -> tuple[OpenRun, LinearMemberRecord]:
     Args:
         opened: a run of folds, whose spec asks for `linear_member`.
     """
-    spec = _spec_with_linear_member(opened.spec, opened.networks[0])
+    spec = spec_with_linear_member(opened.spec, _columns(opened))
     dataset = _of_two_inputs(opened.dataset)
     view = spec.preprocessing.model_copy(update={"inputs": spec.inputs[LINEAR].preprocessing})
     plans = column_plans(view, dataset.input(LINEAR))
@@ -101,48 +99,22 @@ def with_linear_members(opened: OpenRun) -> tuple[OpenRun, LinearMemberRecord]:
     networks = tuple(_blended(spec, member, w) for member, w in zip(members, shares, strict=True))
     kind = str(schema.linear_model_of(spec.own_loss))
     made = replace(opened, spec=spec, dataset=dataset, networks=networks)
-    return made, LinearMemberRecord(model=kind, shares=[float(w) for w in shares])
-
-
-def _spec_with_linear_member(spec: schema.ExperimentSpec, network: TrainedNetwork) -> schema.ExperimentSpec:
-    """The graph: hidden layers and the linear model's inputs, side by side before the last layer."""
-    assert isinstance(spec.layers, list), "lint refuses linear_member beside chains"
-    *hidden, last = spec.layers
+    *_, last = opened.spec.layers
     assert isinstance(last, schema.Dense), "lint refuses other last layers"
-    steps = spec.preprocessing.inputs
-    table = network.fitted.inputs[INPUT].table
-    assert isinstance(spec.dataset, schema.NamedColumns), "lint refuses other data"
-    assert table is not None, "the columns of a table make one"
-    columns: list[int | str] = [*(spec.dataset.inputs or [column.name for column in table.columns])]
-    return spec.model_copy(
-        update={
-            "linear_member": False,
-            "dataset": spec.dataset.model_copy(update={"inputs": columns}),  # as reading fills it in
-            "preprocessing": spec.preprocessing.model_copy(update={"inputs": []}),
-            "inputs": {
-                NETWORK: schema.NamedInput(columns=columns, preprocessing=steps),
-                LINEAR: schema.NamedInput(columns=columns, preprocessing=linear_steps(steps)),
-            },
-            "layers": {
-                HIDDEN: [schema.From(source=NETWORK), *hidden],
-                BLEND: [
-                    schema.Concatenate(of=[HIDDEN, LINEAR]),
-                    last.model_copy(update={"use_bias": True}),
-                ],
-            },
-        }
+    return made, LinearMemberRecord(
+        model=kind,
+        shares=[float(w) for w in shares],
+        use_bias=last.use_bias,
+        lists_columns=bool(getattr(opened.spec.dataset, "inputs", None)),
     )
 
 
-def linear_steps(steps: Sequence[Any]) -> list[Any]:
-    """The network's steps, with numbers standardized in place of what is not linear in them."""
-    found: list[Any] = []
-    for step in steps:
-        if isinstance(step, schema.PiecewiseLinear | schema.QuantileTransform):
-            step = schema.Standardize(columns=step.columns)
-        if step not in found:
-            found.append(step)
-    return found
+def _columns(opened: OpenRun) -> list[int | str]:
+    """Those that the networks take."""
+    table = opened.networks[0].fitted.inputs[INPUT].table
+    assert isinstance(opened.spec.dataset, schema.NamedColumns), "lint refuses other data"
+    assert table is not None, "the columns of a table make one"
+    return [*(opened.spec.dataset.inputs or [column.name for column in table.columns])]
 
 
 def _of_two_inputs(dataset: Dataset) -> Dataset:

@@ -7,6 +7,7 @@ the loss, the rows split, the preprocessing of the first fold fitted. torch is n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ import numpy as np
 
 from nnrun.data import Dataset
 from nnrun.data.dataset import output_data
+from nnrun.data.files.open_file import does_not_exist
 from nnrun.data.files.word_vectors import dimension_of, wrong_dimension
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import fit_input
@@ -29,7 +31,8 @@ from nnrun.errors import DataError, Problem
 from nnrun.experiment.setup.folds import folds_of
 from nnrun.spec import schema
 from nnrun.spec.graph import all_layers, graph_of
-from nnrun.spec.ports import Port, input_views, told_of_input
+from nnrun.spec.ports import Port, input_views, inputs_are_told, told_of_input
+from nnrun.spec.reading.grammar import Location
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.spec.schema.layer_shapes import Shape
 from nnrun.spec.shapes import trace
@@ -62,7 +65,11 @@ def _problems_of_vectors(spec: schema.ExperimentSpec) -> Iterator[str]:
 
 def _problems_of_rows(loaded: LoadedSpec, file: str | None) -> tuple[Problem, ...]:
     spec = loaded.spec
-    if not isinstance(spec.dataset, schema.WithPath) or why_not_read(spec.dataset) is not None:
+    if not isinstance(spec.dataset, schema.WithPath):
+        return ()
+    if missing := tuple(_missing_files(loaded)):
+        return missing
+    if why_not_read(spec.dataset) is not None:
         return ()
     try:
         dataset = load_data(spec)
@@ -74,18 +81,28 @@ def _problems_of_rows(loaded: LoadedSpec, file: str | None) -> tuple[Problem, ..
     return (*misfits, *(Problem(doubt, file=file, severity="warning") for doubt in doubts))
 
 
+def _missing_files(loaded: LoadedSpec) -> Iterator[Problem]:
+    """The files and folders of rows that are not there, each at its line."""
+    dataset = loaded.spec.dataset
+    assert isinstance(dataset, schema.WithPath), "other data sets name no file"
+    at: Location = ("dataset", dataset.kind)
+    test = getattr(dataset, "test", None)
+    named = {(*at, "path"): dataset.path, (*at, "test", "path"): None if test is None else test.path}
+    for location, name in named.items():
+        if name is not None and not os.path.exists(path := Path(name).expanduser()):
+            yield loaded.problem_at(location, does_not_exist(path))
+
+
 def why_not_read(dataset: schema.Component) -> str | None:
-    """A sentence on a file of the user's that is not read by `problems_of_data`; None where it is, or for a
-    published data set.
+    """A sentence on a file of the user's that is not read by `problems_of_data`; None where it is, where it
+    is missing, which is a problem, or for a published data set.
     """
     if not isinstance(dataset, schema.WithPath):
         return None
     path = Path(dataset.path).expanduser()
-    only = "so only the spec was checked, not the data"
-    if not path.exists():
-        return f"{dataset.path} does not exist, {only}"
-    if _size(path) > _MOST_BYTES:
-        return f"{dataset.path} is larger than {_MOST_BYTES // 2**20} MiB, {only}"
+    if path.exists() and _size(path) > _MOST_BYTES:
+        large = f"{dataset.path} is larger than {_MOST_BYTES // 2**20} MiB"
+        return f"{large}, so only the spec was checked, not the data"
     return None
 
 
@@ -117,7 +134,7 @@ def _try(spec: schema.ExperimentSpec, dataset: Dataset, *, fit: bool) -> dict[Po
     for port, view in input_views(spec).items():
         preprocessing, own = view.preprocessing, dataset.input(port)
         if fit and not any(isinstance(step, schema.Custom) for step in preprocessing.inputs):
-            with told_of_input(port if spec.inputs else None):
+            with told_of_input(port if inputs_are_told(spec) else None):
                 fitted = fit_input(preprocessing, own, folds[0].train_rows)
                 fitted.transform(own.train.take(some).inputs)
             shapes[port] = fitted.shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from nnrun.spec.reading.grammar import Location, empty_values, locate
 from nnrun.spec.reading.nodes import ListNode, MapNode, Node, Place, ScalarNode, SourceText, plain, spell_path
 from nnrun.spec.reading.overrides import Override, Overrides, apply_overrides
 from nnrun.spec.reading.sources import GIVEN_NAME, SpecSource, text_of
-from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_yaml
+from nnrun.spec.reading.spec_file import read_spec_file
+from nnrun.spec.reading.yaml_reader import decode, read_yaml
 from nnrun.spec.schema import (
     AS_LONG_AS_THE_TRAINING,
     DEFAULT_HOLDOUT_FRACTION,
@@ -52,7 +52,7 @@ from nnrun.spec.schema import (
 )
 from nnrun.spec.score_columns import INNER, has_inner_rows
 from nnrun.spec.shapes import facts_with_header, facts_without_header
-from nnrun.spec.wording import listing, nearest, quoted
+from nnrun.spec.wording import quoted
 
 Watcher = TypeVar("Watcher", EarlyStopping, ReduceOnPlateau)
 
@@ -471,55 +471,3 @@ def _missing_files(written: ExperimentSpec, spec: ExperimentSpec, *, given_here:
     where = "current folder where an override gives it" if given_here else "spec's own folder"
     message = f"there is no file {quoted(written.init_weights)}; a relative path starts from the {where}"
     return [Finding(("init_weights",), message)]
-
-
-_SHOWN = 5
-
-
-def read_spec_file(path: Path) -> bytes:
-    """The bytes of a spec's file, one more than are allowed where it is larger than that.
-
-    Raises:
-        UsageError: there is no such file, or it cannot be read.
-    """
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise UsageError(f"{path} is a folder; name a spec file{_specs_in(path, 'in it')}")
-        if not stat.S_ISREG(mode):
-            raise UsageError(f"{path} is not a regular file; a spec is read from a file")
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        if path.is_symlink():
-            target = path.readlink()
-            raise UsageError(f"{path} is a link to {target}, which does not exist") from None
-        raise UsageError(f"{path}: no such file{_nearest_files(path)}") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path} cannot be read: {reason.lower()}") from None
-
-
-def _yaml_names(folder: Path) -> list[str]:
-    try:
-        return sorted(p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml"))
-    except OSError:
-        return []
-
-
-def _nearest_files(path: Path) -> str:
-    if not os.path.isdir(path.parent):
-        return f" (there is no folder {path.parent})"
-    match = nearest(path.name, _yaml_names(path.parent)) or nearest(
-        f"{path.name}.yaml", _yaml_names(path.parent)
-    )
-    return f"; did you mean {path.parent / match}?" if match else _specs_in(path.parent, f"in {path.parent}")
-
-
-def _specs_in(folder: Path, where: str) -> str:
-    names = _yaml_names(folder)
-    if not names:
-        return f" (there is no .yaml file {where})"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    shown = listing(names[:_SHOWN], "and") if not more else ", ".join(names[:_SHOWN])
-    return f" ({where}: {shown}{more})"

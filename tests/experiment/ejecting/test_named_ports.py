@@ -67,6 +67,25 @@ epochs: 3
 validation: {kfold: {k: 3}}
 """
 
+ONE_TRUNK = """
+dataset: {csv: {path: table.csv, inputs: [size, age, town]}}
+preprocessing: {inputs: [impute, standardize, one_hot]}
+layers:
+  trunk: [dense: {units: 6, activation: relu}, batch_normalization%(dropout)s]
+  kind: [from: trunk, dense: {units: 3, activation: softmax}]
+  price: [from: trunk, dense: 1]
+outputs:
+  kind: {loss: categorical_crossentropy, metrics: [accuracy]}
+  price: {target: paid, preprocessing: standardize, loss: mae, metrics: [mae]}
+total_loss: mean
+optimizer: {adam: 0.05}
+weight_averaging: {swa: 2}
+early_stopping: {monitor: inner_price_mae, on: inner, patience: 2, restore_best: true}
+epochs: 8
+batch_size: 16
+validation: {kfold: {k: 3}}
+"""
+
 
 def table(*, lacks: bool = False) -> pd.DataFrame:
     """Rows with gaps, a town that only the first fold has, and, if wanted, rows without targets."""
@@ -100,7 +119,7 @@ def write(folder: Path, dropout: str, **specs: str) -> dict[str, Path]:
 def test_named_inputs_and_outputs(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
     """Keras draws its own dropout; PyTorch nnrun's, in a shared encoder for each input by itself."""
     dropout = ", dropout: 0.3" if to == "pytorch" else ""
-    specs = write(tmp_path, dropout, pair=SIAMESE, heads=TWO_HEADS, branches=TWO_BRANCHES)
+    specs = write(tmp_path, dropout, pair=SIAMESE, heads=TWO_HEADS, branches=TWO_BRANCHES, trunk=ONE_TRUNK)
     same_histories(tmp_path, specs, to)
     styled(*(tmp_path / f"{name}.py" for name in specs))
 
@@ -115,8 +134,9 @@ def test_rows_without_a_target(tmp_path: Path) -> None:
         nnrun.eject(specs["heads"], "keras", tmp_path / "keras.py")
 
 
-def test_arrays(tmp_path: Path) -> None:
-    """Inputs and outputs of an npz, of which one has names and the other takes another array."""
+@BOTH
+def test_arrays(to: Literal["pytorch", "keras"], tmp_path: Path) -> None:
+    """Arrays of an npz under other names, of which some mean something else in Python or in the script."""
     rng = np.random.RandomState(0)
     a, b = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
     kinds = (a[:, 0] > 0).astype(int) + (b[:, 0] > 0)
@@ -124,26 +144,43 @@ def test_arrays(tmp_path: Path) -> None:
     (tmp_path / "rows.yaml").write_text(
         """
 dataset: {npz: rows.npz}
-inputs: {a: {preprocessing: standardize}, other: {array: b}}
+inputs: {class: {array: a, preprocessing: standardize}, layers: {array: b}}
 layers:
-  both: [concatenate: [a, other], dense: {units: 6, activation: relu}]
-  sum: [from: both, dense: 1]
-  kind: [from: both, dense: {units: 3, activation: softmax}]
+  keras: [concatenate: [class, layers], dense: {units: 6, activation: relu}]
+  a-b: [from: keras, dense: 1]
+  model: [from: keras, dense: {units: 3, activation: softmax}]
 outputs:
-  sum: {target: y, loss: mae, metrics: [r2]}
-  kind: {loss: sparse_categorical_crossentropy, metrics: [accuracy, log_loss], loss_weight: 2}
+  a-b: {target: y, loss: mae, metrics: [mse]}
+  model: {target: kind, loss: sparse_categorical_crossentropy, metrics: [accuracy], loss_weight: 2}
 optimizer: adam
 epochs: 2
 validation: none
 """,
         encoding="utf-8",
     )
-    same_histories(tmp_path, {"rows": tmp_path / "rows.yaml"}, "pytorch")
+    same_histories(tmp_path, {"rows": tmp_path / "rows.yaml"}, to)
     styled(tmp_path / "rows.py")
 
 
-def test_what_is_refused(tmp_path: Path) -> None:
-    text = TWO_HEADS.replace("metrics: [accuracy]", "metrics: [accuracy], class_weight: balanced")
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[accuracy]", "[accuracy], class_weight: balanced", "the class_weight of an output (kind)"),
+        (
+            "epochs: 3",
+            "epochs: 3\nensemble: {members: 2, kind: independent}",
+            "an ensemble of networks whose",
+        ),
+        ("text: 3", "text: {num_words: 3, ngrams: 2}", "ngrams or a weighting of the step text"),
+        ("price: {target: paid,", "price: {target: [paid, sold],", "several target columns"),
+    ],
+)
+def test_what_is_refused(old: str, new: str, said: str, tmp_path: Path) -> None:
+    text = TWO_HEADS.replace(old, new)
+    if "[paid, sold]" in new:
+        text = text.replace("price: [from: trunk, dense: 1]", "price: [from: trunk, dense: 2]")
     specs = write(tmp_path, "", heads=text)
-    with pytest.raises(UsageError, match=r"eject cannot write the class_weight of an output \(kind\)"):
+    with pytest.raises(UsageError) as raised:
         nnrun.eject(specs["heads"], "pytorch", tmp_path / "heads.py")
+    assert str(raised.value).startswith(f"eject cannot write {said}")
+    assert not (tmp_path / "heads.py").exists()

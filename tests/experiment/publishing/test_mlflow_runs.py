@@ -24,6 +24,7 @@ import pytest
 
 import nnrun
 from nnrun.errors import NnrunError
+from tests.experiment.publishing.conftest import folders_told
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow")
 
@@ -90,6 +91,12 @@ def test_the_model_answers_as_predict_does(
     only = model.predict(rows, params={"probabilities": False})
     assert list(only.columns) == list(nnrun.predict(folds, rows, probabilities=False).columns)
     assert len(model.predict(model.input_example)) == 1
+
+
+def test_no_folder_of_this_machine_is_published(folds: nnrun.Run, store: str) -> None:
+    run, _ = _runs(store)
+    assert run.data.params["dataset.csv.path"] == "flats.csv"
+    assert folders_told(folds, Path(store.removeprefix("sqlite:///")).parent) == []
 
 
 def test_the_same_again_changes_nothing(folds: nnrun.Run, store: str) -> None:

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 import nnrun
+from nnrun.cli import main
 from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
@@ -21,15 +22,21 @@ from nnrun.experiment.evaluating.error_analysis import Residuals
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
 from nnrun.experiment.predicting.open_run import open_run
+from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.running import linear_member
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.job import Settings
-from nnrun.experiment.running.linear_member import SHARES, linear_steps
+from nnrun.experiment.running.linear_member import SHARES
 from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.train import run_experiment
+from nnrun.experiment.serving.answers import Answers
+from nnrun.experiment.serving.description import schema_document
+from nnrun.experiment.serving.requests import Asked, Options
+from nnrun.experiment.serving.typical_row import typical_row
 from nnrun.experiment.setup.groups import Selection
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
+from nnrun.spec.linear_member import linear_steps
 from nnrun.spec.reading.load import load_spec
 from tests.support.small_experiments import record_of
 
@@ -242,6 +249,46 @@ def test_a_row_that_both_inputs_take_is_told_once(tmp_path: Path) -> None:
     assert isinstance(found, Residuals)
     assert found.worst
     assert all(re.fullmatch(r"a \S+, b \S+", error.text) for error in found.worst)
+
+
+def test_the_names_of_the_made_inputs_are_told_to_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = table("number", ROWS, 0).assign(c=["x", "y", "z"] * (ROWS // 3))
+    steps = [{"piecewise_linear": {"bins": 4}}, "one_hot"]
+    path = spec_over(tmp_path, "number", preprocessing={"inputs": steps, "targets": "standardize"})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    table("number", TEST_ROWS, 1).assign(c="x").to_csv(tmp_path / "later.csv", index=False)
+    parent = run_experiment(load_spec(path), settings(tmp_path))
+    made = final_of_members(parent, settings(tmp_path), "folds")
+    (tmp_path / "bad.csv").write_text("a,b,c\n1,2,x\noops,2,q\n1,2,w\n")
+    (tmp_path / "missing.csv").write_text("b\n2\n")
+    said = ""
+    for name, *options in (("bad",), ("bad", "--skip-bad"), ("missing",)):
+        main(["predict", str(made.path), str(tmp_path / f"{name}.csv"), *options])
+        said += "".join(capsys.readouterr())
+    assert "has 'oops' in column 'a', which is not" in said
+    assert "bad.csv: column 'c': 1 of 2 rows have a value that no training row has, such as 'w'" in said
+    assert "lacks 2 columns that the network takes: a, c. " in said
+
+    usual = Options()
+    predictor = load_predictor(made)
+    document = schema_document(predictor, usual, typical_row(predictor))
+    assert [column["name"] for column in document["columns"]] == ["a", "b", "c"]
+    assert not any("inputs" in column for column in document["columns"])
+    rows = [{"a": 1, "b": 2, "c": value} for value in ("q", "w", "x")]
+    (answer,) = Answers(predictor, usual).answer([Asked(json.dumps([*rows, {"a": 1, "b": 2}]).encode())])
+    messages = json.loads(answer.body)["messages"]
+    assert len(messages) == len(set(messages)) == 3
+    assert "network" not in said.replace("the network takes", "") + "".join(messages)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_the_graph_is_no_difference_from_the_spec_that_was_written(use_bias: bool, tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path, layers=[*DEEP, {"dense": {"units": 1, "use_bias": use_bias}}])
+    assert compare_runs([parent, made]).spec_differences == ()
+    other = run_experiment(load_spec(spec_over(tmp_path, "number", batch_size=8)), settings(tmp_path))
+    assert "batch_size" in [found.path for found in compare_runs([other, made]).spec_differences]
 
 
 def test_linear_steps_standardize_what_is_not_linear_in_a_number() -> None:

@@ -84,14 +84,26 @@ def test_data_that_do_not_exist_are_told_of(
 ) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(f"dataset: {{{dataset}}}\n" + (CLASSES if "folder" in dataset else NUMBERS))
-    assert problems_of_data(load_spec(path)) == ()
-    note = f"{tmp_path / name} does not exist, so only the spec was checked, not the data"
-    assert main(["check", str(path)]) == 0
-    assert capsys.readouterr() == (f"{path}: ok\n", f"note: {path}: {note}.\n")
-    assert main(["check", str(path), "--json"]) == 0
+    near = f"{name[:2]}{name[1:]}"  # goone.csv
+    (tmp_path / near).mkdir()
+    said = f"{tmp_path / name} does not exist. The folder has '{near}': did you mean that?"
+    (problem,) = problems_of_data(load_spec(path))
+    assert (problem.message, problem.line) == (said, 1)
+    assert main(["check", str(path)]) == 4
     out, err = capsys.readouterr()
-    assert (json.loads(out)["specs"][0]["note"], err) == (note, f"note: {path}: {note}.\n")
+    assert said in out
+    assert (out.splitlines()[-1], err) == (f"{path}: 1 error", "")
+    assert main(["check", str(path), "--json"]) == 4
+    (found,) = json.loads(capsys.readouterr().out)["specs"]
+    assert (found["problems"][0]["message"], found["ok"], found["note"]) == (said, False, None)
     assert main(["train", str(path), "-q", "--runs-dir", str(tmp_path / "runs")]) == 4
+    assert said in capsys.readouterr().err
+
+
+def test_test_rows_that_do_not_exist_are_told_of_at_their_line(tmp_path: Path) -> None:
+    path = spec(tmp_path, "y", NUMBERS, ", drop_missing_target: true,\n  test: {path: later.csv}")
+    (problem,) = problems_of_data(load_spec(path))
+    assert (problem.message, problem.line) == (f"{tmp_path / 'later.csv'} does not exist.", 2)
 
 
 def test_a_large_file_is_not_read_and_told_of(

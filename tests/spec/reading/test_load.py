@@ -109,6 +109,14 @@ def test_no_such_file(tmp_path: Path) -> None:
         refusal(tmp_path / "zzz")
         == f"{tmp_path}/zzz: no such file (in {tmp_path}: imdb.yaml and reuters.yaml)"
     )
+    (tmp_path / "pond fish.csv.gz").touch()
+    fish = tmp_path / "pond fish"
+    assert refusal(tmp_path / "pond fish.yaml") == (
+        f"{fish}.yaml: no such file; `nnrun init '{fish}.csv.gz'` writes one for the rows beside it"
+    )
+    assert refusal(tmp_path / "pond fish.csv.gz") == (
+        f"{fish}.csv.gz holds rows, and a spec is YAML; `nnrun init '{fish}.csv.gz'` writes one for it"
+    )
     assert refusal(tmp_path / "no" / "spec.yaml") == (
         f"{tmp_path}/no/spec.yaml: no such file (there is no folder {tmp_path}/no)"
     )
