@@ -54,7 +54,7 @@ def sweep_page(sweep: SweepDirectory, record: SweepRecord) -> str:
         _summary(record),
         *([] if record.nested is None else _nested(record, record.nested)),
         *_figure(sweep, record),
-        _trials(record),
+        _trials(sweep, record),
         _data(record),
         _repeat(sweep),
         spec_block(sweep),
@@ -104,8 +104,8 @@ def _figure(sweep: SweepDirectory, record: SweepRecord) -> list[Block]:
     return [Block("Scores by value", figures=[Picture(svg)])]
 
 
-def _trials(record: SweepRecord) -> Block:
-    headings, *rows = board(record, every=True)
+def _trials(sweep: SweepDirectory, record: SweepRecord) -> Block:
+    headings, *rows = board(record, every=True, gone=sweep.gone(record))
     return Block("Trials", tables=[Table(headings, rows)] if rows else [])
 
 
