@@ -178,7 +178,8 @@ def _weights(record: RunRecord) -> str:
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if record.ensemble is not None or not record.best:
+    # Of outer folds the scores above are of the average of these very weights.
+    if record.ensemble is not None or not record.best or record.has_outer_scores:
         return text
     if kept:
         text += f" {kept}"
