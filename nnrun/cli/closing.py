@@ -178,7 +178,8 @@ def _weights(record: RunRecord) -> str:
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if record.ensemble is not None or not record.best:
+    # Of outer folds the scores above are of the average of these very weights.
+    if record.ensemble is not None or not record.best or record.has_outer_scores:
         return text
     if kept:
         text += f" {kept}"
@@ -243,7 +244,7 @@ def sweep_closing_text(sweep: SweepDirectory, record: SweepRecord, *, every: boo
         shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN and not every else ""
         if record.nested is not None and record.has_best:
             shown += "all trials, by the mean over the inner folds of all outer folds\n"
-        blocks.append(f"{shown}{aligned(board(record, every=every))}")
+        blocks.append(f"{shown}{aligned(board(record, every=every, gone=sweep.gone(record)))}")
     best = best_trial_text(record) if every else ""
     remarks = [failures_text(record), "\n".join(text for text in (best, optimism_text(record)) if text)]
     blocks += [wrapped(text, width) for text in remarks if text]
@@ -281,8 +282,10 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
-        run = sweep.run_of(record.ranked()[0]).path
-        verbs = [("train", sweep.best_spec), ("final", run)]
+        best = record.ranked()[0]
+        verbs = [("train", sweep.best_spec)]
+        if best.number not in sweep.gone(record):
+            verbs.append(("final", sweep.run_of(best).path))
         if record.nested is not None and record.nested.members is not None:
             verbs = [("kfold", sweep.best_spec)]  # whose networks are then the members
         steps += [f"nnrun {verb} {shlex.quote(str(path))}" for verb, path in verbs]
@@ -291,10 +294,12 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
 
 
 def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
-    """A sweep as `--json` gives it."""
+    """A sweep as `--json` gives it: its record, where its files are, and which trials' runs were deleted."""
+    gone = sweep.gone(record)
     return {
         **record.to_json(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.has_best else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,
+        "runs_gone": [trial.run for trial in record.trials if trial.number in gone],
     }
