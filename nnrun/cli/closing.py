@@ -178,7 +178,8 @@ def _weights(record: RunRecord) -> str:
     if len(used.epochs) == 1 and used.others and scores and of_last_row:
         text += f" ({', '.join(scores)})"
     text += f"; {used.others}." if used.others else "."
-    if record.ensemble is not None or not record.best:
+    # Of outer folds the scores above are of the average of these very weights.
+    if record.ensemble is not None or not record.best or record.has_outer_scores:
         return text
     if kept:
         text += f" {kept}"
@@ -251,7 +252,7 @@ def sweep_closing_text(sweep: SweepDirectory, record: SweepRecord, *, every: boo
         shown = f"the best {MOST_SHOWN}\n" if scored > MOST_SHOWN and not every else ""
         if record.nested is not None and record.has_best:
             shown += "all trials, by the mean over the inner folds of all outer folds\n"
-        blocks.append(f"{shown}{aligned(board(record, every=every))}")
+        blocks.append(f"{shown}{aligned(board(record, every=every, gone=sweep.gone(record)))}")
     best = best_trial_text(record) if every else ""
     remarks = [failures_text(record), "\n".join(text for text in (best, optimism_text(record)) if text)]
     blocks += [wrapped(text, width) for text in remarks if text]
@@ -289,22 +290,25 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
-        best = shlex.quote(str(sweep.best_spec))
+        best, file = record.ranked()[0], shlex.quote(str(sweep.best_spec))
         if record.nested is not None and record.nested.members is not None:
-            steps.append(f"nnrun kfold {best}")  # whose networks are then the members
+            steps.append(f"nnrun kfold {file}")  # whose networks are then the members
         else:
-            run = sweep.run_of(record.ranked()[0])
-            members = _as_they_are(run.read_record()) if run.is_run() else ""
-            steps += [f"nnrun train {best}", f"nnrun final {shlex.quote(str(run.path))}{members}"]
+            steps.append(f"nnrun train {file}")
+            if best.number not in sweep.gone(record):
+                run = sweep.run_of(best)
+                steps.append(f"nnrun final {shlex.quote(str(run.path))}{_as_they_are(run.read_record())}")
     lines += [f"{'       ' if place else 'Next   '}{step}" for place, step in enumerate(steps)]
     return "\n".join(lines)
 
 
 def sweep_document(sweep: SweepDirectory, record: SweepRecord) -> dict[str, Any]:
-    """A sweep as `--json` gives it."""
+    """A sweep as `--json` gives it: its record, where its files are, and which trials' runs were deleted."""
+    gone = sweep.gone(record)
     return {
         **record.to_json(),
         "path": str(sweep.path),
         "best_spec": str(sweep.best_spec) if record.has_best else None,
         "figure": str(sweep.figure) if sweep.figure.is_file() else None,
+        "runs_gone": [trial.run for trial in record.trials if trial.number in gone],
     }

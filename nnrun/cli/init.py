@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -74,8 +75,9 @@ def init(
     survived, class, ...), a column named like the file, one whose name has a word that is common in
     targets (price, salary, score, ...) or in the file's name, the last column, the first column. Never
     chosen: ids, row numbers, dates, marks of test rows, and columns of one value or of texts that all differ.
-    On a terminal nnrun asks, unless --target, --task or --yes decides. Several targets get an output each,
-    with its own loss and metrics, and share all layers before; --task holds for all of them.
+    On a terminal nnrun asks, unless --target, --task or --yes decides; where there is none, --target or --yes
+    is needed. Several targets get an output each, with its own loss and metrics, and share all layers before;
+    --task holds for all of them.
     """
     if list_:
         _list_examples(as_json)
@@ -96,7 +98,7 @@ def init(
     from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
 
     wanted = Wanted(tuple(target or ()), task, test)
-    spec = initial_spec(file, path, wanted, Defaults() if yes else _Terminal(), message)
+    spec = initial_spec(file, path, wanted, Defaults() if yes else _Terminal(wanted.targets), message)
     path.write_text(spec.text, encoding="utf-8")
     again = None
     if "other candidates" in spec.chosen:
@@ -143,7 +145,10 @@ def place(output: Path | None, stem: str, force: bool) -> Path:
 
 
 class _Terminal:
-    """Asks on the terminal."""
+    """Asks on the terminal; where there is none, a target that is `given` needs no more answers."""
+
+    def __init__(self, given: Sequence[str]) -> None:
+        self._given = given
 
     def target(self, read: ReadTable, default: ChosenTarget) -> ChosenTarget:
         """Which column is to be predicted, or several."""
@@ -178,8 +183,11 @@ class _Terminal:
         """As what a target is predicted."""
         from nnrun.experiment.init.target import possible_tasks
 
-        if is_of_several and not _at_terminal():
-            return default  # --task would be one for all of them
+        if self._given and not _at_terminal():
+            if not is_of_several:  # of several --task would be one for all of them
+                other = next(each for each in possible_tasks(read.columns[target]) if each != default)
+                message(f"{printable(target)!r} is predicted as {default} (--task {other} for the other).")
+            return default
         _require_terminal(f"--task (by default {default})")
         what = f"{printable(target)}: predict" if is_of_several else "Predict"
         question = f"{what} classes (classification) or a number (regression)?"

@@ -42,6 +42,7 @@ class RunSummary:
         kept: column → validation score of the weights that several networks kept, where they are of other
             epochs.
         optimistic: whether the rows of `best` chose its epoch, or it among the trials of a sweep.
+        parent, reproduces: as its record has them.
     """
 
     run: RunDirectory
@@ -66,6 +67,8 @@ class RunSummary:
     nested: str | None = None
     optimistic: bool = False
     kept: Mapping[str, float] = field(default_factory=dict)
+    parent: str | None = None
+    reproduces: str | None = None
 
     @cached_property
     def id(self) -> str:
@@ -116,6 +119,8 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         nested=None if record.nested is None else "outer" if record.has_outer_scores else record.nested.part,
         optimistic=record.is_optimistic,
         kept={name: value for name, value in record.kept.items() if value is not None and record.kept_apart},
+        parent=record.parent,
+        reproduces=record.reproduces,
     )
 
 

@@ -20,6 +20,7 @@ _SINGLE: Final[dict[str, Any]] = {
     "str": "FILE",
     "column": "age",
     "place": 0,
+    "arrays_or_place": "bias",
     "value": 1,
     "source": "title",
     "shared": "encoder",

@@ -353,6 +353,15 @@ def test_another_target_and_task(capsys: Capture) -> None:
     assert "    target: weight\n" in Path("mpg.yaml").read_text()
 
 
+def test_without_a_terminal_a_target_is_enough_and_what_is_taken_is_said(capsys: Capture) -> None:
+    write_cars()
+    assert main(["init", "mpg.csv", "--target", "weight"]) == 0
+    out, err = capsys.readouterr()
+    assert "  task        regression\n" in out
+    assert err == "'weight' is predicted as regression (--task classification for the other).\n"
+    assert "loss: mse" in Path("mpg.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -364,11 +373,6 @@ def test_another_target_and_task(capsys: Capture) -> None:
             "--target (by default 'mpg', it has the same name as the file) is not given, and there is no "
             "terminal "
             "to ask on. Add it, or --yes for the defaults.",
-        ),
-        (
-            ["mpg.csv", "--target", "weight"],
-            2,
-            "--task (by default regression) is not given, and there is no",
         ),
         (
             ["mpg.csv", "--target", "wieght", "--yes"],

@@ -32,7 +32,7 @@ def _scalar(form: Scalar) -> st.SearchStrategy[Any]:
         return st.sampled_from(form.choices)
     if form.kind in ("str", "source", "shared"):
         return TEXT
-    if form.kind in ("column", "place"):
+    if form.kind in ("column", "place", "arrays_or_place"):
         return st.integers(0, 10**9) | TEXT
     if form.kind == "value":
         return st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | TEXT

@@ -48,6 +48,7 @@ from nnrun.experiment.scripting.ask_script import ask_script
 from nnrun.experiment.scripting.script_files import refuse_foreign_arrays, refuse_taken_name
 from nnrun.experiment.scripting.script_model import Model
 from nnrun.experiment.scripting.write_script import ARRAYS, script_of
+from nnrun.experiment.setup.data_location import without_folders
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
@@ -173,7 +174,7 @@ def export_run(
     networks, used = _networks(run, access)
     own_spec = load_spec_of_networks(run, access.data_dir)
     spec = decided_spec(run, own_spec, used, access.listener.message)
-    metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
+    metadata = _metadata(run, networks, used, dump_spec(without_folders(spec)))
     export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
     fitted = [network.fitted for network in networks]
     labels = load_labels(run)
@@ -404,18 +405,34 @@ def _rows_to_compare(
             return inputs, "training"
     except DataError:
         pass  # other rows show the same
-    return {port: generated_rows(each, rows) for port, each in fitted.inputs.items()}, "generated"
+    return generated_inputs(fitted.inputs, rows), "generated"
 
 
-def generated_rows(fitted: FittedInputs, rows: int) -> RawInputs:
-    """Random rows that an input's preprocessing takes: about where its training rows were."""
+def generated_inputs(inputs: Mapping[Port, FittedInputs], rows: int) -> Mapping[Port, RawInputs]:
+    """Random rows for each input. A column that several inputs take has the same values in all of them."""
+    known: dict[str, Column] = {}
+    return {port: generated_rows(each, rows, known) for port, each in inputs.items()}
+
+
+def generated_rows(fitted: FittedInputs, rows: int, known: dict[str, Column] | None = None) -> RawInputs:
+    """Random rows that an input's preprocessing takes: about where its training rows were.
+
+    Args:
+        fitted: the preprocessing.
+        rows: how many.
+        known: columns of a table by name, where other inputs have them already; is given the others.
+    """
     rng = np.random.default_rng(0)
     if fitted.table is not None:
         columns = fitted.table.columns
+        if fitted.of_table:
+            known = {} if known is None else known
+            for column in columns:
+                if column.name not in known:
+                    known[column.name] = _generated_column(column, rng, rows)
+            return Table(tuple(known[column.name] for column in columns), rows)
         values = rows * (fitted.n_features or 1) // len(columns)  # more where rows have more axes
         table = Table(tuple(_generated_column(column, rng, values) for column in columns), values)
-        if fitted.of_table:
-            return table
         x_NC: Array = np.stack([c.values for c in table.columns if isinstance(c, NumberColumn)], axis=1)
         return x_NC.reshape(rows, *(fitted.raw_shape or ()))
     lengths = rng.integers(1, 200, rows)

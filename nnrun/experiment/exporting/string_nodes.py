@@ -271,9 +271,11 @@ class StringGraph:
 
     def _counts(self, column: str, front: Counts) -> str:
         starts = np.cumsum([0, *map(len, front.runs)])[:-1]
-        return self._add(
+        # Of no rows the operator refuses to count: a row is added, and taken away after.
+        one_more = self._add("Pad", [self._indices(column, front.words), self._ints([0, 0, 1, 0])])
+        counts = self._add(
             "TfIdfVectorizer",
-            [self._indices(column, front.words)],
+            [one_more],
             mode="TF",
             min_gram_length=1,
             max_gram_length=len(front.runs),
@@ -282,6 +284,7 @@ class StringGraph:
             ngram_indexes=list(front.places),
             pool_int64s=[index for own in front.runs for index in own],
         )
+        return self._add("Slice", [counts, *map(self._ints, ([0], [-1], [0]))])
 
     def _tokens(self, strings: str, pattern: str | None) -> str:
         """(N, T) what of each of (N, 1) strings matches a pattern, or each character; T is 1 or more."""
@@ -291,7 +294,13 @@ class StringGraph:
         )
         # With an empty one behind them: operators refuse an axis of length 0.
         none = self._add("Where", [self._add("Equal", [strings, strings]), self._strings([""]), strings])
-        return self._add("Concat", [self._add("Squeeze", [found, self._ints([1])]), none], axis=1)
+        # The tokenizer gives (N, 1, T), but of no rows (0, 0).
+        ends = [
+            self._add("Shape", [strings], start=0, end=1),
+            self._add("Shape", [found], start=-1),
+        ]
+        rows = self._add("Reshape", [found, self._add("Concat", ends, axis=0)], allowzero=1)
+        return self._add("Concat", [rows, none], axis=1)
 
     # --- nodes ---------------------------------------------------------------------------------------------
 

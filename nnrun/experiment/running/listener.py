@@ -163,7 +163,7 @@ def epoch_line(record: EpochRecord, start: Start) -> str:
     if len(record.rows) < len(start.member_ids):
         parts[0] += f" ({members_in_words(record.rows, start.member_type)})"
     for name, (mean, std) in means(record).items():
-        parts.append(f"{name} {number_text(mean)}" + (f" ± {number_text(std)}" if std is not None else ""))
+        parts.append(f"{name} {number_text(mean, std)}")
     return "  ".join([*parts, f"{record.seconds:.2f} s"])
 
 
@@ -189,9 +189,15 @@ def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
     return epochs
 
 
-def number_text(value: float) -> str:
-    """A measure's value while training: four decimals; five digits of what is too large or small for that."""
-    return f"{value:.4e}" if 0 < abs(value) < 0.001 else score_text(value)
+def number_text(value: float, std: float | None = None) -> str:
+    """A measure's value while training: four decimals; five digits of what is too large or small for that.
+
+    Its standard deviation has as many decimals, or two digits: `0.9913 ± 0.0001`, `4.4908e-04 ± 3.1e-05`.
+    """
+    if not 0 < abs(value) < 0.001:
+        return score_text(value) if std is None else f"{score_text(value)} ± {score_text(std)}"
+    text = f"{value:.4e}"
+    return text if std is None else f"{text} ± {std:.1e}"
 
 
 def means(record: EpochRecord) -> Mapping[str, tuple[float, float | None]]:

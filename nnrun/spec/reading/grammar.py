@@ -39,6 +39,11 @@ SCALARS = {
     "str": ScalarWords("text", "string", "FILE"),
     "column": ScalarWords("a column's name, or its position from 0", ["integer", "string"], "NAME"),
     "place": ScalarWords("a layer's place, or a chain's name", ["integer", "string"], "words.2"),
+    "arrays_or_place": ScalarWords(
+        f"{', '.join(schema.EXCLUDED_ARRAYS)}, a layer's place, or a chain's name",
+        ["integer", "string"],
+        "bias",
+    ),
     "value": ScalarWords("a number, a text, true or false", ["number", "string", "boolean"], "1"),
     "source": ScalarWords(
         "the name of one input or chain, and several are merged, as in concatenate: [A, B]", "string", "NAME"

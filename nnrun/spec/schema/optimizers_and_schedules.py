@@ -21,6 +21,8 @@ from nnrun.spec.schema.component import (
 
 Place = Annotated[Union[NonNegativeInt, str], "place"]
 """Where a layer stands: `2`, `words.2`."""
+ArraysOrPlace = Annotated[Union[NonNegativeInt, str], "arrays_or_place"]
+"""The same, or arrays of every layer: one of `EXCLUDED_ARRAYS`."""
 
 
 EXCLUDED_ARRAYS = ("bias", "gamma", "embeddings")
@@ -51,7 +53,7 @@ class OptimizerComponent(Component):
     )
     learning_rate: Positive = 0.001
     weight_decay: NonNegative = 0.0
-    exclude_from_weight_decay: Annotated[list[Place], ONE_IS_ENOUGH] = []
+    exclude_from_weight_decay: Annotated[list[ArraysOrPlace], ONE_IS_ENOUGH] = []
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     use_ema: bool = False
     ema_momentum: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.99

@@ -23,6 +23,7 @@ from nnrun.experiment.exporting.export_formats import FORMATS
 from nnrun.experiment.finished.load_run import Access
 from nnrun.records import RunDirectory
 from tests.support.commands import nnrun_command
+from tests.support.small_experiments import shared_spec
 
 # `select` is what PyTorch calls the first array of a program, `a_1` and what is within `a` have like paths.
 GRAPH = """
@@ -140,7 +141,7 @@ def test_a_program_takes_and_gives_dictionaries(folder: Path, tmp_path: Path) ->
     }
     held = {"spec": "", "preprocessing": "", "member": ""}
     program = torch.export.load(io.BytesIO((tmp_path / "m.pt2").read_bytes()), extra_files=held).module()
-    assert (held["spec"], held["member"]) == (run.read_resolved(), "fold-1")
+    assert (held["spec"], held["member"]) == (shared_spec(run), "fold-1")
     assert set(json.loads(held["preprocessing"])["inputs"]) == {"size", "pic-ture", "words"}
     table = nnrun.predict(run.path, split="test", member="fold-1")
     for rows in (1, 20):
@@ -168,7 +169,7 @@ def test_onnx_has_their_names(folder: Path, tmp_path: Path) -> None:
     for rows in (1, 20):
         taken = {name: x[:rows] for name, x in {**given_rows(), **wide}.items()}
         check(dict(zip(names, session.run(names, taken), strict=True)), table, rows)
-    assert session.get_modelmeta().custom_metadata_map["spec"] == run.read_resolved()
+    assert session.get_modelmeta().custom_metadata_map["spec"] == shared_spec(run)
 
 
 def test_the_weights_alone_are_asked_by_what_the_file_says(folder: Path, tmp_path: Path) -> None:
@@ -258,6 +259,15 @@ def test_the_only_output_has_a_name_that_no_input_has(table: Path) -> None:
     session = onnxruntime.InferenceSession(table / "m.onnx")
     assert {i.name for i in session.get_inputs()} == {"a", "b", "kind"}
     assert [o.name for o in session.get_outputs()] == ["predictions_"]
+
+
+@pytest.mark.parametrize("format_", ["onnx", "script"])
+def test_generated_rows_have_one_value_of_a_column_that_two_inputs_take(table: Path, format_: Any) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxruntime", reason="ONNX comes with the extra `onnx`")
+    (table / "rows.csv").rename(table / "moved.csv")
+    exported = export_run(run_in(table), table / f"m.{'py' if format_ == 'script' else format_}", format_)
+    assert (exported.rows_from, exported.rows) == ("generated", 1000)
 
 
 def test_a_step_of_one_input_without_a_program_is_refused(table: Path) -> None:

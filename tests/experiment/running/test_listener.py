@@ -67,6 +67,13 @@ def test_seeds_are_called_seeds() -> None:
     assert epoch_line(record({"loss": 1}, numbers=[7]), one) == "epoch  3/20  loss 1.0000  0.35 s"
 
 
+def test_a_small_deviation_is_written_like_its_mean() -> None:
+    rows = record({"accuracy": 0.9913, "loss": 0.00044}, {"accuracy": 0.99137, "loss": 0.0004})
+    assert epoch_line(rows, start(member_type="seed", member_ids=[0, 1])) == (
+        "epoch  3/20  accuracy 0.9913 ± 0.0000  loss 4.2000e-04 ± 2.8e-05  0.35 s"
+    )
+
+
 def test_one_fold_alone_is_one() -> None:
     line = start_line(start(member_type="fold", member_ids=[2]))
     assert line == ("small: 1 fold of 650,478 parameters, 7,982 training and 1,000 validation rows, on cpu")
