@@ -131,7 +131,7 @@ def _text_of_members(nested: NestedRecord, how: str, *, swept: bool, has_best: b
     return (
         "Outer: rows that no network and no choice has seen. Their score is that of the procedure: "
         f"{choose}average the networks of {how}, with the weights that each kept. "
-        f"Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
+        f"{without}Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
         f"{_AVERAGE_OF_BEST if has_best else _AVERAGE}"
     )
 
