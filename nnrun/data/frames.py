@@ -113,8 +113,9 @@ def refuse_unusable(data: Any) -> None:
         )
     for part in data if isinstance(data, list) else [data]:
         if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
+            masked = int(np.ma.getmaskarray(part).sum())
             raise UsageError(
-                f"A masked array with {int(np.ma.count_masked(part)):,} masked values was given, and nnrun "
+                f"A masked array with {masked:,} masked values was given, and nnrun "
                 "knows no masks. Make what is masked missing: ARRAY.astype(float).filled(numpy.nan)."
             )
     if hasattr(data, "columns") and hasattr(data, "dtypes"):
