@@ -177,6 +177,8 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
     )
     if settings.command == "final" and job.member_type is not None:
         record.ensemble = EnsembleRecord(of="folds" if job.member_type == "fold" else "seeds")
+    if spec.linear_member:
+        record.linear_member = True
     if nested := _nested(job):
         record.nested = nested
     if settings.trial is not None:

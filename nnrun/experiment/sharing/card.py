@@ -255,8 +255,8 @@ def _limits(record: RunRecord, schema: Mapping[str, Any], scores: Sequence[CardS
     if record.status != "completed":
         found.append(f"Training did not end: the run is {record.status}.")
     found += caution_text(record).splitlines()
-    if record.verdict:
-        found.append(record.verdict)
+    if record.own_verdict:
+        found.append(record.own_verdict)
     told = [_plain(text) for text in found]
     for split in ("test", "validation"):
         whys = {score.caution for score in scores if score.split == split and score.caution}
