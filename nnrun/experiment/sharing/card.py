@@ -282,8 +282,8 @@ def _limits(record: RunRecord, document: Mapping[str, Any], scores: Sequence[Car
     if record.status != "completed":
         found.append(f"Training did not end: the run is {record.status}.")
     found += caution_text(record).splitlines()
-    if record.verdict:
-        found.append(record.verdict)
+    if record.own_verdict:
+        found.append(record.own_verdict)
     told = [_plain(text) for text in found]
     for split in ("test", "validation"):
         whys = {score.caution for score in scores if score.split == split and score.caution}
