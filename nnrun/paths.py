@@ -31,6 +31,14 @@ def path_of_variable(name: str) -> Path | None:
     return user_path(written, name) if written.strip() else None
 
 
+def path_from_here(path: str | os.PathLike[str]) -> str:
+    """A path as others may read it: relative as it is, else from the current folder, or the name alone."""
+    given, here = Path(path), Path.cwd()
+    if not given.is_absolute():
+        return os.fspath(path)
+    return str(given.relative_to(here)) if given.is_relative_to(here) else given.name
+
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -48,7 +48,7 @@ def report(
         page = write_sweep_report(meant, output)
         print_result(as_json, lambda: {"report": str(page)}, lambda: str(page))
         return
-    found = find_runs(runs, runs_dir, tell=message)
+    found = find_runs(runs, runs_dir, tell=message) if meant is None else [meant]
     listener = listener_for(quiet=quiet, verbose=False)
     access = Access(weights=weights, overrides=set_ or (), data_dir=data_dir, listener=listener)
     path = write_report(found, output, access)

@@ -60,6 +60,8 @@ def rm(
         else:
             refuse_to_delete_sweep(each, runs_dir)
     sizes = {each.path: each.size() for each in found}
+    for text in _bests(found, runs_dir):
+        message(text)
     if not found:
         message(f"No run in {runs_dir}/ matches.")
     elif not yes and not _confirmed(found, sizes):
@@ -108,6 +110,19 @@ def _chosen(
     made: list[Doomed] = [run for sweep in sweeps for run in runs_within(sweep)]
     runs = [each for each in found if not isinstance(each, SweepDirectory)]
     return list({each.path.resolve(): each for each in (*runs, *made, *sweeps)}.values())
+
+
+def _bests(found: Sequence[Doomed], runs_dir: Path) -> list[str]:
+    """Which runs are the best of a sweep that stays."""
+    from nnrun.records import RunDirectory, best_of_its_sweep
+
+    told, ids = [], {each.id for each in found}
+    for run in found:
+        best = best_of_its_sweep(run, runs_dir) if isinstance(run, RunDirectory) else None
+        if best is not None and best[0].id not in ids:
+            sweep, what = best
+            told.append(f"{run.id} is {what}, of the sweep {sweep.id}. Its spec stays in {sweep.best_spec}.")
+    return told
 
 
 def _confirmed(found: Sequence[Doomed], sizes: Mapping[Path, int]) -> bool:

@@ -1,6 +1,7 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
 from nnrun.atomic_files import locked
+from nnrun.records.bare_name import best_of_its_sweep
 from nnrun.records.delete_run import delete_run, delete_sweep, refuse_to_delete, refuse_to_delete_sweep
 from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
@@ -13,6 +14,7 @@ from nnrun.records.index import (
     is_pattern,
     list_runs,
     run_ids,
+    runs_called,
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
@@ -81,6 +83,7 @@ __all__ = [
     "WeightsChoice",
     "WeightsEpoch",
     "all_looks",
+    "best_of_its_sweep",
     "create_run",
     "delete_run",
     "delete_sweep",
@@ -107,5 +110,6 @@ __all__ = [
     "refuse_to_delete_sweep",
     "refuse_unwritable",
     "run_ids",
+    "runs_called",
     "runs_of_sweep",
 ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,7 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
-from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+from nnrun.records.bare_name import STAMP, is_called, no_run, run_of_name, sweep_of_name
+from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory, new_id
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
 from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
@@ -23,8 +22,6 @@ from nnrun.records.sweep_directory import SweepDirectory, find_sweep, list_sweep
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
 LAST = "@last"
-
-_STAMP = re.compile(r"-(\d{8}T\d{6})Z-[0-9a-f]{4}$")  # what follows an experiment's name in an id
 
 _NO_TIME = "~"  # comes after all digits
 
@@ -40,7 +37,8 @@ def find_run(
 ) -> RunDirectory:
     """The run that a user means by a path, an id, the beginning of an id, a name, or `@last`.
 
-    A name means the newest run that is called so; where that is a trial of a sweep, the sweep's best trial.
+    A name means the newest run that is called so and reproduces no other; where that is a trial of a sweep,
+    the sweep's best trial whose run is there.
 
     Args:
         reference: what the user wrote.
@@ -50,7 +48,7 @@ def find_run(
 
     Raises:
         AmbiguousRunError: several runs begin so, and none is called exactly this.
-        UsageError: there is no such run.
+        UsageError: there is no such run; or the name is that of a sweep that scored outer folds.
     """
     tell = tell or (lambda text: None)
     if reference == LAST:
@@ -63,26 +61,20 @@ def find_run(
     if reference and as_path.is_run():
         return as_path
     if (sweep := _meant_sweep(reference, runs_dir, without=[run.id for run in runs])) is not None:
-        raise UsageError(_no_run(sweep))
+        raise UsageError(no_run(sweep))
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
         raise UsageError(f"{reference} is not a run: {found}.")
     reference = reference.removesuffix("…")  # as `nnrun ls` shortens an id
     matches = [run.id for run in runs if reference and run.id.startswith(reference)]
-    if len(matches) == 1:
+    # One of a name may be all that is left of a sweep: that is looked at as several are.
+    if len(matches) == 1 and not (newest and is_called(matches[0], reference)):
         return RunDirectory(runs_dir / matches[0])
     if matches:
         by_age = _by_age(matches, runs_dir)
-        called = _called(by_age, reference)
-        if called and newest:
-            sweep = _sweep_of(called[0], runs_dir)
-            best = None if sweep is None else _best_trial(sweep)
-            if sweep is not None and best is not None:
-                tell(f"{reference} is the sweep {sweep.id}: {best[1]}")
-                return best[0]
-            if len(called) > 1:
-                tell(f"{reference}: {called[0].id}, the newest of {len(called)} runs of this name, is taken")
-            return called[0].run
+        named = run_of_name(reference, by_age, runs_dir, tell) if newest else None
+        if named is not None:
+            return named
         ids = [found.id for found in by_age]
         raise AmbiguousRunError(
             f"'{reference}' matches {len(ids)} runs; name one:\n{_listed(ids)}", reference, ids
@@ -93,34 +85,6 @@ def find_run(
 def _by_age(ids: Sequence[str], runs_dir: Path) -> list[RunSummary]:
     """These runs, newest first."""
     return sorted((_summary(RunDirectory(runs_dir / id_)) for id_ in ids), key=_age_key, reverse=True)
-
-
-def _is_called(id_: str, name: str) -> bool:
-    return _STAMP.sub("", id_) == name.removesuffix("-")
-
-
-def _called(runs: Sequence[RunSummary], name: str) -> list[RunSummary]:
-    """Those that are called exactly so; ones that only measured a setting where there are no others."""
-    called = [found for found in runs if _is_called(found.id, name)]
-    return [found for found in called if found.command not in MEASURING_COMMANDS] or called
-
-
-def _sweep_of(run: RunSummary, runs_dir: Path) -> SweepDirectory | None:
-    """The sweep whose trial a run is; None where it is none, or the sweep is gone."""
-    sweep = None if run.sweep is None else SweepDirectory(runs_dir / run.sweep)
-    return sweep if sweep is not None and sweep.is_sweep() else None
-
-
-def _best_trial(sweep: SweepDirectory) -> tuple[RunDirectory, str] | None:
-    """The run of a sweep's best trial, and what it is in words; None where no trial has a score."""
-    with contextlib.suppress(DataError):  # a sweep whose record cannot be read has no best trial
-        record, _ = sweep.read_sound_part()
-        if record.ranked():
-            trial = record.ranked()[0]
-            run = sweep.run_of(trial)
-            if run.is_run():
-                return run, f"{trial.run}, trial {trial.number}, the best by {record.monitor}, is taken"
-    return None
 
 
 def find_runs(
@@ -178,9 +142,9 @@ def find_run_or_sweep(
         ids = [run.id for run in _run_directories(runs_dir)]
         if reference not in ids and _meant_sweep(reference, runs_dir, without=ids) is not None:
             return find_sweep(reference, runs_dir)
-        called = [id_ for id_ in ids if _is_called(id_, reference)] if newest else []
+        called = [id_ for id_ in ids if is_called(id_, reference)] if newest else []
         if called and reference not in ids:
-            sweep = _sweep_of(_called(_by_age(called, runs_dir), reference)[0], runs_dir)
+            sweep = sweep_of_name(reference, _by_age(called, runs_dir), runs_dir)
             if sweep is not None:
                 tell(f"{reference} is the sweep {sweep.id}")
                 return sweep
@@ -213,20 +177,6 @@ def _meant_sweep(reference: str, runs_dir: Path, without: Sequence[str]) -> Swee
     if reference and as_sweep.is_sweep():
         meant = [as_sweep]
     return meant[0] if meant and not any(id_.startswith(reference) for id_ in without) else None
-
-
-def _no_run(sweep: SweepDirectory) -> str:
-    """That a sweep is no run, and what to name instead."""
-    best = ""
-    with contextlib.suppress(DataError):  # then its trials are told of by `show` alone
-        record, _ = sweep.read_sound_part()
-        if record.ranked():
-            trial = record.ranked()[0]
-            best = f", such as {trial.run} (trial {trial.number}, the best by {record.monitor})"
-    return (
-        f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial{best}; "
-        f"`nnrun show {sweep.id}` lists them all."
-    )
 
 
 def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[RunSummary]:
@@ -267,6 +217,12 @@ def run_ids(runs_dir: Path) -> list[str]:
     """The ids of the runs in a folder, the newest first by the time in them. No record is read."""
     ids = [run.id for run in _run_directories(runs_dir)]
     return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
+
+
+def runs_called(name: str, runs_dir: Path) -> list[RunDirectory]:
+    """The runs of an experiment's name, the newest first by the time in their ids. No record is read."""
+    stem = STAMP.sub("", new_id(name))  # ids have of a name what is safe in the name of a file
+    return [RunDirectory(runs_dir / id_) for id_ in run_ids(runs_dir) if is_called(id_, stem)]
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
@@ -332,7 +288,7 @@ def _least_time(began: datetime) -> str:
 
 def _time_in(id_: str) -> str:
     """The time in an id, as ids have it; one after all others where it has none."""
-    found = _STAMP.search(id_)
+    found = STAMP.search(id_)
     return _NO_TIME if found is None else found[1]
 
 

@@ -368,13 +368,31 @@ class RunDirectory:
             if source.is_file():
                 replace_file(folder / name, partial(shutil.copyfile, source))
         made = RunDirectory(folder)
+        self._write_shared(made, spec, resolved)
+        return made
+
+    def copy_texts(self, folder: Path, spec: str, resolved: str) -> list[Path]:
+        """Copy the files that tell of the run and hold no weights: its spec, record and histories.
+
+        Args:
+            folder: made where it is missing.
+            spec, resolved: as for `copy_model`.
+        """
+        make_folder(folder)
+        for name in (_HISTORY, _HISTORY_MEAN, _IMPORTANCE):
+            if (self.path / name).is_file():
+                shutil.copyfile(self.path / name, folder / name)
+        self._write_shared(RunDirectory(folder), spec, resolved)
+        return RunDirectory(folder).text_files()
+
+    def _write_shared(self, made: RunDirectory, spec: str, resolved: str) -> None:
+        """The spec, and the record without the folders of this machine."""
         made.write_spec(spec)
         made.write_resolved(resolved)
         record = self.read_written_record()
         for code in record.custom:
             code.file = None if code.file is None else Path(code.file).name
         made.write_record(record)
-        return made
 
     def read_card(self) -> str | None:
         """The model card; None where there is none."""

@@ -28,7 +28,8 @@ class RunSummary:
         started, ended: with the time zone.
         seconds: how long the run trained; from start to end where its record does not say. None while it
             trains.
-        epochs: that were trained (of the fold or seed that trained longest); None where it is not known.
+        epochs: that were trained (of the fold or seed that trained longest); None where it is not known, or
+            another run trained them.
         best: column → value at the best epoch; of an ensemble, which has no such epoch, what its predictions
             of validation rows score.
         test: loss and metrics on the test set; empty where it was not used.
@@ -41,6 +42,7 @@ class RunSummary:
         kept: column → validation score of the weights that several networks kept, where they are of other
             epochs.
         optimistic: whether the rows of `best` chose its epoch, or it among the trials of a sweep.
+        parent, reproduces: as its record has them.
     """
 
     run: RunDirectory
@@ -65,6 +67,8 @@ class RunSummary:
     nested: str | None = None
     optimistic: bool = False
     kept: Mapping[str, float] = field(default_factory=dict)
+    parent: str | None = None
+    reproduces: str | None = None
 
     @cached_property
     def id(self) -> str:
@@ -101,7 +105,9 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         started=started,
         ended=ended,
         seconds=seconds,
-        epochs=record.epochs_run if "epochs_run" in record.model_fields_set else None,
+        epochs=None
+        if record.trained_elsewhere or "epochs_run" not in record.model_fields_set
+        else record.epochs_run,
         best_epoch=record.best_epoch if record.ensemble is None else None,
         best={name: value for name, value in record.listed_scores.items() if value is not None},
         test={name: value for name, value in record.test.items() if value is not None},
@@ -113,6 +119,8 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         nested=None if record.nested is None else "outer" if record.has_outer_scores else record.nested.part,
         optimistic=record.is_optimistic,
         kept={name: value for name, value in record.kept.items() if value is not None and record.kept_apart},
+        parent=record.parent,
+        reproduces=record.reproduces,
     )
 
 

@@ -272,6 +272,16 @@ class SweepDirectory:
         """The run of a trial that has one: its folder lies beside the sweep's."""
         return RunDirectory(self.path.parent / str(trial.run))
 
+    def gone(self, record: SweepRecord) -> frozenset[int]:
+        """The numbers of the trials whose run has been deleted."""
+        had = (trial for trial in record.trials if trial.run is not None)
+        return frozenset(trial.number for trial in had if not self.run_of(trial).is_run())
+
+    def best_that_is_there(self, record: SweepRecord) -> TrialRecord | None:
+        """The best trial whose run is there; None where trials have no scores of the same rows."""
+        ranked = record.ranked() if record.has_best else []
+        return next((trial for trial in ranked if self.run_of(trial).is_run()), None)
+
     def size(self) -> int:
         """The bytes of its own files; its trials' runs lie beside it."""
         return RunDirectory(self.path).size()

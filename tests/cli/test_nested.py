@@ -178,6 +178,26 @@ def test_the_screen_of_members(folder: Path, capsys: Capture) -> None:
     assert "*" not in shown
 
 
+def test_of_members_that_inner_rows_stopped_the_screen_tells_one_thing(folder: Path, capsys: Capture) -> None:
+    stop = "early_stopping={on: inner, fraction: 0.25, patience: 1, restore_best: true}"
+    changes = [
+        "--set",
+        KFOLD,
+        "--set",
+        stop,
+        "--set",
+        "epochs=12",
+        "--set",
+        "optimizer={adam: {learning_rate: 0.2}}",
+    ]
+    assert main(["kfold", "small.yaml", *MEMBERS, *changes, "-q"]) == 0
+    shown = capsys.readouterr().out
+    assert "average the networks of 2 inner folds, with the weights that each kept." in shown
+    assert "\nWeights: " in shown
+    assert "The scores above are of epoch" not in shown
+    assert "the scores above are of one epoch" not in shown
+
+
 def test_the_screen_of_members_of_a_sweep(folder: Path, capsys: Capture) -> None:
     over = ["--over", "layers[0].dense.units=2,8"]
     assert main(["sweep", "small.yaml", *over, *MEMBERS, "--set", KFOLD, "-q"]) == 0

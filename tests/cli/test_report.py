@@ -90,6 +90,14 @@ def test_one_run(folder: Path, capsys: Capture) -> None:
     assert page.count("<svg") == 4  # loss, mae, residuals, network
 
 
+def test_no_folder_of_this_machine_is_told(folder: Path, capsys: Capture) -> None:
+    (run,) = (folder / "runs").glob("small-*")
+    page = page_of(str(run), capsys=capsys)  # an absolute path
+    assert "small.npz" in page
+    assert str(folder) not in page
+    assert f"nnrun reproduce runs/{run.name}" in page
+
+
 def test_nothing_is_fetched(folder: Path, capsys: Capture) -> None:
     found = outline(page_of("@last", "small", capsys=capsys))
     assert found.links

@@ -129,6 +129,7 @@ def test_as_json(folder: Path, capsys: Capture) -> None:
         "path": here,
         "best_spec": f"{here}/best.yaml",
         "figure": f"{here}/plots/sweep.png",
+        "runs_gone": [],
     }
     assert printed.err == ""
     assert main(["train", document["best_spec"], "-q"]) == 0

@@ -299,3 +299,145 @@ def test_the_name_of_a_sweep_s_trials(
     told: list[str] = []
     assert find_run("small", Path("runs"), tell=told.append).id == own.id
     assert told == [f"small: {own.id}, the newest of 4 runs of this name, is taken"]
+
+
+def test_the_best_trial_s_run_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name means the best trial whose run is there; where the best is deleted or shown, that is told."""
+    monkeypatch.chdir(tmp_path)
+    rates = [{"sgd": 1e-2}, {"sgd": 5e-3}, {"sgd": 1e-9}]  # the newest is the worst
+    sweep = nnrun.sweep(write_small(tmp_path, epochs=1), over={"optimizer": rates})
+    first, second, worst = (trial.run for trial in sweep.record.ranked())
+    assert first is not None
+    assert [trial.number for trial in sweep.record.ranked()] == [1, 2, 3]
+    assert main(["rm", f"runs/{first}", "--yes"]) == 0
+    told = capsys.readouterr().err
+    assert told == (
+        f"{first} is trial 1, the best by val_loss, of the sweep {sweep.id}. Its spec stays in "
+        f"{Path('runs', sweep.id, 'best.yaml')}.\n"
+    )
+    taken = (
+        f"small is the sweep {sweep.id}: {second}, trial 2, the best by val_loss whose run is there (that of "
+        "trial 1, the best, is gone), is taken"
+    )
+    told_of_name: list[str] = []
+    assert find_run("small", Path("runs"), tell=told_of_name.append).id == second
+    assert main(["rm", f"runs/{worst}", "--yes"]) == 0  # a single run is left, which is still not the best
+    assert capsys.readouterr().err == ""
+    assert find_run("small", Path("runs"), tell=told_of_name.append).id == second
+    assert told_of_name == [taken, taken]
+    assert main(["show", sweep.id]) == 0
+    shown = capsys.readouterr().out
+    assert f"{first} (gone)" in shown
+    assert f"{worst} (gone)" in shown
+    assert f"{second} (gone)" not in shown
+    assert f"nnrun final runs/{first}" not in shown
+    assert main(["show", sweep.id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs_gone"] == [first, worst]
+    assert main(["report", sweep.id]) == 0
+    assert f"{first} (gone)" in Path(capsys.readouterr().out.strip()).read_text("utf-8")
+
+
+def test_what_is_deleted_with_its_sweep_is_not_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = nnrun.sweep(write_small(tmp_path, epochs=1), over={"optimizer.sgd.learning_rate": [1e-2, 1e-9]})
+    assert main(["rm", sweep.id, "--trials", "--yes"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("method", ["grid", "tpe"])
+def test_the_name_of_a_sweep_that_scored_outer_folds(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of its runs is the model: where a run is needed it is said how the model is made."""
+    monkeypatch.chdir(tmp_path)
+    spec = write_small(tmp_path, epochs=1)
+    over = ["--over", "optimizer.sgd.learning_rate=1e-9,1e-2", "--method", method, "--nested", "2"]
+    trials = ["--trials", "2"] if method == "tpe" else []
+    assert main(["sweep", str(spec), *over, *trials, "-q"]) == 0
+    (sweep,) = Path("runs").glob("*sweep*")
+    capsys.readouterr()
+    for command in ("show", "report"):
+        assert main([command, "small"]) == 0
+        assert capsys.readouterr().err == f"small is the sweep {sweep.name}\n"
+    assert main(["diff", "small", str(spec)]) == 2
+    assert f"{sweep.name} is a sweep, which has many specs." in capsys.readouterr().err
+    again = f"choose once more on all rows, without outer folds: nnrun sweep {sweep / 'resolved.yaml'}"
+    model = f"{again} --set nested=null, and then nnrun final with the run of its best trial"
+    record = json.loads((sweep / "sweep.json").read_text("utf-8"))
+    if method == "grid":
+        best = next(trial["run"] for trial in record["trials"] if trial["number"] == record["best"])
+        model = f"nnrun final {Path('runs', best)} (trial {record['best']}, the best of all by val_loss)"
+    said = (
+        f"small is the sweep {sweep.name}, which scored outer folds: none of its runs is the model. For the "
+        f"model, {model}. Or name a run by its id; `nnrun show {sweep.name}` lists them."
+    )
+    for of_run in (["evaluate", "small"], ["final", "small"], ["predict", "small", "small.npz"]):
+        assert main(of_run) == 2
+        assert " ".join(capsys.readouterr().err.split()) == f"error: {said}"
+    with pytest.raises(UsageError, match="which scored outer folds"):
+        nnrun.load_run("small")
+    if method == "grid":  # it is the model, and what the name means from then on
+        assert main(["final", str(Path("runs", best)), "-q"]) == 0
+        (made,) = [run.id for run in list_runs(Path("runs")) if run.command == "final"]
+        assert find_run("small", Path("runs")).id == made
+        assert main(["rm", f"runs/{made}", f"runs/{best}", "--yes"]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", "small"]) == 2
+        assert f"nnrun train {sweep / 'best.yaml'} (trial" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_name_of_a_sweep_that_averaged_inner_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = write_small(tmp_path, epochs=1, validation={"kfold": {"k": 2}})
+    over = ["--over", "optimizer.sgd.learning_rate=1e-9,1e-2", "--nested", "2", "--members", "folds"]
+    assert main(["sweep", str(spec), *over, "-q"]) == 0
+    (sweep,) = Path("runs").glob("*sweep*")
+    capsys.readouterr()
+    assert main(["final", "small", "--members", "folds"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"For the model, nnrun kfold {sweep / 'best.yaml'} (trial 2, the best of all by val_loss), and "
+        in said
+    )
+    assert "and then nnrun final with that run and --members folds." in said
+    assert main(["kfold", str(sweep / "best.yaml"), "-q"]) == 0
+    assert main(["final", "small", "--members", "folds", "-q"]) == 0
+
+
+def test_a_name_does_not_mean_a_reproduction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    original = nnrun.train(write_small(tmp_path, epochs=1))
+    assert main(["reproduce", "small"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "small", "-q"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{original.id} on ")
+    assert shown.err.splitlines()[0] == f"small: {original.id} is taken; reproductions are passed over"
+    again = nnrun.train("small.yaml")
+    told: list[str] = []
+    assert find_run("small", Path("runs"), tell=told.append).id == again.id
+    assert told == [f"small: {again.id}, the newest of 2 runs of this name, is taken"]
+    told.clear()
+    assert main(["reproduce", "small"]) == 0  # of the newest
+    assert main(["rm", f"runs/{original.id}", f"runs/{again.id}", "--yes"]) == 0
+    copies = list_runs(Path("runs"))
+    assert find_run("small", Path("runs"), tell=told.append).id == copies[0].id  # there is no other
+    assert told == [f"small: {copies[0].id}, the newest of 2 runs of this name, is taken"]
+
+
+def test_a_report_says_once_which_run_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = write_small(tmp_path, epochs=1)
+    runs = [nnrun.train(spec), nnrun.train(spec)]
+    assert main(["report", "small", "-q"]) == 0
+    assert capsys.readouterr().err == (f"small: {runs[1].id}, the newest of 2 runs of this name, is taken\n")

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnrun.spec.reading.load import LoadedSpec, load_spec, load_spec_text
+from nnrun.experiment.setup.data_location import without_folders
+from nnrun.records import RunDirectory
+from nnrun.spec.reading.load import LoadedSpec, load_spec, load_spec_text, read_kept_spec
+from nnrun.spec.writing.dump import dump_spec
 
 SCREENS = Path(__file__).parents[1] / "cli" / "screens"
 
@@ -179,3 +182,8 @@ def standardized(preprocessing: Mapping[str, Any]) -> dict[str, list[float]]:
     """The `mean` and `std` of each column, of a preprocessing.json that standardizes all columns once."""
     states = [column["steps"][0]["standardize"] for column in preprocessing["table"]["columns"]]
     return {name: [state[name] for state in states] for name in ("mean", "std")}
+
+
+def shared_spec(run: RunDirectory) -> str:
+    """A run's spec as files for others hold it."""
+    return dump_spec(without_folders(read_kept_spec(run.read_resolved(), file="resolved.yaml")))

@@ -41,12 +41,16 @@ from nnrun.experiment.finished.record_text import (
 )
 from nnrun.experiment.finished.used_weights import UsedWeights, read_used_weights, recorded_weights
 from nnrun.experiment.predicting.outputs import combination_text
+from nnrun.experiment.setup.data_location import seen_from_here
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
-from nnrun.records import RunDirectory, RunRecord, WeightsChoice, all_looks
+from nnrun.paths import path_from_here
+from nnrun.records import RunDirectory, RunRecord, SweepDirectory, WeightsChoice, all_looks
 from nnrun.spec.ports import Port
+from nnrun.spec.reading.load import read_kept_spec
 from nnrun.spec.wording import with_std
+from nnrun.spec.writing.dump import dump_spec
 
 
 def write_report(runs: Sequence[RunDirectory], output: Path | None, access: Access) -> Path:
@@ -104,7 +108,7 @@ def report_page(
             _data(record),
             _environment(record),
             _repeat(run),
-            Block("Spec", code=run.read_resolved().rstrip(), folded="all defaults filled in"),
+            spec_block(run),
         ]
         sections.append(Section(run.id if len(runs) > 1 else "", blocks))
     one = records[0]
@@ -120,8 +124,8 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if record.error:
         paragraphs.append(Paragraph(record.error, "warning"))
     paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
-    if record.verdict:
-        paragraphs.append(Paragraph(record.verdict, "verdict"))
+    if record.own_verdict:
+        paragraphs.append(Paragraph(record.own_verdict, "verdict"))
     if record.parent:
         paragraphs.append(Paragraph(f"It comes from {record.parent}.", "muted"))
     if record.test_uses:
@@ -171,7 +175,7 @@ def _weights(
         ]
         found = best_epoch_text(record)
         text += f" {found[:1].upper()}{found[1:]}, {chosen_on(record)}: {', '.join(scores)}"
-        text += f" (nnrun report {shlex.quote(str(run.path))} --weights best)."
+        text += f" (nnrun report {shlex.quote(path_from_here(run.path))} --weights best)."
     return text
 
 
@@ -218,6 +222,15 @@ def network_block(run: RunDirectory, access: Access, salt: str) -> Block:
     return Block("Network", [Paragraph(said, "muted")] if said else [], [picture])
 
 
+def spec_block(kept: RunDirectory | SweepDirectory) -> Block:
+    """The spec of a run or a sweep, for others too: without the folders of this machine."""
+    try:
+        spec = read_kept_spec(kept.read_resolved(), file=f"the spec of {kept.id}")
+    except SpecError as error:
+        return Block("Spec", [Paragraph(f"It cannot be read: {error}", "muted")])
+    return Block("Spec", code=dump_spec(seen_from_here(spec)).rstrip(), folded="all defaults filled in")
+
+
 def _data(record: RunRecord) -> Block:
     rows = [
         [data.name, f"{data.rows:,}", data.sha256, data.note] for data in record.data if data.rows is not None
@@ -240,7 +253,7 @@ def _environment(record: RunRecord) -> Block:
 
 
 def _repeat(run: RunDirectory) -> Block:
-    path = shlex.quote(str(run.path))
+    path = shlex.quote(path_from_here(run.path))
     return Block(
         "Repeat it",
         [Paragraph("Trains the spec again and compares the history and the weights with this run's.")],

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from nnrun.atomic_files import write_text
+from nnrun.experiment.describing.report import spec_block
 from nnrun.experiment.finished.nested_text import (
     choices_text,
     nested_columns,
@@ -26,6 +27,7 @@ from nnrun.experiment.sweeping.sweep_result import figure_of
 from nnrun.figures.page import Block, Page, Paragraph, Picture, Section, Table, render
 from nnrun.figures.svg import inline_svg
 from nnrun.interrupts import stop_if_leaving
+from nnrun.paths import path_from_here
 from nnrun.records import SweepDirectory, SweepRecord
 from nnrun.records.run_record import NestedRecord
 from nnrun.spec.reading.load import read_kept_spec
@@ -52,10 +54,10 @@ def sweep_page(sweep: SweepDirectory, record: SweepRecord) -> str:
         _summary(record),
         *([] if record.nested is None else _nested(record, record.nested)),
         *_figure(sweep, record),
-        _trials(record),
+        _trials(sweep, record),
         _data(record),
         _repeat(sweep),
-        Block("Spec", code=sweep.read_resolved().rstrip(), folded="all defaults filled in"),
+        spec_block(sweep),
     ]
     return render(Page(record.name, sweep.id, [Section("", blocks)]))
 
@@ -102,8 +104,8 @@ def _figure(sweep: SweepDirectory, record: SweepRecord) -> list[Block]:
     return [Block("Scores by value", figures=[Picture(svg)])]
 
 
-def _trials(record: SweepRecord) -> Block:
-    headings, *rows = board(record, every=True)
+def _trials(sweep: SweepDirectory, record: SweepRecord) -> Block:
+    headings, *rows = board(record, every=True, gone=sweep.gone(record))
     return Block("Trials", tables=[Table(headings, rows)] if rows else [])
 
 
@@ -122,6 +124,5 @@ def _data(record: SweepRecord) -> Block:
 
 def _repeat(sweep: SweepDirectory) -> Block:
     said = "Tries the same again, each trial as a run of its own, on data of the same hash."
-    return Block(
-        "Repeat it", [Paragraph(said)], code=f"nnrun sweep {shlex.quote(str(sweep.resolved_spec))} --new"
-    )
+    spec = Path(path_from_here(sweep.path)) / sweep.resolved_spec.name
+    return Block("Repeat it", [Paragraph(said)], code=f"nnrun sweep {shlex.quote(str(spec))} --new")

@@ -48,6 +48,7 @@ from nnrun.experiment.scripting.ask_script import ask_script
 from nnrun.experiment.scripting.script_files import refuse_foreign_arrays, refuse_taken_name
 from nnrun.experiment.scripting.script_model import Model
 from nnrun.experiment.scripting.write_script import ARRAYS, script_of
+from nnrun.experiment.setup.data_location import without_folders
 from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
@@ -173,7 +174,7 @@ def export_run(
     networks, used = _networks(run, access)
     own_spec = load_spec_of_networks(run, access.data_dir)
     spec = decided_spec(run, own_spec, used, access.listener.message)
-    metadata = _metadata(run, networks, used, run.read_resolved() if spec == own_spec else dump_spec(spec))
+    metadata = _metadata(run, networks, used, dump_spec(without_folders(spec)))
     export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
     fitted = [network.fitted for network in networks]
     labels = load_labels(run)

@@ -38,6 +38,11 @@ def what_to_try(
     return f"Try {listing(tries, 'or')}." if tries else None
 
 
+def are_level(pairs: Mapping[str, Sequence[float]]) -> bool:
+    """Whether scores are the same as a baseline's; `pairs` as for `are_noise`."""
+    return all(math.isclose(value, other, abs_tol=1e-9) for value, other in pairs.values())
+
+
 def are_noise(record: RunRecord, pairs: Mapping[str, Sequence[float]]) -> bool:
     """Whether scores differ from a baseline's by no more than one standard error of their mean over networks.
 

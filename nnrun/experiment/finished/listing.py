@@ -47,8 +47,7 @@ def runs_within(sweep: SweepDirectory) -> list[RunDirectory]:
     return [
         summary.run
         for summary in list_runs(sweep.path.parent)
-        if summary.sweep == sweep.id
-        or (summary.nested == "outer" and summary.run.read_record().parent == sweep.id)
+        if summary.sweep == sweep.id or (summary.nested == "outer" and summary.parent == sweep.id)
     ]
 
 

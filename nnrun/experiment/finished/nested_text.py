@@ -127,7 +127,7 @@ def _text_of_members(nested: NestedRecord, how: str, *, swept: bool, has_best: b
     inner = "optimistic, for they chose it" if not _is_chosen_elsewhere(nested) else "which had no say in it"
     return (
         "Outer: rows that no network and no choice has seen. Their score is that of the procedure: "
-        f"{choose}average the networks of {how}, with the weights that training ended with. "
+        f"{choose}average the networks of {how}, with the weights that each kept. "
         f"Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
         f"{_AVERAGE_OF_BEST if has_best else _AVERAGE}"
     )

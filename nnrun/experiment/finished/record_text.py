@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from nnrun.experiment.finished.advice import are_noise
+from nnrun.experiment.finished.advice import are_level, are_noise
 from nnrun.experiment.finished.ensemble_text import (
     ensemble_columns,
     ensemble_heading,
@@ -391,12 +391,23 @@ def caution_text(record: RunRecord) -> str:
             averaged=averaged,
             epoch=epoch,
             noise=are_noise(record, record.not_better_than_linear),
+            loss=_own_loss(record),
         ),
         record.advice or "",
         near_perfect_text(record.near_perfect),
         drowned_text(record.drowned),
     )
     return "\n".join(text for text in sentences if text)
+
+
+def _own_loss(record: RunRecord) -> float | None:
+    """The loss on the rows that the baselines are of."""
+    if record.baseline_on == "test":
+        return record.test.get("loss")
+    if record.baseline_on != "validation":
+        return None
+    own = record.ensemble.validation.get("loss") if record.ensemble is not None else None
+    return (record.best or record.last).get("val_loss") if record.ensemble is None else own
 
 
 def no_better_text(
@@ -436,10 +447,12 @@ def no_better_than_linear_text(
     averaged: bool,
     noise: bool = False,
     epoch: int | None = None,
+    loss: float | None = None,
 ) -> str:
     """That a linear model does as well; without the scores `told` before, which a constant reaches.
 
-    With `noise`, that the difference is one that other folds or seeds could turn around.
+    With `noise`, that the difference is one that other folds or seeds could turn around. Of scores that are
+    the same, that these are level, and which has the lower `loss`, that of the networks.
     """
     if linear is None or linear.model is None:
         return ""
@@ -447,6 +460,12 @@ def no_better_than_linear_text(
     text = no_better_text(
         left, several=several, averaged=averaged, than=linear.model, short="linear", epoch=epoch
     )
+    if left and are_level(worse):
+        text = text.replace("does not beat", "is level with").replace("do not beat", "are level with")
+        other = linear.scores.get("loss")
+        if loss is None or other is None or loss >= other:
+            return text
+        return f"{text.rstrip('.')}; in loss it is better, {with_std(loss)} (linear {with_std(other)})."
     return f"{text.rstrip('.')}; by less than one standard error of the mean." if text and noise else text
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from nnrun.experiment.finished.record_text import SMOKE_TEXT
 from nnrun.records import MEASURING_COMMANDS, SweepRecord, TrialRecord
 from nnrun.spec.wording import counted, with_std
@@ -11,11 +13,13 @@ MOST_SHOWN = 10
 _WITHOUT_SCORE = ("pruned", "diverged", "failed", "interrupted", "running", "waiting")
 
 
-def board(record: SweepRecord, *, with_runs: bool = True, every: bool = False) -> list[list[str]]:
+def board(
+    record: SweepRecord, *, with_runs: bool = True, every: bool = False, gone: Collection[int] = ()
+) -> list[list[str]]:
     """The best trials as rows of a table, its headings first.
 
     With `every` all of them, those without a score below, with how they ended in its place; each with its
-    outer fold where trials are those of one.
+    outer fold where trials are those of one. `gone` are the numbers of trials whose run has been deleted.
     """
     shown = record.ranked()[: None if every else MOST_SHOWN]
     if record.command in MEASURING_COMMANDS:
@@ -31,7 +35,8 @@ def board(record: SweepRecord, *, with_runs: bool = True, every: bool = False) -
         score = trial.status if trial.score is None else with_std(trial.score)
         epoch = "" if trial.epoch is None else str(trial.epoch)
         values = [value_label(trial.values[key]) if key in trial.values else "" for key in keys]
-        run = [trial.run or ""] if with_runs else []
+        mark = " (gone)" if trial.number in gone else ""
+        run = [f"{trial.run or ''}{mark}"] if with_runs else []
         return [str(trial.number), *([fold] if of_folds else []), *values, score, epoch, *run]
 
     columns = [*(["outer fold"] if of_folds else []), *(labels[key] for key in keys)]

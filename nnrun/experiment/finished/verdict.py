@@ -14,7 +14,7 @@ import numpy as np
 from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
-from nnrun.experiment.finished.advice import are_noise, what_to_try
+from nnrun.experiment.finished.advice import are_level, are_noise, what_to_try
 from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
@@ -288,7 +288,8 @@ def cautions(record: RunRecord, spec: schema.ExperimentSpec, samples: Samples) -
     than_linear = not_better(own, linear.scores, spec, of_constant=False) if linear and compares else {}
     if linear is not None:
         found.not_better_than_linear, found.advice = than_linear, None
-    surely_worse = worse or (than_linear and not are_noise(record, than_linear))
+    close = are_level(than_linear) or are_noise(record, than_linear)
+    surely_worse = worse or (than_linear and not close)
     if surely_worse and (advice := what_to_try(record, spec, than_linear)):
         found.advice = advice
     return found

@@ -16,9 +16,10 @@ from nnrun.experiment.describing.learning_curves import make_panels, write_figur
 from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.finished.used_weights import recorded_weights
+from nnrun.experiment.setup.data_location import text_without_folders, without_folders
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.spec import schema
-from nnrun.spec.writing.dump import dump_value, flow
+from nnrun.spec.writing.dump import dump_spec, dump_value, flow
 from nnrun.validation.summary import mean_of_all
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Content:
     Attributes:
         run: its folder.
         record: what run.json holds.
-        spec: its spec, every default filled in.
+        spec: its spec, every default filled in, with the names of its files alone.
         digest: of all that is published: the same run gives the same, until it is measured again.
         started, ended: in seconds since 1970.
         params: path of the spec → value, as `--set` takes it.
@@ -68,7 +69,6 @@ class Content:
         series: the history; of several networks their means and deviations, to the last epoch that
             all reached.
         networks: `fold-2` or `seed-7` → its own history and last scores; empty for a run of one network.
-        files: spec, record and histories.
     """
 
     run: RunDirectory
@@ -82,12 +82,16 @@ class Content:
     summary: Mapping[str, float]
     series: Series
     networks: Mapping[str, Series]
-    files: Sequence[Path]
 
     @property
     def experiment(self) -> str:
         """The experiment's name, by which trackers group runs."""
         return self.spec.name
+
+    def files(self, folder: Path) -> list[Path]:
+        """Spec, record and histories, copied below a folder, without this machine's folders."""
+        written = text_without_folders(self.run.read_spec(), read_run_spec(self.run))
+        return self.run.copy_texts(folder / self.run.id, written, dump_spec(self.spec))
 
     def figures(self, folder: Path) -> list[Path]:
         """PNG files: the curves, drawn into an existing folder, and what has been drawn of the run before."""
@@ -117,12 +121,12 @@ def content_of(run: RunDirectory) -> Content:
     networks = {
         f"{kind}-{number}": _series(own, started) for number, own in (history.groupby(kind) if kind else ())
     }
-    files, spec = run.text_files(), read_run_spec(run)
+    spec = without_folders(read_run_spec(run))
     return Content(
         run,
         record,
         spec,
-        _digest(files),
+        _digest(run.text_files()),
         started,
         max(_time(record.ended), started),
         dict(_params(spec)),
@@ -130,7 +134,6 @@ def content_of(run: RunDirectory) -> Content:
         dict(_summary(record)),
         _series(mean_of_all(history, kind) if kind else history, started),
         networks,
-        files,
     )
 
 

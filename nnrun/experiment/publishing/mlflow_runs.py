@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.experiment.predicting.predict import load_predictor
 from nnrun.experiment.publishing.content import Content, Series
 from nnrun.experiment.publishing.destination import Destination, Published
@@ -33,6 +33,11 @@ _METRICS_AT_ONCE: Final = 1000
 _PARAMS_AT_ONCE: Final = 100
 _LONGEST_PARAM: Final = 6000
 _LONGEST_TAG: Final = 5000
+_FILE_STORE: Final = "MLFLOW_ALLOW_FILE_STORE"
+_NO_FILE_STORE: Final = (
+    "{} is a folder, in which this MLflow keeps runs only with MLFLOW_ALLOW_FILE_STORE=true: set it, or name "
+    "a database by --into sqlite:///mlflow.db."
+)
 _STATUS: Final = {"completed": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -47,7 +52,7 @@ def publish_to_mlflow(content: Content, destination: Destination, folder: Path) 
         folder: for files that are gone afterwards.
 
     Raises:
-        UsageError: there is no MLflow.
+        UsageError: there is no MLflow, or it takes no folder.
         NnrunError: its server cannot be reached, or refused; or its database is half made.
     """
     require("mlflow", {"mlflow": "MLflow"}, "--to mlflow")
@@ -65,6 +70,8 @@ def publish_to_mlflow(content: Content, destination: Destination, folder: Path) 
             of_database = _is_of_database(error)
             if not of_database and not isinstance(error, mlflow.exceptions.MlflowException):
                 raise
+            if _is_of_file_store(error):
+                raise UsageError(_NO_FILE_STORE.format(mlflow.get_tracking_uri())) from None
             said = f"MLflow at {mlflow.get_tracking_uri()} refused {content.run.id}: "
             said += str(error).partition("\n")[0].rstrip(".") + "." if of_database else str(error)
             raise NnrunError(f"{said}{_of_half_made(error, str(mlflow.get_tracking_uri()))}") from None
@@ -80,6 +87,11 @@ def _tracking(mlflow: Any, place: str | None) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)
+
+
+def _is_of_file_store(error: Exception) -> bool:
+    """Whether MLflow keeps runs in a folder only where it is told to."""
+    return _FILE_STORE in str(error) and os.environ.get(_FILE_STORE, "").lower() not in ("true", "1")
 
 
 def _is_of_database(error: Exception) -> bool:
@@ -140,7 +152,7 @@ def _write(client: Any, experiment: str, content: Content, folder: Path) -> str:
         client.log_batch(id_, params=some)
     _log_series(client, id_, content.series)
     _log_metrics(client, id_, [(name, 0, content.ended, value) for name, value in content.summary.items()])
-    for file in content.files:
+    for file in content.files(folder):
         client.log_artifact(id_, str(file))
     for figure in content.figures(folder):
         client.log_artifact(id_, str(figure), "figures")

@@ -41,14 +41,14 @@ def publish_to_tensorboard(content: Content, destination: Destination, folder: P
         return Published(content.run.id, str(runs), content.run.id, new=False, model=False)
     making = runs / f".{content.run.id}.making"
     shutil.rmtree(making, ignore_errors=True)
-    _write(content, making, content.figures(folder))
+    _write(content, making, content.files(folder), content.figures(folder))
     write_text(making / _DIGEST, f"{content.digest}\n")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(making, target)
     return Published(content.run.id, str(runs), content.run.id, new=True, model=False)
 
 
-def _write(content: Content, folder: Path, figures: Sequence[Path]) -> None:
+def _write(content: Content, folder: Path, files: Sequence[Path], figures: Sequence[Path]) -> None:
     from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
@@ -58,7 +58,7 @@ def _write(content: Content, folder: Path, figures: Sequence[Path]) -> None:
             writer.add_scalar(f"summary/{name}", value, 0, walltime=content.ended)
         for title, values in (("params", content.params), ("tags", content.tags)):
             writer.add_text(title, _as_table(values), 0, walltime=content.started)
-        for file in content.files:
+        for file in files:
             if file.suffix == ".yaml":
                 writer.add_text(
                     file.name, f"```\n{file.read_text(encoding='utf-8')}\n```", 0, content.started

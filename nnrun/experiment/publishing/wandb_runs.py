@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from nnrun.atomic_files import write_text
 from nnrun.errors import NnrunError
@@ -15,6 +15,13 @@ from nnrun.experiment.publishing.destination import Destination, Published
 from nnrun.experiment.sharing.share import share_run
 from nnrun.extras import require
 
+_SETTINGS: Final[Mapping[str, Any]] = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_meta": True,  # the name of this machine, and its folders
+}
 _DONE = "nnrun-published.txt"
 """In W&B's own folder: which runs were published, as lines of run, digest."""
 
@@ -48,7 +55,7 @@ def publish_to_wandb(content: Content, destination: Destination, folder: Path) -
         "dir": str(place),
         "project": destination.experiment or content.experiment,
         "group": content.run.id,
-        "settings": wandb.Settings(silent=True, console="off", disable_git=True, disable_code=True),
+        "settings": wandb.Settings(**_SETTINGS),
     }
     try:
         _log_run(wandb, content, id_, options, has_model, destination, folder)
@@ -94,7 +101,7 @@ def _log_run(
         for figure in content.figures(folder):
             run.log({f"figures/{figure.stem}": wandb.Image(str(figure))})
         record = wandb.Artifact(f"{content.run.id}-record", type="record")
-        for file in content.files:
+        for file in content.files(folder):
             record.add_file(str(file), name=file.name)
         run.log_artifact(record)
         if has_model:

@@ -187,12 +187,16 @@ def main_source(model: Model) -> str:
     """The text that runs when the script is called."""
     lines = [
         'if __name__ == "__main__":',
+        '    if sys.argv[1:] in (["-h"], ["--help"]):',
+        "        print(__doc__.strip())",
+        "        raise SystemExit",
         "    if len(sys.argv) != 2:",
         '        raise SystemExit(f"usage: python {sys.argv[0]} ROWS")',
         "    try:",
         f"        write_rows(predict({_read(model)}))",
-        "    except ValueError as error:",
-        '        raise SystemExit(f"{sys.argv[1]}: {error}") from None',
+        "    except (OSError, ValueError) as error:",
+        '        what = getattr(error, "strerror", None) or error',
+        '        raise SystemExit(f"{sys.argv[1]}: {what}") from None',
     ]
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from typing import Any
 from nnrun.data import SourceFile
 from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, UsageError
+from nnrun.paths import path_from_here
 from nnrun.records import RunDirectory
 from nnrun.records.given_tables import is_kept_table
 from nnrun.spec import schema
@@ -85,6 +86,23 @@ def with_paths_of(spec: schema.ExperimentSpec, other: schema.ExperimentSpec) -> 
 def without_folders(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
     """The spec with the names of its files alone: to others the folders of this machine say nothing."""
     return _with_paths(spec, {path: _name(path) for _, path in paths_of(spec)})
+
+
+def text_without_folders(text: str, spec: schema.ExperimentSpec) -> str:
+    """A spec as a person wrote it, with the names of its files alone where it has absolute paths.
+
+    Args:
+        text: the spec as it was written.
+        spec: what was read from it.
+    """
+    for _, path in paths_of(spec):
+        text = text.replace(path, _name(path))
+    return text
+
+
+def seen_from_here(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:
+    """The spec with paths from the current folder to what lies in it, else with the names of files alone."""
+    return _with_paths(spec, {path: path_from_here(path) for _, path in paths_of(spec)})
 
 
 def without_first_weights(spec: schema.ExperimentSpec) -> schema.ExperimentSpec:

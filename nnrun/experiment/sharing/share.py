@@ -8,10 +8,9 @@ from pathlib import Path
 from nnrun.errors import UsageError, printable
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access
 from nnrun.experiment.predicting.predict import load_predictor
-from nnrun.experiment.setup.data_location import paths_of, without_folders
+from nnrun.experiment.setup.data_location import text_without_folders, without_folders
 from nnrun.experiment.sharing.card import card_text
 from nnrun.records import CARD, RunDirectory, all_looks
-from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 from nnrun.spec.wording import listing
 from nnrun.spec.writing.dump import dump_spec
@@ -63,7 +62,9 @@ def share_run(
     _refuse(target, run, text, overwrite)
     if target is not run:
         members = run.members() if access.member is None else [n.member for n in predictor.networks]
-        run.copy_model(target.path, _written(run, own), spec_text, list(members) or [None])
+        run.copy_model(
+            target.path, text_without_folders(run.read_spec(), own), spec_text, list(members) or [None]
+        )
     return Shared(target.write_card(text), target.path)
 
 
@@ -97,11 +98,3 @@ def _files_of_others(folder: Path) -> list[str]:
         return []
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if not name.startswith(".") and name not in (CARD, "LICENSE")]
-
-
-def _written(run: RunDirectory, spec: schema.ExperimentSpec) -> str:
-    """The spec as it was written, without the folders of this machine."""
-    text = run.read_spec()
-    for _, path in paths_of(spec):
-        text = text.replace(path, Path(path).name)
-    return text

@@ -36,7 +36,15 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import OUTPUT, Port
 from nnrun.spec.reading.load import load_spec_text
-from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, growing_tokens, load_small, numbers
+from tests.support.small_experiments import (
+    BINARY,
+    KFOLD,
+    REGRESSION,
+    growing_tokens,
+    load_small,
+    numbers,
+    shared_spec,
+)
 
 # Normalized first, so that no activation carries the values away.
 HIDDEN = [
@@ -160,10 +168,22 @@ def test_weights_with_what_tells_what_they_are(tmp_path: Path) -> None:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     for name, value in run.read_weights().items():
         np.testing.assert_array_equal(arrays[name], value)
-    assert metadata["spec"] == run.read_resolved()
+    assert metadata["spec"] == shared_spec(run)
     assert json.loads(metadata["preprocessing"]) == run.read_preprocessing()
     assert json.loads(metadata["labels"])["class_names"] == ["malignant", "benign"]
     assert metadata["run"] == run.id
+
+
+@pytest.mark.parametrize("format_", get_args(FormatName))
+def test_no_folder_of_this_machine_goes_into_a_file(format_: FormatName, tmp_path: Path) -> None:
+    if format_ == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra onnx")
+    (tmp_path / "out").mkdir()
+    run = train(tmp_path)
+    ending = ".py" if format_ == "script" else ".file"
+    export_run(run, tmp_path / "out" / f"network{ending}", format_)
+    for file in (tmp_path / "out").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes(), file
 
 
 def test_programs_tell_it_too(tmp_path: Path) -> None:
@@ -171,7 +191,7 @@ def test_programs_tell_it_too(tmp_path: Path) -> None:
     export_run(run, tmp_path / "m.pt2", "pt2")
     held = {"spec": "", "preprocessing": "", "labels": "", "run": ""}
     torch.export.load(io.BytesIO((tmp_path / "m.pt2").read_bytes()), extra_files=held)
-    assert held["spec"] == run.read_resolved()
+    assert held["spec"] == shared_spec(run)
     assert json.loads(held["preprocessing"]) == run.read_preprocessing()
 
 
@@ -302,7 +322,7 @@ def test_onnx(changes: dict[str, Any], float64: bool, tmp_path: Path, onnxruntim
     for count in (1, len(rows)):
         (outputs,) = session.run(["predictions"], {"rows": rows[:count]})
         np.testing.assert_allclose(outputs, load_predictor(run).outputs(rows[:count]), rtol=1e-5, atol=1e-5)
-    assert session.get_modelmeta().custom_metadata_map["spec"] == run.read_resolved()
+    assert session.get_modelmeta().custom_metadata_map["spec"] == shared_spec(run)
 
 
 def test_onnx_of_tokens(tmp_path: Path, onnxruntime: Any) -> None:

@@ -13,13 +13,15 @@ import pytest
 import scipy.stats
 
 import nnrun
+from nnrun.data import Samples
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
-from nnrun.experiment.finished.verdict import not_better, verdict
+from nnrun.experiment.finished.verdict import cautions, not_better, verdict
 from nnrun.records.run_record import RunRecord
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
-from tests.support.small_experiments import BINARY, KFOLD, spec_text
+from nnrun.validation.summary import MORE_EPOCHS
+from tests.support.small_experiments import BINARY, KFOLD, load_small, spec_text
 
 
 def verdict_keys(table: pd.DataFrame, spec: ExperimentSpec) -> dict[str, Any]:
@@ -382,3 +384,41 @@ def test_the_column_behind_a_perfect_output_and_what_weighted_classes_cost(tmp_p
 
     assert worse({"yes": 3}) == ["size_loss"]
     assert worse(None) == ["loss", "here_loss", "here_accuracy", "size_loss"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (0.0083, "; in loss it is better, 0.0083 (linear 0.0338)."),
+        (0.05, "."),
+    ],
+)
+def test_scores_that_are_the_same_are_level(loss: float, said: str) -> None:
+    record = {
+        "best": {"val_loss": loss, "val_accuracy": 1.0},
+        "baseline_on": "validation",
+        "linear_baseline": {"model": "logistic regression", "scores": {"loss": 0.0338, "accuracy": 1.0}},
+        "not_better_than_linear": {"accuracy": [1.0, 1.0]},
+    }
+    text = caution_text(RunRecord.model_validate(record))
+    assert text == (f"The network is level with logistic regression: accuracy 1.0000 (linear 1.0000){said}")
+
+
+def test_no_advice_where_scores_are_level_with_the_linear_model(tmp_path: Path) -> None:
+    spec = load_small(tmp_path, BINARY).spec
+    samples = Samples(np.zeros((4, 2)), np.array([0, 1, 0, 1]))
+    record = RunRecord.model_validate(
+        {
+            "best": {"val_loss": 0.01, "val_accuracy": 1.0},
+            "baseline": {"loss": 0.69, "accuracy": 0.5},
+            "baseline_on": "validation",
+            "linear_baseline": {"model": "logistic regression", "scores": {"loss": 0.03, "accuracy": 1.0}},
+            "verdict": f"The mean val_loss was still falling at epoch 3, the last: {MORE_EPOCHS}",
+        }
+    )
+    found = cautions(record, spec, samples)
+    assert found.not_better_than_linear == {"accuracy": [1.0, 1.0]}
+    assert found.advice is None
+    worse = record.model_copy(deep=True)
+    worse.best["val_accuracy"] = 0.9
+    assert cautions(worse, spec, samples).advice is not None

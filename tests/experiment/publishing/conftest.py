@@ -60,3 +60,11 @@ def rows() -> pd.DataFrame:
 
 def record_file(run: nnrun.Run) -> Path:
     return run.path / "run.json"
+
+
+def folders_told(run: nnrun.Run, *published: Path) -> list[Path]:
+    """The files below these folders that name the folder in which the run's data lie."""
+    folder = str(run.path.parents[1]).encode()
+    files = [file for place in published for file in place.rglob("*") if file.is_file()]
+    assert files
+    return [file for file in files if folder in file.read_bytes()]

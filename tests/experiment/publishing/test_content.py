@@ -35,7 +35,12 @@ def test_what_a_run_of_folds_holds(folds: nnrun.Run, tmp_path: Path) -> None:
     assert list(content.networks["fold-1"].columns["val_loss"]) == list(own["val_loss"])
     assert list(content.series.columns["val_loss_mean"]) == list(folds.history_mean["val_loss_mean"])
     assert content.started < content.series.times[0] <= content.series.times[-1]
-    assert {file.name for file in content.files} >= {"run.json", "spec.yaml", "resolved.yaml", "history.csv"}
+    assert {file.name for file in content.files(tmp_path)} >= {
+        "run.json",
+        "spec.yaml",
+        "resolved.yaml",
+        "history.csv",
+    }
     assert [figure.name for figure in content.figures(tmp_path)] == ["accuracy.png", "loss.png"]
     assert content.has_model
 

@@ -23,7 +23,8 @@ import pandas as pd
 import pytest
 
 import nnrun
-from nnrun.errors import NnrunError
+from nnrun.errors import NnrunError, UsageError
+from tests.experiment.publishing.conftest import folders_told
 
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow")
 
@@ -90,6 +91,12 @@ def test_the_model_answers_as_predict_does(
     only = model.predict(rows, params={"probabilities": False})
     assert list(only.columns) == list(nnrun.predict(folds, rows, probabilities=False).columns)
     assert len(model.predict(model.input_example)) == 1
+
+
+def test_no_folder_of_this_machine_is_published(folds: nnrun.Run, store: str) -> None:
+    run, _ = _runs(store)
+    assert run.data.params["dataset.csv.path"] == "flats.csv"
+    assert folders_told(folds, Path(store.removeprefix("sqlite:///")).parent) == []
 
 
 def test_the_same_again_changes_nothing(folds: nnrun.Run, store: str) -> None:
@@ -254,3 +261,18 @@ def test_a_database_that_is_half_made(
     assert str(error.value).endswith("name another with --into, such as --into sqlite:///new.db.")
     assert "\n" not in str(error.value)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_folder_is_refused_in_one_sentence_and_taken_where_it_is_allowed(
+    single: nnrun.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    folder = f"file:{tmp_path / 'store'}"
+    with pytest.raises(UsageError) as error:
+        nnrun.publish(single, to="mlflow", into=folder, model=False)
+    assert str(error.value) == (
+        f"{folder} is a folder, in which this MLflow keeps runs only with MLFLOW_ALLOW_FILE_STORE=true: set "
+        "it, or name a database by --into sqlite:///mlflow.db."
+    )
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert nnrun.publish(single, to="mlflow", into=folder, model=False)[0].new

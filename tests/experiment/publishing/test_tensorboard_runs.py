@@ -8,6 +8,7 @@ import pytest
 
 import nnrun
 from nnrun.errors import UsageError
+from tests.experiment.publishing.conftest import folders_told
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -52,3 +53,8 @@ def test_a_folder_of_somebody_else_is_left_alone(single: nnrun.Run, tmp_path: Pa
     with pytest.raises(UsageError, match="nnrun publish did not write it"):
         nnrun.publish(single, to="tensorboard", into=tmp_path)
     assert (tmp_path / single.id / "notes").read_text() == "mine"
+
+
+def test_no_folder_of_this_machine_is_published(folds: nnrun.Run, tmp_path: Path) -> None:
+    nnrun.publish(folds, to="tensorboard", into=tmp_path)
+    assert folders_told(folds, tmp_path) == []

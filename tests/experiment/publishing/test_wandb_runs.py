@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import nnrun
+from tests.experiment.publishing.conftest import folders_told
 
 pytest.importorskip("wandb", reason="the extra wandb")
 
@@ -49,3 +50,8 @@ def test_the_same_again_changes_nothing(single: nnrun.Run, tmp_path: Path) -> No
     (again,) = nnrun.publish(single, to="wandb", into=tmp_path, model=False)
     assert not again.new
     assert sorted(tmp_path.rglob("*.wandb")) == before
+
+
+def test_no_folder_of_this_machine_is_published(folds: nnrun.Run, tmp_path: Path) -> None:
+    nnrun.publish(folds, to="wandb", into=tmp_path)
+    assert folders_told(folds, tmp_path) == []

@@ -1,0 +1,161 @@
+"""What a name means that runs have: the newest of them, or the sweep that made it, or its best trial."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from nnrun.errors import DataError, UsageError
+from nnrun.records.run_directory import RunDirectory
+from nnrun.records.run_record import MEASURING_COMMANDS
+from nnrun.records.run_summary import RunSummary
+from nnrun.records.sweep_directory import SweepDirectory, SweepRecord, TrialRecord
+
+STAMP: Final = re.compile(r"-(\d{8}T\d{6})Z-[0-9a-f]{4}$")
+"""What follows an experiment's name in an id."""
+
+
+def is_called(id_: str, name: str) -> bool:
+    """Whether a run of this id has this name."""
+    return STAMP.sub("", id_) == name.removesuffix("-")
+
+
+def run_of_name(
+    name: str, by_age: Sequence[RunSummary], runs_dir: Path, tell: Callable[[str], None]
+) -> RunDirectory | None:
+    """The run that a name means; None where no run is called exactly so.
+
+    Args:
+        name: what the user wrote.
+        by_age: runs, newest first.
+        runs_dir: where they are kept.
+        tell: is told which run is taken, where that is not the only one.
+
+    Raises:
+        UsageError: the name is that of a sweep which scored outer folds.
+    """
+    meant, passed_over = _called(by_age, name)
+    if not meant:
+        return None
+    sweep = _sweep_of(meant[0], runs_dir)
+    if sweep is not None and meant[0].nested is not None:
+        # Its runs trained within outer folds, or were scored on them: none is what the user chose.
+        raise UsageError(_scored_outer_folds(name, sweep))
+    best = None if sweep is None else _best_trial(sweep)
+    if sweep is not None and best is not None:
+        tell(f"{name} is the sweep {sweep.id}: {best[1]}")
+        return best[0]
+    which = f", the newest of {len(meant)} runs of this name," if len(meant) > 1 else ""
+    aside = "; reproductions are passed over" if passed_over else ""
+    if which or aside:
+        tell(f"{name}: {meant[0].id}{which} is taken{aside}")
+    return meant[0].run
+
+
+def sweep_of_name(name: str, by_age: Sequence[RunSummary], runs_dir: Path) -> SweepDirectory | None:
+    """The sweep that made the newest run of a name; None where none did, or no run is called so."""
+    meant, _ = _called(by_age, name)
+    return _sweep_of(meant[0], runs_dir) if meant else None
+
+
+def _called(runs: Sequence[RunSummary], name: str) -> tuple[list[RunSummary], bool]:
+    """Those that are called exactly so, and whether reproductions were left out, newer than one of them.
+
+    Ones that only measured a setting, or reproduce another run, are meant where there are no others.
+    """
+    called = [found for found in runs if is_called(found.id, name)]
+    called = [found for found in called if found.command not in MEASURING_COMMANDS] or called
+    meant = [found for found in called if found.reproduces is None] or called
+    return meant, bool(meant) and meant[0] is not called[0]
+
+
+def _sweep_of(run: RunSummary, runs_dir: Path) -> SweepDirectory | None:
+    """The sweep that made a run, as a trial or to score its choice on outer folds; None where it is gone."""
+    made_by = run.parent if run.sweep is None and run.nested == "outer" else run.sweep
+    sweep = None if made_by is None else SweepDirectory(runs_dir / made_by)
+    return sweep if sweep is not None and sweep.is_sweep() else None
+
+
+def _best_trial(sweep: SweepDirectory) -> tuple[RunDirectory, str] | None:
+    """The run of the best trial that has one still, and what it is in words; None where none has a score."""
+    with contextlib.suppress(DataError):  # a sweep whose record cannot be read has no best trial
+        record, _ = sweep.read_sound_part()
+        trial = sweep.best_that_is_there(record)
+        if trial is not None:
+            return sweep.run_of(trial), f"{trial.run}, {_what(trial, record)}, is taken"
+    return None
+
+
+def _what(trial: TrialRecord, record: SweepRecord) -> str:
+    """`trial 2, the best by val_loss`; or the best whose run is there."""
+    first = record.ranked()[0]
+    if first.number == trial.number:
+        return f"trial {trial.number}, the best by {record.monitor}"
+    return (
+        f"trial {trial.number}, the best by {record.monitor} whose run is there (that of trial "
+        f"{first.number}, the best, is gone)"
+    )
+
+
+def no_run(sweep: SweepDirectory) -> str:
+    """That a sweep is no run, and what to name instead."""
+    best = ""
+    with contextlib.suppress(DataError):  # then its trials are told of by `show` alone
+        record, _ = sweep.read_sound_part()
+        trial = sweep.best_that_is_there(record)
+        if trial is not None:
+            best = f", such as {trial.run} ({_what(trial, record)})"
+    return (
+        f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial{best}; "
+        f"`nnrun show {sweep.id}` lists them all."
+    )
+
+
+def _scored_outer_folds(name: str, sweep: SweepDirectory) -> str:
+    """That none of a sweep's runs is the model, and how that is made."""
+    model = ""
+    with contextlib.suppress(DataError):  # then `show` tells what is wrong
+        record, _ = sweep.read_sound_part()
+        model = f" For the model, {_to_make_the_model(sweep, record)}."
+    return (
+        f"{name} is the sweep {sweep.id}, which scored outer folds: none of its runs is the model.{model} Or "
+        f"name a run by its id; `nnrun show {sweep.id}` lists them."
+    )
+
+
+def _to_make_the_model(sweep: SweepDirectory, record: SweepRecord) -> str:
+    """What the closing screen of nested cross-validation says, as commands."""
+    averaged = record.nested is not None and record.nested.members is not None
+    smoke = " --smoke" if record.smoke else ""
+    best_spec = shlex.quote(str(sweep.best_spec))
+    if not record.has_best or not sweep.best_spec.is_file():
+        then = "nnrun final with the run of its best trial" + (" and --members folds" if averaged else "")
+        return (
+            "choose once more on all rows, without outer folds: nnrun sweep "
+            f"{shlex.quote(str(sweep.resolved_spec))} --set nested=null{smoke}, and then {then}"
+        )
+    best = record.ranked()[0]
+    whose = f"trial {best.number}, the best of all by {record.monitor}"
+    if averaged:
+        then = "nnrun final with that run and --members folds"
+        return f"nnrun kfold {best_spec}{smoke} ({whose}), and then {then}"
+    if best.number in sweep.gone(record):
+        return f"nnrun train {best_spec}{smoke} ({whose}), and then nnrun final with that run"
+    return f"nnrun final {shlex.quote(str(sweep.run_of(best).path))} ({whose})"
+
+
+def best_of_its_sweep(run: RunDirectory, runs_dir: Path) -> tuple[SweepDirectory, str] | None:
+    """The sweep whose best trial a run is, and which trial that is in words; None of any other run."""
+    with contextlib.suppress(DataError):  # a record that cannot be read says of nothing that it is the best
+        of = run.read_written_record().sweep
+        sweep = None if of is None else SweepDirectory(runs_dir / of)
+        if sweep is not None and sweep.is_sweep():
+            record, _ = sweep.read_sound_part()
+            best = record.ranked()[0] if record.has_best else None
+            if best is not None and best.run == run.id and record.command not in MEASURING_COMMANDS:
+                return sweep, f"trial {best.number}, the best by {record.monitor}"
+    return None
