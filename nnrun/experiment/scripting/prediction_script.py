@@ -211,6 +211,8 @@ def _read(model: Model) -> str:
             arguments.append(f"names={list(model.file_columns)!r}")
         if isinstance(dataset, schema.Csv) and dataset.delimiter is not None:
             arguments.append(f"delimiter={dataset.delimiter!r}")
+        if not isinstance(dataset, schema.Csv):  # its rows have types, and those of a CSV have none
+            arguments.append("missing=CSV_MISSING")
         return f"read_table({', '.join(arguments)})"
     if model.named:
         arrays = {port: array_of(model.spec, port) for port in model.networks[0].fitted.inputs}
