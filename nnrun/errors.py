@@ -65,9 +65,18 @@ class AmbiguousRunError(UsageError):
 
 
 class DataError(NnrunError):
-    """Data is missing, corrupt, or not what the spec says."""
+    """Data is missing, corrupt, or not what the spec says.
+
+    Attributes:
+        location: keys and positions from the top of the spec to what the data contradict; None where that is
+            not one place.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, location: tuple[str | int, ...] | None = None) -> None:
+        super().__init__(message)
+        self.location = location
 
 
 class DivergedError(NnrunError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
@@ -127,13 +128,25 @@ def usage_exit_code(error: Exception) -> int | None:
     return None
 
 
+def _meant(message: str) -> str:
+    """The word that is nearest to one that Typer refuses, with those that it takes in the same message."""
+    refused = re.search(r"'([^']*)' is not one of (.+?)\.?$", message)
+    if refused is None:
+        return ""
+    from nnrun.spec.wording import nearest, quoted
+
+    match = nearest(refused[1], re.findall(r"'([^']*)'", refused[2]))
+    return f" Did you mean {quoted(match)}?" if match else ""
+
+
 def usage_message(error: Exception) -> str:
     """What is wrong with the command line, and how to see what is right."""
     if isinstance(error, typer.Abort):
         return "interrupted"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "nnrun"
-    message = str(error.format_message())  # type: ignore[attr-defined]
+    message = str(error.format_message()).replace("Value error, ", "", 1)  # type: ignore[attr-defined]
+    message += _meant(message)
     if message.startswith("Usage:"):  # no command was named: the message is the help
         return message
     return f"error: {message}\nTry '{command} --help'."

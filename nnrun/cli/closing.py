@@ -91,7 +91,7 @@ def closing_text(
     remarks = (
         _why_it_ended(record),
         _chosen_from(record),
-        record.verdict,
+        record.own_verdict,
         ensemble_text(record),
         procedure_text(record),
         interval_text(record),
@@ -108,7 +108,7 @@ def closing_text(
 
 
 def _headline(record: RunRecord, *, verbose: bool) -> str:
-    if record.ensemble is not None and record.ensemble.taken_over:
+    if record.trained_elsewhere:
         text = f"{record.name}: {taken_over_headline(record)}"
         return f"{text}\n{SMOKE_TEXT}" if record.smoke else text
     status = str(record.status)
@@ -213,16 +213,24 @@ def _next_steps(run: RunDirectory, record: RunRecord) -> str:
     if record.ensemble is not None:
         steps.append(f"nnrun predict {path} INPUT")
     elif record.status == "completed" and not record.smoke and record.best_epoch and not record.is_inner:
-        steps.append(f"nnrun final {path}")
-        if len(record.members) > 1 and record.chosen_by is not None and record.chosen_by.startswith(INNER):
-            # The folds' weights were chosen by rows that score nothing: as they are, they make a good model.
-            steps[-1] += f" --members {record.member_type}s"
+        steps.append(f"nnrun final {path}{_as_they_are(record)}")
         if record.command != "final" and (more := _more_time(run, record)):
             steps.append(f"nnrun train --resume {path} --time {more}")
     origin = [f"From   {record.parent}"] if record.parent else []
     return "\n".join(
         [*origin, f"Files  {run.path}", f"Next   {steps[0]}", *(f"       {step}" for step in steps[1:])]
     )
+
+
+def _as_they_are(record: RunRecord) -> str:
+    """The option that averages the networks that a run has; empty where one trained anew is as good."""
+    if len(record.members) < 2:
+        return ""
+    # Weights that were chosen by rows that score nothing make a good model as they are.
+    chosen_apart = (record.chosen_by or "").startswith(INNER)
+    # Only networks of folds get the linear model that the spec asks for.
+    gets_linear_member = record.linear_member and record.member_type == "fold"
+    return f" --members {record.member_type}s" if chosen_apart or gets_linear_member else ""
 
 
 def _more_time(run: RunDirectory, record: RunRecord) -> str | None:
@@ -282,13 +290,14 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
         steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
     if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
-        best = record.ranked()[0]
-        verbs = [("train", sweep.best_spec)]
-        if best.number not in sweep.gone(record):
-            verbs.append(("final", sweep.run_of(best).path))
+        best, file = record.ranked()[0], shlex.quote(str(sweep.best_spec))
         if record.nested is not None and record.nested.members is not None:
-            verbs = [("kfold", sweep.best_spec)]  # whose networks are then the members
-        steps += [f"nnrun {verb} {shlex.quote(str(path))}" for verb, path in verbs]
+            steps.append(f"nnrun kfold {file}")  # whose networks are then the members
+        else:
+            steps.append(f"nnrun train {file}")
+            if best.number not in sweep.gone(record):
+                run = sweep.run_of(best)
+                steps.append(f"nnrun final {shlex.quote(str(run.path))}{_as_they_are(run.read_record())}")
     lines += [f"{'       ' if place else 'Next   '}{step}" for place, step in enumerate(steps)]
     return "\n".join(lines)
 

@@ -30,6 +30,8 @@ def eject(
         ),
     ] = None,
     set_: options.Set = None,
+    seed: options.Seed = None,
+    epochs: options.Epochs = None,
     data_dir: options.DataDir = None,
     allow_custom: options.AllowCustom = None,
     as_json: options.Json = False,
@@ -41,7 +43,8 @@ def eject(
     from nnrun.experiment.ejecting.eject import eject as eject_spec
     from nnrun.spec.reading.load import load_spec
 
-    ejected = eject_spec(load_spec(spec, set_ or ()), to, output, data_dir=data_dir, on_message=message)
+    loaded = load_spec(spec, options.changes_of(set_, seed=seed, epochs=epochs))
+    ejected = eject_spec(loaded, to, output, data_dir=data_dir, on_message=message)
     print_result(as_json, lambda: _document(ejected), lambda: _text(ejected))
 
 

@@ -257,9 +257,10 @@ def _refuse_by_lint(spec: schema.ExperimentSpec, dataset: Dataset) -> None:
         numbers=int(np.atleast_2d(dataset.train.targets.T).shape[0]),
     )
     view = next(iter(input_views(spec).values()))
-    errors = [finding.message for finding in lint_view(view, facts) if finding.severity == "error"]
+    errors = [finding for finding in lint_view(view, facts) if finding.severity == "error"]
     if errors:
-        raise DataError(f"The data do not match the spec: {'; '.join(errors)}.")
+        said = "; ".join(finding.message for finding in errors)
+        raise DataError(f"The data do not match the spec: {said}.", errors[0].location)
 
 
 def _refuse_negative(loss: schema.Component, samples: Samples, part: str) -> None:

@@ -563,6 +563,7 @@ class RunRecord(_Record):
         ensemble: where the networks, averaged, are one model; else None.
         nested: of nested cross-validation; else None. `last` of its outer run are the scores of each fold at
             the epoch that was chosen within it, and no epoch is the best.
+        linear_member: whether its spec asks for a linear model in each network of folds that are averaged.
         epochs, epochs_run: that were asked for, and that were trained.
         chosen_by: the column that chooses the best epoch; None where nothing is validated.
         parameters: of one network.
@@ -616,6 +617,7 @@ class RunRecord(_Record):
     seeds: list[Count] | None = None
     ensemble: EnsembleRecord | None = None
     nested: NestedRecord | None = None
+    linear_member: bool = False
     epochs: Count | None = None
     epochs_run: Count = 0
     time_limit: str | None = None
@@ -711,6 +713,16 @@ class RunRecord(_Record):
     def networks(self) -> Sequence[RunRecord | MemberRecord]:
         """What is known of each network."""
         return [self] if self.member_type is None else self.members
+
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether another run, its parent, trained its networks: epochs and verdict are those of that run."""
+        return self.ensemble is not None and self.ensemble.taken_over
+
+    @property
+    def own_verdict(self) -> str | None:
+        """The verdict, where it is of the run's own training."""
+        return None if self.trained_elsewhere else self.verdict
 
     @property
     def stopped_by_time_at(self) -> int | None:

@@ -28,7 +28,8 @@ class RunSummary:
         started, ended: with the time zone.
         seconds: how long the run trained; from start to end where its record does not say. None while it
             trains.
-        epochs: that were trained (of the fold or seed that trained longest); None where it is not known.
+        epochs: that were trained (of the fold or seed that trained longest); None where it is not known, or
+            another run trained them.
         best: column → value at the best epoch; of an ensemble, which has no such epoch, what its predictions
             of validation rows score.
         test: loss and metrics on the test set; empty where it was not used.
@@ -104,7 +105,9 @@ def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None)
         started=started,
         ended=ended,
         seconds=seconds,
-        epochs=record.epochs_run if "epochs_run" in record.model_fields_set else None,
+        epochs=None
+        if record.trained_elsewhere or "epochs_run" not in record.model_fields_set
+        else record.epochs_run,
         best_epoch=record.best_epoch if record.ensemble is None else None,
         best={name: value for name, value in record.listed_scores.items() if value is not None},
         test={name: value for name, value in record.test.items() if value is not None},

@@ -35,7 +35,7 @@ from nnrun.records.looks import Look
 from nnrun.records.run_directory import RunDirectory
 from nnrun.records.run_summary import RunSummary
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 """To be raised where the same run.json gives another summary, or a row holds the same in another form."""
 _FIELDS: Final = [field.name for field in fields(RunSummary) if field.name not in ("run", "problem")]
 _SECONDS_UNUSED: Final = 30 * 86400.0

@@ -7,8 +7,9 @@ at the top are those of the input or output.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nnrun.errors import DataError
@@ -136,22 +137,23 @@ def prediction_columns(output: Port | None) -> tuple[str, str, str]:
 
 def told_of(spec: ExperimentSpec, output: Port) -> AbstractContextManager[None]:
     """Errors of the data that are raised within say of which output they are, where outputs have names."""
-    return _told_of("output", output if spec.outputs else None)
+    return _told_of("output", output if spec.outputs else None, partial(location_of_output, spec))
 
 
 def told_of_input(name: Port | None) -> AbstractContextManager[None]:
     """Errors of the data that are raised within say of which input they are; None for one without a name."""
-    return _told_of("input", name)
+    return _told_of("input", name, lambda _, location: location)
 
 
 @contextmanager
-def _told_of(what: str, name: Port | None) -> Iterator[None]:
+def _told_of(what: str, name: Port | None, written: Callable[[Port, Location], Location]) -> Iterator[None]:
     try:
         yield
     except DataError as error:
         if name is None:
             raise
-        raise DataError(f"The {what} {quoted(name)}: {error}") from error
+        location = None if error.location is None else written(name, error.location)
+        raise DataError(f"The {what} {quoted(name)}: {error}", location) from error
 
 
 def loss_weights(spec: ExperimentSpec) -> Mapping[Port, float]:

@@ -121,11 +121,45 @@ def _unknown(name: str, parts: tuple[str, ...]) -> str:
         names = list(_below(place))
         what = f"{'.'.join(place.path)} has no {quoted(parts[len(known_to)])}"
         allowed = f" It has {listing(names, 'and')}." if names else " Nothing stands below it."
+    elif owned := _owners(parts):
+        return owned
     else:
         names = sorted({*(path.split(".")[-1] for path in topic_names()), *ROOT.fields})
         what, allowed = f"There is no topic {quoted(name)}", " `nnrun help` lists the keys of a spec."
     near = nearest(parts[len(known_to)] if len(parts) > len(known_to) else name, names)
     return f"{what}.{f' Did you mean {near}?' if near else ''}{allowed}"
+
+
+_MOST_OWNERS: Final = 6
+
+
+def _owners(parts: tuple[str, ...]) -> str:
+    """Whose key, or value of whose key, a word is: of components, whose keys are no topics of one word.
+
+    `weighting is a key of multi_hot and text: nnrun help preprocessing.inputs.multi_hot.weighting`; empty
+    where it is neither.
+    """
+    if len(parts) != 1:
+        return ""
+    (word,) = parts
+    of_key: dict[str, str] = {}  # owner → the path of its key
+    of_value: dict[str, str] = {}  # key → the same, of the first owner
+    for place in _places():
+        for below in [place, *(_below(place).values() if place.component is not None else ())]:
+            path, form = below.path, _content(below.form)
+            if below.owner is None:
+                continue
+            if path[-1] == word:
+                of_key.setdefault(path[-2], ".".join(path))
+            if isinstance(form, Scalar) and word in form.choices:
+                of_value.setdefault(path[-1], ".".join(path))
+    found, what = (of_key, "key") if of_key else (of_value, "value")
+    if not found:
+        return ""
+    owners = list(found)
+    more = f" and {len(owners) - _MOST_OWNERS} more" if len(owners) > _MOST_OWNERS else ""
+    shown = ", ".join(owners[:_MOST_OWNERS]) + more if more else listing(owners, "and")
+    return f"{word} is a {what} of {shown}: nnrun help {found[owners[0]]}."
 
 
 def _walk(parts: tuple[str, ...]) -> _Place | None:

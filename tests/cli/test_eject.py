@@ -24,6 +24,10 @@ def test_what_is_printed(
         "beside   lesson_weights.npz: the initial weights, which the script reads",
         "run      python lesson.py; it writes lesson_history.csv",
     ]
+    assert main(["eject", "small.yaml", "--to", "pytorch", "-o", "long.py", "--epochs", "77"]) == 0
+    assert "77" in Path("long.py").read_text(encoding="utf-8")
+    assert "77" not in Path("lesson.py").read_text(encoding="utf-8")
+    capsys.readouterr()
     assert main(["train", "small.yaml"]) == 0, "the data are as they were"
     capsys.readouterr()
     dropped = "layers=[{dense: 4}, {dropout: 0.5}, {dense: 1}]"

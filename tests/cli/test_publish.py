@@ -35,6 +35,14 @@ def test_what_is_said_and_the_document(run: str, capsys: Capture) -> None:
     assert Path("elsewhere", run).is_dir()
 
 
+def test_a_tracker_that_there_is_not_is_answered_by_the_nearest(capsys: Capture) -> None:
+    assert main(["publish", "@last", "--to", "mlflw"]) == 2
+    assert capsys.readouterr().err == (
+        "error: Invalid value for '--to': 'mlflw' is not one of 'mlflow', 'tensorboard', 'wandb'. "
+        "Did you mean 'mlflow'?\nTry 'nnrun publish --help'.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("tracker", "name"), [("mlflow", "MLflow"), ("tensorboard", "TensorBoard"), ("wandb", "W&B (wandb)")]
 )

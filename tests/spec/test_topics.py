@@ -118,6 +118,19 @@ def test_the_last_part_of_a_path_is_enough_and_may_mean_several_topics() -> None
         ("layers.lstm.unit", "layers.lstm has no 'unit'. Did you mean units?"),
         ("epochs.first", "epochs has no 'first'. Nothing stands below it."),
         ("", "There is no topic ''."),
+        (
+            "weighting",
+            "weighting is a key of multi_hot and text: nnrun help preprocessing.inputs.multi_hot.w",
+        ),
+        (
+            "nb_ratio",
+            "nb_ratio is a value of weighting: nnrun help preprocessing.inputs.multi_hot.weighting.",
+        ),
+        (
+            "linear",
+            "linear is a value of activation, recurrent_activation, anneal and weights: nnrun help layers.d",
+        ),
+        ("weight_decay", "weight_decay is a key of rmsprop, sgd, adam, adamw, adagrad, nadam and "),
     ],
 )
 def test_an_unknown_topic_is_named_with_the_nearest(name: str, said: str) -> None:

@@ -34,7 +34,7 @@ def _block(run: RunDirectory) -> Block:
     said += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
     said += [Paragraph(SMOKE_TEXT, "warning")] if record.smoke else []
     said += [Paragraph(record.error, "warning")] if record.error else []
-    said += [Paragraph(record.verdict)] if record.verdict else []
+    said += [Paragraph(record.own_verdict)] if record.own_verdict else []
     pictures: list[Picture] = []
     try:
         panels = make_panels([run])

@@ -167,7 +167,8 @@ class _Source:
         kind: what they are; None where there is one network.
         epochs: the last epoch that any of them reached.
         chosen_by: the column that chose the best epoch; None where nothing was validated.
-        best_epoch: the epoch that it chose.
+        best_epoch: the epoch that it chose; None where the run averages networks that another trained.
+        parent: the run that trained them then, of which the curves are.
     """
 
     table: pd.DataFrame
@@ -175,6 +176,7 @@ class _Source:
     epochs: int
     chosen_by: str | None
     best_epoch: int | None
+    parent: str | None = None
 
     @property
     def remarks(self) -> list[str]:
@@ -182,7 +184,8 @@ class _Source:
         if self.kind is None:
             return []
         ends = [f"to epoch {self.last}, the last that all reached"] if self.last < self.epochs else []
-        return [f"mean of the {self.kind}s", *ends]
+        whose = "" if self.parent is None else f" of {self.parent}, which trained them"
+        return [f"mean of the {self.kind}s{whose}", *ends]
 
     @property
     def last(self) -> int:
@@ -199,12 +202,16 @@ def _source(run: RunDirectory, skip: int) -> _Source:
     if skip >= reached:
         of_all = "" if reached == epochs else f" that all {kind}s reached"
         raise UsageError(f"--skip {skip} leaves nothing of {run.id}, which has {reached} epochs{of_all}.")
-    chosen_by, best_epoch = best_of_run(run.read_record(), history)
+    record = run.read_record()
+    chosen_by, best_epoch = best_of_run(record, history)
+    parent = record.parent if record.trained_elsewhere else None
+    if parent is not None:  # each network has weights of its own epoch
+        best_epoch = None
     if kind is None:
         return _Source(history, None, epochs, chosen_by, best_epoch)
     if history[kind].nunique() == 1:
         return _Source(history.drop(columns=kind), None, epochs, chosen_by, best_epoch)
-    return _Source(summary.mean_of_all(history, kind), kind, epochs, chosen_by, best_epoch)
+    return _Source(summary.mean_of_all(history, kind), kind, epochs, chosen_by, best_epoch, parent)
 
 
 def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | None) -> None:

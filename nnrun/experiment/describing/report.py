@@ -124,8 +124,8 @@ def _summary(run: RunDirectory, record: RunRecord, weights: WeightsChoice) -> Bl
     if record.error:
         paragraphs.append(Paragraph(record.error, "warning"))
     paragraphs += [Paragraph(text, "warning") for text in caution_text(record).splitlines()]
-    if record.verdict:
-        paragraphs.append(Paragraph(record.verdict, "verdict"))
+    if record.own_verdict:
+        paragraphs.append(Paragraph(record.own_verdict, "verdict"))
     if record.parent:
         paragraphs.append(Paragraph(f"It comes from {record.parent}.", "muted"))
     if record.test_uses:

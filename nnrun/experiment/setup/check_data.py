@@ -76,6 +76,8 @@ def _problems_of_rows(loaded: LoadedSpec, file: str | None) -> tuple[Problem, ..
         shapes = _try(spec, dataset, fit=_size(Path(spec.dataset.path).expanduser()) <= _BYTES_TO_FIT)
         misfits = _misfits(loaded, dataset, shapes)
     except DataError as error:
+        if error.location is not None:
+            return (loaded.problem_at(error.location, str(error)),)
         return (Problem(str(error), file=file),)
     doubts = rare_class_warnings(spec, dataset)
     return (*misfits, *(Problem(doubt, file=file, severity="warning") for doubt in doubts))

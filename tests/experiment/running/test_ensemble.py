@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 
 import nnrun
+from nnrun.cli.closing import closing_text
 from nnrun.errors import UsageError
+from nnrun.experiment.describing.in_notebook import run_html
+from nnrun.experiment.describing.learning_curves import make_panels
+from nnrun.experiment.describing.report import report_page
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
 from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
@@ -30,7 +35,8 @@ from nnrun.experiment.running.reproduce import reproduce_run
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import RunDirectory, RunRecord
+from nnrun.experiment.sharing.card import card_text
+from nnrun.records import RunDirectory, RunRecord, list_runs
 from nnrun.records.run_record import EnsembleRecord
 from tests.support.small_experiments import (
     BINARY,
@@ -416,6 +422,24 @@ def test_a_comparison_tells_whose_scores_are_whose(tmp_path: Path) -> None:
         "B is the average of 3 folds' networks. Its validation scores are those of its single networks, fold "
         "by fold; its test scores are those of the average."
     ) in found
+
+
+def test_what_its_parents_training_showed_is_not_told_as_its_own(tmp_path: Path) -> None:
+    parent, made = of_folds(tmp_path)
+    verdict = parent.read_record().verdict
+    assert verdict
+    runs = [(parent, True), (made, False)]
+    for run, own in runs:
+        record = run.read_record()
+        assert (verdict in closing_text(run, record)) == own
+        assert (verdict in run_html(run)) == own
+        assert (verdict in unescape(report_page([run], {}))) == own
+        assert (verdict[-30:] in card_text(load_predictor(run), None, None, "")) == own
+    assert [found.epochs for found in list_runs(made.runs_dir) if found.command == "final"] == [None]
+    for measure, (curve,) in make_panels([made]).curves.items():
+        assert curve.best_epoch is None, measure
+    assert make_panels([parent]).curves["loss"][0].best_epoch == parent.read_record().best_epoch
+    assert make_panels([made]).note == f"mean of the folds of {parent.id}, which trained them"
 
 
 def test_what_is_no_run_of_several_such_networks_is_refused(tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_data_that_do_not_exist_are_told_of(
     assert said in capsys.readouterr().err
 
 
+def test_what_contradicts_a_layer_is_told_at_its_line(tmp_path: Path) -> None:
+    last = "layers:\n- dense: {units: 5, activation: softmax}\nloss: categorical_crossentropy\n"
+    path = spec(tmp_path, "label", last)
+    (problem,) = problems_of_data(load_spec(path))
+    assert problem.message.startswith("The data do not match the spec: ")
+    assert "units must be 2; found 5" in problem.message
+    assert (problem.line, problem.snippet) == (3, "- dense: {units: 5, activation: softmax}")
+
+
 def test_test_rows_that_do_not_exist_are_told_of_at_their_line(tmp_path: Path) -> None:
     path = spec(tmp_path, "y", NUMBERS, ", drop_missing_target: true,\n  test: {path: later.csv}")
     (problem,) = problems_of_data(load_spec(path))
