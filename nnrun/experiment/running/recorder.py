@@ -220,8 +220,16 @@ def _nested(job: Job) -> NestedRecord | None:
 def verdict_of(job: Job, history: pd.DataFrame) -> RunRecord:
     """The fields of a run's record that follow from its history."""
     if job.settings.nested is not None:
-        return outer_verdict(history, job.spec, job.settings.nested)
-    return verdict(history, job.spec, job.settings.monitor)
+        return outer_verdict(history, job.spec, job.settings.nested, _pooled(job))
+    return verdict(history, job.spec, job.settings.monitor, _pooled(job))
+
+
+def _pooled(job: Job) -> int | None:
+    """How many rows the folds validate together; None of seeds, which validate the same rows."""
+    if job.member_type != "fold":
+        return None
+    rows = [row for group in job.groups for fold in group.folds for row in fold.validation_rows.tolist()]
+    return len(rows) if len(rows) == len(set(rows)) else None
 
 
 def _row_counts(job: Job) -> RowCounts:

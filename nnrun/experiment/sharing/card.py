@@ -252,7 +252,10 @@ def _intervals(scores: Sequence[CardScore]) -> str:
     if "test" in of:
         said.append("that of a share of test rows is Clopper and Pearson's")
     if "validation" in of:
-        said.append("that of a validation score is Student's, from the scores of each network's kept weights")
+        said.append(
+            "that of a validation score is Student's, from the scores of each network's kept weights, "
+            "or of an accuracy Wilson's, of all rows together, where this is wider"
+        )
     return f"Intervals: {'; '.join(said)}." if said else ""
 
 
