@@ -96,7 +96,7 @@ def refuse_unusable(data: Any) -> None:
     """Raise UsageError for values of which a part would be lost without a word.
 
     That is a sparse matrix or array of SciPy, as scikit-learn's dense estimators refuse it; values that NumPy
-    masks, which other functions take as they are beneath; and complex numbers, whole columns of them.
+    masks, which other functions take as they are beneath; and columns of complex numbers.
 
     Args:
         data: an array, a data frame, a series, a list of rows; or several of these, as a tuple or a dict.
@@ -126,7 +126,6 @@ def refuse_unusable(data: Any) -> None:
             _refuse_complex(
                 kind == "c" or any(isinstance(v, (complex, np.complexfloating)) for v in values), name
             )
-    _refuse_complex(getattr(getattr(data, "dtype", None), "kind", "O") == "c", None)
 
 
 def _refuse_complex(is_complex: bool, column: Any) -> None:

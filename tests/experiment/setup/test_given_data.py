@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import nnrun
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from tests.support.commands import nnrun_command
 
 TABLE: dict[str, Any] = {
@@ -229,7 +229,7 @@ def test_a_complex_column_is_no_category(frame: pd.DataFrame, dtype: Any) -> Non
             nnrun.train(TABLE, data=odd)
         with pytest.raises(UsageError, match=f"Complex data not supported: column '{column}'"):
             nnrun.predict(run, odd)
-    with pytest.raises(UsageError, match="Complex data not supported"):
+    with pytest.raises(DataError, match="y_train has the type complex128"):
         nnrun.train(ARRAYS, data=(np.eye(60), np.arange(60) + 1j))
 
 
