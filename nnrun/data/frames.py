@@ -34,9 +34,13 @@ def cells(series: pd.Series[Any]) -> list[Cell]:
     """The N values of a column of a data frame as JSON has them, None where one is missing.
 
     Dates are texts in ISO form; what JSON has no word for, such as an interval of pandas, is its own text.
+
+    Raises:
+        UsageError: one is a complex number.
     """
     missing = series.isna().to_numpy()
     kind = getattr(series.dtype, "kind", "O")
+    _refuse_complex(kind == "c", series.name)
     values: list[Any] = series.tolist()
     if kind in "biuf" and not missing.any():
         return values
@@ -44,7 +48,7 @@ def cells(series: pd.Series[Any]) -> list[Cell]:
         return [None if gap else value for value, gap in zip(values, missing, strict=True)]
     if kind == "M":
         return _dates(values, missing)
-    return [None if gap else _cell(value) for value, gap in zip(values, missing, strict=True)]
+    return [None if gap else _cell(value, series.name) for value, gap in zip(values, missing, strict=True)]
 
 
 def _dates(values: Sequence[Any], missing: Iterable[bool]) -> list[Cell]:
@@ -55,13 +59,14 @@ def _dates(values: Sequence[Any], missing: Iterable[bool]) -> list[Cell]:
     return [text[:10] if days and text is not None else text for text in texts]
 
 
-def _cell(value: Any) -> Cell:
+def _cell(value: Any, column: Any) -> Cell:
     if isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, np.generic):
-        return _cell(value.item()) if not isinstance(value, np.datetime64) else str(value)
+        return _cell(value.item(), column) if not isinstance(value, np.datetime64) else str(value)
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() else float(number_name(value))
+    _refuse_complex(isinstance(value, complex), column)
     return str(value)
 
 
@@ -87,15 +92,49 @@ def as_frame(data: Any) -> pd.DataFrame | None:
     return None
 
 
-def refuse_sparse_matrix(data: Any) -> None:
-    """Raise UsageError for a sparse matrix or array of SciPy, as scikit-learn's dense estimators do."""
-    if not (hasattr(data, "toarray") and hasattr(data, "nnz")):
+def refuse_unusable(data: Any) -> None:
+    """Raise UsageError for values of which a part would be lost without a word.
+
+    That is a sparse matrix or array of SciPy, as scikit-learn's dense estimators refuse it; values that NumPy
+    masks, which other functions take as they are beneath; and columns of complex numbers.
+
+    Args:
+        data: an array, a data frame, a series, a list of rows; or several of these, as a tuple or a dict.
+    """
+    if isinstance(data, (tuple, Mapping)):
+        for part in data.values() if isinstance(data, Mapping) else data:
+            refuse_unusable(part)
         return
-    size = math.prod(data.shape) * data.dtype.itemsize
-    raise UsageError(
-        f"A sparse {type(data).__name__} of shape {data.shape} was given, but dense data are required. "
-        f"Use '.toarray()' to make it a dense array, which takes {size / 1e6:,.3g} MB."
-    )
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        size = math.prod(data.shape) * data.dtype.itemsize
+        raise UsageError(
+            f"A sparse {type(data).__name__} of shape {data.shape} was given, but dense data are required. "
+            f"Use '.toarray()' to make it a dense array, which takes {size / 1e6:,.3g} MB."
+        )
+    for part in data if isinstance(data, list) else [data]:
+        if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
+            masked = int(np.ma.getmaskarray(part).sum())
+            raise UsageError(
+                f"A masked array with {masked:,} masked values was given, and nnrun "
+                "knows no masks. Make what is masked missing: ARRAY.astype(float).filled(numpy.nan)."
+            )
+    if hasattr(data, "columns") and hasattr(data, "dtypes"):
+        for place, (name, dtype) in enumerate(zip(data.columns, data.dtypes, strict=True)):
+            kind = getattr(dtype, "kind", None)
+            of_objects = kind == "O" and hasattr(data, "iloc")
+            values = data.iloc[:, place] if of_objects else ()
+            _refuse_complex(
+                kind == "c" or any(isinstance(v, (complex, np.complexfloating)) for v in values), name
+            )
+
+
+def _refuse_complex(is_complex: bool, column: Any) -> None:
+    if is_complex:
+        where = "" if column is None else f": column {quoted(str(column))}"
+        raise UsageError(
+            f"Complex data not supported{where}. Give real numbers, such as the real and the imaginary parts "
+            "as columns of their own (.real, .imag)."
+        )
 
 
 def declared_types(frame: pd.DataFrame) -> dict[str, ColumnType]:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_array, validate_data
 
-from nnrun.data.frames import as_frame, column_name
+from nnrun.data.frames import as_frame, column_name, refuse_unusable
+from nnrun.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ def validated_inputs(estimator: Any, x: Any, *, reset: bool) -> pd.DataFrame | A
     """
     import pandas as pd
 
+    _refuse_lossy(x)
     frame = as_frame(x)
     if frame is None and _holds_texts(x):
         least = 2 if reset else 1
@@ -60,6 +62,16 @@ def validated_inputs(estimator: Any, x: Any, *, reset: bool) -> pd.DataFrame | A
     validate_data(estimator, frame, reset=reset, skip_check_array=True)
     _refuse_unusable(frame, type(estimator).__name__, 2 if reset else 1)
     return frame.set_axis([column_name(name) for name in frame.columns], axis=1).reset_index(drop=True)
+
+
+def _refuse_lossy(data: Any) -> None:
+    """Raise ValueError for masked values, and for complex columns, which scikit-learn leaves to us."""
+    if hasattr(data, "toarray"):  # scikit-learn has its own words for sparse ones
+        return
+    try:
+        refuse_unusable(data)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def _holds_texts(x: Any) -> bool:
@@ -104,6 +116,7 @@ def checked_target(y: Any, name: str, *, numbers: bool) -> Array:
     """
     if y is None:
         raise ValueError(f"{name} requires y to be passed, but the target y is None.")
+    _refuse_lossy(y)
     array = check_array(
         y, ensure_2d=False, dtype="numeric" if numbers else None, ensure_all_finite=True, input_name="y"
     )
@@ -118,6 +131,7 @@ def checked_weights(sample_weight: Any, rows: int) -> npt.NDArray[np.float64] | 
     """
     if sample_weight is None:
         return None
+    _refuse_lossy(sample_weight)
     weights = check_array(
         sample_weight, ensure_2d=False, dtype=np.float64, ensure_all_finite=True, input_name=WEIGHT
     )

@@ -20,22 +20,22 @@ _NOTE_WIDTH = 78  # letters, beside the longest name
 
 @dataclass(frozen=True)
 class Bar:
-    """A column: how much it matters, its standard deviation, and whether that is more than noise."""
+    """A column: how much it matters, the interval of that, and whether it is more than noise."""
 
     name: str
     value: float
-    std: float | None
+    interval: tuple[float, float] | None
     certain: bool
 
 
 def bars_figure(bars: Sequence[Bar], title: str, what: str, note: str) -> Figure:
-    """A horizontal bar for each column, from top to bottom, with its deviation; grey where it is noise.
+    """A horizontal bar for each column, from top to bottom, with its interval; grey where it is noise.
 
     Args:
         bars: the longest first; of many the first 30 are drawn.
         title: above all.
         what: what the bars show.
-        note: what was measured.
+        note: what was measured, and what the intervals are.
     """
     shown = bars[:_MOST_BARS]
     figure = empty_figure(7.0, 1.6 + 0.3 * len(shown))
@@ -44,7 +44,7 @@ def bars_figure(bars: Sequence[Bar], title: str, what: str, note: str) -> Figure
     ax.barh(
         places,
         [bar.value for bar in shown],
-        xerr=None if any(bar.std is None for bar in shown) else [bar.std or 0.0 for bar in shown],
+        xerr=_reach(shown),
         height=0.68,
         color=[COLOURS[0] if bar.certain else "#B0B0B0" for bar in shown],
         error_kw={"ecolor": GREY, "elinewidth": 1.2, "capsize": 2.5},
@@ -54,13 +54,21 @@ def bars_figure(bars: Sequence[Bar], title: str, what: str, note: str) -> Figure
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlabel(plain_label(what), fontsize=11)
     if any(not bar.certain for bar in shown):
-        note += "; grey: within noise of 0"
+        note += "; grey: 0 or less" if _reach(shown) is None else "; grey: it reaches 0"
     if len(bars) > len(shown):
         note += f"; the first {len(shown)} of {len(bars)} columns"
     _title(ax, title, note)
     plain_axes(ax)
     ax.grid(axis="y", visible=False)
     return figure
+
+
+def _reach(bars: Sequence[Bar]) -> list[list[float]] | None:
+    """How far each interval goes to the left and to the right of its bar's end; None where one has none."""
+    known = [(bar.value, bar.interval) for bar in bars if bar.interval is not None]
+    if len(known) < len(bars):
+        return None
+    return [[value - low for value, (low, _) in known], [high - value for value, (_, high) in known]]
 
 
 @dataclass(frozen=True)

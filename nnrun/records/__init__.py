@@ -14,6 +14,7 @@ from nnrun.records.index import (
     is_pattern,
     list_runs,
     run_ids,
+    runs_called,
     runs_of_sweep,
 )
 from nnrun.records.looks import Look, LookCount, looks_of_record
@@ -109,5 +110,6 @@ __all__ = [
     "refuse_to_delete_sweep",
     "refuse_unwritable",
     "run_ids",
+    "runs_called",
     "runs_of_sweep",
 ]

@@ -14,7 +14,7 @@ from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
 from nnrun.records.bare_name import STAMP, is_called, no_run, run_of_name, sweep_of_name
-from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory
+from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory, new_id
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
 from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
@@ -217,6 +217,12 @@ def run_ids(runs_dir: Path) -> list[str]:
     """The ids of the runs in a folder, the newest first by the time in them. No record is read."""
     ids = [run.id for run in _run_directories(runs_dir)]
     return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
+
+
+def runs_called(name: str, runs_dir: Path) -> list[RunDirectory]:
+    """The runs of an experiment's name, the newest first by the time in their ids. No record is read."""
+    stem = STAMP.sub("", new_id(name))  # ids have of a name what is safe in the name of a file
+    return [RunDirectory(runs_dir / id_) for id_ in run_ids(runs_dir) if is_called(id_, stem)]
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -107,6 +108,14 @@ def interval_of_mean(mean: float, std: float, n: int, level: float = 0.95) -> tu
     """
     half = t_quantile(n - 1, level) * std / math.sqrt(n)
     return mean - half, mean + half
+
+
+def interval_of_share(share: float, rows: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's (1927) interval of a share of rows that are right."""
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    middle = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = math.sqrt(z2 * (share * (1 - share) / rows + z2 / (4 * rows**2))) / (1 + z2 / rows)
+    return middle - half, middle + half
 
 
 def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> Mode:

@@ -106,6 +106,23 @@ def test_sparse_inputs() -> None:
         nnrun.Classifier().fit(scipy.sparse.csr_array(x), y)
 
 
+@pytest.mark.parametrize("made", [nnrun.Classifier, nnrun.Regressor])
+def test_masked_and_complex_values_are_refused(made: Any) -> None:
+    x, y = np.eye(30)[np.arange(60) % 30], np.arange(60) % 2
+    masked = np.ma.MaskedArray(x, x > 0)
+    with pytest.raises(ValueError, match="A masked array with 60 masked values"):
+        made().fit(masked, y)
+    with pytest.raises(ValueError, match="A masked array with 30 masked values"):
+        made().fit(x, np.ma.masked_equal(y, 1))
+    with pytest.raises(ValueError, match="A masked array with 30 masked values"):
+        made().fit(x, y, sample_weight=np.ma.masked_equal(y, 1))
+    for odd in (x + 1j, pd.DataFrame(x + 1j), pd.DataFrame({"z": (np.arange(60) * 1j).astype(object)})):
+        with pytest.raises(ValueError, match="Complex data not supported"):
+            made().fit(odd, y)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        made(epochs=1).fit(x, y).predict(pd.DataFrame(x + 1j))
+
+
 def test_an_unknown_category_is_told(mixed: tuple[pd.DataFrame, pd.Series[Any]]) -> None:
     x, y = mixed
     model = nnrun.Classifier(epochs=2).fit(x, y)

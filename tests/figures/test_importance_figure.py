@@ -12,7 +12,7 @@ def labels(axis: list[object]) -> list[str]:
 
 
 def test_bars_stand_from_top_to_bottom_with_their_deviation() -> None:
-    bars = [Bar("sex", 0.2, 0.02, certain=True), Bar("$cabin", -0.01, 0.03, certain=False)]
+    bars = [Bar("sex", 0.2, (0.18, 0.22), certain=True), Bar("$cabin", -0.01, (-0.04, 0.02), certain=False)]
     (ax,) = bars_figure(bars, "Importance", "accuracy falls by", "5 folds").axes
     assert [bar.get_width() for bar in ax.patches] == [0.2, -0.01]  # type: ignore[attr-defined]
     assert ax.patches[0].get_facecolor() != ax.patches[1].get_facecolor()
@@ -22,7 +22,7 @@ def test_bars_stand_from_top_to_bottom_with_their_deviation() -> None:
     (deviations,) = (c.get_segments() for c in ax.collections)  # type: ignore[attr-defined]
     np.testing.assert_allclose(np.array(deviations)[:, :, 0], [[0.18, 0.22], [-0.04, 0.02]])
     assert ax.get_xlabel() == "accuracy falls by"
-    assert ax.texts[-1].get_text() == "5 folds; grey: within noise of 0"
+    assert ax.texts[-1].get_text() == "5 folds; grey: it reaches 0"
 
 
 def test_of_many_columns_the_first_are_drawn() -> None:

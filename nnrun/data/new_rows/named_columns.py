@@ -74,6 +74,7 @@ class NamedColumn:
     truth: bool
     spelling: Spelling = PLAIN
     inputs: tuple[Port, ...] = ()
+    no_gaps: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -84,7 +85,10 @@ class NamedColumn:
         of_values = [step for each in fitted for step in each.steps if step.form == "category"]
         levels = {level for step in of_values for level in step.known_levels}
         truth = bool(levels) and levels <= set(TRUTH)
-        return cls(first.name, first.kind, truth, spelling, tuple(inputs))
+        rare = {level for step in of_values for level in getattr(step, "rare", ())}
+        filled = {level for step in of_values if step.fills_gaps for level in step.known_levels}
+        no_gaps = frozenset((levels | rare) - filled) & frozenset(MISSING) - {""}
+        return cls(first.name, first.kind, truth, spelling, tuple(inputs), no_gaps)
 
     @property
     def of_inputs(self) -> str:
@@ -131,6 +135,7 @@ class NamedColumn:
         problems: dict[int, str],
     ) -> Column:
         """As `decoded`, where row i is `levels[codes[i]]`, or is missing where its code is -1."""
+        missing -= self.no_gaps
         own_missing = {number for text in missing if not math.isnan(number := number_of(text))}
         values = [self._value(level, missing, own_missing) for level in levels]
         for place, value in enumerate(values):
@@ -189,11 +194,13 @@ class NamedColumnDecoder:
 
     Attributes:
         columns: that the network takes.
-        missing: fields of CSV that mean a missing value.
+        missing: fields of CSV that mean a missing value, in every column.
         on_message: called once with what is not used.
-        own_missing: texts that mean a missing value wherever they stand, since the run's spec says so.
+        own_missing: texts that mean a missing value wherever they stand, since the run's spec says so or, of
+            a run that learned from CSV, since its training rows had them so.
         file_columns: all columns of a training file without a header; None where it has one.
         targets: those of them that the network predicts: new rows may lack them.
+        elsewhere: fields of CSV that mean a missing value but in columns with a category of that name.
     """
 
     columns: tuple[NamedColumn, ...]
@@ -202,6 +209,7 @@ class NamedColumnDecoder:
     own_missing: frozenset[str] = frozenset()
     file_columns: tuple[str, ...] | None = None
     targets: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, table: FittedTable, missing: frozenset[str], on_message: OnMessage) -> NamedColumnDecoder:
@@ -228,21 +236,24 @@ class NamedColumnDecoder:
             named: whether inputs have names, which messages then tell.
         """
         spellings = Spellings.of(declared)
-        own = declared.missing if isinstance(declared, (schema.Csv, schema.Jsonl)) else None
+        own = declared.missing if isinstance(declared, schema.Jsonl) else None
         takers: dict[str, dict[Port, FittedColumn]] = {}
         for port, table in tables.items():
             for column in table.columns:
                 takers.setdefault(column.name, {})[port] = column
+        columns = tuple(
+            NamedColumn.of(list(fitted.values()), spellings[name], list(fitted) if named else ())
+            for name, fitted in takers.items()
+        )
+        no_gaps = frozenset[str]().union(*(column.no_gaps for column in columns))
         return cls(
-            tuple(
-                NamedColumn.of(list(fitted.values()), spellings[name], list(fitted) if named else ())
-                for name, fitted in takers.items()
-            ),
-            missing_texts(declared),
+            columns,
+            missing_texts(declared) - no_gaps,
             on_message,
-            frozenset(own or ()),
+            missing_texts(declared) if isinstance(declared, schema.Csv) else frozenset(own or ()),
             file_columns,
             frozenset(declared.target) if isinstance(declared, schema.NamedColumns) else frozenset(),
+            missing_texts(declared) & no_gaps,
         )
 
     @property
@@ -295,7 +306,7 @@ class NamedColumnDecoder:
         holder = "It" if reader.unit == "row" else "Its first line"
         places_of(self.keys, reader.names, reader.name, self.on_message, holder=holder, called=self._called)
         as_text = {c.name for c in self.columns if c.kind != "number" or not c.spelling.plain}
-        missing = self.own_missing if reader.typed else self.missing
+        missing = self.own_missing if reader.typed else self.missing | self.elsewhere
         for first, batch in numbered(reader, self.keys, as_text, self.on_message):
             problems = dict(batch.problems)
             columns = [c.decoded(batch.columns[c.name], missing, problems) for c in self.columns]

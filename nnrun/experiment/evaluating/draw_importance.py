@@ -14,8 +14,14 @@ from nnrun.experiment.evaluating.importance_text import (
     predicted_text,
 )
 from nnrun.records import RunDirectory
-from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, ImportanceTable
+from nnrun.records.importance_record import (
+    ColumnImportance,
+    DependenceCurve,
+    ImportanceRecord,
+    ImportanceTable,
+)
 from nnrun.records.run_directory import slug
+from nnrun.validation.summary import interval_of_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,15 +59,26 @@ def _of_output(output: str | None, name: str) -> str:
     return name if output is None else f"{output}_{name}"
 
 
+def _interval(record: ImportanceRecord, column: ColumnImportance) -> tuple[float, float] | None:
+    """The 95 % interval of the mean, which decides whether a column is within noise; None of one value."""
+    if column.std is None:
+        return None
+    n = record.repeats if record.over == "repeats" else record.networks
+    return interval_of_mean(column.importance, column.std, n)
+
+
 def importance_figures(record: ImportanceRecord) -> dict[str, Figure]:
     """Name → figure: the bars of each output, and the curves."""
     from nnrun.figures import importance_figure as figures
 
     made: dict[str, Figure] = {}
     for table in record.tables:
-        bars = [figures.Bar(c.column, c.importance, c.std, certain=not c.within_noise) for c in table.columns]
+        bars = [
+            figures.Bar(c.column, c.importance, _interval(record, c), certain=not c.within_noise)
+            for c in table.columns
+        ]
         made[importance_figure_name(table)] = figures.bars_figure(
-            bars, bars_title(table), heading(table), measured_on(record)
+            bars, bars_title(table), heading(table), measured_on(record, "95 % interval of the mean")
         )
     for curve in record.curves:
         lines = [figures.Line(line.name, line.mean, line.std) for line in curve.lines]

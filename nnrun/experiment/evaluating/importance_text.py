@@ -15,15 +15,21 @@ _MOST_PAIRS = 5
 _MOST_VALUES = 7
 
 
-def measured_on(record: ImportanceRecord) -> str:
-    """`5 folds, each on its own 178 or 179 validation rows; 5 permutations, ± over the folds`."""
+def measured_on(record: ImportanceRecord, spread: str = "±") -> str:
+    """`5 folds, each on its own 178 or 179 validation rows; 5 permutations, ± over the folds`.
+
+    Args:
+        record: what was found.
+        spread: what stands beside the numbers.
+    """
     rows = f"{range_in_words(record.rows)} {record.split} rows"
     times = counted(record.repeats, "permutation")
     if record.over == "repeats":
-        spread = ", ± over these" if record.repeats > 1 else ""
-        return f"{rows}; {times} of each column{spread}"
+        over = f", {spread} over these" if record.repeats > 1 else ""
+        return f"{rows}; {times} of each column{over}"
     own = "each on its own " if record.split == "validation" and record.over == "folds" else "each on "
-    return f"{record.networks} {record.over}, {own}{rows}; {times} of each column, ± over the {record.over}"
+    over = f"{spread} over the {record.over}"
+    return f"{record.networks} {record.over}, {own}{rows}; {times} of each column, {over}"
 
 
 def bars_title(table: ImportanceTable) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from nnrun.errors import DataError
 from nnrun.experiment.finished.run_scores import validation_in
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
-from nnrun.experiment.finished.verdict import limits_of, possible
+from nnrun.experiment.finished.verdict import interval_of, pooled_rows
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.records.run_record import MemberRecord
 from nnrun.spec import schema
-from nnrun.validation.summary import interval_of_mean, mean_and_deviation
+from nnrun.validation.summary import mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def kept_scores(
         each = scores_of_each(run.read_history(), used)
     except DataError:  # a folder that was shared by an older nnrun may lack the history
         return KeptScores()
-    return mean_scores(each, spec) if each else KeptScores()
+    return mean_scores(each, spec, pooled_rows(record, spec)) if each else KeptScores()
 
 
 def scores_of_each(history: pd.DataFrame, used: UsedWeights) -> list[dict[str, float]]:
@@ -95,7 +95,9 @@ def kept_verdict(history: pd.DataFrame, record: RunRecord, spec: schema.Experime
     return found
 
 
-def mean_scores(each: Sequence[Mapping[str, float]], spec: schema.ExperimentSpec) -> KeptScores:
+def mean_scores(
+    each: Sequence[Mapping[str, float]], spec: schema.ExperimentSpec, rows: int | None = None
+) -> KeptScores:
     """The mean over networks of each score that all have, its deviation and its interval."""
     names = [name for name in each[0] if all(np.isfinite(of.get(name, np.nan)) for of in each)]
     scores: dict[str, float] = {}
@@ -104,12 +106,15 @@ def mean_scores(each: Sequence[Mapping[str, float]], spec: schema.ExperimentSpec
         scores[name], deviation = mean_and_deviation([of[name] for of in each])
         if deviation is not None:
             std[name] = deviation
-    return KeptScores(scores, std, intervals(scores, std, len(each), spec))
+    return KeptScores(scores, std, intervals(scores, std, len(each), spec, rows))
 
 
 def intervals(
-    scores: Mapping[str, float], std: Mapping[str, float], n: int, spec: schema.ExperimentSpec
+    scores: Mapping[str, float],
+    std: Mapping[str, float],
+    n: int,
+    spec: schema.ExperimentSpec,
+    rows: int | None,
 ) -> dict[str, list[float]]:
-    """The 95 % intervals (Student's t) of means over n networks, within what each measure can reach."""
-    limits = limits_of(spec)
-    return {name: possible(name, *interval_of_mean(scores[name], of, n), limits) for name, of in std.items()}
+    """The 95 % intervals of means over n networks; `rows` as for `interval_of`."""
+    return {name: interval_of(name, scores[name], of, n, spec, rows) for name, of in std.items()}

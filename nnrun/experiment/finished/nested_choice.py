@@ -11,16 +11,15 @@ import numpy as np
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import (
     chosen_on,
-    limits_of,
+    interval_of,
     members_of,
     min_delta_of_best,
-    possible,
 )
 from nnrun.records import RunRecord
 from nnrun.records.run_record import MemberRecord, NestedFold, NestedRecord, Scores
 from nnrun.spec import schema
 from nnrun.spec.score_columns import best_epoch_column, directions
-from nnrun.validation.summary import interval_of_mean, mean_and_deviation
+from nnrun.validation.summary import mean_and_deviation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,9 @@ def refuse_missing_choices(found: Sequence[int], wanted: Sequence[int], column: 
         )
 
 
-def outer_verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, nested: NestedRecord) -> RunRecord:
+def outer_verdict(
+    history: pd.DataFrame, spec: schema.ExperimentSpec, nested: NestedRecord, rows: int | None = None
+) -> RunRecord:
     """The fields of an outer run's record that follow from its history; `verdict` says those of other runs.
 
     No epoch is the best one: each fold ends at the epoch that was chosen within it, and is scored there. The
@@ -77,7 +78,7 @@ def outer_verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, nested: Ne
     found.last, found.last_std = means_and_stds([member.last for member in members])
     ended = {m.id: m for m in members}
     folds = [_scored(fold, ended.get(fold.fold)) for fold in nested.folds]
-    found.nested = summarized(nested.model_copy(update={"folds": folds}), spec)
+    found.nested = summarized(nested.model_copy(update={"folds": folds}), spec, rows)
     return found
 
 
@@ -88,16 +89,16 @@ def _scored(fold: NestedFold, member: MemberRecord | None) -> NestedFold:
     return fold.model_copy(update={"scores": scores})
 
 
-def summarized(nested: NestedRecord, spec: schema.ExperimentSpec) -> NestedRecord:
-    """The record with the means over its outer folds, as far as all of them have scores."""
+def summarized(nested: NestedRecord, spec: schema.ExperimentSpec, rows: int | None = None) -> NestedRecord:
+    """The record with the means over its outer folds, if all have scores; `rows`: see `interval_of`."""
     found = nested.model_copy()
     found.inner, found.inner_std = means_and_stds([fold.inner for fold in found.folds])
     if not all(fold.scores for fold in found.folds):
         return found
     found.scores, found.scores_std = means_and_stds([fold.scores for fold in found.folds])
-    n, limits = len(found.folds), limits_of(spec)
+    n = len(found.folds)
     found.interval = {
-        name: possible(name, *interval_of_mean(mean or 0.0, std, n), limits)
+        name: interval_of(name, mean, std, n, spec, rows)
         for name, mean in found.scores.items()
         if mean is not None and (std := found.scores_std.get(name)) is not None
     }

@@ -158,7 +158,22 @@ def _counts(values: Sequence[str]) -> str:
     return ", ".join([f"{first} in {counted(times, 'fold')}", *others])
 
 
+def by_rows_text(interval: tuple[float, float] | Sequence[float], std: float | None, n: int) -> str:
+    """Where an interval is wider than Student's over n folds, of whom it is: of all rows together."""
+    from nnrun.validation.summary import interval_of_mean  # it brings NumPy
+
+    if std is None or n < 2:
+        return ""
+    low, high = interval_of_mean(0.0, std, n)
+    wider = interval[1] - interval[0] > (high - low) * (1 + 1e-9)
+    return " (Wilson's, of all rows together: wider than that over folds)" if wider else ""
+
+
 def nested_interval_text(nested: NestedRecord) -> str:
     """The confidence intervals of the means over outer folds."""
-    shown = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in nested.interval.items()]
+    stds, n = nested.scores_std, len(nested.folds)
+    shown = [
+        f"{name} {low:.4g} to {high:.4g}{by_rows_text((low, high), stds.get(name), n)}"
+        for name, (low, high) in nested.interval.items()
+    ]
     return f"95 % interval of the mean over outer folds: {', '.join(shown)}." if shown else ""

@@ -17,6 +17,7 @@ from nnrun.experiment.finished.ensemble_text import (
 )
 from nnrun.experiment.finished.nested_text import (
     INNER_PART_TEXT,
+    by_rows_text,
     nested_columns,
     nested_heading,
     nested_interval_text,
@@ -308,6 +309,7 @@ def interval_text(record: RunRecord) -> str:
         return ""  # its score is one, of all rows
     shown = [
         f"{name} {low:.4g} to {high:.4g}"
+        + by_rows_text((low, high), record.best_std.get(name), len(record.members))
         for name, (low, high) in record.best_interval.items()
         if name.startswith("val_")
     ]

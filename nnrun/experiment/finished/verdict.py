@@ -27,6 +27,7 @@ from nnrun.validation.summary import (
     ChosenEpoch,
     choose_epoch,
     interval_of_mean,
+    interval_of_share,
     mean_of_all,
     monitor_mode,
     overfitting_sentence,
@@ -44,13 +45,15 @@ _LOWEST = {
 }
 
 
-def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None) -> RunRecord:
+def verdict(
+    history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None, rows: int | None = None
+) -> RunRecord:
     """The fields of a run's record that follow from its history.
 
     The best epoch is that of `monitor`, which ranks the trials of a sweep; default: what the spec says.
 
     Of several folds or seeds, the best epoch is that of their mean, among the epochs that all reached; the
-    last is the last that all reached.
+    last is the last that all reached. `rows` as for `interval_of`.
     """
     table, member_type = _one_curve(history), member_type_of(history.columns)
     column = best_epoch_column(spec, monitor)
@@ -70,11 +73,9 @@ def verdict(history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | N
             last_epoch = int(history["epoch"].max())
             found.verdict = _sentence(table, column, chosen, (last_epoch, spec.epochs), member_type, own)
             if n > 1:
-                limits = limits_of(spec)
                 found.best_std = std = _row(table, epoch, "_std")
                 found.best_interval = {
-                    name: possible(name, *interval_of_mean(mean, std[name], n), limits)
-                    for name, mean in best.items()
+                    name: interval_of(name, mean, std[name], n, spec, rows) for name, mean in best.items()
                 }
     if n > 1:
         found.members = members_of(history, found.best_epoch)
@@ -158,6 +159,37 @@ def limits_of(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
             limits[f"{prefix}{metric_column(metric)}"] = low, high
     limits["loss"] = min(losses), math.inf
     return limits
+
+
+def pooled_rows(record: RunRecord, spec: schema.ExperimentSpec) -> int | None:
+    """How many rows the folds of a run validate together, each once; None where they are no such folds."""
+    if not isinstance(spec.validation, schema.KFold) or record.nested is not None:
+        return None
+    return record.rows.train + record.rows.inner + record.rows.validation
+
+
+def interval_of(
+    column: str, mean: float, std: float, n: int, spec: schema.ExperimentSpec, rows: int | None
+) -> list[float]:
+    """The 95 % interval of a mean over n networks, within what the measure can reach: Student's t.
+
+    Folds that happen to make equally many errors say nothing of how many others would make. So that of an
+    accuracy is Wilson's, of all rows together, where this is the wider one.
+
+    Args:
+        column: of the history.
+        mean, std: over the networks.
+        n: how many these are.
+        spec: tells what values a measure can have.
+        rows: how many validation rows all of them were scored on, each once; None where others were.
+    """
+    found = possible(column, *interval_of_mean(mean, std, n), limits_of(spec))
+    name = without_phase(column)
+    shares = [f"{port}_accuracy" if spec.outputs else "accuracy" for port in output_views(spec)]
+    if rows and name in shares and column.startswith("val_") and 0 <= mean <= 1:
+        of_rows = possible(column, *interval_of_share(mean, rows), limits_of(spec))
+        return max(found, of_rows, key=lambda each: each[1] - each[0])
+    return found
 
 
 def possible(column: str, low: float, high: float, limits: Mapping[str, tuple[float, float]]) -> list[float]:

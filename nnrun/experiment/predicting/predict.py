@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrun.data.dataset import Array, RawInputs, RowsByInput
-from nnrun.data.frames import refuse_sparse_matrix
+from nnrun.data.frames import refuse_unusable
 from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
 from nnrun.data.new_rows.row_source import RowSource
@@ -285,7 +286,13 @@ def predict_blocks(predictor: Predictor, inputs: Any, *, stacklevel: int = 3) ->
 
     What the values hold that training never saw is warned of, at `stacklevel` as `warnings.warn` takes it.
     """
-    refuse_sparse_matrix(inputs)
+    if isinstance(inputs, (str, bytes, os.PathLike)):
+        raise UsageError(
+            "The inputs are one text; they must be rows: a data frame, an array, or a list (of texts, where "
+            "a row is a text). To predict the rows of a file, give pandas.read_csv(FILE), or use the command "
+            "nnrun predict RUN FILE."
+        )
+    refuse_unusable(inputs)
     unknown = unknown_counts(predictor)
     blocks = []
     for batch in predictor.decoder.of_python(_of_only_input(predictor, inputs)):

@@ -350,7 +350,10 @@ def _interval_of_folds(opened: OpenRun, found: Evaluation) -> dict[str, list[flo
         and math.isclose(np.average([of[name] for of in each], weights=rows), score, rel_tol=1e-4)
     }
     of_folds = mean_scores([{name: of[name] for name in means} for of in each], opened.spec)
-    return intervals(means, of_folds.std, len(each), opened.spec)
+    phase = "val_"
+    scores, stds = ({f"{phase}{name}": of[name] for name in of} for of in (means, of_folds.std))
+    found_of = intervals(scores, stds, len(each), opened.spec, sum(rows))
+    return {name.removeprefix(phase): of for name, of in found_of.items()}
 
 
 def _keep_baseline(record: RunRecord, found: Evaluation, on: str) -> None:

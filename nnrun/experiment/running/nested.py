@@ -175,7 +175,7 @@ def _score_inner(
     found = nested.model_copy(update={"folds": folds, "chosen_by": record.chosen_by})
     with inner.owned():
         record = inner.read_record()
-        record.nested = summarized(found, spec)
+        record.nested = summarized(found, spec, len(dataset.train) if len(folds) == found.k else None)
         inner.write_record(record)
     return inner
 

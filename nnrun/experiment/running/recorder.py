@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
+from nnrun.experiment.finished.interrupted_runs import how_to_go_on_instead
 from nnrun.experiment.finished.kept_scores import kept_verdict
 from nnrun.experiment.finished.nested_choice import outer_verdict
 from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
@@ -78,17 +79,31 @@ class ActiveRun:
 
 
 @contextmanager
-def new_run(job: Job, source_text: str, threads: int) -> Iterator[ActiveRun]:
-    """Make a run's folder and its first record, and see to it that the record says how the run ends."""
+def new_run(
+    job: Job, source_text: str, threads: int, on_message: Callable[[str], None] | None = None
+) -> Iterator[ActiveRun]:
+    """Make a run's folder and its first record, and see to it that the record says how the run ends.
+
+    Args:
+        job: what will be trained.
+        source_text: the spec as it was written.
+        threads: how many CPU threads compute.
+        on_message: is told of an earlier run of the same spec and data that could go on instead.
+    """
     with ExitStack() as stack:
         with uninterrupted():  # there is no folder without a record
             run = create_run(job.settings.runs_dir, job.spec.name)
             stack.enter_context(run.owned())
             run.write_spec(source_text)
-            run.write_resolved(dump_spec(job.spec))
+            resolved = dump_spec(job.spec)
+            run.write_resolved(resolved)
             record = first_record(run, job, threads)
             run.write_record(record)
             stack.enter_context(recording_the_end(run, record, job.memory.peak))
+        if on_message is not None and not (job.settings.part or job.settings.temporary):
+            told = how_to_go_on_instead(record, resolved, job.settings.runs_dir)
+            if told is not None:
+                on_message(told)
         yield ActiveRun(run, record, job)
 
 
@@ -207,8 +222,16 @@ def _nested(job: Job) -> NestedRecord | None:
 def verdict_of(job: Job, history: pd.DataFrame) -> RunRecord:
     """The fields of a run's record that follow from its history."""
     if job.settings.nested is not None:
-        return outer_verdict(history, job.spec, job.settings.nested)
-    return verdict(history, job.spec, job.settings.monitor)
+        return outer_verdict(history, job.spec, job.settings.nested, _pooled(job))
+    return verdict(history, job.spec, job.settings.monitor, _pooled(job))
+
+
+def _pooled(job: Job) -> int | None:
+    """How many rows the folds validate together; None of seeds, which validate the same rows."""
+    if job.member_type != "fold":
+        return None
+    rows = [row for group in job.groups for fold in group.folds for row in fold.validation_rows.tolist()]
+    return len(rows) if len(rows) == len(set(rows)) else None
 
 
 def _row_counts(job: Job) -> RowCounts:

@@ -65,7 +65,7 @@ def train_shared(
         del plan  # it holds the rows of all folds
         parts = parts_of(job.member_ids, workers.count)
         job = replace(job, networks_at_once=_networks_at_once(job, parts))
-        with new_run(job, loaded.source_text, threads) as run:
+        with new_run(job, loaded.source_text, threads, listener.message) as run:
             numbered = [[number] for number in range(1, len(parts) + 1)]
             work = begin(run.directory.path, WorkPlan(numbered, timing, {MEMBERS: parts}), this_process())
             _train(run, work, workers, threads, listener)

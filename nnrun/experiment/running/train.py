@@ -462,5 +462,5 @@ def run_experiment(
     device = device_of(settings)
     with computing(device, spec.deterministic):
         job, plan = prepare_together(spec, settings, device, listener, dataset)
-        (run,) = train_runs([new_run(job, loaded.source_text, plan.threads)], plan)
+        (run,) = train_runs([new_run(job, loaded.source_text, plan.threads, listener.message)], plan)
     return run

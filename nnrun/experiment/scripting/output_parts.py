@@ -88,11 +88,16 @@ def sequence_columns(p: np.ndarray, classes: Sequence[Any], name: str) -> dict[s
 
 
 def read_table(
-    path: str, columns: Sequence[str], names: Sequence[str] | None = None, delimiter: str | None = None
+    path: str,
+    columns: Sequence[str],
+    names: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    missing: Mapping[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of a CSV file with a line of names (`names` of one without), or of JSON lines of objects.
 
-    The first line tells the delimiter, where none is given.
+    The first line tells the delimiter, where none is given. `missing` are fields of CSV that mean a missing
+    value, column by column.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         if path.endswith((".jsonl", ".ndjson")):
@@ -104,7 +109,11 @@ def read_table(
         lacking = [name for name in columns if name not in (reader.fieldnames or ())]
         if lacking:
             raise SystemExit(f"{path} lacks the columns {', '.join(lacking)}.")
-        return list(reader)
+        rows: list[dict[str, Any]] = list(reader)
+    for name, texts in (missing or {}).items():
+        for row in rows:
+            row[name] = None if (row[name] or "").strip() in texts else row[name]
+    return rows
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -187,12 +187,16 @@ def main_source(model: Model) -> str:
     """The text that runs when the script is called."""
     lines = [
         'if __name__ == "__main__":',
+        '    if sys.argv[1:] in (["-h"], ["--help"]):',
+        "        print(__doc__.strip())",
+        "        raise SystemExit",
         "    if len(sys.argv) != 2:",
         '        raise SystemExit(f"usage: python {sys.argv[0]} ROWS")',
         "    try:",
         f"        write_rows(predict({_read(model)}))",
-        "    except ValueError as error:",
-        '        raise SystemExit(f"{sys.argv[1]}: {error}") from None',
+        "    except (OSError, ValueError) as error:",
+        '        what = getattr(error, "strerror", None) or error',
+        '        raise SystemExit(f"{sys.argv[1]}: {what}") from None',
     ]
     return "\n".join(lines)
 
@@ -207,6 +211,8 @@ def _read(model: Model) -> str:
             arguments.append(f"names={list(model.file_columns)!r}")
         if isinstance(dataset, schema.Csv) and dataset.delimiter is not None:
             arguments.append(f"delimiter={dataset.delimiter!r}")
+        if not isinstance(dataset, schema.Csv):  # its rows have types, and those of a CSV have none
+            arguments.append("missing=CSV_MISSING")
         return f"read_table({', '.join(arguments)})"
     if model.named:
         arrays = {port: array_of(model.spec, port) for port in model.networks[0].fitted.inputs}

@@ -8,7 +8,8 @@ from textwrap import fill, indent
 
 from nnrun.data.dataset import Array
 from nnrun.data.inference.number_spelling import Spellings
-from nnrun.data.new_rows.named_columns import missing_strings
+from nnrun.data.new_rows.named_columns import NamedColumn, missing_strings, missing_texts
+from nnrun.data.preprocess import FittedColumn
 from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.prediction_script import main_source, outputs_source, predict_source
@@ -17,6 +18,7 @@ from nnrun.experiment.scripting.script_model import Model, columns_of
 from nnrun.experiment.scripting.step_scripts import Learned
 from nnrun.experiment.scripting.table_script import RowScript
 from nnrun.model.network import network_of
+from nnrun.spec import schema
 from nnrun.target_scale import TargetScale
 from nnrun.version import __version__
 
@@ -142,7 +144,24 @@ def _constants(model: Model) -> list[str]:
     if model.of_table:
         missing = fill(repr(sorted(missing_strings(model.spec.dataset)))[1:-1], 100)
         lines = ["MISSING = frozenset([", indent(missing, "    "), "])", *lines]
+        if not isinstance(model.spec.dataset, schema.Csv):
+            lines += _missing_in_csv(model)
     return [_heading("this model"), "\n".join(lines)]
+
+
+def _missing_in_csv(model: Model) -> list[str]:
+    """Lines that say which fields of a CSV are missing values, as `nnrun predict` takes them."""
+    texts = fill(repr(sorted(missing_texts(model.spec.dataset)))[1:-1], 100)
+    takers: dict[str, list[FittedColumn]] = {}
+    for column in columns_of(model):
+        takers.setdefault(column.name, []).append(column)
+    lines = ["_TEXTS = frozenset([", indent(texts, "    "), "])"]
+    lines.append(f"CSV_MISSING = dict.fromkeys({list(takers)!r}, _TEXTS)")
+    for name, fitted in takers.items():
+        if kept := NamedColumn.of(fitted).no_gaps:
+            texts = ", ".join(map(repr, sorted(kept)))
+            lines.append(f"CSV_MISSING[{name!r}] -= {{{texts}}}  # categories of the training rows")
+    return lines
 
 
 def _heading(text: str) -> str:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnrun.data.frames import as_frame, column_name, declared_types, jsonl_of, npz_of, refuse_sparse_matrix
+from nnrun.data.frames import as_frame, column_name, declared_types, jsonl_of, npz_of, refuse_unusable
 from nnrun.errors import UsageError
 from nnrun.records.given_tables import keep_table
 from nnrun.spec import schema
@@ -157,8 +157,7 @@ def _declared(tree: SpecTree) -> tuple[str | None, dict[str, Any]]:
 def _frame_or_arrays(data: Any, kind: str | None, keys: dict[str, Any]) -> pd.DataFrame | dict[str, Any]:
     import pandas as pd
 
-    for part in data if isinstance(data, tuple) else [data]:
-        refuse_sparse_matrix(part)
+    refuse_unusable(data)
     if isinstance(data, tuple) and len(data) == 2:
         return _pair(*data, kind, keys)
     frame = as_frame(data)

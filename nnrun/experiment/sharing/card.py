@@ -25,11 +25,14 @@ from nnrun.experiment.serving.typical_row import typical_row
 from nnrun.experiment.sharing.card_scores import CardScore, parent_scores, scores_of
 from nnrun.experiment.sharing.front_matter import front_matter
 from nnrun.records import LookCount, RunRecord
+from nnrun.spec import schema
+from nnrun.spec.ports import prediction_columns, target_of
 from nnrun.spec.wording import counted, with_std
 
 _MOST_COLUMNS = 50
 _MOST_VALUES = 12
 _LONG_EXAMPLE = 2000
+_MOST_TARGETS = 3
 _SOME_RUNS = Path("runs")
 """What the card calls the folder of the runs: where it lies on this machine tells a reader nothing."""
 
@@ -47,18 +50,18 @@ def card_text(predictor: Predictor, looks: LookCount | None, license_: str | Non
     data = _data_name(predictor, record)
     scores = scores_of(predictor.run, record, predictor.spec, predictor.weights, looks)
     example = typical_row(predictor)
-    schema = schema_document(predictor, NO_OPTIONS, example)
+    document = schema_document(predictor, NO_OPTIONS, example)
     sections = {
         "How to use it": _use(predictor, example),
-        "Inputs": _inputs(schema),
-        "Outputs": _outputs(schema),
+        "Inputs": _inputs(document),
+        "Outputs": _outputs(document, _targets(predictor)),
         "Scores": _scores(record, predictor, scores),
         "The test set": _test_set(record, looks),
         "Data": _data(record, data),
-        "Limits": _limits(record, schema, scores),
+        "Limits": _limits(record, document, scores),
         "How it was trained": _training(record, spec_text),
     }
-    head = f"# {_plain(predictor.spec.name)}\n\n{_purpose(predictor, record, schema, data)}\n"
+    head = f"# {_plain(predictor.spec.name)}\n\n{_purpose(predictor, record, document, data)}\n"
     body = "".join(f"\n## {title}\n\n{text.strip()}\n" for title, text in sections.items() if text.strip())
     return front_matter(predictor, scores, data, license_) + f"\n{head}{body}"
 
@@ -72,27 +75,48 @@ def _data_name(predictor: Predictor, record: RunRecord) -> str:
     return str(dataset.kind) if dataset.kind else record.data[0].name
 
 
-def _purpose(predictor: Predictor, record: RunRecord, schema: Mapping[str, Any], data: str) -> str:
+def _purpose(predictor: Predictor, record: RunRecord, document: Mapping[str, Any], data: str) -> str:
     networks = len(predictor.networks)
     who = "A network" if networks == 1 else f"The average of {networks} {record.member_type}s' networks"
     parameters = record.parameters
     size = "" if parameters is None else f" of {parameters:,} parameters" + ("" if networks == 1 else " each")
-    what = " and ".join(_predicts(output) for output in schema["outputs"])
+    targets = _targets(predictor)
+    what = " and ".join(_predicts(output, targets.get(output["name"], ())) for output in document["outputs"])
     described = _plain(predictor.spec.description.strip())
-    text = f"{who}{size}, trained with nnrun on {_plain(data)}. It predicts {what} from {_from(schema)}."
+    text = f"{who}{size}, trained with nnrun on {_plain(data)}. It predicts {what} from {_from(document)}."
     smoke = f"\n\n**{SMOKE_TEXT}**" if record.smoke else ""
     return text + (f"\n\n{described}" if described else "") + smoke
 
 
-def _from(schema: Mapping[str, Any]) -> str:
+def _from(document: Mapping[str, Any]) -> str:
     """What it predicts from."""
-    columns = schema["columns"]
-    inputs = columns and "inputs' names" in schema["row"]
-    return counted(len(columns), "input" if inputs else "column") if columns else str(schema["row"])
+    columns = document["columns"]
+    inputs = columns and "inputs' names" in document["row"]
+    return counted(len(columns), "input" if inputs else "column") if columns else str(document["row"])
 
 
-def _predicts(output: Mapping[str, Any]) -> str:
-    name = f"`{output['name']}`, "
+def _targets(predictor: Predictor) -> dict[str, list[str]]:
+    """What an output is called in predictions → the columns of a table that it predicts."""
+    spec = predictor.spec
+    if not isinstance(spec.dataset, schema.NamedColumns):
+        return {}
+    found: dict[str, list[str]] = {}
+    for port, decoder in predictor.output_decoders.items():
+        columns = target_of(spec, port) if spec.outputs else spec.dataset.target
+        if all(isinstance(name, str) for name in columns):
+            found[prediction_columns(decoder.port)[1]] = [str(name) for name in columns]
+    return found
+
+
+def _is_code(text: str) -> bool:
+    """Whether Markdown shows it between backticks as it is."""
+    return text.isprintable() and "`" not in text
+
+
+def _predicts(output: Mapping[str, Any], targets: Sequence[str]) -> str:
+    own = f"`{output['name']}`"
+    named = " and ".join(f"`{name}`" if _is_code(name) else _cell(name) for name in targets)
+    name = f"{own}, " if named in ("", own) or len(targets) > _MOST_TARGETS else f"{named} (as {own}), "
     classes = output["classes"] or ()
     match output["kind"]:
         case "numbers":
@@ -127,9 +151,9 @@ def _use(predictor: Predictor, example: Any) -> str:
     )
 
 
-def _inputs(schema: Mapping[str, Any]) -> str:
-    columns = schema["columns"]
-    lines = [f"A row is {schema['row']}."]
+def _inputs(document: Mapping[str, Any]) -> str:
+    columns = document["columns"]
+    lines = [f"A row is {document['row']}."]
     if columns:
         rows = [
             [
@@ -151,16 +175,19 @@ def _some(values: Sequence[Any]) -> str:
     return ", ".join(map(str, values[:_MOST_VALUES])) + more
 
 
-def _outputs(schema: Mapping[str, Any]) -> str:
+def _outputs(document: Mapping[str, Any], targets: Mapping[str, Sequence[str]]) -> str:
     rows = [
         [
             _cell(output["name"]),
+            _cell(_some(targets.get(output["name"], ()))),
             _cell(output["kind"]),
             _cell(_some(output["classes"] or output["targets"] or ())),
         ]
-        for output in schema["outputs"]
+        for output in document["outputs"]
     ]
-    return _table(["output", "kind", "classes"], rows)
+    headings = ["output", "target", "kind", "classes"]
+    kept = [place for place, _ in enumerate(headings) if targets or place != 1]
+    return _table([headings[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _scores(record: RunRecord, predictor: Predictor, scores: Sequence[CardScore]) -> str:
@@ -225,7 +252,10 @@ def _intervals(scores: Sequence[CardScore]) -> str:
     if "test" in of:
         said.append("that of a share of test rows is Clopper and Pearson's")
     if "validation" in of:
-        said.append("that of a validation score is Student's, from the scores of each network's kept weights")
+        said.append(
+            "that of a validation score is Student's, from the scores of each network's kept weights, "
+            "or of an accuracy Wilson's, of all rows together, where this is wider"
+        )
     return f"Intervals: {'; '.join(said)}." if said else ""
 
 
@@ -249,7 +279,7 @@ def _data(record: RunRecord, data: str) -> str:
     return "\n\n".join([*lines, _table(["file", "rows", "SHA-256", ""], rows) if rows else ""])
 
 
-def _limits(record: RunRecord, schema: Mapping[str, Any], scores: Sequence[CardScore]) -> str:
+def _limits(record: RunRecord, document: Mapping[str, Any], scores: Sequence[CardScore]) -> str:
     """What a reader could take for more than it is."""
     found = [SMOKE_TEXT] if record.smoke else []
     if record.status != "completed":
@@ -263,7 +293,7 @@ def _limits(record: RunRecord, schema: Mapping[str, Any], scores: Sequence[CardS
         told += [f"The {split} scores are {why}. New rows may score worse." for why in sorted(whys)]
     if not any(score.split == "test" for score in scores):
         told.append("These weights were not measured on a test set.")
-    if any(column.get("known_values") for column in schema["columns"]):
+    if any(column.get("known_values") for column in document["columns"]):
         told.append(
             "A value that no training row had is taken as unknown, and predicted all the same; `nnrun "
             "predict` tells of it."

@@ -233,7 +233,9 @@ def test_a_column_that_two_inputs_take_is_one(tmp_path: Path) -> None:
         measured(run, output="sise")
     with pytest.raises(UsageError, match=r"^--metric 'acuracy': the run has loss, accuracy and mae. Did you"):
         measured(run, metric="acuracy")
-    assert set(importance_figures(measured(run))) == {"grade_importance", "size_importance"}
+    figures = importance_figures(measured(run))
+    assert set(figures) == {"grade_importance", "size_importance"}
+    assert "95 % interval of the mean" in figures["size_importance"].axes[0].texts[-1].get_text()
 
 
 def test_features_of_several_arrays_are_told_apart(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import scipy.stats
 
 import nnrun
 from nnrun.data import Samples
+from nnrun.experiment.finished.nested_text import by_rows_text
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
-from nnrun.experiment.finished.verdict import cautions, not_better, verdict
+from nnrun.experiment.finished.verdict import cautions, interval_of, not_better, verdict
 from nnrun.records.run_record import RunRecord
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
@@ -422,3 +423,25 @@ def test_no_advice_where_scores_are_level_with_the_linear_model(tmp_path: Path) 
     worse = record.model_copy(deep=True)
     worse.best["val_accuracy"] = 0.9
     assert cautions(worse, spec, samples).advice is not None
+
+
+def test_folds_with_equally_many_errors_do_not_make_an_interval_narrow(tmp_path: Path) -> None:
+    spec = load_small(tmp_path, BINARY).spec
+    rows, mean, std = 344, 341 / 344, 0.00004
+    low, high = interval_of("val_accuracy", mean, std, 3, spec, rows)
+    wilson = scipy.stats.binomtest(341, rows).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((wilson.low, wilson.high))
+    assert "Wilson's" in by_rows_text((low, high), std, 3)
+    over_folds = interval_of("val_accuracy", 0.9, 0.05, 3, spec, rows)
+    assert over_folds == pytest.approx([0.9 - 0.124207, 1.0], abs=1e-5)
+    assert by_rows_text(over_folds, 0.05, 3) == ""
+    for column in ("val_loss", "accuracy"):  # no share; not of validation rows
+        assert interval_of(column, mean, std, 3, spec, rows) == interval_of(column, mean, std, 3, spec, None)
+
+
+def test_folds_of_a_run_know_their_rows(tmp_path: Path) -> None:
+    record = nnrun.train(load_small(tmp_path, BINARY | {"validation": {"kfold": 3}}).path).record
+    low, high = record["best_interval"]["val_accuracy"]
+    share = record["best"]["val_accuracy"]
+    wilson = scipy.stats.binomtest(round(share * 48), 48).proportion_ci(method="wilson")
+    assert high - low >= wilson.high - wilson.low - 1e-9

@@ -260,7 +260,14 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     alone += "assert not {m for m in sys.modules if m.partition('.')[0] in ('pandas', 'sklearn', 'scipy')}"
     made = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    for arguments, message in (("", "usage: python model.py ROWS"), ("bad.csv", "bad.csv: row 1 has 'x' in")):
+    asked = subprocess.run([sys.executable, "model.py", "-h"], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert "python model.py ROWS  " in asked.stdout
+    for arguments, message in (
+        ("", "usage: python model.py ROWS"),
+        ("bad.csv", "bad.csv: row 1 has 'x' in"),
+        ("gone.csv", "gone.csv: No such file or directory"),
+    ):
         (tmp_path / "bad.csv").write_text("color,full,flag,size,code\n,,,,3\n,,,x,3\n")
         bad = [sys.executable, "model.py", *arguments.split()]
         wrong = subprocess.run(bad, capture_output=True, text=True, check=False)

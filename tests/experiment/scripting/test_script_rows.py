@@ -177,3 +177,71 @@ def test_inputs_of_different_lengths(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.savez("less.npz", x=test["size"])
     with pytest.raises(ValueError, match="lacks the arrays "):
         script["read_arrays"]("less.npz", {"size": "size"})
+
+
+NAMED_NONE: dict[str, Any] = {
+    "dataset": {"csv": {"target": "y"}},
+    "preprocessing": {"inputs": ["impute", "standardize", "one_hot"]},
+    "layers": [{"dense": 1}],
+    "loss": "mse",
+    "epochs": 2,
+    "validation": "holdout",
+}
+ODD_ROWS = pd.DataFrame(
+    {
+        "kind": ["None", "NA", "nan", "", "red"],
+        "other": ["a", "NA", "None", "", "b"],
+        "n": ["1", "NA", "2", "", "3"],
+    }
+)
+
+
+def named_none() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    kind = rng.choice(np.array(["None", "NA", "red"], object), 90)
+    frame = pd.DataFrame({"kind": kind, "other": rng.choice(["a", "b"], 90), "n": rng.normal(size=90)})
+    frame["y"] = (kind == "None") * 3.0 + (kind == "NA") * 1.0
+    frame.loc[3, "kind"] = frame.loc[5, "other"] = frame.loc[7, "n"] = None
+    return frame
+
+
+def test_a_category_spelt_like_a_missing_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = nnrun.train(NAMED_NONE, data=named_none())
+    ODD_ROWS.to_csv("rows.csv", index=False)
+    assert main(["predict", "@last", "rows.csv", "-o", "own.csv", "-q"]) == 0
+    own = pd.read_csv("own.csv")["prediction"]
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    made = subprocess.run(
+        [sys.executable, "model.py", "rows.csv"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    script = [float(line.split(",")[1]) for line in made.stdout.splitlines()[1:]]
+    np.testing.assert_allclose(script, own, atol=1e-6)
+    as_trained = pd.DataFrame(
+        {
+            "kind": ["None", "NA", None, None, "red"],
+            "other": ["a", None, None, None, "b"],
+            "n": [1.0, np.nan, 2.0, np.nan, 3.0],
+        }
+    )
+    with pytest.warns(UserWarning, match="have no value in any input column"):
+        typed = nnrun.predict(run, as_trained)["prediction"]
+    np.testing.assert_allclose(own, typed, atol=1e-6)
+    others = nnrun.predict(run, as_trained.assign(kind="red").iloc[[0]])["prediction"]
+    assert abs(others.iloc[0] - own[0]) > 1e-3, "None is a category of its own"
+
+
+def test_texts_in_a_frame_are_missing_as_in_the_csv_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named_none().to_csv("train.csv", index=False)
+    run = nnrun.train({**NAMED_NONE, "dataset": {"csv": {"path": "train.csv", "target": "y"}}})
+    assert main(["export", "@last", "-o", "model.py"]) == 0
+    said = runpy.run_path("model.py")["predict"](ODD_ROWS)
+    ODD_ROWS.to_csv("rows.csv", index=False)
+    with pytest.warns(UserWarning, match="have no value in any input column"):
+        of_texts = nnrun.predict(run, ODD_ROWS)
+    with pytest.warns(UserWarning, match="have no value in any input column"):
+        assert of_texts.equals(nnrun.predict(run, pd.read_csv("rows.csv")))
+    np.testing.assert_allclose([row["prediction"] for row in said], of_texts["prediction"], atol=1e-6)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import nnrun
-from nnrun.errors import UsageError
+from nnrun.errors import DataError, UsageError
 from tests.support.commands import nnrun_command
 
 TABLE: dict[str, Any] = {
@@ -199,6 +199,51 @@ def test_a_sparse_matrix_is_refused_with_what_it_would_take(frame: pd.DataFrame)
     with pytest.raises(UsageError) as caught:
         nnrun.predict(run, x)
     assert str(caught.value) == message
+
+
+def test_masked_values_are_refused_before_their_mask_is_lost(frame: pd.DataFrame) -> None:
+    y = np.arange(60.0)
+    x: Any = np.ma.MaskedArray(np.eye(60), np.eye(60) > 0)
+    message = (
+        "A masked array with 60 masked values was given, and nnrun knows no masks. Make what is masked "
+        "missing: ARRAY.astype(float).filled(numpy.nan)."
+    )
+    run = nnrun.train({**ARRAYS, "epochs": 1}, data=(np.ma.MaskedArray(x.data), y))  # none is masked
+    for data in ((x, y), {"x": x, "y": y}, (list(x), y)):
+        with pytest.raises(UsageError, match=r"A masked array with \d+ masked value"):
+            nnrun.train(ARRAYS, data=data)
+    with pytest.raises(UsageError) as caught:
+        nnrun.predict(run, x)
+    assert str(caught.value) == message
+    with pytest.raises(UsageError, match="with 1 masked value"):
+        nnrun.train(ARRAYS, data=(x.data, np.ma.masked_equal(y, 3)))
+    np.testing.assert_array_equal(np.isnan(x.astype(float).filled(np.nan)), x.mask)
+
+
+@pytest.mark.parametrize("dtype", [complex, object])
+def test_a_complex_column_is_no_category(frame: pd.DataFrame, dtype: Any) -> None:
+    run = nnrun.train({**TABLE, "epochs": 1}, data=frame)
+    for column in ("number", "colour"):
+        odd = frame.assign(**{column: (np.arange(60) + 1j * np.arange(60)).astype(dtype)})
+        with pytest.raises(UsageError, match=f"Complex data not supported: column '{column}'"):
+            nnrun.train(TABLE, data=odd)
+        with pytest.raises(UsageError, match=f"Complex data not supported: column '{column}'"):
+            nnrun.predict(run, odd)
+    with pytest.raises(DataError, match="y_train has the type complex128"):
+        nnrun.train(ARRAYS, data=(np.eye(60), np.arange(60) + 1j))
+
+
+def test_a_complex_column_by_place_loses_no_imaginary_part(frame: pd.DataFrame) -> None:
+    run = nnrun.train({**ARRAYS, "epochs": 1}, data=(np.eye(60)[:, :2], np.arange(60.0)))
+    with pytest.raises(UsageError, match="Complex data not supported: column '0'"):
+        nnrun.predict(run, pd.DataFrame(np.eye(60)[:, :2] + 1j))
+
+
+@pytest.mark.parametrize("inputs", ["rows.csv", Path("rows.csv")])
+def test_a_path_is_no_rows(frame: pd.DataFrame, inputs: Any) -> None:
+    run = nnrun.train({**ARRAYS, "epochs": 1}, data=(np.eye(60)[:, :2], np.arange(60.0)))
+    with pytest.raises(UsageError, match=r"they must be rows: .* give pandas.read_csv\(FILE\)"):
+        nnrun.predict(run, inputs)
 
 
 def test_a_frame_is_checked_as_its_file_is(frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_names_of_columns_and_classes_are_no_markdown(tmp_path: Path) -> None:
     assert "| se\\|x \\<b\\> | category | \\*m\\* \\| a | \\*m\\* \\| a, female |" in body
 
 
+def test_the_target_of_a_table_is_named(tmp_path: Path) -> None:
+    _, body = parts_of(nnrun.card(trained(of_table(tmp_path), tmp_path).path))
+    assert "It predicts `survived` (as `prediction`), " in body
+    assert "| output | target | kind | classes |" in body
+    assert "| prediction | survived | " in body
+
+
 def test_a_run_without_weights_has_no_card(tmp_path: Path) -> None:
     run = trained(small(tmp_path), tmp_path)
     (run.path / "weights.safetensors").unlink()
