@@ -441,6 +441,7 @@ class NestedRecord(_Record):
         only_fold: of an inner run that has only the inner folds of one outer fold, its index.
         members: what is averaged as the model that is scored, `folds`; None for one network that was trained
             anew. The inner run then has the scores: there is no outer run.
+        without_linear_member: whether the members' scores leave out the linear models that the spec asks for.
         diverged: of the inner run of a trial the inner folds that diverged.
         chosen_by: the column that chose.
         folds: the outer folds, ascending; of an inner run none, but with `members`.
@@ -453,6 +454,7 @@ class NestedRecord(_Record):
     inner_folds: Count
     only_fold: Count | None = None
     members: Literal["folds"] | None = None
+    without_linear_member: bool = False
     diverged: list[Count] = []
     chosen_by: str | None = None
     folds: Records[NestedFold] = []

@@ -27,6 +27,7 @@ from nnrun.experiment.ejecting.script_text import (
     join_parts,
     needed,
     needed_imports,
+    notes_of,
 )
 from nnrun.experiment.ejecting.stopping_code import (
     fit_arguments,
@@ -128,7 +129,7 @@ def keras_script(lesson: Lesson, name: str) -> Script:
     constants += [*assigned("COLUMNS", ",".join(lesson.columns)), *data.helpers]
     constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
     constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
-    notes = _notes(lesson)
+    notes = (*notes_of(lesson), *_notes(lesson))
     docstring = head(lesson, name, "Keras", ("numpy", "keras", *needed(imports)), notes)
     return Script(join_parts(docstring, imports, constants, [*parts, *body]), arrays, notes)
 

@@ -36,6 +36,16 @@ class Script:
     notes: tuple[str, ...] = ()
 
 
+def notes_of(lesson: Lesson) -> tuple[str, ...]:
+    """What of the spec a script leaves out, whatever it trains with."""
+    if not lesson.spec.linear_member:
+        return ()
+    return (
+        "It leaves linear_member out: the linear models that `nnrun final --members folds` averages into the "
+        "networks once they are trained.",
+    )
+
+
 def head(lesson: Lesson, name: str, framework: str, needs: Sequence[str], notes: Sequence[str]) -> str:
     """The script's own docstring."""
     said = [

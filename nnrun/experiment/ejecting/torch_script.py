@@ -15,6 +15,7 @@ from nnrun.experiment.ejecting.script_text import (
     join_parts,
     needed,
     needed_imports,
+    notes_of,
 )
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
 from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code
@@ -99,6 +100,6 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     constants += list(data.helpers)
     constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
     constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
-    needs = ("numpy", "torch", *needed(imports))
-    source = join_parts(head(lesson, name, "PyTorch", needs, ()), imports, constants, [*parts, *body])
-    return Script(source, arrays)
+    needs, notes = ("numpy", "torch", *needed(imports)), notes_of(lesson)
+    source = join_parts(head(lesson, name, "PyTorch", needs, notes), imports, constants, [*parts, *body])
+    return Script(source, arrays, notes)

@@ -125,10 +125,13 @@ def nested_text(nested: NestedRecord, *, has_best: bool = False) -> str:
 def _text_of_members(nested: NestedRecord, how: str, *, swept: bool, has_best: bool) -> str:
     choose = f"choose the trial by {nested.chosen_by} of {how}, then " if swept else ""
     inner = "optimistic, for they chose it" if not _is_chosen_elsewhere(nested) else "which had no say in it"
+    without = ""
+    if nested.without_linear_member:
+        without = "These scores leave out the linear models that linear_member averages into the networks. "
     return (
         "Outer: rows that no network and no choice has seen. Their score is that of the procedure: "
         f"{choose}average the networks of {how}, with the weights that each kept. "
-        f"Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
+        f"{without}Inner: what each network scores on its own validation rows at the best epoch, {inner}. "
         f"{_AVERAGE_OF_BEST if has_best else _AVERAGE}"
     )
 

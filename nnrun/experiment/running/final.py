@@ -88,6 +88,11 @@ def final_of_run(
     loaded, decisions = _with_decisions_of(parent, loaded, at_best=chosen is not None)
     for told in decisions:
         listener.message(decision_text(told))
+    if loaded.spec.linear_member:
+        listener.message(
+            "linear_member has no effect on one network that is trained on all rows: it is for the networks "
+            "of folds (nnrun final RUN --members folds)"
+        )
     return final_of_spec(
         loaded,
         replace(

@@ -214,6 +214,8 @@ def _nested(job: Job) -> NestedRecord | None:
     )
     if job.spec.nested.members is not None:
         found.members = job.spec.nested.members
+        if job.spec.linear_member:
+            found.without_linear_member = True
     return found
 
 

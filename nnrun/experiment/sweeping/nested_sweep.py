@@ -93,6 +93,8 @@ class OuterFolds:
         )
         if members is not None:
             self.record.nested.members = members
+            if spec.linear_member:
+                self.record.nested.without_linear_member = True
             self._score_members(folds)
             return
         self.take(take_in_outer_runs(self.sweep, self.left, "its process was killed"))

@@ -68,6 +68,12 @@ def linear_member_suits_the_network(spec: schema.ExperimentSpec, facts: DatasetF
             "`nnrun final --members folds` averages into them"
         )
         yield Finding(("linear_member",), said, severity="warning")
+    elif spec.linear_member and not spec.validation.has_folds:
+        said = (
+            "it has no effect without folds: `nnrun final --members folds` averages a linear model into each "
+            "network of a k-fold run (nnrun kfold)"
+        )
+        yield Finding(("linear_member",), said, severity="warning")
 
 
 def _why_no_linear_member(spec: schema.ExperimentSpec) -> str:

@@ -291,6 +291,30 @@ def test_the_graph_is_no_difference_from_the_spec_that_was_written(use_bias: boo
     assert "batch_size" in [found.path for found in compare_runs([other, made]).spec_differences]
 
 
+def test_where_it_has_no_effect_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = spec_over(tmp_path, "number")
+    runs = ["--runs-dir", str(tmp_path / "runs")]
+
+    def said(*words: str) -> str:
+        assert main([*words]) == 0
+        return " ".join("".join(capsys.readouterr()).split())
+
+    found = said("kfold", str(path), *runs)
+    assert "no effect" not in found
+    assert re.search(r"nnrun final \S+ --members folds", found)
+    assert "no effect on one network" in said("final", "@last", *runs)
+    holdout = ("--set", "validation={holdout: {fraction: 0.3}}")
+    assert "no effect without folds" in said("train", str(path), *holdout, *runs)
+    outer = said("kfold", str(path), "--nested", "2", "--members", "folds", *runs)
+    assert "These scores leave out the linear models" in outer
+    script = tmp_path / "script.py"
+    steps = ("--set", "preprocessing.inputs=standardize")
+    assert "leaves linear_member out" in said(
+        "eject", str(path), "--to", "pytorch", "-o", str(script), *steps
+    )
+    assert "leaves linear_member out" in script.read_text()
+
+
 def test_linear_steps_standardize_what_is_not_linear_in_a_number() -> None:
     steps = [schema.Impute(), schema.PiecewiseLinear(keep=True), schema.QuantileTransform(), schema.OneHot()]
     assert linear_steps(steps) == [schema.Impute(), schema.Standardize(), schema.OneHot()]
