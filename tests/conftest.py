@@ -140,7 +140,26 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _apart(session_cache: Path, new_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def _same_environment() -> Generator[None]:
+    """What a test changes is taken back: commands are forked only where the environment is alike."""
+    before = dict(os.environ)
+    yield
+    for name in before.keys() - os.environ.keys():
+        os.environ[name] = before[name]
+    for name in {name for name, _ in os.environ.items() ^ before.items()}:
+        if not name.startswith(("PYTEST_", "KMP_")):  # of an import, which is not repeated
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]
+
+
+@pytest.fixture(autouse=True)
+def _apart(
+    _same_environment: None,
+    session_cache: Path,
+    new_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """No test sees or changes the caches of the person who runs it."""
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(session_cache))
     monkeypatch.setenv("HOME", str(new_folder("home")))

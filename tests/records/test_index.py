@@ -353,6 +353,8 @@ def test_the_name_of_a_sweep_that_scored_outer_folds(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """None of its runs is the model: where a run is needed it is said how the model is made."""
+    if method == "tpe":
+        pytest.importorskip("optuna")
     monkeypatch.chdir(tmp_path)
     spec = write_small(tmp_path, epochs=1)
     over = ["--over", "optimizer.sgd.learning_rate=1e-9,1e-2", "--method", method, "--nested", "2"]

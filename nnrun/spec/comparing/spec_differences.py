@@ -67,7 +67,7 @@ def _differences(
         below = (*path, first.kind) if isinstance(first, Component) else path
         for key in type(first).model_fields:
             yield from _differences((*below, key), tuple(getattr(value, key) for value in values), align)
-    elif alike and isinstance(first, Mapping) and all(value.keys() == first.keys() for value in values):
+    elif alike and isinstance(first, Mapping) and _have_same_names(values):
         for key in first:
             yield from _differences((*path, key), tuple(value[key] for value in values), align)
     elif alike and isinstance(first, list) and _hold_configs(values):
@@ -75,6 +75,11 @@ def _differences(
             yield from _differences((*path, place), entries, align)
     else:
         yield SpecDifference(spell_path(path), values)
+
+
+def _have_same_names(maps: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether maps have the same keys, each of which a path can name."""
+    return all(each.keys() == maps[0].keys() for each in maps) and "" not in maps[0]
 
 
 _Row = tuple[int, tuple[Any, ...]]

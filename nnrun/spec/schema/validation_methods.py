@@ -182,7 +182,8 @@ class Nested(Config):
     `shuffle: false`) they are those of `time_series`. Other commands leave this section out.
 
     With `members: folds` nothing is trained anew: what is scored on an outer fold is the average of the
-    networks of its inner folds, the model that `nnrun final --members folds` gives.
+    networks of its inner folds, the model that `nnrun final --members folds` gives where the spec asks for
+    no `linear_member`.
     """
 
     bare = "k"

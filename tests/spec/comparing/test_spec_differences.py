@@ -169,6 +169,10 @@ def _make_lists_equally_long(first: Any, second: Any) -> None:
     {"dataset": "imdb", "layers": {"A": ["unit_normalization"]}},
     {"dataset": "imdb", "layers": {"A": [{"activation": "relu"}, {"activation": "linear"}]}},
 )
+@example(
+    {"dataset": "imdb", "layers": ["prelu"], "sweep": {"over": {"": {"uniform": {"range": [0.0, 0.0]}}}}},
+    {"dataset": "imdb", "layers": ["prelu"], "sweep": {"over": {"": {"uniform": {"range": [0.0, 1.0]}}}}},
+)
 @given(SPECS, SPECS)
 def test_set_turns_one_spec_into_the_other(values: dict[str, Any], other: dict[str, Any]) -> None:
     """What is shown of the second spec, written behind --set, changes the first into it."""
