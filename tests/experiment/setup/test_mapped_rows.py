@@ -187,10 +187,10 @@ def test_a_place_that_is_none_and_a_folder_that_cannot_be_written(
 
 @pytest.mark.parametrize("by_cpp", [False, True])
 def test_rows_are_picked_from_a_file(by_cpp: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By NumPy from the map, and by C++ from the file itself."""
+    """Bytes: by NumPy from the map, and by C++ from the file itself."""
     if by_cpp and cxx_compiler() is None:
         pytest.skip("no C++ compiler")
-    values = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    values = np.random.default_rng(0).integers(0, 256, (500, 12)).astype(np.uint8)
     values.tofile(tmp_path / "rows")
     mapped = stored_arrays.mapped_rows(tmp_path / "rows", values.shape, values.dtype)
     assert place_in_file(mapped[100:]) == (place_in_file(mapped)[0], 1200)  # type: ignore[index]
@@ -201,7 +201,7 @@ def test_rows_are_picked_from_a_file(by_cpp: bool, tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(rows_of_file, "kernel", lambda name: None)
     for part, whole in ((mapped, values), (mapped[100:], values[100:])):
         for rows in ([0, 3, 4, 5, 77, 399], [7], list(range(400))):
-            out = np.empty((len(rows), 3), np.float32)
+            out = np.empty((len(rows), 12), np.uint8)
             rows_of_file.take_from_file(part, np.array(rows), out)
             np.testing.assert_array_equal(out, whole[rows])
 
@@ -210,15 +210,15 @@ def test_a_file_that_was_cut_short_is_no_row_of_zeros(tmp_path: Path) -> None:
     if cxx_compiler() is None:
         pytest.skip("no C++ compiler")
     prepare(rows_of_file.LIBRARY)
-    np.ones((50, 3), np.float32).tofile(tmp_path / "rows")
-    mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 3), np.float32)
+    np.ones((50, 12), np.uint8).tofile(tmp_path / "rows")
+    mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 12), np.uint8)
     os.truncate(tmp_path / "rows", 100)
     with pytest.raises(OSError, match="the file of prepared rows cannot be read"):
-        rows_of_file.take_from_file(mapped, np.array([3, 40]), np.empty((2, 3), np.float32))
+        rows_of_file.take_from_file(mapped, np.array([3, 40]), np.empty((2, 12), np.uint8))
 
 
 def test_descriptors_go_with_their_maps(tmp_path: Path) -> None:
-    np.ones((50, 3), np.float32).tofile(tmp_path / "rows")
+    np.ones((50, 12), np.uint8).tofile(tmp_path / "rows")
     mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 3), np.float32)
     place = place_in_file(mapped[3:])
     assert place is not None
