@@ -6,14 +6,13 @@ A layer has a line in `TRAINED_LAYERS`, where it trains otherwise than it predic
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from nnrun.experiment.ejecting.lesson import Head, Lesson
 from nnrun.experiment.ejecting.refusals import can_write, refuse
-from nnrun.experiment.ejecting.script_text import call_lines
+from nnrun.experiment.ejecting.script_text import call_lines, literal
 from nnrun.experiment.ejecting.torch_optimizers import squares_gradients
 from nnrun.experiment.scripting.layer_script import LayerScript, Weights, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
@@ -48,12 +47,12 @@ def _batch_normalization(layer: Any, w: Weights) -> LayerScript:
 
 
 def _dropout(layer: Any, w: Weights) -> LayerScript:
-    made = f"Dropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    made = f"Dropout({layer.spec.rate!r}, layer={literal(layer.path)})"
     return LayerScript("{own}({x})", made)
 
 
 def _member_dropout(layer: Any, w: Weights) -> LayerScript:
-    made = f"MemberDropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    made = f"MemberDropout({layer.spec.rate!r}, layer={literal(layer.path)})"
     return LayerScript("{own}({x})", made)
 
 
