@@ -120,7 +120,7 @@ def epoch_functions_by_output(lesson: Lesson, network: str) -> list[str]:
         *means,
         f"    return measures({given})",
     ]
-    if not lesson.validates and not lesson.has_inner_rows:
+    if not lesson.measured_rows:
         return ["\n".join(train)]
     evaluate = [
         "@torch.no_grad()",

@@ -6,7 +6,7 @@ import re
 
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.script_text import call_lines
-from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
+from nnrun.experiment.ejecting.stopping_code import decay_line, fit_arguments, restoring_lines, stopping_lines
 from nnrun.experiment.ejecting.torch_outputs import epoch_functions_by_output, scales, taken
 from nnrun.experiment.ejecting_rows.row_code import class_weights
 from nnrun.experiment.ejecting_rows.token_code import is_sparse
@@ -56,7 +56,7 @@ def epoch_functions(lesson: Lesson, network: str) -> list[str]:
         ),
         *call_lines("    return [", result, "]"),
     ]
-    if not lesson.validates and not lesson.has_inner_rows:
+    if not lesson.measured_rows:
         return ["\n".join(train)]
     evaluate = [
         "@torch.no_grad()",
@@ -107,10 +107,7 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
             "    validated = average if epoch >= AVERAGED_FROM else network",
         ]
         measured = "validated"
-    for rows in (
-        *(["inner"] if lesson.has_inner_rows else []),
-        *(["validation"] if lesson.validates else []),
-    ):
+    for rows in lesson.measured_rows:
         lines.append(f"    measured += evaluate({', '.join([measured, 'x', 'y', rows, *scale])})")
     row = [*(["fold"] if loops else []), "epoch", "*measured", rate, "seconds"]
     said = 'f"fold {fold} epoch {epoch}:"' if loops else 'f"epoch {epoch}:"'
@@ -156,10 +153,8 @@ def _features(lesson: Lesson) -> str:
 def _average(lesson: Lesson) -> list[str]:
     """The average of the weights, which validates."""
     if lesson.averages_steps:
-        decay = lesson.spec.weight_averaging.decay  # type: ignore[union-attr]
-        longest = "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
         return [
-            f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}",
+            decay_line(lesson),
             "average = AveragedModel(network, avg_fn=moving_average(decay), use_buffers=True)",
             "average.update_parameters(network)  # it begins as the first weights",
         ]

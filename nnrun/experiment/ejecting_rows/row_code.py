@@ -175,7 +175,7 @@ def fold_lines(lesson: Lesson) -> tuple[list[str], bool]:
     n, folds, count = len(lesson.dataset.train), lesson.folds, lesson.count
     every = np.arange(n)
     if lesson.has_inner_rows:
-        names = ["train", "inner", *(["validation"] if lesson.validates else [])]
+        names = ["train", *lesson.measured_rows]
         if lesson.has_folds:
             rows = [f'{name} = FIRST[f"fold-{{fold}}/{name}"]' for name in names]
             return [f"for fold in range({len(folds)}):", *(f"    {line}" for line in rows)], True
