@@ -99,7 +99,7 @@ def keras_script(lesson: Lesson, name: str) -> Script:
         raise refuse("the key ensemble with Keras", "Use --to pytorch, or train its members one by one.")
     data = data_code(lesson, keras=True)
     prepare = prepare_lines(lesson)
-    arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
+    arrays: dict[str, Array] = {**data.arrays, **fold_arrays(lesson)}
     model, own = model_function(lesson), {}
     for fold, pair in enumerate(zip(lesson.networks, lesson.first_weights(), strict=True)):
         own = model_arrays(*pair)

@@ -56,7 +56,7 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     network = codes[0].source
     if any(code.source != network for code in codes):
         raise refuse("folds whose networks differ in more than the number of features")
-    arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
+    arrays: dict[str, Array] = {**data.arrays, **fold_arrays(lesson)}
     for fold, code in enumerate(codes):
         prefix = f"fold-{fold}/" if lesson.has_folds else ""
         for member, state in enumerate(code.states):
