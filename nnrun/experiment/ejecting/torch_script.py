@@ -19,10 +19,11 @@ from nnrun.experiment.ejecting.script_text import (
 )
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
 from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code
+from nnrun.experiment.ejecting.torch_epochs import epoch_functions
 from nnrun.experiment.ejecting.torch_metrics import metric_lines
 from nnrun.experiment.ejecting.torch_optimizers import optimizer_lines
 from nnrun.experiment.ejecting.torch_outputs import output_functions
-from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
+from nnrun.experiment.ejecting.torch_training import fit_function
 from nnrun.experiment.ejecting_rows.data_code import data_code
 from nnrun.experiment.ejecting_rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.scripting.parts import collected, names_in
