@@ -49,6 +49,11 @@ class StreamedInputs(ABC):
         """
 
     @property
+    def of_bytes(self) -> bool:
+        """Whether a file has them as bytes."""
+        return False
+
+    @property
     def dense(self) -> bool:
         """True."""
         return True
@@ -97,6 +102,11 @@ class MappedInputs(StreamedInputs):
     def features(self) -> int:
         """F, the numbers of a row."""
         return math.prod(self.files[0].shape[1:])
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether a file has them as bytes."""
+        return self.values is not None
 
     @property
     def bytes_per_network(self) -> int:
