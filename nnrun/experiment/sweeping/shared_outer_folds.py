@@ -110,7 +110,7 @@ class _Audience:
             raise raised(str(found.get("error")))
 
 
-def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) -> None:
+def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) -> bool:
     """As a worker, claim bundles and train them until there is nothing left.
 
     Args:
@@ -118,8 +118,10 @@ def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) 
         member: this worker.
         scored: the outer folds of which it has written scores are added to it.
 
+    Returns:
+        Whether it was asked to stop before all had ended.
+
     Raises:
-        WorkStopped: the owner has stopped it, or all is done.
         KeyboardInterrupt: this worker was stopped; its bundle goes to another.
     """
 
@@ -127,7 +129,7 @@ def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) 
         _train(outer, member, claim, scored)
         return True
 
-    member.do_all(train)
+    return member.do_all(train)
 
 
 def _train(outer: OuterFolds, member: Membership, claim: Claim, scored: list[int]) -> None:
