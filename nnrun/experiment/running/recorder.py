@@ -12,6 +12,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
@@ -230,8 +232,8 @@ def _pooled(job: Job) -> int | None:
     """How many rows the folds validate together; None of seeds, which validate the same rows."""
     if job.member_type != "fold":
         return None
-    rows = [row for group in job.groups for fold in group.folds for row in fold.validation_rows.tolist()]
-    return len(rows) if len(rows) == len(set(rows)) else None
+    rows = np.concatenate([fold.validation_rows for group in job.groups for fold in group.folds])
+    return len(rows) if len(rows) == len(np.unique(rows)) else None
 
 
 def _row_counts(job: Job) -> RowCounts:
