@@ -6,9 +6,10 @@ import difflib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -223,14 +224,20 @@ def _summaries(runs_dir: Path) -> list[RunSummary]:
 
 def run_ids(runs_dir: Path) -> list[str]:
     """The ids of the runs in a folder, the newest first by the time in them. No record is read."""
-    ids = [run.id for run in _run_directories(runs_dir)]
-    return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
+    return _newest_first(run.id for run in _run_directories(runs_dir))
 
 
-def runs_called(name: str, runs_dir: Path) -> list[RunDirectory]:
+def runs_called(name: str, runs_dir: Path, at_most: int) -> list[RunDirectory]:
     """The runs of an experiment's name, the newest first by the time in their ids. No record is read."""
     stem = STAMP.sub("", new_id(name))  # ids have of a name what is safe in the name of a file
-    return [RunDirectory(runs_dir / id_) for id_ in run_ids(runs_dir) if is_called(id_, stem)]
+    called = _newest_first(id_ for id_ in _folders(runs_dir) if is_called(id_, stem))
+    runs = (RunDirectory(runs_dir / id_) for id_ in called)
+    return list(islice((run for run in runs if _is_or_was_run(run)), at_most))
+
+
+def _newest_first(ids: Iterable[str]) -> list[str]:
+    """Ids by the time in them; those without one last."""
+    return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:
