@@ -35,6 +35,7 @@ from nnrun.spec import schema
 from nnrun.spec.outer_folds import outer_validation
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.training.device import resolve_device
+from nnrun.validation.splits import rows_scored_once
 
 _AS_FINAL: Final = {"nested": None, "sweep": None, "early_stopping": None, "time_limit": None}
 """What is left out where the number of epochs is decided, as a final run leaves it out."""
@@ -150,6 +151,11 @@ def score_members(
     return found
 
 
+def rows_of_outer_folds(spec: schema.ExperimentSpec, dataset: Dataset) -> int | None:
+    """How many rows the outer folds of a spec with `nested` score together, each once."""
+    return rows_scored_once(outer_folds_of(spec, dataset, spec.seed))
+
+
 def _score_inner(
     inner: RunDirectory, spec: schema.ExperimentSpec, settings: Settings, listener: Listener
 ) -> RunDirectory:
@@ -169,7 +175,7 @@ def _score_inner(
     found = nested.model_copy(update={"folds": folds, "chosen_by": record.chosen_by})
     with inner.owned():
         record = inner.read_record()
-        record.nested = summarized(found, spec, len(dataset.train) if len(folds) == found.k else None)
+        record.nested = summarized(found, spec, rows_of_outer_folds(spec, dataset))
         inner.write_record(record)
     return inner
 

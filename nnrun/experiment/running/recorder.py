@@ -44,7 +44,7 @@ from nnrun.spec.duration import canonical_duration
 from nnrun.spec.score_columns import directions, has_inner_rows, trained_columns
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
-from nnrun.validation.splits import Fold
+from nnrun.validation.splits import Fold, rows_scored_once
 from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
 
@@ -230,8 +230,7 @@ def _pooled(job: Job) -> int | None:
     """How many rows the folds validate together; None of seeds, which validate the same rows."""
     if job.member_type != "fold":
         return None
-    rows = [row for group in job.groups for fold in group.folds for row in fold.validation_rows.tolist()]
-    return len(rows) if len(rows) == len(set(rows)) else None
+    return rows_scored_once(fold for group in job.groups for fold in group.folds)
 
 
 def _row_counts(job: Job) -> RowCounts:
