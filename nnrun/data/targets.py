@@ -19,7 +19,7 @@ from nnrun.spec.lint import lint_view
 from nnrun.spec.ports import Port, input_views, told_of
 from nnrun.spec.schema import DatasetFacts
 from nnrun.spec.schema.layer_shapes import shape_text
-from nnrun.spec.wording import counted, listing, nearest, quoted
+from nnrun.spec.wording import counted, listing_of_some, nearest, quoted
 
 _SUM_TOLERANCE = 1e-3
 _MOST_LOST = 0.1  # of the targets' spread, by which float32 may move them
@@ -397,8 +397,7 @@ def _unknown(name: str, dataset: Dataset, known: Sequence[str]) -> str:
     match = nearest(name, known)
     hint = f" Did you mean {quoted(match)}?" if match else ""
     shown = known if dataset.class_names is None else known[: len(dataset.class_names)]
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    named = ", ".join(shown[:_SHOWN]) + more if more else listing(shown, "and")
+    named = listing_of_some(shown, _SHOWN)
     return f"class_weight: {dataset.name} has no class called {quoted(name)}.{hint} Its classes: {named}."
 
 

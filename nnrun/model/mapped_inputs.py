@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +33,57 @@ class _Buffer:
         return len(self.whole)
 
 
+class StreamedInputs(ABC):
+    """Dense rows that are brought into memory some at a time."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """F, the numbers of a row."""
+
+    @abstractmethod
+    def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
+        """Some rows in memory, one replica's behind the other's, for all replicas to pick from.
+
+        `rows_of`: index of a replica's data → its rows, ascending.
+        """
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether a file has them as bytes."""
+        return False
+
+    @property
+    def dense(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def streamed(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def elements_per_row(self) -> int:
+        """F."""
+        return self.features
+
+    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
+        """(G, B, ...) tensors of rows `rows_GN[g]` of the replica at `data_index[g]`, each made when it is
+        asked for.
+        """
+        for first in range(0, rows_GN.shape[1], batch_size):
+            rows_GB = rows_GN[:, first : first + batch_size]
+            of_each = []
+            for index, rows in zip(data_index, rows_GB, strict=True):
+                ordered, places = np.unique(rows, return_inverse=True)
+                (batch_1B,) = self.loaded({index: ordered}).batches([index], places[None], len(places))
+                of_each.append(batch_1B[0])
+            yield torch.stack(of_each)
+
+
 @dataclass(frozen=True, eq=False)
-class MappedInputs:
+class MappedInputs(StreamedInputs):
     """Dense rows in files, of which those that are needed next are read.
 
     Attributes:
@@ -54,19 +104,9 @@ class MappedInputs:
         return math.prod(self.files[0].shape[1:])
 
     @property
-    def dense(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def streamed(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def elements_per_row(self) -> int:
-        """F."""
-        return self.features
+    def of_bytes(self) -> bool:
+        """Whether a file has them as bytes."""
+        return self.values is not None
 
     @property
     def bytes_per_network(self) -> int:
@@ -74,10 +114,7 @@ class MappedInputs:
         return self.files[0].nbytes
 
     def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
-        """Some rows in memory, one replica's behind the other's, for all replicas to pick from.
-
-        `rows_of`: index of a replica's data → its rows, ascending.
-        """
+        """Some rows, read from their files."""
         total = sum(map(len, rows_of.values()))
         x_1NF = self._buffer(total)
         first = 0
@@ -101,28 +138,3 @@ class MappedInputs:
         given = buffer.whole[None, :rows]
         weakref.finalize(given, self._free.append, buffer).atexit = False
         return given
-
-    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
-        """(G, B, ...) tensors, each read when it is asked for."""
-        return batches_of_streamed(self, data_index, rows_GN, batch_size)
-
-
-class Streamed(Protocol):
-    """Rows that are brought into memory some at a time."""
-
-    def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
-        """Some rows, as `MappedInputs.loaded` gives them."""
-
-
-def batches_of_streamed(
-    inputs: Streamed, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int
-) -> Iterator[Tensor]:
-    """(G, B, ...) tensors of rows `rows_GN[g]` of the replica at `data_index[g]`, batch by batch."""
-    for first in range(0, rows_GN.shape[1], batch_size):
-        rows_GB = rows_GN[:, first : first + batch_size]
-        of_each = []
-        for index, rows in zip(data_index, rows_GB, strict=True):
-            ordered, places = np.unique(rows, return_inverse=True)
-            (batch_1B,) = inputs.loaded({index: ordered}).batches([index], places[None], len(places))
-            of_each.append(batch_1B[0])
-        yield torch.stack(of_each)

@@ -23,8 +23,9 @@ def take_from_file(values: npt.NDArray[Any], rows: npt.NDArray[np.int64], out: n
     Raises:
         OSError: the file cannot be read.
     """
-    library, place = kernel(LIBRARY), place_in_file(values)
-    if library is None or place is None or not len(rows) or values.dtype != np.uint8:
+    by_cpp = values.dtype == np.uint8 and len(rows)
+    library, place = (kernel(LIBRARY), place_in_file(values)) if by_cpp else (None, None)
+    if library is None or place is None:
         take_mapped(values, rows, out)
         return
     rows = np.ascontiguousarray(rows, np.int64)

@@ -21,7 +21,7 @@ from nnrun.errors import UsageError
 from nnrun.spec import schema
 from nnrun.spec.reading.grammar import ROOT, Choice, Form, Items, Keys, ListOrMap, Record, Scalar
 from nnrun.spec.topic_examples import component_value, fragment, key_value
-from nnrun.spec.wording import listing, nearest, quoted
+from nnrun.spec.wording import listing, listing_of_some, nearest, quoted
 from nnrun.spec.writing.dump import flow_text
 
 _MOST_NAMES: Final = 6
@@ -157,8 +157,7 @@ def _owners(parts: tuple[str, ...]) -> str:
     if not found:
         return ""
     owners = list(found)
-    more = f" and {len(owners) - _MOST_OWNERS} more" if len(owners) > _MOST_OWNERS else ""
-    shown = ", ".join(owners[:_MOST_OWNERS]) + more if more else listing(owners, "and")
+    shown = listing_of_some(owners, _MOST_OWNERS)
     return f"{word} is a {what} of {shown}: nnrun help {found[owners[0]]}."
 
 

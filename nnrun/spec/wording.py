@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import PurePath
 
@@ -57,6 +57,12 @@ def listing(names: Iterable[str], last: str = "or") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def listing_of_some(names: Sequence[str], most: int) -> str:
+    """`a, b and c`; of more than `most`, `a, b and 12 more`."""
+    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+    return listing([*names[:most], *more], "and")
 
 
 def quoted(text: str) -> str:

@@ -142,6 +142,10 @@ class Rows(Protocol):
 class StreamedRows(Rows, Protocol):
     """Rows that lie in a file: `nnrun.model.mapped_inputs`."""
 
+    @property
+    def of_bytes(self) -> bool:
+        """Whether they lie there as bytes, which C++ reads faster than NumPy does."""
+
     def loaded(self, rows_of: Mapping[int, RowIndices]) -> Rows:
         """Some rows in memory, one replica's behind the other's, for all replicas to pick from.
 
@@ -347,6 +351,16 @@ class TrainingProblem:
         return any(rows.streamed for rows in self.inputs.values())
 
     @property
+    def streams_bytes(self) -> bool:
+        """Whether some of the rows that are read from files are bytes."""
+        return self.streams and any(rows.of_bytes for rows in self._streamed.values())
+
+    @property
+    def _streamed(self) -> Mapping[Port, StreamedRows]:
+        """The inputs, where they lie in files."""
+        return cast(Mapping[Port, StreamedRows], self.inputs)
+
+    @property
     def elements_of_inputs(self) -> Mapping[Port, int]:
         """How many numbers a row of each input takes in memory."""
         return {port: rows.elements_per_row for port, rows in self.inputs.items()}
@@ -390,8 +404,7 @@ class TrainingProblem:
             rows_of[index] = np.unique(rows if known is None else np.concatenate([known, rows]))
         starts = dict(zip(rows_of, np.cumsum([0, *map(len, rows_of.values())]), strict=False))
         places = [starts[index] + np.searchsorted(rows_of[index], rows) for index, rows in pairs]
-        streamed = cast(Mapping[Port, StreamedRows], self.inputs)
-        inputs = {port: rows.loaded(rows_of) for port, rows in streamed.items()}
+        inputs = {port: rows.loaded(rows_of) for port, rows in self._streamed.items()}
         return replace(data, segment=replace(data.segment, rows_GN=np.stack(places)), inputs=inputs)
 
     def blocks(self, rows: Sequence[RowIndices], data_index: Sequence[int]) -> Iterator[SegmentData]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnrun.spec.wording import counted, nearest_file, score_text, with_std
+from nnrun.spec.wording import counted, listing_of_some, nearest_file, score_text, with_std
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ def test_counted_things(number: int, noun: str, said: str) -> None:
 )
 def test_a_file_is_meant_by_more_than_its_ending(name: str, files: list[str], meant: str | None) -> None:
     assert nearest_file(name, files) == meant
+
+
+def test_some_of_many_names() -> None:
+    assert listing_of_some(["a"], 3) == "a"
+    assert listing_of_some(["a", "b", "c"], 3) == "a, b and c"
+    assert listing_of_some(list("abcde"), 3) == "a, b, c and 2 more"
+    assert listing_of_some(["a"] * 2003, 3) == "a, a, a and 2,000 more"
 
 
 def test_a_score_that_rounds_to_nothing_has_no_sign() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nnrun.errors import one_line
 from nnrun.experiment.finished.record_text import range_in_words
 from nnrun.records.importance_record import DependenceCurve, ImportanceRecord, ImportanceTable
-from nnrun.spec.wording import counted, listing, quoted, score_text, with_std
+from nnrun.spec.wording import counted, listing_of_some, quoted, score_text, with_std
 
 _MOST_NAMED = 20
 _MOST_PAIRS = 5
@@ -60,10 +60,7 @@ def table_sentences(table: ImportanceTable) -> list[str]:
         return [as_it_is]
     if len(dead) == len(table.columns) > 1:
         return [as_it_is, "No column matters more than noise: each 95 % interval of a mean reaches 0."]
-    if len(dead) > _MOST_NAMED:
-        names = f"{', '.join(dead[:_MOST_NAMED])} and {len(dead) - _MOST_NAMED} more"
-    else:
-        names = listing(dead, "and")
+    names = listing_of_some(dead, _MOST_NAMED)
     return [as_it_is, f"Within noise of 0 (the 95 % interval of the mean reaches 0): {names}."]
 
 

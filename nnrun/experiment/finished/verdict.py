@@ -162,10 +162,16 @@ def limits_of(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
 
 
 def pooled_rows(record: RunRecord, spec: schema.ExperimentSpec) -> int | None:
-    """How many rows the folds of a run validate together, each once; None where they are no such folds."""
-    if not isinstance(spec.validation, schema.KFold) or record.nested is not None:
+    """How many rows the folds of a run validate together, each once; None where they are no such folds.
+
+    At least so many, where training rows were left out: these are not counted, and folds differ in size.
+    """
+    method, rows = spec.validation, record.rows
+    if not isinstance(method, schema.KFold) or method.repeats > 1 or record.nested is not None:
         return None
-    return record.rows.train + record.rows.inner + record.rows.validation
+    if spec.train_fraction < 1:
+        return method.k * min(rows.ranges.get("validation", [rows.validation]))
+    return rows.train + rows.inner + rows.validation
 
 
 def interval_of(

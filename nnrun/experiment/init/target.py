@@ -13,7 +13,7 @@ from nnrun.data.table import NumberColumn, TextColumn, as_categories
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.init import names
 from nnrun.experiment.init.roles import is_dummy, whole_numbers
-from nnrun.spec.wording import counted, listing, nearest, quoted
+from nnrun.spec.wording import counted, listing, listing_of_some, nearest, quoted
 
 TaskName = Literal["classification", "regression"]
 
@@ -66,9 +66,7 @@ def require_target(file: ReadTable, name: str) -> None:
     if name not in file.columns:
         match = nearest(name, file.columns)
         hint = f" Did you mean {quoted(match)}?" if match else ""
-        shown = [quoted(column) for column in list(file.columns)[:12]]
-        more = f" and {len(file.columns) - 12:,} more" if len(file.columns) > 12 else ""
-        has = ", ".join(shown) + more if more else listing(shown, "and")
+        has = listing_of_some(list(map(quoted, file.columns)), 12)
         raise UsageError(f"{file.name} has no column {quoted(name)}.{hint} It has {has}.")
     why = why_no_target(file.columns[name], file.n_rows)
     if why is not None:

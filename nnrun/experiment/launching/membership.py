@@ -153,22 +153,27 @@ class Membership:
                 return self.claim
             time.sleep(_POLL)
 
-    def do_all(self, do: Callable[[Claim], bool]) -> None:
+    def do_all(self, do: Callable[[Claim], bool]) -> bool:
         """Claim parts and do them until none is left, or until `do` says False: nothing more is to be begun.
 
+        Returns:
+            Whether all were asked to stop before all had ended.
+
         Raises:
-            WorkStopped: there is nothing more to do here.
             KeyboardInterrupt: this worker was stopped; its part goes to another.
         """
-        while (claim := self.next()) is not None:
-            try:
-                if not do(claim):
-                    return
-            except KeyboardInterrupt:  # also that of a run which it has ended
-                if self.stopped:
-                    raise WorkStopped("the owner of the work has stopped it") from None
-                if self.claim is not None:  # the signal was for this worker, and else the claim was lost
-                    raise
+        with contextlib.suppress(WorkStopped):
+            while (claim := self.next()) is not None:
+                try:
+                    if not do(claim):
+                        return False
+                except KeyboardInterrupt:  # also that of a run which it has ended
+                    if self.stopped:
+                        break
+                    if self.claim is not None:  # the signal was for this worker, and else the claim was lost
+                        raise
+        # Where all is done, the owner asks to stop, too, and removes the folder.
+        return self.stopped and self.folder.path.is_dir() and not self.plan.items <= self.folder.finished()
 
     def doing(self, what: Mapping[str, Any]) -> None:
         """Tell what it is at; the owner shows it."""

@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nnrun.errors import DataError, DivergedError, LockedError, NnrunError, UsageError
+from nnrun.errors import DataError, LockedError, NnrunError, UsageError
 from nnrun.experiment.finished.load_run import nested_settings, selection_of
-from nnrun.experiment.launching.membership import Membership, WorkStopped
+from nnrun.experiment.launching.membership import Membership
+from nnrun.experiment.launching.outcomes import failed
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, Start
 from nnrun.experiment.running.parts import MEMBERS, RUN, copy_of_part
@@ -65,11 +66,7 @@ def work_on_run(
     loaded = load_spec(run.resolved_path)
     with Membership(folder, stop_process=stop_process) as member:
         worker = _Worker(run, record, loaded, settings, member, listener)
-        try:
-            member.do_all(worker.train)
-            stopped = False
-        except WorkStopped:  # or all is done, and the folder of the work has gone
-            stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
+        stopped = member.do_all(worker.train)
         return PartsDone(run, member.name, tuple(worker.trained), stopped)
 
 
@@ -90,10 +87,8 @@ class _Worker:
         try:
             part = self._trained(claim, ids)
             document = {"status": "completed", RUN: str(part.path.relative_to(self.member.folder.path))}
-        except DivergedError as error:
-            document = {"status": "diverged", "error": str(error)}
         except NnrunError as error:
-            document = {"status": "failed", "error": str(error)}
+            document = failed(error)
         if self.member.publish(number, document) and document["status"] == "completed":
             self.trained += ids
         return True

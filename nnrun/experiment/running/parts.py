@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nnrun.errors import DataError, DivergedError, NnrunError
+from nnrun.errors import DataError, NnrunError
+from nnrun.experiment.launching.outcomes import failed, raise_failed
 from nnrun.experiment.running.listener import Listener, epochs_of_history
 from nnrun.experiment.running.recorder import ActiveRun
 from nnrun.records import RunDirectory
@@ -73,7 +74,7 @@ class Parts:
 
     def given_up(self, item: int) -> Mapping[str, Any]:
         """A part that ends every worker has failed."""
-        return {"status": "failed", "error": f"{MOST_ATTEMPTS} workers died while they trained part {item}."}
+        return failed(NnrunError(f"{MOST_ATTEMPTS} workers died while they trained part {item}."))
 
     def is_over(self, signs: list[SignOfLife]) -> bool:
         """A time limit ends each part's training, and not the work."""
@@ -90,10 +91,7 @@ class Parts:
     def raise_what_failed(self) -> None:
         """Raise what ended a part that did not complete."""
         for found in self._results.values():
-            if found.get("status") == "diverged":
-                raise DivergedError(str(found.get("error")))
-            if found.get("status") != "completed":
-                raise NnrunError(str(found.get("error")))
+            raise_failed(found)
 
     def runs(self) -> list[RunDirectory]:
         """The run of each part, in order."""

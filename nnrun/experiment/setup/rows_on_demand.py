@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +13,8 @@ from nnrun.data.files import stored_arrays
 from nnrun.data.row_places import RowPlaces
 from nnrun.data.rows import RowError, rows_by_place
 from nnrun.model.inputs import DenseInputs
-from nnrun.model.mapped_inputs import batches_of_streamed
+from nnrun.model.mapped_inputs import StreamedInputs
 from nnrun.replica_rows import RowIndices
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def are_prepared_on_demand(rows: int, shape: Sequence[int]) -> bool:
@@ -27,7 +23,7 @@ def are_prepared_on_demand(rows: int, shape: Sequence[int]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class RowsOnDemand:
+class RowsOnDemand(StreamedInputs):
     """Dense rows to measure or to predict: each is asked for about once, some at a time.
 
     Attributes:
@@ -48,27 +44,12 @@ class RowsOnDemand:
         return math.prod(self.shape)
 
     @property
-    def dense(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def streamed(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def elements_per_row(self) -> int:
-        """F."""
-        return self.features
-
-    @property
     def bytes_per_network(self) -> int:
         """What the rows would take in memory, all of them."""
         return 4 * len(self.raw) * self.features
 
     def loaded(self, rows_of: Mapping[int, RowIndices]) -> DenseInputs:
-        """Some rows in memory, as `MappedInputs.loaded` gives them.
+        """Some rows, prepared now.
 
         Raises:
             DataError: a row cannot be taken: says which and why.
@@ -79,7 +60,3 @@ class RowsOnDemand:
                 return self.prepare(taken_rows(self.raw, rows))
             except RowError as error:
                 raise RowError(error.column, int(rows[error.row]), error.reason) from None
-
-    def batches(self, data_index: Sequence[int], rows_GN: RowIndices, batch_size: int) -> Iterator[Tensor]:
-        """(G, B, ...) tensors, each made when it is asked for."""
-        return batches_of_streamed(self, data_index, rows_GN, batch_size)

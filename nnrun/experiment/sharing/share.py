@@ -12,7 +12,7 @@ from nnrun.experiment.setup.data_location import text_without_folders, without_f
 from nnrun.experiment.sharing.card import card_text
 from nnrun.records import CARD, RunDirectory, all_looks
 from nnrun.spec.reading.load import read_kept_spec
-from nnrun.spec.wording import listing
+from nnrun.spec.wording import listing_of_some
 from nnrun.spec.writing.dump import dump_spec
 
 _MOST_SHOWN = 3
@@ -77,10 +77,9 @@ def _refuse(target: RunDirectory, run: RunDirectory, text: str, overwrite: bool)
         if there != run.read_written_record().id:
             raise UsageError(f"--to {target.path} holds another run, {there}; name another folder.")
     if target is not run and not target.is_run() and (files := _files_of_others(target.path)):
-        shown = [printable(name) for name in files[:_MOST_SHOWN]]
-        more = [f"{len(files) - _MOST_SHOWN} more"] if len(files) > _MOST_SHOWN else []
+        held = listing_of_some([printable(name) for name in files], _MOST_SHOWN)
         raise UsageError(
-            f"--to {target.path} holds {listing([*shown, *more], 'and')}, and is no folder that nnrun card "
+            f"--to {target.path} holds {held}, and is no folder that nnrun card "
             "made of this run: its files would be replaced, or mixed up with the model's. Name a new folder, "
             "or an empty one."
         )

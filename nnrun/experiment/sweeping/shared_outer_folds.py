@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from nnrun.errors import DivergedError, NnrunError
+from nnrun.errors import NnrunError
 from nnrun.experiment.launching.launcher import Workers
 from nnrun.experiment.launching.membership import Membership
+from nnrun.experiment.launching.outcomes import failed, raise_failed
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import OnlyMessages, Start
 from nnrun.experiment.sweeping.nested_sweep import Chosen, OuterFolds, take_in_outer_runs
@@ -88,8 +89,8 @@ class _Audience:
 
     def given_up(self, item: int) -> Mapping[str, Any]:
         """What ends every worker has failed."""
-        error = f"{MOST_ATTEMPTS} workers died while they trained what was chosen within outer fold {item}."
-        return {"status": "failed", "error": error, OUTER_FOLD: item}
+        what = f"what was chosen within outer fold {item}"
+        return _failed(NnrunError(f"{MOST_ATTEMPTS} workers died while they trained {what}."), item)
 
     def is_over(self, signs: list[SignOfLife]) -> bool:
         """No time limit ends it."""
@@ -106,11 +107,10 @@ class _Audience:
     def raise_what_failed(self) -> None:
         """Raise what ended the training for the first outer fold that has no scores."""
         for _, found in sorted(self._failed.items()):
-            raised = DivergedError if found.get("status") == "diverged" else NnrunError
-            raise raised(str(found.get("error")))
+            raise_failed(found)
 
 
-def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) -> None:
+def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) -> bool:
     """As a worker, claim bundles and train them until there is nothing left.
 
     Args:
@@ -118,8 +118,10 @@ def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) 
         member: this worker.
         scored: the outer folds of which it has written scores are added to it.
 
+    Returns:
+        Whether it was asked to stop before all had ended.
+
     Raises:
-        WorkStopped: the owner has stopped it, or all is done.
         KeyboardInterrupt: this worker was stopped; its bundle goes to another.
     """
 
@@ -127,7 +129,7 @@ def train_outer_folds(outer: OuterFolds, member: Membership, scored: list[int]) 
         _train(outer, member, claim, scored)
         return True
 
-    member.do_all(train)
+    return member.do_all(train)
 
 
 def _train(outer: OuterFolds, member: Membership, claim: Claim, scored: list[int]) -> None:
@@ -153,9 +155,13 @@ def _train(outer: OuterFolds, member: Membership, claim: Claim, scored: list[int
             publish(done)
             open_ -= {fold.fold for fold in done}
     except NnrunError as error:
-        status = "diverged" if isinstance(error, DivergedError) else "failed"
-        for fold in sorted(open_):
-            member.publish(fold, {"status": status, "error": str(error), OUTER_FOLD: fold})
+        for number in sorted(open_):
+            member.publish(number, _failed(error, number))
+
+
+def _failed(error: NnrunError, outer_fold: int) -> dict[str, Any]:
+    """What is kept of an outer fold; it says that it is one."""
+    return {**failed(error), OUTER_FOLD: outer_fold}
 
 
 class _ChosenListener(OnlyMessages):

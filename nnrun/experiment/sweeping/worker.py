@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nnrun.errors import DataError, UsageError
-from nnrun.experiment.launching.membership import Membership, WorkStopped
+from nnrun.experiment.launching.membership import Membership
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Start, means
 from nnrun.experiment.running.recorder import versions
@@ -92,15 +92,13 @@ def work_on_sweep(
         _tell_of_other_versions(member, record.versions)
         at_work = SweepAtWork(plan, settings, own, datasets, sweep, record, is_owner=False)
         at_work.coming.pace = Pace(_seconds_left(folder))
-        stopped, folds = False, list[int]()
+        folds: list[int] = []
         listener.began(record)
         try:
             if is_of_outer_folds(member.plan):
-                train_outer_folds(at_work.outer_folds(), member, folds)
+                stopped = train_outer_folds(at_work.outer_folds(), member, folds)
             else:
-                member.do_all(lambda claim: _train_bundle(claim, own, at_work))
-        except WorkStopped:  # or all is done, and the folder of the work has gone
-            stopped = folder.path.is_dir() and not member.plan.items <= folder.finished()
+                stopped = member.do_all(lambda claim: _train_bundle(claim, own, at_work))
         finally:
             listener.ended()
         return WorkDone(sweep, member.name, tuple(own.ended_trials), tuple(folds), stopped)

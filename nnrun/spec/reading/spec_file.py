@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnrun.errors import UsageError
 from nnrun.spec.reading.yaml_reader import MAX_BYTES
-from nnrun.spec.wording import listing, nearest_file
+from nnrun.spec.wording import listing_of_some, nearest_file
 
 _SHOWN = 5
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq", ".npz")
@@ -76,6 +76,4 @@ def _specs_in(folder: Path, where: str) -> str:
     names = _yaml_names(folder)
     if not names:
         return f" (there is no .yaml file {where})"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    shown = listing(names[:_SHOWN], "and") if not more else ", ".join(names[:_SHOWN])
-    return f" ({where}: {shown}{more})"
+    return f" ({where}: {listing_of_some(names, _SHOWN)})"

@@ -45,7 +45,7 @@ class Choice:
         backend: computes the steps.
         reason: a sentence.
         kernels: the C++ libraries that layers and the optimizer call where PyTorch computes the steps.
-        reads_rows: whether C++ reads rows from their file, whoever computes.
+        reads_rows: whether C++ reads rows from their file, whoever computes: bytes, and not float32.
     """
 
     backend: type[LoadableBackend]
@@ -76,7 +76,7 @@ def choose(policy: Policy, problem: TrainingProblem, *, on_ranks: bool = False) 
     if policy == "off":
         return Choice(EagerBackend, "step by step, as --compile off says")
     reasons = []
-    reads_rows = problem.streams and cxx_compiler() is not None
+    reads_rows = problem.streams_bytes and cxx_compiler() is not None
     for backend in BACKENDS:
         reason = ON_RANKS if on_ranks else backend.unsupported(problem)
         if reason is None:

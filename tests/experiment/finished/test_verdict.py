@@ -16,7 +16,7 @@ import nnrun
 from nnrun.data import Samples
 from nnrun.experiment.finished.nested_text import by_rows_text
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
-from nnrun.experiment.finished.verdict import cautions, interval_of, not_better, verdict
+from nnrun.experiment.finished.verdict import cautions, interval_of, not_better, pooled_rows, verdict
 from nnrun.records.run_record import RunRecord
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
@@ -445,3 +445,21 @@ def test_folds_of_a_run_know_their_rows(tmp_path: Path) -> None:
     share = record["best"]["val_accuracy"]
     wilson = scipy.stats.binomtest(round(share * 48), 48).proportion_ci(method="wilson")
     assert high - low >= wilson.high - wilson.low - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("change", "rows"),
+    [
+        ({"validation": {"kfold": 3}}, 48),
+        ({"validation": {"kfold": 3}, "train_fraction": 0.5}, 48),
+        ({"validation": {"kfold": {"k": 3, "repeats": 2, "shuffle": True}}}, None),
+        ({"validation": {"holdout": {"fraction": 0.25}}}, None),
+    ],
+)
+def test_only_rows_that_folds_validate_once_are_pooled(
+    change: dict[str, Any], rows: int | None, tmp_path: Path
+) -> None:
+    """What a card says of a finished run agrees with what was recorded at its end."""
+    loaded = load_small(tmp_path, BINARY | change | {"epochs": 1})
+    record = RunRecord.model_validate(nnrun.train(loaded.path).record)
+    assert pooled_rows(record, loaded.spec) == rows

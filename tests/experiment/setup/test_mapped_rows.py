@@ -206,6 +206,21 @@ def test_rows_are_picked_from_a_file(by_cpp: bool, tmp_path: Path, monkeypatch: 
             np.testing.assert_array_equal(out, whole[rows])
 
 
+def test_no_library_is_looked_for_where_rows_are_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.arange(150, dtype=np.float32).tofile(tmp_path / "rows")
+    mapped = stored_arrays.mapped_rows(tmp_path / "rows", (50, 3), np.float32)
+    asked: list[str] = []
+    monkeypatch.setattr(rows_of_file, "kernel", asked.append)
+    out = np.empty((2, 3), np.float32)
+    rows_of_file.take_from_file(mapped, np.array([3, 40]), out)
+    assert out.tolist() == [[9, 10, 11], [120, 121, 122]]
+    assert not asked
+    rows_of_file.take_from_file(mapped.view(np.uint8), np.array([3]), np.empty((1, 12), np.uint8))
+    assert asked == [rows_of_file.LIBRARY]
+
+
 def test_a_file_that_was_cut_short_is_no_row_of_zeros(tmp_path: Path) -> None:
     if cxx_compiler() is None:
         pytest.skip("no C++ compiler")

@@ -2,13 +2,16 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from nnrun.errors import UsageError
 from nnrun.limits import cxx_compiler
+from nnrun.model.mapped_inputs import MappedInputs
 from nnrun.native.library import NotCompiledError
 from nnrun.spec import schema
 from nnrun.training.backends import choice as choice_module
@@ -42,6 +45,18 @@ def unknown() -> TrainingProblem:
 def compiler(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     found = "/usr/bin/c++" if getattr(request, "param", True) else None
     monkeypatch.setattr(shutil, "which", lambda name: found)
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("make", [small, unknown])
+def test_cpp_reads_bytes_of_files_and_no_float32(make: Callable[[], TrainingProblem]) -> None:
+    problem = make()
+    (port,) = problem.inputs
+    for kind, values in ((np.float32, None), (np.uint8, torch.zeros(1, 1, 256))):
+        rows = MappedInputs((np.zeros((64, problem.inputs[port].features), kind),), problem.device, values)
+        streamed = replace(problem, inputs={port: rows})
+        assert choose("auto", streamed).reads_rows == (kind == np.uint8)
+        assert not choose("off", streamed).reads_rows
 
 
 @pytest.mark.usefixtures("compiler")
