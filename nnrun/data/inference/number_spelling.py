@@ -128,6 +128,15 @@ class Spellings:
         return {**self.usual.keys(), **({"number_formats": own} if own else {})}
 
 
+def is_number(field: str) -> bool:
+    """Whether a field is a number as Python writes it; inf and nan are."""
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return "_" not in field
+
+
 def may_be_number(text: str) -> bool:
     """False where a text holds a letter that no number in any spelling does: quick, and mostly decides."""
     return _LETTER.search(text) is None

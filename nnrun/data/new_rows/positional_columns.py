@@ -14,7 +14,7 @@ from nnrun.data.archives.npz_archive import Archive
 from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.files.csv_reader import CsvReader, names_by_position
 from nnrun.data.files.row_reader import Numbers, RowReader, Texts
-from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling
+from nnrun.data.inference.number_spelling import PLAIN, in_another_spelling, is_number
 from nnrun.data.new_rows.header import listed_names, places_of
 from nnrun.data.new_rows.input_batches import (
     InputBatch,
@@ -86,7 +86,7 @@ class PositionalDecoder:
         header = [name.strip() for name in reader.first_row]
         if self.names is not None and any(name in self.names for name in header):
             return self.of_columns(reader.named(header, header=True))
-        is_row = any(map(_is_number, header))
+        is_row = any(map(is_number, header))
         if not is_row:
             self._take_for_names(header, reader.name)
         names = names_by_position(self.features)
@@ -279,7 +279,7 @@ def _why_wrong(field: str, label: str) -> str:
     """What is wrong with a field; nothing where it is a finite number."""
     if not field:
         return f"has no value in column {label}"
-    if not _is_number(field):
+    if not is_number(field):
         what = in_another_spelling(field, PLAIN) or "not a number"
         return f"has {shown(field)} in column {label}, which is {what}"
     if not math.isfinite(float(field)):
@@ -295,14 +295,6 @@ def _side_by_side(columns: Sequence[Array]) -> Array:
         if all(np.array_equal(a, b) for a, b in zip(whole, columns, strict=True)):
             return np.stack(whole, axis=1)
     return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return "_" not in field
 
 
 def _why_not_finite(value: Any) -> str | None:

@@ -30,6 +30,7 @@ from nnrun.experiment.ejecting.script_text import (
     notes_of,
 )
 from nnrun.experiment.ejecting.stopping_code import (
+    decay_line,
     fit_arguments,
     main_lines,
     restoring_lines,
@@ -98,7 +99,7 @@ def keras_script(lesson: Lesson, name: str) -> Script:
         raise refuse("the key ensemble with Keras", "Use --to pytorch, or train its members one by one.")
     data = data_code(lesson, keras=True)
     prepare = prepare_lines(lesson)
-    arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
+    arrays: dict[str, Array] = {**data.arrays, **fold_arrays(lesson)}
     model, own = model_function(lesson), {}
     for fold, pair in enumerate(zip(lesson.networks, lesson.first_weights(), strict=True)):
         own = model_arrays(*pair)
@@ -245,20 +246,12 @@ _WEIGHTS_OF = {True: "average.weights", False: "model.get_weights()"}
 
 def _average(lesson: Lesson) -> list[str]:
     """The average of the weights, which validates."""
-    if lesson.averages_steps:
-        decay = lesson.spec.weight_averaging.decay  # type: ignore[union-attr]
-        longest = "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
-        return [
-            f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}",
-            "average = MovingAverage(decay, model)",
-        ]
-    return []
+    return [decay_line(lesson), "average = MovingAverage(decay, model)"] if lesson.averages_steps else []
 
 
 def _measured_apart(lesson: Lesson) -> list[str]:
     """Lines that measure inner and validation rows after `fit`, by the averaged weights if there are any."""
-    measured = {"inner": lesson.has_inner_rows, "val": lesson.validates}
-    rows = {"inner": "inner", "val": "validation"}
+    prefixes = {"inner": "inner", "validation": "val"}
     lines = []
     if lesson.averages_epochs:
         lines += [
@@ -272,12 +265,11 @@ def _measured_apart(lesson: Lesson) -> list[str]:
         ]
     if lesson.averages_steps:
         lines += ["    trained = model.get_weights()", "    model.set_weights(average.weights)"]
-    for prefix, there in measured.items():
-        if there:
-            lines += [
-                *call_lines("    scores = evaluate(", ["model", *_pair(lesson, rows[prefix])], ")", indent=4),
-                f'    row |= {{f"{prefix}_{{name}}": value for name, value in scores.items()}}',
-            ]
+    for rows in lesson.measured_rows:
+        lines += [
+            *call_lines("    scores = evaluate(", ["model", *_pair(lesson, rows)], ")", indent=4),
+            f'    row |= {{f"{prefixes[rows]}_{{name}}": value for name, value in scores.items()}}',
+        ]
     if lesson.average is not None:
         lines.append("    model.set_weights(trained)")
     return [*lines, *_SECONDS]

@@ -147,6 +147,12 @@ class Lesson:
         """Whether rows that neither train nor validate decide when to stop."""
         return len(self.folds[0].inner_rows) > 0
 
+    @property
+    def measured_rows(self) -> tuple[str, ...]:
+        """What a script calls the rows that are measured and do not train."""
+        inner = ("inner",) if self.has_inner_rows else ()
+        return (*inner, "validation") if self.validates else inner
+
     @cached_property
     def intakes(self) -> tuple[Intake, ...]:
         """The inputs, in order."""

@@ -118,9 +118,14 @@ def call_lines(start: str, parts: Sequence[str], end: str, *, indent: int = 0) -
     return [start, *(f"{spaces}    {part}," for part in parts), f"{spaces}{end}"]
 
 
+def literal(text: str) -> str:
+    """A text as Python writes it. JSON would escape what lies beyond 16 bits as two characters."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def assigned(name: str, text: str) -> list[str]:
     """A constant, as ruff formats it: a text that is too long has a line of its own, if it fits."""
-    value = json.dumps(text)
+    value = literal(text)
     if len(f"{name} = {value}") <= WIDTH or len(value) + 4 > WIDTH:
         return [f"{name} = {value}"]
     return [f"{name} = (", f"    {value}", ")"]

@@ -1,9 +1,10 @@
-"""What scripts of both frameworks share: the arguments of `fit`, early stopping, and `main`."""
+"""What scripts of both frameworks share: the arguments of `fit`, averaging, early stopping, and `main`."""
 
 from __future__ import annotations
 
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting_rows.row_code import fold_lines
+from nnrun.spec import schema
 from nnrun.spec.score_columns import directions
 from nnrun.validation.summary import monitor_mode
 
@@ -11,9 +12,15 @@ from nnrun.validation.summary import monitor_mode
 def fit_arguments(lesson: Lesson) -> list[str]:
     """The arguments of `fit`."""
     fold = ["fold"] if lesson.has_folds else []
-    inner = ["inner"] if lesson.has_inner_rows else []
-    validation = ["validation"] if lesson.validates else []
-    return [*fold, "x", "y", "train", *inner, *validation, "history"]
+    return [*fold, "x", "y", "train", *lesson.measured_rows, "history"]
+
+
+def decay_line(lesson: Lesson) -> str:
+    """The line that says how slowly the average of the weights follows every step, where it does."""
+    averaging = lesson.spec.weight_averaging
+    assert isinstance(averaging, schema.Ema), "no other average follows every step"
+    decay, longest = averaging.decay, "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
+    return f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}"
 
 
 def stopping_lines(

@@ -6,18 +6,19 @@ A layer has a line in `TRAINED_LAYERS`, where it trains otherwise than it predic
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from nnrun.experiment.ejecting.lesson import Head, Lesson
 from nnrun.experiment.ejecting.refusals import can_write, refuse
-from nnrun.experiment.ejecting.script_text import call_lines
+from nnrun.experiment.ejecting.script_text import call_lines, literal
 from nnrun.experiment.ejecting.torch_optimizers import squares_gradients
 from nnrun.experiment.scripting.layer_script import LayerScript, Weights, activated
 from nnrun.experiment.scripting.layer_scripts import LAYER_SCRIPTS
-from nnrun.experiment.scripting.network_script import NetworkScript, identifier, network_script
+from nnrun.experiment.scripting.network_script import NetworkScript, network_script
 from nnrun.model.layers import DenseLayer, MergeLayer
 from nnrun.model.network import Network
 from nnrun.spec import schema
@@ -48,12 +49,22 @@ def _batch_normalization(layer: Any, w: Weights) -> LayerScript:
 
 
 def _dropout(layer: Any, w: Weights) -> LayerScript:
-    made = f"Dropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    made = f"Dropout({layer.spec.rate!r}, layer={literal(layer.path)})"
     return LayerScript("{own}({x})", made)
 
 
+def _dense(features: Mapping[str, str], layer: Any, w: Weights) -> LayerScript:
+    """One that takes a number of features in which folds differ is made with that number's name."""
+    script = LAYER_SCRIPTS[schema.Dense](layer, w)
+    if w.path not in features:
+        return script
+    sizes = f"({layer.input_shape[-1]}, "
+    assert sizes in script.made, "a dense layer is made with the number of its inputs first"
+    return replace(script, made=script.made.replace(sizes, f"({features[w.path]}, ", 1))
+
+
 def _member_dropout(layer: Any, w: Weights) -> LayerScript:
-    made = f"MemberDropout({layer.spec.rate!r}, layer={json.dumps(layer.path)})"
+    made = f"MemberDropout({layer.spec.rate!r}, layer={literal(layer.path)})"
     return LayerScript("{own}({x})", made)
 
 
@@ -90,6 +101,9 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
             type(layer.spec) in NOT_TRAINED or type(layer.spec) not in scripts
         ):
             raise refuse(f"the layer {layer.spec.kind} ({layer.path})")
+    features = _features(lesson, network)
+    if features:
+        scripts[schema.Dense] = partial(_dense, features)
     code = network_script(network, weights, scripts, only_output=not lesson.names_outputs)
     source = re.sub(
         r'^    """Of .*\n',
@@ -100,6 +114,16 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
     source = re.sub(r"^    def forward\((.*)\)( -> .*)$", _forward, source, flags=re.M)
     parameters = [f"{intake.parameter}: int" for intake in lesson.varying]
     source = source.replace("__init__(self)", f"__init__({', '.join(['self', *parameters])})")
+    return NetworkScript(source, code.states)
+
+
+def _features(lesson: Lesson, network: Network) -> dict[str, str]:
+    """What the number of features is called that folds differ in, by the weights of the layers that take it.
+
+    Raises:
+        UsageError: they are not dense.
+    """
+    found: dict[str, str] = {}
     for intake in lesson.varying:
         port = intake.name or INPUT
         takers = [node.layer for node in network.nodes if port in node.sources]
@@ -110,10 +134,8 @@ def network_code(lesson: Lesson, network: Network, weights: Mapping[str, Any]) -
                 "Bins, ranks and categories are learned in each fold: give them fewer steps, or train "
                 "one network (validation: holdout).",
             )
-        for layer in layers:
-            made = rf"(self\.(layer_)?{identifier(layer.weights_path)} = nn\.Linear\()\d+, "
-            source = re.sub(made, rf"\g<1>{intake.parameter}, ", source)
-    return NetworkScript(source, code.states)
+        found |= {layer.weights_path: intake.parameter for layer in layers}
+    return found
 
 
 def _forward(found: re.Match[str]) -> str:

@@ -85,7 +85,7 @@ def _ranked(function: str) -> Callable[[Head, Any], str]:
             return f"macro({function}, {y}, z.double().softmax(1))"
         _refuse_undecided(head, spec)
         z = "z" if head.activation != "linear" else "outputs"
-        return f"{function}(({'y > 0.5'}).flatten(), {z}.flatten())"
+        return f"{function}((y > 0.5).flatten(), {z}.flatten())"
 
     return call
 

@@ -102,7 +102,7 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
         before = [f"        nn.utils.clip_grad_value_(self.weights, {clip.value!r})"]
     state = []
     if " v." in text or "(v " in text:
-        first = own.initial_accumulator_value if isinstance(own, schema.Adagrad | schema.Ftrl) else 0.0
+        first = own.initial_accumulator_value if isinstance(own, schema.Adagrad) else 0.0
         made = f"torch.full_like(w, {first!r})" if first else "torch.zeros_like(w)"
         state.append(f"        self.squares = [{made} for w in self.weights]")
     if "self.decays" in text:

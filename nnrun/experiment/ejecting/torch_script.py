@@ -19,10 +19,11 @@ from nnrun.experiment.ejecting.script_text import (
 )
 from nnrun.experiment.ejecting.stopping_code import main_lines, stopping_constants
 from nnrun.experiment.ejecting.torch_code import ensemble_code, loss_lines, network_code
+from nnrun.experiment.ejecting.torch_epochs import epoch_functions
 from nnrun.experiment.ejecting.torch_metrics import metric_lines
 from nnrun.experiment.ejecting.torch_optimizers import optimizer_lines
 from nnrun.experiment.ejecting.torch_outputs import output_functions
-from nnrun.experiment.ejecting.torch_training import epoch_functions, fit_function
+from nnrun.experiment.ejecting.torch_training import fit_function
 from nnrun.experiment.ejecting_rows.data_code import data_code
 from nnrun.experiment.ejecting_rows.row_code import fold_arrays, prepare_lines
 from nnrun.experiment.scripting.parts import collected, names_in
@@ -56,7 +57,7 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     network = codes[0].source
     if any(code.source != network for code in codes):
         raise refuse("folds whose networks differ in more than the number of features")
-    arrays: dict[str, Array] = {**(data.arrays or {}), **fold_arrays(lesson)}
+    arrays: dict[str, Array] = {**data.arrays, **fold_arrays(lesson)}
     for fold, code in enumerate(codes):
         prefix = f"fold-{fold}/" if lesson.has_folds else ""
         for member, state in enumerate(code.states):

@@ -1,4 +1,4 @@
-"""The functions of a script for PyTorch that train: `train_epoch`, `evaluate` and `fit`."""
+"""The function `fit` of a script for PyTorch."""
 
 from __future__ import annotations
 
@@ -6,68 +6,10 @@ import re
 
 from nnrun.experiment.ejecting.lesson import Lesson
 from nnrun.experiment.ejecting.script_text import call_lines
-from nnrun.experiment.ejecting.stopping_code import fit_arguments, restoring_lines, stopping_lines
-from nnrun.experiment.ejecting.torch_outputs import epoch_functions_by_output, scales, taken
+from nnrun.experiment.ejecting.stopping_code import decay_line, fit_arguments, restoring_lines, stopping_lines
+from nnrun.experiment.ejecting.torch_outputs import scales
 from nnrun.experiment.ejecting_rows.row_code import class_weights
 from nnrun.experiment.ejecting_rows.token_code import is_sparse
-
-
-def epoch_functions(lesson: Lesson, network: str) -> list[str]:
-    """`train_epoch` and, where rows are measured that do not train, `evaluate`."""
-    if lesson.names_outputs:
-        return epoch_functions_by_output(lesson, network)
-    spec, head = lesson.spec, lesson.head
-    scores, draws = bool(head.spec.metrics), "Dropout(" in network
-    several = lesson.network.number_of_members > 1
-    scaled = ", *scale" if head.scales else ""
-    given = ", scale" if scaled else ""
-    weighted = spec.class_weight is not None
-    arguments = ["network", "optimizer", "x", "y", "rows", "rate"]
-    arguments += ["average"] if lesson.averages_steps else []
-    arguments += ["weight"] if weighted else []
-    arguments += ["place"] if draws else []
-    arguments += ["scale"] if scaled else []
-    given_rows = f"y[batch]{', weight[batch]' if weighted else ''}"
-    loss = [f"        loss = loss_of(z, {given_rows})"]
-    kept, of_part = "z.detach()", f"network({taken(lesson, 'part')})"
-    if several:
-        kept, of_part = f"mean_of({kept})", f"mean_of({of_part})"
-        loss = [f"        loss = sum(loss_of(own, {given_rows}) for own in z) / len(z)"]
-    result = ["total / len(rows)", *([f"*scores(torch.cat(outputs), y[rows]{scaled})"] if scores else [])]
-    train = [
-        *call_lines("def train_epoch(", arguments, "):"),
-        '    """One pass over the rows, in this order: the mean loss, and the scores, as they were met."""',
-        "    network.train()",
-        "    total, outputs = 0.0, []" if scores else "    total = 0.0",
-        "    for start in range(0, len(rows), BATCH_SIZE):",
-        "        batch = rows[start : start + BATCH_SIZE]",
-        *(["        Dropout.now = (*place, start)"] if draws else []),
-        f"        z = network({taken(lesson, 'batch')})",
-        *loss,
-        "        network.zero_grad()",
-        "        loss.backward()",
-        "        optimizer.step(rate)",
-        *(["        average.update_parameters(network)"] if lesson.averages_steps else []),
-        "        total += loss.item() * len(batch)",
-        *(
-            [f"        outputs.append({'mean_of(z.detach())' if several else 'z.detach()'})"]
-            if scores
-            else []
-        ),
-        *call_lines("    return [", result, "]"),
-    ]
-    if not lesson.validates and not lesson.has_inner_rows:
-        return ["\n".join(train)]
-    evaluate = [
-        "@torch.no_grad()",
-        f"def evaluate(network, x, y, rows{given}):",
-        '    """The loss and the scores of rows that the network does not train on."""',
-        "    network.eval()",
-        "    parts = torch.from_numpy(rows).split(1000)",
-        f"    z = torch.cat([{of_part} for part in parts])",
-        "    return [loss_of(z, y[rows]).item()" + (f", *scores(z, y[rows]{scaled})" if scores else "") + "]",
-    ]
-    return ["\n".join(train), "\n".join(evaluate)]
 
 
 def fit_function(lesson: Lesson, network: str) -> list[str]:
@@ -107,10 +49,7 @@ def fit_function(lesson: Lesson, network: str) -> list[str]:
             "    validated = average if epoch >= AVERAGED_FROM else network",
         ]
         measured = "validated"
-    for rows in (
-        *(["inner"] if lesson.has_inner_rows else []),
-        *(["validation"] if lesson.validates else []),
-    ):
+    for rows in lesson.measured_rows:
         lines.append(f"    measured += evaluate({', '.join([measured, 'x', 'y', rows, *scale])})")
     row = [*(["fold"] if loops else []), "epoch", "*measured", rate, "seconds"]
     said = 'f"fold {fold} epoch {epoch}:"' if loops else 'f"epoch {epoch}:"'
@@ -156,10 +95,8 @@ def _features(lesson: Lesson) -> str:
 def _average(lesson: Lesson) -> list[str]:
     """The average of the weights, which validates."""
     if lesson.averages_steps:
-        decay = lesson.spec.weight_averaging.decay  # type: ignore[union-attr]
-        longest = "max(50, 2 * math.ceil(len(train) / BATCH_SIZE))"
         return [
-            f"decay = {f'1 - 1 / {longest}' if decay is None else repr(decay)}",
+            decay_line(lesson),
             "average = AveragedModel(network, avg_fn=moving_average(decay), use_buffers=True)",
             "average.update_parameters(network)  # it begins as the first weights",
         ]

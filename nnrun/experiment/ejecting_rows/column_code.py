@@ -7,7 +7,6 @@ column at a time. A step has a line in `NUMBER_STEPS` or `COLUMN_STEPS`; one wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -25,7 +24,7 @@ from nnrun.data.preprocess.numeric import (
 from nnrun.data.preprocess.quantile_steps import FittedPiecewiseLinear, FittedQuantile
 from nnrun.data.preprocess.texts import FittedText
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.script_text import WIDTH, call_lines
+from nnrun.experiment.ejecting.script_text import WIDTH, call_lines, literal
 from nnrun.spec import schema
 
 Steps = Sequence[schema.Component]
@@ -145,11 +144,11 @@ def table_lines(tables: Sequence[FittedTable], steps: Steps, x: str = "x") -> li
 
 def _numbers(columns: Sequence[FittedColumn], x: str) -> list[str]:
     """Columns of numbers side by side."""
-    line = f"numbers = {x}[{_names(columns)}].to_numpy(float)"
+    line = f"numbers = {x}[[{', '.join(_names(columns))}]].to_numpy(float)"
     if len(line) + 4 <= WIDTH:
         return [line]
-    names = [json.dumps(column.name, ensure_ascii=False) for column in columns]
-    return [*call_lines("names = [", names, "]", indent=4), f"numbers = {x}[names].to_numpy(float)"]
+    lines = call_lines("names = [", _names(columns), "]", indent=4)
+    return [*lines, f"numbers = {x}[names].to_numpy(float)"]
 
 
 def _adds(columns: Sequence[FittedColumn]) -> bool:
@@ -157,8 +156,8 @@ def _adds(columns: Sequence[FittedColumn]) -> bool:
     return any(step.width_beside for column in columns for step in column.steps)
 
 
-def _names(columns: Sequence[FittedColumn]) -> str:
-    return "[" + ", ".join(json.dumps(column.name, ensure_ascii=False) for column in columns) + "]"
+def _names(columns: Sequence[FittedColumn]) -> list[str]:
+    return [literal(column.name) for column in columns]
 
 
 def spec_of(fitted: FittedStep, steps: Steps) -> Any:
@@ -182,19 +181,16 @@ def number_lines(
     return lines
 
 
-def _loop(names: str) -> list[str]:
-    """A loop over the names of columns, as ruff formats it."""
-    line = f"    for name in {names}:"
-    if len(line) <= WIDTH:
-        return [line.strip()]
-    return ["for name in [", *(f"    {name}," for name in names[1:-1].split(", ")), "]:"]
+def _loop(columns: Sequence[FittedColumn]) -> list[str]:
+    """A loop over the names of columns."""
+    return call_lines("for name in [", _names(columns), "]:", indent=4)
 
 
 def _one_by_one(columns: Sequence[FittedColumn], steps: Steps, x: str) -> list[str]:
     body = [line for step in columns[0].steps for line in COLUMN_STEPS[type(step)](spec_of(step, steps))]
     beside = any("beside" in line for line in body)
     return [
-        *_loop(_names(columns)),
+        *_loop(columns),
         f"    values = {x}[name].to_numpy(float)",
         *(["    beside = []"] if beside else []),
         *(f"    {line}" for line in body),
@@ -216,13 +212,13 @@ def _one_hot_lines(
     if filled:
         of_spec = spec_of(filled[0], steps)
         if of_spec.strategy == "constant":
-            fill = [f"    values = values.fillna({json.dumps(str(of_spec.value))})"]
+            fill = [f"    values = values.fillna({literal(str(of_spec.value))})"]
         else:
             fill = ["    values = values.fillna(values.iloc[train].mode()[0])"]
     missing = any(step.missing or step.rare_missing for step in fitted)
     common = f"[counts >= {spec.min_count}]" if spec.min_count > 1 else ""
     lines = [
-        *_loop(_names(columns)),
+        *_loop(columns),
         f"    values = {x}[name]",
         *fill,
         "    counts = values.iloc[train].value_counts()",
@@ -253,7 +249,7 @@ def _text_lines(columns: Sequence[FittedColumn], steps: Steps, x: str) -> list[s
         options += [f"min_df={spec.min_count}"] if spec.min_count > 1 else []
         marked = "counts[:, words].toarray()"
         lines += [
-            f'texts = {x}[{json.dumps(column.name, ensure_ascii=False)}].fillna("")',
+            f'texts = {x}[{literal(column.name)}].fillna("")',
             *call_lines("vectorizer = CountVectorizer(", options, ")", indent=4),
             "counts = vectorizer.fit(texts.iloc[train]).transform(texts)",
             "often = np.asarray(counts[train].sum(axis=0)).ravel()",

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnrun.data.archives.download import IMDB, MNIST, REUTERS, find
 from nnrun.experiment.ejecting.lesson import Lesson
-from nnrun.experiment.ejecting.refusals import refuse
+from nnrun.experiment.ejecting.refusals import can_write, refuse
 from nnrun.experiment.ejecting.script_text import assigned, call_lines
 from nnrun.experiment.ejecting_rows.loading import (
     DOWNLOADS,
@@ -243,6 +243,5 @@ def data_code(lesson: Lesson, *, keras: bool) -> Code:
     """
     dataset = lesson.spec.dataset
     if type(dataset) not in LOADERS:
-        written = ", ".join(sorted(kind.kind for kind in LOADERS))
-        raise refuse(f"the data set {dataset.kind}", f"It can write {written}.")
+        raise refuse(f"the data set {dataset.kind}", can_write(LOADERS))
     return LOADERS[type(dataset)](lesson, dataset, keras)

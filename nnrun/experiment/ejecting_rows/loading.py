@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ class Code:
 
     lines: Sequence[str]
     imports: frozenset[str] = frozenset()
-    arrays: Mapping[str, Array] | None = None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from nnrun.data.preprocess import FittedColumn
 from nnrun.data.preprocess.fitted_step import FittedStep
-from nnrun.data.preprocess.target_encoding import FittedTargets
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Head, Intake, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
@@ -37,10 +36,10 @@ def prepare_lines(lesson: Lesson) -> list[str]:
     if lesson.names_outputs:
         scaled = any(head.targets.scale is not None for head in lesson.heads)
         body += ["targets, scales = {}, {}" if scaled else "targets = {}"]
-        body += [line for head in lesson.heads for line in _named_target(head)]
+        body += [line for head in lesson.heads for line in _target(head)]
         returned = [rows, "targets", *(["scales"] if scaled else [])]
     else:
-        body += _targets(lesson.head)
+        body += _target(lesson.head)
         returned = [rows, "y", *(["y_mean", "y_std"] if lesson.head.targets.scale is not None else [])]
     return [
         *functions,
@@ -92,8 +91,7 @@ def _of_inputs(lesson: Lesson) -> tuple[list[str], list[str]]:
 
 
 def _alike(columns: Sequence[FittedColumn]) -> tuple[type[FittedStep], ...]:
-    (first, *others) = ({tuple(map(type, column.steps))} for column in columns)
-    kinds = set(first).union(*others)
+    kinds = {tuple(map(type, column.steps)) for column in columns}
     if len(kinds) > 1:
         raise refuse("different steps for the columns of an array", "It can write the same for all.")
     (only,) = kinds
@@ -120,10 +118,10 @@ def _of_table(intake: Intake) -> list[str]:
     return [*lines, "rows = np.column_stack(parts).astype(np.float32)"]
 
 
-def _named_target(head: Head) -> list[str]:
+def _target(head: Head) -> list[str]:
     """Lines that prepare the targets of an output; where a row has none, NaN, or the class -1."""
-    fitted, y, lacks = head.targets, f'y["{head.name}"]', head.present is not None
-    own, classes = f'targets["{head.name}"]', head.targets.classes
+    fitted, lacks, classes = head.targets, head.present is not None, head.targets.classes
+    y, own = (f'y["{head.name}"]', f'targets["{head.name}"]') if head.name else ("y", "y")
     if fitted.kind == "one_hot" and lacks:
         hot = f"np.where(values[:, None] < 0, np.nan, np.eye({classes})[values])"
         return [f"values = {y}", f"hot = {hot}", f"{own} = hot.astype(np.float32)"]
@@ -131,39 +129,24 @@ def _named_target(head: Head) -> list[str]:
         return [f"{own} = np.eye({classes}, dtype=np.float32)[{y}]"]
     if fitted.kind == "class_index":
         return [f"{own} = {y}.astype(np.int64)"]
-    _refuse_target(fitted)
+    if fitted.repeated or fitted.kind not in ("none", "standardize"):
+        raise refuse(f"targets: {fitted.kind}" if fitted.kind != "none" else "targets of several quantiles")
     column = ".reshape(-1, 1)" if np.ndim(head.values) == 1 else ""
     if fitted.scale is None and lacks and head.class_names is not None:
         return [f"values = np.where({y} < 0, np.nan, {y})", f"{own} = values.astype(np.float32){column}"]
     if fitted.scale is None:
         return [f"{own} = {y}.astype(np.float32){column}"]
+    if not head.name:
+        return [
+            "y_mean, y_std = y[train].mean(axis=0), y[train].std(axis=0)",
+            f"y = ((y - y_mean) / y_std).astype(np.float32){column}",
+        ]
     known = "np.nan{0}(values[train], axis=0)" if lacks else "values[train].{0}(axis=0)"
     return [
         f"values = {y}",
         f"mean, std = {known.format('mean')}, {known.format('std')}",
         f"{own} = ((values - mean) / std).astype(np.float32){column}",
         f'scales["{head.name}"] = mean, std',
-    ]
-
-
-def _refuse_target(fitted: FittedTargets) -> None:
-    if fitted.repeated or fitted.kind not in ("none", "standardize"):
-        raise refuse(f"targets: {fitted.kind}" if fitted.kind != "none" else "targets of several quantiles")
-
-
-def _targets(head: Head) -> list[str]:
-    fitted = head.targets
-    if fitted.kind == "one_hot":
-        return [f"y = np.eye({fitted.classes}, dtype=np.float32)[y]"]
-    if fitted.kind == "class_index":
-        return ["y = y.astype(np.int64)"]
-    _refuse_target(fitted)
-    column = ".reshape(-1, 1)" if np.ndim(head.values) == 1 else ""
-    if fitted.scale is None:
-        return [f"y = y.astype(np.float32){column}"]
-    return [
-        "y_mean, y_std = y[train].mean(axis=0), y[train].std(axis=0)",
-        f"y = ((y - y_mean) / y_std).astype(np.float32){column}",
     ]
 
 
@@ -175,7 +158,7 @@ def fold_lines(lesson: Lesson) -> tuple[list[str], bool]:
     n, folds, count = len(lesson.dataset.train), lesson.folds, lesson.count
     every = np.arange(n)
     if lesson.has_inner_rows:
-        names = ["train", "inner", *(["validation"] if lesson.validates else [])]
+        names = ["train", *lesson.measured_rows]
         if lesson.has_folds:
             rows = [f'{name} = FIRST[f"fold-{{fold}}/{name}"]' for name in names]
             return [f"for fold in range({len(folds)}):", *(f"    {line}" for line in rows)], True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from nnrun.data.archives.download import PUBLISHED_TABLES, find
 from nnrun.data.table import Table
 from nnrun.experiment.ejecting.lesson import Array, Head, Lesson
 from nnrun.experiment.ejecting.refusals import refuse
-from nnrun.experiment.ejecting.script_text import assigned
+from nnrun.experiment.ejecting.script_text import assigned, literal
 from nnrun.experiment.ejecting_rows.loading import (
     DOWNLOADS,
     Code,
@@ -62,7 +61,7 @@ def _reading(
 
     train = lesson.dataset.train
     whole = pd.read_csv(path, **dict(options))  # type: ignore[call-overload]
-    given = "".join(f", {key}={json.dumps(value)}" for key, value in options.items())
+    given = "".join(f", {key}={literal(value)}" for key, value in options.items())
     lines = [
         "def load():",
         f'    """The {len(train)} training rows of {path.name}."""',
@@ -87,7 +86,7 @@ def _reading(
         return [*lines, "    return table, y"], arrays
     table = train.inputs
     assert isinstance(table, Table), "a file of CSV is a table"
-    columns = [f"        {json.dumps(column.name)}," for column in table.columns]
+    columns = [f"        {literal(column.name)}," for column in table.columns]
     return [*lines, "    columns = [", *columns, "    ]", "    return table[columns], y"], arrays
 
 
@@ -100,7 +99,7 @@ def _target(lesson: Lesson, head: Head, rows: Any) -> tuple[str, str]:
     columns = [given] if isinstance(given, str) else list(given or ())
     if len(columns) != 1:
         raise refuse("several target columns", "It can write one.")
-    value = f"table[{json.dumps(columns[0])}].to_numpy()"
+    value = f"table[{literal(columns[0])}].to_numpy()"
     if is_numbered(head, rows[columns[0]].to_numpy()):
         return classes_of(head, value), "  # classes from 0"
     return value, ""

@@ -111,12 +111,12 @@ class ColumnProgram:
         if self.front is None:
             dtype = torch.float64 if self.float64 else torch.float32
             return {self.key: torch.zeros(3, 1, dtype=dtype)}
+        if isinstance(self.front, DateFields):
+            return {self.key: torch.zeros(3, 6, dtype=torch.int64)}
         if isinstance(self.front, Counts):
             found = torch.zeros(3, len(self.front.places))
         else:
             found = torch.zeros(3, 1 if isinstance(self.front, Codes) else _SOME_WORDS, dtype=torch.int64)
-        if isinstance(self.front, DateFields):
-            return {self.key: torch.zeros(3, 6, dtype=torch.int64)}
         return {self.key: found, f"{self.key}/odd": torch.zeros(3, 1, dtype=torch.bool)}
 
     def open_sizes(self, rows: str) -> Mapping[str, Mapping[int, str]]:
@@ -132,8 +132,10 @@ class ColumnProgram:
         if self.front is None:
             bad = x.isinf()
             x = x.double()
-        else:  # the encoder of dates tells bad ones
-            bad = x[:, :1] < MISSING if isinstance(self.front, DateFields) else parts[f"{self.key}/odd"]
+        elif isinstance(self.front, DateFields):
+            bad = torch.zeros_like(x[:, :1], dtype=torch.bool)  # the encoder of dates tells bad ones
+        else:
+            bad = parts[f"{self.key}/odd"]
         beside: list[Tensor] = []
         encoded = self.front is not None
         for step in self.steps:
@@ -293,9 +295,9 @@ class Columns:
         for column in self.programs:
             if column.front is None:
                 found[column.key] = column.name
-            else:
-                found[column.key] = strings.compute(column.name, column.front)
-            if column.front is not None and not isinstance(column.front, DateFields):
+                continue
+            found[column.key] = strings.compute(column.name, column.front)
+            if not isinstance(column.front, DateFields):
                 found[f"{column.key}/odd"] = strings.odd(column.name, column.front)
         return found
 

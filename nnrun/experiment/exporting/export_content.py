@@ -193,6 +193,10 @@ class Export:
         """What a program takes, of something for each input."""
         return dict(by_input) if self.named_inputs else next(iter(by_input.values()))
 
+    def by_output(self, found: Any) -> Mapping[Port, Any]:
+        """What the module or a program gives, by output."""
+        return found if self.spec.outputs else dict.fromkeys(self.output_names, found)
+
     def rows(self, inputs: Mapping[Port, RawInputs]) -> dict[str, torch.Tensor]:
         """Rows of a data set as a program takes them, by the names of its inputs."""
         return {name: each.rows(inputs[each.port]) for name, each in self.inputs.items()}

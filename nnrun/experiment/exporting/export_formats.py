@@ -107,7 +107,7 @@ def _ask_pt2(export: Export, path: Path, inputs: Mapping[Port, RawInputs]) -> di
     with quiet(), path.open("rb") as file, torch.inference_mode():
         program = torch.export.load(io.BytesIO(file.read()))
         found = program.module()(export.arguments(export.rows(inputs)))
-    outputs = found if export.spec.outputs else dict.fromkeys(export.output_names, found)
+    outputs = export.by_output(found)
     return {port: outputs[port].numpy() for port in export.output_names}
 
 

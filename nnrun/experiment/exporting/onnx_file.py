@@ -68,7 +68,7 @@ def _written_onnx(export: Export) -> Any:
         trace, found = trace_module(
             export.module(), graph, RULES, export.examples, values, export.open_sizes, export.arguments
         )
-    given = found if export.spec.outputs else dict.fromkeys(export.output_names, found)
+    given = export.by_output(found)
     outputs = []
     for port, name in export.output_names.items():
         value = given[port]

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 
 from nnrun.experiment.exporting.onnx_elementwise import ELEMENTWISE
 from nnrun.experiment.exporting.onnx_parts import JOINS, PARTS
-from nnrun.experiment.exporting.onnx_sums import REDUCTIONS, SUMS
+from nnrun.experiment.exporting.onnx_sums import REDUCTIONS, SUMS, axes_of
 from nnrun.experiment.exporting.onnx_trace import Rule
 
 _aten = torch.ops.aten
@@ -34,10 +34,9 @@ def _joined(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor
     dim = kwargs.get("dim", args[1] if len(args) > 1 else 0) % small.dim()
     if func.overloadpacket is _aten.hstack:
         dim = min(1, small.dim() - 1)
-    if func.overloadpacket is _aten.stack:
-        sizes = list(xs[0].shape)
-        return _made([*sizes[:dim], len(xs), *sizes[dim:]], small)
     sizes = list(xs[0].shape)
+    if func.overloadpacket is _aten.stack:
+        return _made([*sizes[:dim], len(xs), *sizes[dim:]], small)
     sizes[dim] = sum(x.shape[dim] for x in xs)
     return _made(sizes, small)
 
@@ -45,9 +44,7 @@ def _joined(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor
 def _over_axes(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
     """Without some axes, or with 1 for each."""
     small, x = _of_one(func, args, kwargs), args[0]
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    dims = [dim] if isinstance(dim, int) else list(dim or range(x.dim()))
-    gone = {each % x.dim() for each in dims}
+    gone = axes_of(x, kwargs.get("dim", args[1] if len(args) > 1 else None))
     kept = [1 if axis in gone else size for axis, size in enumerate(x.shape)]
     return _made(kept if small.dim() == x.dim() else [k for i, k in enumerate(kept) if i not in gone], small)
 

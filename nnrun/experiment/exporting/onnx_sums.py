@@ -13,14 +13,19 @@ from nnrun.experiment.exporting.onnx_trace import NotLoweredError, OnnxTrace, Va
 _aten = torch.ops.aten
 
 
+def axes_of(x: Tensor, dim: Any) -> list[int]:
+    """The axes that an operator goes over, from 0: one, several, or without a `dim` all."""
+    dims = [dim] if isinstance(dim, int) else list(dim or range(x.dim()))
+    return [each % x.dim() for each in dims]
+
+
 def _reduced(op: str) -> Write:
     """Over some axes, or all."""
 
     def rule(
         trace: OnnxTrace, out: Tensor, x: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     ) -> str:
-        dims = [dim] if isinstance(dim, int) else list(dim or range(x.dim()))
-        axes = trace.graph.ints([each % x.dim() for each in dims])
+        axes = trace.graph.ints(axes_of(x, dim))
         return trace.graph.add(op, [trace.of(x, out.dtype), axes], keepdims=int(keepdim))
 
     return rule
@@ -141,17 +146,8 @@ def _max_pool(
     trace: OnnxTrace, out: Tensor, x: Any, kernel: Any, stride: Any = None, padding: Any = 0,
     dilation: Any = 1, ceil_mode: bool = False,
 ) -> str:  # fmt: skip
-    size = _each(kernel, 2)
-    around = _each(padding, 2)
-    return trace.graph.add(
-        "MaxPool",
-        [trace.of(x)],
-        kernel_shape=size,
-        strides=_each(stride, 2) if stride else size,
-        pads=[*around, *around],
-        dilations=_each(dilation, 2),
-        ceil_mode=int(ceil_mode),
-    )
+    options = {**_windows(kernel, stride, padding), "dilations": _each(dilation, 2)}
+    return trace.graph.add("MaxPool", [trace.of(x)], **options, ceil_mode=int(ceil_mode))
 
 
 def _average_pool(
@@ -160,16 +156,18 @@ def _average_pool(
 ) -> str:  # fmt: skip
     if divisor_override is not None or ceil_mode:
         raise NotLoweredError("an average that is divided otherwise")
-    size = _each(kernel, 2)
-    around = _each(padding, 2)
-    return trace.graph.add(
-        "AveragePool",
-        [trace.of(x)],
-        kernel_shape=size,
-        strides=_each(stride, 2) if stride else size,
-        pads=[*around, *around],
-        count_include_pad=int(count_include_pad),
-    )
+    options = _windows(kernel, stride, padding)
+    return trace.graph.add("AveragePool", [trace.of(x)], **options, count_include_pad=int(count_include_pad))
+
+
+def _windows(kernel: Any, stride: Any, padding: Any) -> dict[str, Any]:
+    """Which windows of images are pooled: without a stride one beside the other."""
+    size, around = _each(kernel, 2), _each(padding, 2)
+    return {
+        "kernel_shape": size,
+        "strides": _each(stride, 2) if stride else size,
+        "pads": [*around, *around],
+    }
 
 
 def _each(value: Any, axes: int) -> list[int]:

@@ -8,7 +8,7 @@ from nnrun.data.archives.token_pickle import MAX_TOKEN
 from nnrun.data.vocabulary import UNKNOWN
 from nnrun.experiment.predicting.output_decoder import OutputDecoder
 from nnrun.experiment.scripting.layer_script import activated
-from nnrun.experiment.scripting.script_model import Model, columns_of
+from nnrun.experiment.scripting.script_model import Model, column_names
 from nnrun.model.network import Network, network_of
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, array_of, output_views, prediction_columns
@@ -29,7 +29,9 @@ def outputs_source(model: Model, units: Sequence[str] | None) -> str:
         ]
         for place, port in enumerate(model.decoders):
             lines.append(f"    y_{place} = {_activated(network, port, f'logits[{place}]')}")
-            lines += [f"    {line}" for line in _calibrated(model, port, f"y_{place}", f"logits[{place}]")]
+            lines += [
+                f"    {line}" for line in _calibrated(model, network, port, f"y_{place}", f"logits[{place}]")
+            ]
             if units[place] != "None":
                 lines.append(f"    y_{place} = ({units[place]})(y_{place})")
         returned = f"[{', '.join(f'y_{place}' for place in range(len(model.decoders)))}]"
@@ -45,7 +47,7 @@ def outputs_source(model: Model, units: Sequence[str] | None) -> str:
             lines.append(f"        given = [{_activated(network, port, f'own[{place}]')} for own in logits]")
             lines.append(f"        y_{place} = np.mean([units[{place}](y) for y in given], axis=0)")
             z = None if network.number_of_members > 1 else f"logits[0][{place}]"
-            lines += [f"        {line}" for line in _calibrated(model, port, f"y_{place}", z)]
+            lines += [f"        {line}" for line in _calibrated(model, network, port, f"y_{place}", z)]
         lines.append(
             f"        found.append([{', '.join(f'y_{place}' for place in range(len(model.decoders)))}])"
         )
@@ -64,12 +66,11 @@ def _activated(network: Network, port: Port, z: str) -> str:
     return f"{activated(activation, wide)}.double().numpy()"
 
 
-def _calibrated(model: Model, port: Port, y: str, z: str | None) -> list[str]:
+def _calibrated(model: Model, network: Network, port: Port, y: str, z: str | None) -> list[str]:
     """Lines that calibrate probabilities y; `z` are the logits, None where they follow from y."""
     calibrator = calibrator_of(output_views(model.spec)[port].calibrate)
     if calibrator is None:
         return []
-    network = network_of(model.spec, model.networks[0].fitted.inputs)
     of_two = network.output_layers[port].activation == "sigmoid"
     logits = f"{z}.double().numpy()" if z is not None else f"np.log({y})"
     if z is None and of_two:
@@ -144,8 +145,7 @@ def _refused(model: Model) -> list[str]:
     """A line that refuses rows of a table in which nothing is a column's value."""
     if not model.of_table:
         return []
-    names = list(dict.fromkeys(column.name for column in columns_of(model)))
-    return [f"            refuse_rows_without({_some(model)}, {names!r})"]
+    return [f"            refuse_rows_without({_some(model)}, {column_names(model)!r})"]
 
 
 def _rows_text(model: Model) -> str:
@@ -205,8 +205,7 @@ def _read(model: Model) -> str:
     """The expression that reads a file."""
     if model.of_table:
         dataset = model.spec.dataset
-        columns = list(dict.fromkeys(column.name for column in columns_of(model)))
-        arguments = ["sys.argv[1]", repr(columns)]
+        arguments = ["sys.argv[1]", repr(column_names(model))]
         if model.file_columns is not None:
             arguments.append(f"names={list(model.file_columns)!r}")
         if isinstance(dataset, schema.Csv) and dataset.delimiter is not None:

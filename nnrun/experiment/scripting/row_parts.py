@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from nnrun.data.inference.number_spelling import is_number
 from nnrun.experiment.scripting.step_parts import BadRow
 
 
@@ -112,15 +113,6 @@ def read_array(path: str, names: Sequence[str] | None = None) -> Any:
                 raise BadRow(place, f"has {field!r:.40}, which is not a number")
         found.append([float(field) for field in fields])
     return found
-
-
-def is_number(field: str) -> bool:
-    """Whether a field is written as a number."""
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return "_" not in field
 
 
 def read_arrays(path: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:

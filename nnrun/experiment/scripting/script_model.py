@@ -47,3 +47,8 @@ def columns_of(model: Model) -> list[Any]:
     """The columns of all inputs that are tables."""
     tables = [inputs.table for inputs in model.networks[0].fitted.inputs.values()]
     return [column for table in tables if table is not None for column in table.columns]
+
+
+def column_names(model: Model) -> list[str]:
+    """Their names, each once: several inputs may take a column."""
+    return list(dict.fromkeys(column.name for column in columns_of(model)))

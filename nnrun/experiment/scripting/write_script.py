@@ -14,7 +14,7 @@ from nnrun.experiment.scripting.network_script import network_script
 from nnrun.experiment.scripting.parts import collected, names_in
 from nnrun.experiment.scripting.prediction_script import main_source, outputs_source, predict_source
 from nnrun.experiment.scripting.script_files import arrays_content
-from nnrun.experiment.scripting.script_model import Model, columns_of
+from nnrun.experiment.scripting.script_model import Model, column_names, columns_of
 from nnrun.experiment.scripting.step_scripts import Learned
 from nnrun.experiment.scripting.table_script import RowScript
 from nnrun.model.network import network_of
@@ -38,8 +38,8 @@ def script_of(model: Model, name: str) -> tuple[str, bytes]:
     """
     learned, spellings = Learned("learned"), Spellings.of(model.spec.dataset)
     states: dict[str, Array] = {}
-    preparing: dict[str, str] = {}  # the text of a function → its name
-    classes: dict[str, str] = {}
+    preparing: dict[str, str] = {}  # the name of a function → its text
+    classes: dict[str, str] = {}  # the text of a class → its name
     members: list[tuple[str, str, list[str], list[str]]] = []
     for place, network in enumerate(model.networks):
         own = Learned(f"learned.{place}" if len(model.networks) > 1 else "learned")
@@ -48,21 +48,19 @@ def script_of(model: Model, name: str) -> tuple[str, bytes]:
             (n for n, known in enumerate(model.networks[:place]) if known.fitted == network.fitted), None
         )
         if same is None:
-            preparing[f"prepare_{place}" if place else "prepare"] = text
-            learned.arrays.update(own.arrays)
             prepare = f"prepare_{place}" if place else "prepare"
+            preparing[prepare] = text
+            learned.arrays.update(own.arrays)
         else:
             prepare = members[same][0]
         written = network_script(network_of(model.spec, network.fitted.inputs), network.weights)
         class_name = classes.setdefault(written.source, f"Network{len(classes) or ''}")
         prefixes = []
+        several = len(model.networks) * len(written.states) > 1
         for member, state in enumerate(written.states):
-            prefix = (
-                f"network.{place}.{member}." if len(model.networks) * len(written.states) > 1 else "network."
-            )
+            prefix = f"network.{place}.{member}." if several else "network."
             states |= {f"{prefix}{key}": value for key, value in state.items()}
             prefixes.append(prefix)
-        several = len(model.networks) * len(written.states) > 1
         scales = [_scale(network.fitted.outputs[port].scale, several=several) for port in model.decoders]
         members.append((prepare, class_name, prefixes, scales))
     body = [*_constants(model), _heading("preprocessing")]
@@ -90,8 +88,7 @@ def parts_between(parts: Sequence[str]) -> list[str]:
 def _head(model: Model, name: str) -> str:
     columns = ""
     if model.of_table:
-        taken = list(dict.fromkeys(c.name for c in columns_of(model)))
-        columns = f"\nRows have the columns {', '.join(taken)}.\n"
+        columns = f"\nRows have the columns {', '.join(column_names(model))}.\n"
     imported = f"    from {name} import predict      predict(rows) → a list with a dictionary for each row\n"
     text = (
         f"Predicts with the network of the run {model.run}.\n\n"

@@ -330,6 +330,26 @@ def test_table(tmp_path: Path) -> None:
     styled(tmp_path / "table.py")
 
 
+def test_names_of_columns(tmp_path: Path) -> None:
+    """A name may hold what separates names, what ends a text, and characters beyond 16 bits."""
+    rng = np.random.RandomState(0)
+    names = ["\U0001f3e0 town, of the owner", 'the "kind", as one sees it', "colour \\ of the door, if any"]
+    table = pd.DataFrame({name: rng.choice(["a", "b, c", "\U0001f600"], 60) for name in names})
+    table["\U0001f3e0, m\u00b2"] = rng.normal(10, 3, 60)
+    table["sold, \U0001f600"] = rng.choice(["no", "yes"], 60)
+    table.to_csv(tmp_path / "\U0001f3e0.csv", index=False)
+    spec = {
+        "dataset": {"csv": {"path": "\U0001f3e0.csv", "target": "sold, \U0001f600"}},
+        "preprocessing": {"inputs": ["standardize", "one_hot"]},
+        "layers": [*DENSE, *YES],
+        "loss": "binary_crossentropy",
+        "epochs": 2,
+        "validation": {"kfold": 3},
+    }
+    (tmp_path / "table.yaml").write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
+    same_histories(tmp_path, {"table": tmp_path / "table.yaml"}, "pytorch")
+
+
 @needs_keras
 def test_keras(tmp_path: Path) -> None:
     names = (
