@@ -39,6 +39,15 @@ def path_from_here(path: str | os.PathLike[str]) -> str:
     return str(given.relative_to(here)) if given.is_relative_to(here) else given.name
 
 
+GIVEN_ROWS = ".data"
+"""The folder within that of runs that holds the rows which Python programs gave."""
+
+
+def is_given_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of rows which a Python program gave, by the folder that they are kept in."""
+    return os.path.basename(os.path.dirname(path)) == GIVEN_ROWS
+
+
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -114,15 +114,15 @@ def _chosen(
 
 def _bests(found: Sequence[Doomed], runs_dir: Path) -> list[str]:
     """Which runs are the best of a sweep that stays."""
-    from nnrun.records import RunDirectory, best_of_its_sweep
+    from nnrun.records import RunDirectory, best_of_their_sweeps
 
-    told, ids = [], {each.id for each in found}
-    for run in found:
-        best = best_of_its_sweep(run, runs_dir) if isinstance(run, RunDirectory) else None
-        if best is not None and best[0].id not in ids:
-            sweep, what = best
-            told.append(f"{run.id} is {what}, of the sweep {sweep.id}. Its spec stays in {sweep.best_spec}.")
-    return told
+    ids = {each.id for each in found}
+    runs = [each for each in found if isinstance(each, RunDirectory)]
+    return [
+        f"{run.id} is {what}, of the sweep {sweep.id}. Its spec stays in {sweep.best_spec}."
+        for run, sweep, what in best_of_their_sweeps(runs, runs_dir)
+        if sweep.id not in ids
+    ]
 
 
 def _confirmed(found: Sequence[Doomed], sizes: Mapping[Path, int]) -> bool:

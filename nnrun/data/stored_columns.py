@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO, Any
@@ -11,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.files import stored_arrays
-from nnrun.data.files.stored_arrays import rows_folder, stored_rows
+from nnrun.data.files.stored_arrays import file_without_name, stored_rows
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.mapped_arrays import is_mapped, leave_memory
-from nnrun.paths import private_place
 
 _ALIGNMENT = 64
 _BLOCK_BYTES = 1 << 24
@@ -54,7 +52,7 @@ def take_rows_of_table(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     if taken < stored_arrays.STORED_BYTES:
         return table.take(rows)
     try:
-        file: IO[bytes] = tempfile.TemporaryFile(dir=private_place(rows_folder()))  # noqa: SIM115
+        file = file_without_name()
     except OSError:
         return table.take(rows)
     with file:

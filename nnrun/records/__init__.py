@@ -1,7 +1,7 @@
 """What a run leaves on disk. No other package knows a file name under runs/."""
 
 from nnrun.atomic_files import locked
-from nnrun.records.bare_name import best_of_its_sweep
+from nnrun.records.bare_name import best_of_their_sweeps
 from nnrun.records.delete_run import delete_run, delete_sweep, refuse_to_delete, refuse_to_delete_sweep
 from nnrun.records.history import HistoryWriter, history_columns, measures, parse_history
 from nnrun.records.index import (
@@ -83,7 +83,7 @@ __all__ = [
     "WeightsChoice",
     "WeightsEpoch",
     "all_looks",
-    "best_of_its_sweep",
+    "best_of_their_sweeps",
     "create_run",
     "delete_run",
     "delete_sweep",

@@ -148,14 +148,26 @@ def _to_make_the_model(sweep: SweepDirectory, record: SweepRecord) -> str:
     return f"nnrun final {shlex.quote(str(sweep.run_of(best).path))} ({whose})"
 
 
-def best_of_its_sweep(run: RunDirectory, runs_dir: Path) -> tuple[SweepDirectory, str] | None:
-    """The sweep whose best trial a run is, and which trial that is in words; None of any other run."""
-    with contextlib.suppress(DataError):  # a record that cannot be read says of nothing that it is the best
-        of = run.read_written_record().sweep
-        sweep = None if of is None else SweepDirectory(runs_dir / of)
-        if sweep is not None and sweep.is_sweep():
-            record, _ = sweep.read_sound_part()
-            best = record.ranked()[0] if record.has_best else None
-            if best is not None and best.run == run.id and record.command not in MEASURING_COMMANDS:
-                return sweep, f"trial {best.number}, the best by {record.monitor}"
-    return None
+def best_of_their_sweeps(
+    runs: Sequence[RunDirectory], runs_dir: Path
+) -> list[tuple[RunDirectory, SweepDirectory, str]]:
+    """Those among runs that are the best trial of their sweep, with it and which trial that is in words."""
+    made_by: dict[str, list[RunDirectory]] = {}
+    for run in runs:
+        with contextlib.suppress(
+            DataError
+        ):  # a record that cannot be read says of nothing that it is the best
+            sweep_id = run.read_written_record().sweep
+            if sweep_id is not None:
+                made_by.setdefault(sweep_id, []).append(run)
+    found = []
+    for sweep_id, trials in made_by.items():
+        sweep = SweepDirectory(runs_dir / sweep_id)
+        with contextlib.suppress(DataError):
+            record = sweep.read_sound_part()[0] if sweep.is_sweep() else None
+            if record is None or not record.has_best or record.command in MEASURING_COMMANDS:
+                continue
+            best = record.ranked()[0]
+            what = f"trial {best.number}, the best by {record.monitor}"
+            found += [(run, sweep, what) for run in trials if run.id == best.run]
+    return found

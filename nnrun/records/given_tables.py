@@ -6,12 +6,11 @@ A file is called for its content, so that runs on the same rows share it, and no
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from nnrun.atomic_files import replace_file
+from nnrun.paths import GIVEN_ROWS
 
-_FOLDER = ".data"
 _DIGITS = 16
 
 
@@ -29,12 +28,7 @@ def keep_table(runs_dir: Path, name: str, content: bytes, ending: str) -> Path:
     """
     digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
     letters = "".join(letter if letter.isalnum() else "-" for letter in name)[:40]
-    path = runs_dir.absolute() / _FOLDER / f"{letters}-{digest}.{ending}"
+    path = runs_dir.absolute() / GIVEN_ROWS / f"{letters}-{digest}.{ending}"
     if not path.is_file() or path.stat().st_size != len(content):
         replace_file(path, lambda temporary: temporary.write_bytes(content))
     return path
-
-
-def is_kept_table(path: str) -> bool:
-    """Whether `keep_table` named this path."""
-    return os.path.basename(os.path.dirname(path)) == _FOLDER

@@ -6,9 +6,10 @@ import difflib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -50,6 +51,15 @@ def find_run(
         AmbiguousRunError: several runs begin so, and none is called exactly this.
         UsageError: there is no such run; or the name is that of a sweep that scored outer folds.
     """
+    found = _find(reference, runs_dir, newest, tell, or_sweep=False)
+    assert isinstance(found, RunDirectory), "no sweep was asked for"
+    return found
+
+
+def _find(
+    reference: str, runs_dir: Path, newest: bool, tell: Callable[[str], None] | None, *, or_sweep: bool
+) -> RunDirectory | SweepDirectory:
+    """The same; with `or_sweep` a sweep where that is meant. The folder of runs is looked through once."""
     tell = tell or (lambda text: None)
     if reference == LAST:
         return _last_run(runs_dir)
@@ -61,30 +71,40 @@ def find_run(
     if reference and as_path.is_run():
         return as_path
     if (sweep := _meant_sweep(reference, runs_dir, without=[run.id for run in runs])) is not None:
+        if or_sweep:
+            return find_sweep(reference, runs_dir)
         raise UsageError(no_run(sweep))
     if as_path.path.name != reference:  # it has a separator, so it cannot be an id
         found = "that folder has no run.json" if os.path.isdir(as_path.path) else "there is no such folder"
         raise UsageError(f"{reference} is not a run: {found}.")
-    reference = reference.removesuffix("…")  # as `nnrun ls` shortens an id
-    matches = [run.id for run in runs if reference and run.id.startswith(reference)]
+    beginning = reference.removesuffix("…")  # as `nnrun ls` shortens an id
+    matches = [run.id for run in runs if beginning and run.id.startswith(beginning)]
     # One of a name may be all that is left of a sweep: that is looked at as several are.
-    if len(matches) == 1 and not (newest and is_called(matches[0], reference)):
+    if len(matches) == 1 and not (newest and is_called(matches[0], beginning)):
         return RunDirectory(runs_dir / matches[0])
     if matches:
         by_age = _by_age(matches, runs_dir)
-        named = run_of_name(reference, by_age, runs_dir, tell) if newest else None
+        if newest and or_sweep and (sweep := sweep_of_name(reference, by_age, runs_dir)) is not None:
+            tell(f"{reference} is the sweep {sweep.id}")
+            return sweep
+        named = run_of_name(beginning, by_age, runs_dir, tell) if newest else None
         if named is not None:
             return named
         ids = [found.id for found in by_age]
         raise AmbiguousRunError(
-            f"'{reference}' matches {len(ids)} runs; name one:\n{_listed(ids)}", reference, ids
+            f"'{beginning}' matches {len(ids)} runs; name one:\n{_listed(ids)}", beginning, ids
         )
-    raise UsageError(_not_found(reference, [run.id for run in runs], runs_dir))
+    raise UsageError(_not_found(beginning, [run.id for run in runs], runs_dir))
 
 
 def _by_age(ids: Sequence[str], runs_dir: Path) -> list[RunSummary]:
     """These runs, newest first."""
-    return sorted((_summary(RunDirectory(runs_dir / id_)) for id_ in ids), key=_age_key, reverse=True)
+    if len(ids) < _WORTH_KEEPING:
+        found = [_summary(RunDirectory(runs_dir / id_)) for id_ in ids]
+    else:
+        among = frozenset(ids)
+        found = [summary for summary in _summaries(runs_dir) if summary.id in among]
+    return sorted(found, key=_age_key, reverse=True)
 
 
 def find_runs(
@@ -137,18 +157,7 @@ def find_run_or_sweep(
     Raises:
         AmbiguousRunError, UsageError: as from `find_run`; or several sweeps begin so.
     """
-    tell = tell or (lambda text: None)
-    if reference != LAST and not RunDirectory(Path(os.path.expanduser(reference))).is_run():
-        ids = [run.id for run in _run_directories(runs_dir)]
-        if reference not in ids and _meant_sweep(reference, runs_dir, without=ids) is not None:
-            return find_sweep(reference, runs_dir)
-        called = [id_ for id_ in ids if is_called(id_, reference)] if newest else []
-        if called and reference not in ids:
-            sweep = sweep_of_name(reference, _by_age(called, runs_dir), runs_dir)
-            if sweep is not None:
-                tell(f"{reference} is the sweep {sweep.id}")
-                return sweep
-    return find_run(reference, runs_dir, newest=newest, tell=tell)
+    return _find(reference, runs_dir, newest, tell, or_sweep=True)
 
 
 def find_runs_and_sweeps(references: Sequence[str], runs_dir: Path) -> list[RunDirectory | SweepDirectory]:
@@ -215,14 +224,20 @@ def _summaries(runs_dir: Path) -> list[RunSummary]:
 
 def run_ids(runs_dir: Path) -> list[str]:
     """The ids of the runs in a folder, the newest first by the time in them. No record is read."""
-    ids = [run.id for run in _run_directories(runs_dir)]
-    return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
+    return _newest_first(run.id for run in _run_directories(runs_dir))
 
 
-def runs_called(name: str, runs_dir: Path) -> list[RunDirectory]:
+def runs_called(name: str, runs_dir: Path, at_most: int) -> list[RunDirectory]:
     """The runs of an experiment's name, the newest first by the time in their ids. No record is read."""
     stem = STAMP.sub("", new_id(name))  # ids have of a name what is safe in the name of a file
-    return [RunDirectory(runs_dir / id_) for id_ in run_ids(runs_dir) if is_called(id_, stem)]
+    called = _newest_first(id_ for id_ in _folders(runs_dir) if is_called(id_, stem))
+    runs = (RunDirectory(runs_dir / id_) for id_ in called)
+    return list(islice((run for run in runs if _is_or_was_run(run)), at_most))
+
+
+def _newest_first(ids: Iterable[str]) -> list[str]:
+    """Ids by the time in them; those without one last."""
+    return sorted(ids, key=lambda id_: id_.rsplit("-", 2)[1:], reverse=True)
 
 
 def _run_directories(runs_dir: Path) -> list[RunDirectory]:

@@ -163,6 +163,15 @@ class SweepRecord(BaseModel):
         fields = self.model_dump()
         return _known(fields) | {"trials": [trial.dump() for trial in self.trials]}
 
+    def trial(self, number: int) -> TrialRecord | None:
+        """What is known of a trial; None where nothing is."""
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    def add(self, trial: TrialRecord) -> TrialRecord:
+        """Take in a trial that was not known, in the order of the numbers; the same trial."""
+        self.trials = sorted([*self.trials, trial], key=lambda each: each.number)
+        return trial
+
     def ranked(self) -> list[TrialRecord]:
         """The trials that have a score, the best first."""
         scored = [trial for trial in self.trials if trial.score is not None]

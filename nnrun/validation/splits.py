@@ -8,7 +8,7 @@ reader expects. Rows keep their order within a fold: shuffling decides which row
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,12 @@ class Fold:
     train_rows: Rows
     validation_rows: Rows
     inner_rows: Rows = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def rows_scored_once(folds: Iterable[Fold]) -> int | None:
+    """How many rows folds validate together, each once; None where some validate the same rows."""
+    rows = np.concatenate([fold.validation_rows for fold in folds])
+    return len(rows) if len(np.unique(rows)) == len(rows) else None
 
 
 def make_folds(

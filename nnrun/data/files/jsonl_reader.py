@@ -15,11 +15,12 @@ import numpy as np
 
 from nnrun.data.files.key_cache import cached_or_found
 from nnrun.data.files.open_file import opened, shown_path, whole_lines
-from nnrun.data.files.row_reader import ColumnBatch, Numbers, Texts
+from nnrun.data.files.row_reader import DATA_FRAME, ColumnBatch, Numbers, Texts
 from nnrun.data.files.utf8 import is_utf8, refuse_what_is_no_text
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.data.value_names import EXACT, text_name, written_name
 from nnrun.errors import DataError, printable
+from nnrun.paths import is_given_table
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import quoted
 
@@ -53,7 +54,7 @@ class JsonlReader:
             DataError: there are none, or more than `MOST_KEYS`; or a line is no object.
         """
         self.path = path
-        self.name = shown_path(path)
+        self.name = DATA_FRAME if is_given_table(path) else shown_path(path)
         self.missing: Sequence[str] = tuple(map(text_name, missing))
         self.index: Mapping[str, str] = {}
         self.names: tuple[str, ...] = cached_or_found(path, self._keys)
@@ -66,7 +67,7 @@ class JsonlReader:
             for line, value in objects:
                 if value.keys() - found.keys():
                     for key in value:
-                        _refuse_half_of_a_pair(key, f"{self.name}, line {line} has a key that")
+                        _refuse_half_of_a_pair(key, f"{self._at(line)} has a key that")
                     found.update(dict.fromkeys(value))
                     self._refuse_many(line, len(found))
         if line is None:
@@ -86,12 +87,12 @@ class JsonlReader:
     def _blocks_of_objects(self, size: int) -> Iterator[tuple[list[tuple[int, dict[str, Any]]], float]]:
         with opened(self.path) as file:
             for data, first_line in whole_lines(file, size):
-                refuse_what_is_no_text(data, first_line, self.name)
+                refuse_what_is_no_text(data, first_line, shown_path(self.path))
                 lines = enumerate(data.split(b"\n"), start=first_line)
                 yield [(line, self._object(line, text)) for line, text in lines if text.strip()], file.done
 
     def _object(self, line: int, text: bytes) -> dict[str, Any]:
-        where = f"{self.name}, line {line}"
+        where = f"{shown_path(self.path)}, line {line}"
         try:
             value = json.loads(text, object_pairs_hook=_without_twins)
         except _TwinError as error:
@@ -108,10 +109,14 @@ class JsonlReader:
             )
         return value
 
+    def _at(self, line: int) -> str:
+        """`rows.jsonl, line 7`: the beginning of a message. A frame's rows, each on a line, count from 0."""
+        return f"{self.name}, row {line - 1}" if self.name == DATA_FRAME else f"{self.name}, line {line}"
+
     def _refuse_many(self, line: int, keys: int) -> None:
         if keys > MOST_KEYS:
             raise DataError(
-                f"{self.name}, line {line} brings the different keys of the file to more than {MOST_KEYS:,}. "
+                f"{self._at(line)} brings the different keys of the file to more than {MOST_KEYS:,}. "
                 "Each key is a column: write what differs from line to line as a value, not as a key."
             )
 
@@ -123,7 +128,7 @@ class JsonlReader:
             if isinstance(value, (list, dict)):
                 kind = "a list" if isinstance(value, list) else "an object"
                 raise DataError(
-                    f"{self.name}, line {line}, column {quoted(name)} holds {kind}. A value must be a "
+                    f"{self._at(line)}, column {quoted(name)} holds {kind}. A value must be a "
                     "number, a text, true, false or null."
                 )
         if self.missing:
@@ -138,7 +143,7 @@ class JsonlReader:
         levels = sorted({text for text in texts if text is not None})
         if not all(map(is_utf8, levels)):
             for text, (line, _) in zip(texts, objects, strict=True):
-                _refuse_half_of_a_pair(text or "", f"{self.name}, line {line}, column {quoted(name)}")
+                _refuse_half_of_a_pair(text or "", f"{self._at(line)}, column {quoted(name)}")
         places = {text: place for place, text in enumerate(levels)}
         codes = np.array([-1 if text is None else places[text] for text in texts], np.int32)
         return Texts(codes, levels, numeric, not numeric and bool(types & {int, float}))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nnrun.data.files.columns import Raw, RawNumbers, TableBuilder
 from nnrun.data.files.open_file import reading
-from nnrun.data.files.row_reader import LineNumbers, RowReader, separators_message
+from nnrun.data.files.row_reader import DATA_FRAME, LineNumbers, RowReader, separators_message
 from nnrun.data.files.table_cache import NUMBERS, CachedTable, cached_or_read, unwritable
 from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
@@ -64,7 +64,8 @@ class ReadTable:
 
     def at(self, row: int, column: str) -> str:
         """`data.csv, line 7, column 'age'`: the beginning of a message."""
-        return f"{self.name}, {self.lines.place(row)}, column {quoted(column)}"
+        place = (self.places if self.name == DATA_FRAME else self.lines).place(row)
+        return f"{self.name}, {place}, column {quoted(column)}"
 
 
 def read_table(

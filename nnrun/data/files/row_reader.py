@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ import numpy.typing as npt
 from nnrun.data.inference.number_spelling import Spellings
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted
+
+DATA_FRAME: Final = "the data frame"
+"""The name of rows that a Python program gave: the file that they are kept in says nothing to it."""
 
 Numbers = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 """int64 where a batch holds whole numbers only and none is missing; float64 for all others."""

@@ -90,6 +90,11 @@ def rows_folder() -> Path:
     return cache_dir() / "rows"
 
 
+def file_without_name() -> IO[bytes]:
+    """An empty file in `rows_folder`, which is gone once it is closed and nothing maps it. Raises OSError."""
+    return tempfile.TemporaryFile(dir=private_place(rows_folder()))
+
+
 def stored_rows(
     parts: Iterable[npt.NDArray[Any]], shape: Sequence[int], kind: npt.DTypeLike
 ) -> npt.NDArray[Any]:
@@ -103,7 +108,7 @@ def stored_rows(
     Raises:
         OSError: the file cannot be written.
     """
-    with tempfile.TemporaryFile(dir=private_place(rows_folder())) as file:
+    with file_without_name() as file:
         return written_rows(file, parts, shape, kind)
 
 

@@ -7,7 +7,6 @@ memory and in a file. Letters in names: N rows, C columns along the last axis.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.data.dataset import Array, taken_rows
-from nnrun.data.files.stored_arrays import mapped_rows, rows_folder
+from nnrun.data.files.stored_arrays import file_without_name, mapped_rows
 from nnrun.data.preprocess.column_steps import ColumnPlan
 from nnrun.data.preprocess.computed_columns import ComputedColumns
 from nnrun.data.preprocess.fitted_step import FitContext, FittedStep, Floats, TrainingTargets
 from nnrun.data.preprocess.registry import fitted_class
 from nnrun.data.table import NumberColumn, number_column
 from nnrun.mapped_arrays import is_mapped, leave_memory
-from nnrun.paths import private_place
 from nnrun.spec import schema
 
 LARGE_VALUES = 1 << 26
@@ -150,7 +148,7 @@ def _flat(array: Array, rows: Array | None) -> Array:
 def _turned(array: Array, rows: Array | None) -> npt.NDArray[Any]:
     columns, size = array.shape[-1], array.dtype.itemsize
     total = (len(array) if rows is None else len(rows)) * math.prod(array.shape[1:-1])
-    with tempfile.TemporaryFile(dir=private_place(rows_folder())) as file:
+    with file_without_name() as file:
         first = 0
         for part in _parts(array, rows, _TURNED_VALUES):
             for place, values in enumerate(np.ascontiguousarray(part.T)):

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from nnrun.errors import DataError
+from nnrun.experiment.finished.listing import outer_runs
 from nnrun.records import RunDirectory, RunRecord, runs_called
 
-_MOST_READ: Final = 100
+_MOST_LOOKED_AT: Final = 100
 """So many of the newest runs of a name are looked at: a sweep may have left thousands."""
 
 
@@ -28,15 +29,13 @@ def how_to_go_on_instead(record: RunRecord, resolved: str, runs_dir: Path) -> st
     """
     if record.parent is not None or record.reproduces is not None or record.name is None:
         return None
-    earlier = _read(runs_called(record.name, runs_dir)[:_MOST_READ], of=record)
-    for run, of in earlier:
-        if not _is_same(run, of, record, resolved):
-            continue
+    for run, of in _alike(runs_called(record.name, runs_dir, _MOST_LOOKED_AT), record, resolved):
         if of.is_inner and of.status == "completed" and not of.has_outer_scores:
-            outer = [(other, its) for other, its in earlier if its.parent == run.id and its.is_nested]
+            outer = outer_runs(run)
             if not outer:
                 return _told(run, "has chosen within the outer folds, and what it chose was not scored", of)
-            run, of = outer[0]
+            run = outer[0]
+            of = run.read_record()
         if of.status not in ("interrupted", "failed"):
             return None  # it has ended, or is at work
         if run.can_go_on(of):
@@ -49,24 +48,22 @@ def _told(run: RunDirectory, what: str, record: RunRecord) -> str:
     return f"{run.id} {what}; nnrun {record.command} --resume {shlex.quote(str(run.path))} goes on with it"
 
 
-def _read(runs: Sequence[RunDirectory], of: RunRecord) -> list[tuple[RunDirectory, RunRecord]]:
-    """Earlier runs with their records, the one that began last first."""
+def _alike(
+    runs: Sequence[RunDirectory], new: RunRecord, resolved: str
+) -> list[tuple[RunDirectory, RunRecord]]:
+    """Earlier runs of the same command, spec, rows and networks, that come from no other; newest first."""
     found = []
     for run in runs:
         with contextlib.suppress(DataError):  # a run that cannot be read cannot go on
-            found.append((run, run.read_record()))
-    earlier = [(run, record) for run, record in found if run.id != of.id]
-    return sorted(earlier, key=lambda pair: pair[1].started or "", reverse=True)
+            # The spec first: few have the same, and reading a record takes longer.
+            if run.id != new.id and run.read_resolved() == resolved:
+                found.append((run, run.read_record()))
+    alike = [(run, record) for run, record in found if _is_same(record, new)]
+    return sorted(alike, key=lambda pair: pair[1].started or "", reverse=True)
 
 
-def _is_same(run: RunDirectory, record: RunRecord, new: RunRecord, resolved: str) -> bool:
-    """Whether a run is of the same command, spec, rows and networks, and comes from no other."""
-    alike = all(
+def _is_same(record: RunRecord, new: RunRecord) -> bool:
+    return all(
         getattr(record, name) == getattr(new, name)
         for name in ("command", "smoke", "folds", "seeds", "is_inner", "data_hashes", "parent", "reproduces")
     )
-    if not alike:
-        return False
-    with contextlib.suppress(DataError):
-        return run.read_resolved() == resolved
-    return False

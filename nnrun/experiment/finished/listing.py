@@ -51,6 +51,15 @@ def runs_within(sweep: SweepDirectory) -> list[RunDirectory]:
     ]
 
 
+def outer_runs(inner: RunDirectory) -> list[RunDirectory]:
+    """The runs that trained on the outer folds what an inner run chose within them, the newest first."""
+    return [
+        summary.run
+        for summary in list_runs(inner.runs_dir)
+        if summary.nested == "outer" and summary.parent == inner.id
+    ]
+
+
 def select_runs(
     runs: Sequence[RunSummary],
     *,

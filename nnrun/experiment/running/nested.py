@@ -18,6 +18,7 @@ from nnrun.data import Dataset
 from nnrun.data.load_data import load_data
 from nnrun.errors import UsageError
 from nnrun.experiment.finished.decisions import as_trained
+from nnrun.experiment.finished.listing import outer_runs
 from nnrun.experiment.finished.load_run import load_networks, load_run_spec, refuse_changed_data
 from nnrun.experiment.finished.nested_choice import choose_within, refuse_missing_choices, summarized
 from nnrun.experiment.launching.launcher import Workers
@@ -28,12 +29,13 @@ from nnrun.experiment.running.shared_run import train_shared
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.folds import folds_of, outer_folds_of, smoke_spec, with_validation
 from nnrun.experiment.setup.groups import Selection
-from nnrun.records import Member, RunDirectory, RunRecord, list_runs
+from nnrun.records import Member, RunDirectory, RunRecord
 from nnrun.records.run_record import NestedFold
 from nnrun.spec import schema
 from nnrun.spec.outer_folds import outer_validation
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.training.device import resolve_device
+from nnrun.validation.splits import rows_scored_once
 
 _AS_FINAL: Final = {"nested": None, "sweep": None, "early_stopping": None, "time_limit": None}
 """What is left out where the number of epochs is decided, as a final run leaves it out."""
@@ -74,7 +76,7 @@ def awaits_outer_run(run: RunDirectory) -> bool:
     if not record.is_inner or record.trial is not None or record.status != "completed":
         return False
     of_members = record.nested is not None and record.nested.members is not None
-    return not of_members and not _outer_runs(run, record)
+    return not of_members and not outer_runs(run)
 
 
 def go_on_with_nested(
@@ -96,7 +98,7 @@ def go_on_with_nested(
             return run
         loaded = load_run_spec(run, data_dir=settings.data_dir)
         return _score_inner(run, loaded.spec, settings, listener)
-    begun = _outer_runs(run, record)
+    begun = outer_runs(run)
     if not begun:
         loaded = replace(load_run_spec(run, data_dir=settings.data_dir), source_text=run.read_spec())
         device = record.device if settings.device == "auto" and record.device else settings.device
@@ -109,13 +111,6 @@ def go_on_with_nested(
             f"train --resume {outer.path}"
         )
     return outer
-
-
-def _outer_runs(inner: RunDirectory, record: RunRecord) -> list[RunDirectory]:
-    """The outer runs of an inner run, the newest first."""
-    same_name = [found.run for found in list_runs(inner.runs_dir) if found.name == record.name]
-    records = [(run, run.read_record()) for run in same_name]
-    return [run for run, of in records if of.parent == inner.id and of.is_nested]
 
 
 def outer_spec(spec: schema.ExperimentSpec, epochs: int) -> schema.ExperimentSpec:
@@ -156,6 +151,11 @@ def score_members(
     return found
 
 
+def rows_of_outer_folds(spec: schema.ExperimentSpec, dataset: Dataset) -> int | None:
+    """How many rows the outer folds of a spec with `nested` score together, each once."""
+    return rows_scored_once(outer_folds_of(spec, dataset, spec.seed))
+
+
 def _score_inner(
     inner: RunDirectory, spec: schema.ExperimentSpec, settings: Settings, listener: Listener
 ) -> RunDirectory:
@@ -175,7 +175,7 @@ def _score_inner(
     found = nested.model_copy(update={"folds": folds, "chosen_by": record.chosen_by})
     with inner.owned():
         record = inner.read_record()
-        record.nested = summarized(found, spec, len(dataset.train) if len(folds) == found.k else None)
+        record.nested = summarized(found, spec, rows_of_outer_folds(spec, dataset))
         inner.write_record(record)
     return inner
 

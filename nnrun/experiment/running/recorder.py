@@ -12,8 +12,6 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
@@ -46,7 +44,7 @@ from nnrun.spec.duration import canonical_duration
 from nnrun.spec.score_columns import directions, has_inner_rows, trained_columns
 from nnrun.spec.writing.dump import dump_spec
 from nnrun.training.loop import BestWeights, EpochRecord
-from nnrun.validation.splits import Fold
+from nnrun.validation.splits import Fold, rows_scored_once
 from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
 
@@ -232,8 +230,7 @@ def _pooled(job: Job) -> int | None:
     """How many rows the folds validate together; None of seeds, which validate the same rows."""
     if job.member_type != "fold":
         return None
-    rows = np.concatenate([fold.validation_rows for group in job.groups for fold in group.folds])
-    return len(rows) if len(rows) == len(np.unique(rows)) else None
+    return rows_scored_once(fold for group in job.groups for fold in group.folds)
 
 
 def _row_counts(job: Job) -> RowCounts:

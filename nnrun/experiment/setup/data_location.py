@@ -16,9 +16,8 @@ from typing import Any
 from nnrun.data import SourceFile
 from nnrun.data.files.open_file import sha256_of
 from nnrun.errors import DataError, UsageError
-from nnrun.paths import path_from_here
+from nnrun.paths import is_given_table, path_from_here
 from nnrun.records import RunDirectory
-from nnrun.records.given_tables import is_kept_table
 from nnrun.spec import schema
 from nnrun.spec.comparing.spec_differences import spec_differences
 from nnrun.spec.graph import vector_files, with_vector_files
@@ -131,7 +130,9 @@ def refuse_lost_files(spec: schema.ExperimentSpec, run: str) -> None:
     """Raise DataError where a file of a run's data is neither where it was nor anywhere near."""
     for key, path in paths_of(spec):
         if _is_of_data(key) and not os.path.exists(path):
-            given = "A Python program gave these rows, which were kept there. " if is_kept_table(path) else ""
+            given = (
+                "A Python program gave these rows, which were kept there. " if is_given_table(path) else ""
+            )
             raise DataError(
                 f"The data of {run} were not found: {path} does not exist, and there is no "
                 f"{os.path.basename(path)} next to the run or in the current folder. {given}"

@@ -134,15 +134,14 @@ class ComingTrials:
 
     def known(self, number: int) -> TrialRecord:
         """The record of a trial that has begun, or is planned."""
-        return next(trial for trial in self.record.trials if trial.number == number)
+        found = self.record.trial(number)
+        assert found is not None, "it has begun, or is planned"
+        return found
 
     def record_of(self, number: int) -> TrialRecord:
         """The record of a trial, with its values; one of TPE is made where it was not known yet."""
-        study, trials = self.study_of(number), self.record.trials
-        found = next((trial for trial in trials if trial.number == number), None)
-        if found is None:
-            found = TrialRecord(number=number, values={})
-            self.record.trials = sorted([*trials, found], key=lambda trial: trial.number)
+        study = self.study_of(number)
+        found = self.record.trial(number) or self.record.add(TrialRecord(number=number, values={}))
         if study is not None:
             found.outer_fold = searched_folds(self.plan)[self._place(number)]
             found.values = found.values or self.plan.values(study.point(number))

@@ -110,13 +110,12 @@ def _take_in_runs(record: SweepRecord, runs_dir: Path) -> None:
 
     We hold the sweep's lock, so a run that does not know its end is dead.
     """
-    trials = {trial.number: trial for trial in record.trials}
     for summary in runs_of_sweep(record.id, runs_dir):
         found = summary.run.read_record()
         if found.ended is None and found.status not in FINISHED:
             found.status, found.ended, found.error = "interrupted", now(), "its process was killed"
             summary.run.write_record(found)
-        trial = None if found.trial is None else trials.get(found.trial.number)
+        trial = None if found.trial is None else record.trial(found.trial.number)
         if trial is None and found.trial is not None and record.method == "tpe":
             trial = _not_known_before(record, found.trial, found)
         if trial is not None and trial.status not in FINISHED and found.status in FINISHED:
@@ -130,6 +129,4 @@ def _not_known_before(record: SweepRecord, of: TrialOfSweep, found: RunRecord) -
     if of.number > record.total or found.status not in FINISHED:
         return None
     within = None if found.nested is None else found.nested.only_fold
-    trial = TrialRecord(number=of.number, values=dict(of.values), outer_fold=within)
-    record.trials = sorted([*record.trials, trial], key=lambda each: each.number)
-    return trial
+    return record.add(TrialRecord(number=of.number, values=dict(of.values), outer_fold=within))

@@ -19,7 +19,7 @@ from nnrun.experiment.finished.nested_choice import choose_within, summarized
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import Listener, OnlyMessages
-from nnrun.experiment.running.nested import outer_spec, score_members
+from nnrun.experiment.running.nested import outer_spec, rows_of_outer_folds, score_members
 from nnrun.experiment.running.side_by_side import Candidate, architecture_of, train_side_by_side
 from nnrun.experiment.setup.folds import smoke_spec
 from nnrun.experiment.setup.groups import Selection
@@ -102,7 +102,12 @@ class OuterFolds:
             train(self)
         for part in self.bundles(self.left):
             self.take(self.trained(part))
-        self.record.nested = summarized(self.record.nested, spec)
+        self._summarize(self.record.nested)
+
+    def _summarize(self, nested: NestedRecord) -> None:
+        spec = self._spec
+        rows = rows_of_outer_folds(spec, self.dataset_of(spec))
+        self.record.nested = summarized(nested, spec, rows)
         self.save()
 
     @property
@@ -130,8 +135,7 @@ class OuterFolds:
             scores = score_members(run, spec, self.dataset_of(spec), [fold.fold], self.settings.device)
             folds[fold.fold] = fold.model_copy(update={"scores": scores[fold.fold], "run": run.id})
         nested.folds = folds
-        self.record.nested = summarized(nested, self._spec)
-        self.save()
+        self._summarize(nested)
 
     def _choices(self) -> list[NestedFold]:
         """The best trial within each outer fold, the first of equals."""

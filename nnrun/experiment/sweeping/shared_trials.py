@@ -95,7 +95,7 @@ class Sharing:
         elif trial.status in FINISHED:
             self.ended(trial)
         for number, (first, later) in list(self._waiting.items()):
-            source = next((t for t in self.record.trials if t.number == first), None)
+            source = self.record.trial(first)
             if source is not None and source.status in FINISHED:
                 del self._waiting[number]
                 take_over(later, source, self.listener)
@@ -179,11 +179,8 @@ def _trial_of(
     record: SweepRecord, number: int, values: Mapping[str, Any], outer_fold: int | None = None
 ) -> TrialRecord:
     """A trial's record; TPE's begins to exist when a worker has begun it."""
-    known = next((trial for trial in record.trials if trial.number == number), None)
-    if known is None:
-        known = TrialRecord(number=number, values=dict(values), outer_fold=outer_fold)
-        record.trials = sorted([*record.trials, known], key=lambda trial: trial.number)
-    return known
+    new = TrialRecord(number=number, values=dict(values), outer_fold=outer_fold)
+    return record.trial(number) or record.add(new)
 
 
 def note(record: SweepRecord, number: int, found: Mapping[str, Any]) -> TrialRecord:

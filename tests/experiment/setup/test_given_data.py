@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,29 @@ def test_what_cannot_be_learned_from(frame: pd.DataFrame, tmp_path: Path) -> Non
             nnrun.train(spec, data=data)
         assert str(caught.value).startswith(sentence)
     assert not (tmp_path / "runs").exists()
+
+
+def test_messages_about_a_frame_name_no_file_of_it(frame: pd.DataFrame) -> None:
+    frame = frame.astype({"code": str})
+    has = "It has " + ", ".join(map(repr, map(str, frame.columns[:-1]))) + f" and '{frame.columns[-1]}'."
+    without = frame.assign(kind=frame["kind"].where(frame.index != 3))
+
+    def of(**roles: Any) -> dict[str, Any]:
+        return {**TABLE, "dataset": {"csv": {"target": "kind", **roles}}}
+
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: nnrun.train(of(target="q"), data=frame), f"has no column 'q', which `target` names. {has}"),
+        (lambda: nnrun.train(of(weight="q"), data=frame), f"has no column 'q', which `weight` names. {has}"),
+        (lambda: nnrun.check_data(frame, target="q"), f"has no column 'q'. {has}"),
+        (lambda: nnrun.tune(frame, target="q"), f"has no column 'q'. {has}"),
+        (lambda: nnrun.train(of(), data=without), ", row 3, column 'kind': the target is missing."),
+    ]
+    for call, said in cases:
+        with pytest.raises((DataError, UsageError)) as caught:
+            call()
+        text = str(caught.value)
+        assert text.startswith(f"the data frame{said}" if said[0] == "," else f"the data frame {said}")
+        assert ".data" not in text
 
 
 def test_sparse_columns_are_made_dense(frame: pd.DataFrame) -> None:

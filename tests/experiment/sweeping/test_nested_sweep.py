@@ -28,7 +28,7 @@ from nnrun.spec.reading.overrides import Override
 from nnrun.spec.sweep_plan import SweepPlan, load_sweep
 from nnrun.training.loop import EpochRecord
 from nnrun.training.pace import Pace
-from nnrun.validation.summary import interval_of_mean
+from nnrun.validation.summary import interval_of_mean, interval_of_share
 from tests.support.clocks import let_trials_take_seconds, ticking
 from tests.support.small_experiments import BINARY, REGRESSION, numbers, write_small
 
@@ -400,3 +400,19 @@ def test_a_trial_alone_trains_nothing_for_outer_folds(
     trial = before["grid"].read_record().trials[0]
     run = before["grid"].run_of(trial)
     assert go_on_with_nested(run, Settings("train", tmp_path)).path == run.path
+
+
+@pytest.mark.parametrize("members", [None, "folds"])
+def test_outer_folds_without_an_error_make_the_interval_of_all_their_rows(
+    members: str | None, tmp_path: Path
+) -> None:
+    y = np.arange(48) % 2
+    x = 2.0 * y[:, None] + np.random.RandomState(0).normal(0, 0.1, (48, 3))
+    spec = {**SPEC, "optimizer": {"adam": 0.1}, "nested": {"k": K, "members": members}, "validation": KFOLD}
+    path = write_small(tmp_path, BINARY, {"x_train": x, "y_train": y}, sweep={"over": {UNITS: [8]}}, **spec)
+    nested = nested_of(swept(load_sweep(path), tmp_path))
+    assert (nested.scores["val_accuracy"], nested.scores_std["val_accuracy"]) == (1, 0)
+    assert nested.interval["val_accuracy"] == pytest.approx(interval_of_share(1, 48))
+    n, std = K, nested.scores_std["val_loss"]
+    low, high = interval_of_mean(nested.scores["val_loss"] or 0.0, std or 0.0, n)
+    assert nested.interval["val_loss"] == pytest.approx([max(low, 0.0), high])
