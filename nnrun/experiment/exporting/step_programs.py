@@ -168,7 +168,7 @@ _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 def _date_parts(step: FittedDatetime, fields: Tensor) -> tuple[Tensor, Bad]:
     """(N, 6) year, month, day, hour, minute, second → the parts, standardized."""
     year, month, day, hour, minute, second = (fields[:, i : i + 1].double() for i in range(6))
-    leap = (_over(year, 4, 0) & ~_over(year, 100, 0)) | _over(year, 400, 0)
+    leap = (_divides(4, year) & ~_divides(100, year)) | _divides(400, year)
     longest = torch.tensor(_DAYS, dtype=torch.float64)[fields[:, 1:2].clamp(1, 12) - 1]
     longest = longest + (leap & (month == 2)).double()
     missing = year == MISSING
@@ -198,9 +198,9 @@ def _date_parts(step: FittedDatetime, fields: Tensor) -> tuple[Tensor, Bad]:
     return torch.cat([found, missing.double()], 1) if step.indicator else found, ~(missing | real)
 
 
-def _over(x: Tensor, n: int, rest: int) -> Tensor:
-    """Whether division of whole numbers by `n` leaves this rest."""
-    return x - n * (x / n).floor() == rest
+def _divides(n: int, x: Tensor) -> Tensor:
+    """Whether whole numbers are multiples of `n`."""
+    return n * (x / n).floor() == x
 
 
 def _levels(step: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -114,7 +114,7 @@ class StringGraph:
 
     graph: OnnxGraph
     missing: frozenset[str]
-    _texts: dict[tuple[str, bool, str | None], str] = field(default_factory=dict)
+    _lowered: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def compute(self, column: str, front: Front) -> str:
         """The value that has what is asked of a column."""
@@ -202,15 +202,16 @@ class StringGraph:
 
     def _words(self, column: str, front: Words) -> str:
         """(N, T) the words of each text, "" behind the last; T is 1 or more."""
-        key = (column, front.lower, front.fill)
-        if key not in self._texts:
-            bare = self._without_blanks(column)
-            text = self._add("Where", [self._is_missing(bare), self._strings([front.fill or ""]), bare])
-            pattern = string_patterns.words(but=_DOTTED_I if front.lower else "")
-            words = self._tokens(text, pattern)
-            longest = max((len(word) for word in front.words), default=0)
-            self._texts[key] = self._lower(words, longest) if front.lower else words
-        return self._texts[key]
+        bare = self._without_blanks(column)
+        text = self._add("Where", [self._is_missing(bare), self._strings([front.fill or ""]), bare])
+        words = self._tokens(text, string_patterns.words(but=_DOTTED_I if front.lower else ""))
+        if not front.lower:
+            return words
+        # The loop within is like no other node to the graph: it is remembered here.
+        key = words, max((len(word) for word in front.words), default=0)
+        if key not in self._lowered:
+            self._lowered[key] = self._lower(*key)
+        return self._lowered[key]
 
     def _lower(self, words: str, longest: int) -> str:
         """(N, T) words in lower case, as of `str.lower`; of one longer than all that are known the beginning.

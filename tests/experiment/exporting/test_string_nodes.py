@@ -107,6 +107,19 @@ def test_words_and_their_runs_are_those_of_python(lower: bool) -> None:
     assert told > 0.6 * len(values)
 
 
+def test_a_column_that_several_take_keeps_the_words_of_each() -> None:
+    """Folds know different words: those of the first may be short."""
+    fronts: dict[str, Front] = {
+        "short": Words(("az",), lower=True),
+        "long": Words(("azure", "az"), lower=True),
+        "counted": Counts(Words(("azures",), lower=True), ((0,),), (0,)),
+    }
+    found = computed(fronts, ["AZ azure Azures"])
+    assert found["short"][0].tolist() == [0, NO_WORD, NO_WORD, NO_WORD]
+    assert found["long"][0].tolist() == [1, 0, NO_WORD, NO_WORD]
+    assert found["counted"][0].tolist() == [1]
+
+
 def test_codes_are_those_of_the_values_names() -> None:
     levels, rare = ("a", "caf\u00e9", "True", "x y"), ("z",)
     spelled = [
