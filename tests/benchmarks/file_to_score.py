@@ -59,9 +59,8 @@ def main() -> int:
     to_score = [init + train for init, train, _ in seconds]
     whole = [sum(each) for each in seconds]
     for what, found in (("init and train", to_score), ("init, train and final", whole)):
-        print(
-            f"{what}, {len(found)} tables: median {statistics.median(found):.2f} s, largest {max(found):.2f} s"
-        )
+        middle = statistics.median(found)
+        print(f"{what}, {len(found)} tables: median {middle:.2f} s, largest {max(found):.2f} s")
     return 0
 
 
