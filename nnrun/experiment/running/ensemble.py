@@ -340,7 +340,7 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
 
 
 def _note_networks_alone(opened: OpenRun, record: RunRecord) -> None:
-    """Score the networks as they were before linear models were averaged into them, on the validation rows."""
+    """Score the networks as they were, without linear models in them, on the validation rows."""
     linear = record.ensemble.linear_member if record.ensemble else None
     if linear is None or linear.model is None:
         return
