@@ -67,6 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="write the ids of skipped tests and files, one a line: `pytest @FILE` runs these alone",
     )
+    parser.addoption(
+        "--compiled",
+        metavar="FOLDER",
+        type=Path,
+        help="keep compiled C++ code there, so that the next session of tests finds it",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -129,13 +135,15 @@ def tmp_path(new_folder: Callable[[str], Path], request: pytest.FixtureRequest) 
 
 
 @pytest.fixture(scope="session")
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """A cache for all tests of this process; the compiled C++ code it shares with the other workers."""
     folder = tmp_path_factory.mktemp("cache")
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    shared: Path | None = pytestconfig.getoption("--compiled")
+    if shared is None and "PYTEST_XDIST_WORKER" in os.environ:
         shared = tmp_path_factory.getbasetemp().parent / "compiled"
+    if shared is not None:
         shared.mkdir(mode=0o700, exist_ok=True)
-        (folder / "compiled").symlink_to(shared)
+        (folder / "compiled").symlink_to(shared.absolute())
     return folder
 
 
