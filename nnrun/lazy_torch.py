@@ -47,7 +47,7 @@ else:
 
 
 def import_torch() -> None:
-    """Import PyTorch now. Modules that import it themselves come after it: else Ctrl-C may abort the process."""
+    """Import PyTorch now, before modules that import it themselves: there Ctrl-C may abort the process."""
     _ = torch.nn
 
 
