@@ -73,8 +73,8 @@ class Replica {
     Replica(const Job& job, Index number, Index place, bool training, Index threads = 1)
         : job_(job), number_(number), place_(place), training_(training), layers_(job.layer, job.layer + job.layers),
           rows_at_once_(std::min(part_rows, threads == 1 ? job.batch : rows_to_share(job.batch, threads))),
-          after_(job.layers), deltas_(job.layers), turned_(job.layers), bias_sums_(job.layers),
-          row_losses_(job.batch) {
+          after_(job.layers), deltas_(job.layers), turned_(job.layers), packed_(job.layers), packed_turned_(job.layers),
+          bias_sums_(job.layers), row_losses_(job.batch) {
         while (layers_[first_dense_].kind != Kind::dense) ++first_dense_;
         Index kernels = 0, widest = 0;
         for (Layer& layer : layers_) {
@@ -92,7 +92,11 @@ class Replica {
         }
         if (!sparse()) x_ = Buffer(kept_rows * layers_.front().inputs);
         for (Index k = 0; k < threads; ++k) before_.push_back(buffers_before());
-        if (!training) return;
+        make_room_for_copies();
+        if (!training) {
+            prepare_kernels();  // which stay as they are
+            return;
+        }
         cut_into_blocks(threads);
         const Index numbers = part_by_part_ ? kernels : std::max(gradient_block, tile_rows * widest);
         for (Index k = 0; k < threads; ++k) gradients_.emplace_back(std::max(numbers, widest));
@@ -109,7 +113,7 @@ class Replica {
         batch_ = job_.batch;
         const Index place = place_ * job_.count + first, row = job_.first_row + first;
         if (sparse()) take_batch(place, row);
-        turn_kernels();
+        prepare_kernels();
         crew.run(parts(), [&](Index k, Index thread) {
             const Rows rows = part(k);
             forward(rows, place, row, before_[thread]);
@@ -178,8 +182,27 @@ class Replica {
     Before buffers_before() const {
         Before before;
         for (std::size_t l = 0; l < layers_.size(); ++l)
-            before.emplace_back(sparse() && l < first_dense_ ? 0 : rows_at_once_ * layers_[l].units);
+            before.emplace_back(keeps_before(l) ? rows_at_once_ * layers_[l].units : 0);
         return before;
+    }
+
+    // Whether the values before the activation stay beside those after it, which else take their place.
+    bool keeps_before(std::size_t l) const {
+        if (sparse() && l < first_dense_) return false;
+        const bool last = l + 1 == layers_.size();
+        return last || layers_[l].kind == Kind::dropout || !needs_outputs_alone(layers_[l].activation);
+    }
+
+    // Kernels that several parts of a batch, or several batches, are multiplied with are copied once for all of them.
+    void make_room_for_copies() {
+        if (training_ && parts_of(job_.batch) == 1) return;
+        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+            const Index F = layers_[l].inputs, U = layers_[l].units;
+            if (layers_[l].kind != Kind::dense || U == 1 || (sparse() && l == first_dense_)) continue;
+            if (packs(rows_at_once_, U, F)) packed_[l] = Buffer(packed_size(U, F));
+            if (training_ && l > first_dense_ && packs(rows_at_once_, F, U))
+                packed_turned_[l] = Buffer(packed_size(F, U));
+        }
     }
 
     void cut_into_blocks(Index threads) {
@@ -200,7 +223,9 @@ class Replica {
         }
     }
 
-    Index parts() const { return (batch_ + rows_at_once_ - 1) / rows_at_once_; }
+    Index parts_of(Index rows) const { return (rows + rows_at_once_ - 1) / rows_at_once_; }
+
+    Index parts() const { return parts_of(batch_); }
 
     Rows part(Index k) const { return {k * rows_at_once_, std::min(rows_at_once_, batch_ - k * rows_at_once_)}; }
 
@@ -214,13 +239,14 @@ class Replica {
         for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
             const float* x = below(l) + kept(part) * layer.inputs;
-            float *z = before[l].data(), *y = after_[l].data() + kept(part) * layer.units;
+            float* y = after_[l].data() + kept(part) * layer.units;
+            float* z = keeps_before(l) ? before[l].data() : y;
             if (layer.kind == Kind::dropout) {
                 drop(layer, x, row + part.first, z, y, part.count);
                 continue;
             }
             if (sparse() && l == first_dense_) sparse_product(layer, part, z);
-            else dense_product(layer, x, z, part.count);
+            else dense_product(l, x, z, part.count);
             activate(layer.activation, z, y, part.count, layer.units);
         }
     }
@@ -329,7 +355,8 @@ class Replica {
     }
 
     // How it is summed follows from the batch, never from how many of its rows are here.
-    void dense_product(const Layer& layer, const float* x, float* z, Index rows) const {
+    void dense_product(std::size_t l, const float* x, float* z, Index rows) const {
+        const Layer& layer = layers_[l];
         const Index F = layer.inputs, U = layer.units;
         const float *kernel = layer.kernel.value, *bias = layer.bias.value;
         if (U == 1) {
@@ -337,6 +364,8 @@ class Replica {
         } else if (batch_ < few_rows) {
             start_with_bias(layer, z, rows);
             for (Index b = 0; b < rows; ++b) add_rows(z + b * U, U, x + b * F, 1, kernel, U, F);
+        } else if (packed_[l].data()) {
+            product_of_packed(z, rows, U, same_row(bias), x, F, 1, packed_[l].data(), F);
         } else {
             product(z, rows, U, same_row(bias), x, F, 1, kernel, F);
         }
@@ -467,12 +496,15 @@ class Replica {
             for (Index k = 0; k < size; ++k) g[k] += sizes * sign(w[k]) + squares * w[k];
     }
 
-    // The kernels that gradients go back through, as (U, F).
-    void turn_kernels() {
-        for (std::size_t l = first_dense_ + 1; l < layers_.size(); ++l) {
+    // Copies of the kernels as products read them: turned to (U, F), where gradients go back through them.
+    void prepare_kernels() {
+        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
-            if (layer.kind != Kind::dense || layer.units == 1 || batch_ < few_rows) continue;
-            transpose(turned_[l].data(), layer.kernel.value, layer.inputs, layer.units);
+            const Index F = layer.inputs, U = layer.units;
+            if (packed_[l].data()) pack_all(packed_[l].data(), layer.kernel.value, U, F);
+            if (!turned_[l].data() || job_.batch < few_rows) continue;
+            transpose(turned_[l].data(), layer.kernel.value, F, U);
+            if (packed_turned_[l].data()) pack_all(packed_turned_[l].data(), turned_[l].data(), F, U);
         }
     }
 
@@ -484,7 +516,9 @@ class Replica {
             for (Index b = 0; b < rows; ++b) dot_rows(below + b * F, w, F, d + b * U, U);
             return;
         }
-        product(below, rows, F, same_row(nullptr), d, U, 1, U > 1 ? turned_[l].data() : w, U);
+        if (packed_turned_[l].data())
+            product_of_packed(below, rows, F, same_row(nullptr), d, U, 1, packed_turned_[l].data(), U);
+        else product(below, rows, F, same_row(nullptr), d, U, 1, U > 1 ? turned_[l].data() : w, U);
     }
 
     void learn_sparse(const Layer& layer, const Update& update) {
@@ -550,8 +584,8 @@ class Replica {
     bool part_by_part_;   // whether only so many rows are kept, and gradients grow with them
     Buffer x_;            // dense rows that are kept: all of the batch, or those of a part
     // Of each layer: what it gives for these rows; the gradient of their values before its activation; the kernel,
-    // turned.
-    std::vector<Buffer> after_, deltas_, turned_;
+    // turned; both kernels as `product_of_packed` reads them, where that pays.
+    std::vector<Buffer> after_, deltas_, turned_, packed_, packed_turned_;
     std::vector<std::vector<double>> bias_sums_;  // of each dense layer: the gradient of its bias
     std::vector<Before> before_;                  // of each thread
     std::vector<float> row_losses_;
