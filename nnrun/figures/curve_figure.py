@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from nnrun.atomic_files import write_whole, writing
 from nnrun.figures.style import COLOURS, GREY, any_script, empty_figure, plain_axes, plain_label
+from nnrun.history_table import HistoryTable
 from nnrun.interrupts import stop_if_leaving
 from nnrun.spec.schema import Metric, components
 
@@ -82,7 +82,7 @@ class Curve:
 
 
 def curve_of(
-    history: pd.DataFrame,
+    history: HistoryTable,
     measure: str,
     label: str,
     *,
@@ -106,17 +106,17 @@ def curve_of(
     """
 
     def column(name: str) -> Values | None:
-        if name not in history.columns:
+        if name not in history:
             return None
-        values = history[name].to_numpy(dtype=float)[skip:]
+        values = history.floats(name)[skip:]
         return None if np.isnan(values).all() else transform(np.where(np.isfinite(values), values, np.nan))
 
     def line(name: str, phase: Phase) -> Values | None:
         values = column(name) if only in (None, phase) else None
         return np.where(values > 0, values, np.nan) if values is not None and log else values
 
-    mean, std = ("_mean", "_std") if f"{measure}_mean" in history.columns else ("", "_std")
-    epochs = history["epoch"].to_numpy(dtype=float)[skip:]
+    mean, std = ("_mean", "_std") if f"{measure}_mean" in history else ("", "_std")
+    epochs = history.floats("epoch")[skip:]
     training = line(f"{measure}{mean}", "training")
     validation = line(f"val_{measure}{mean}", "validation")
     if training is None and only is None:

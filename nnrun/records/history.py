@@ -9,7 +9,6 @@ is a value that was never computed; `nan` is one that was, and is not a number.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,7 @@ from nnrun.errors import DataError
 from nnrun.records.run_record import MEMBER_TYPES, MemberType
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from nnrun.history_table import HistoryTable
 
 Value = int | float | None
 
@@ -182,7 +181,7 @@ class HistoryWriter:
         self.close()
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path) -> HistoryTable:
     """A history as it was written, bit for bit. A torn last line (a crash) is dropped."""
     if path.exists() and not path.is_file():
         raise DataError(f"Cannot read {path}: it is not a regular file.")
@@ -195,9 +194,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     return parse_history(text, str(path))
 
 
-def parse_history(text: str, name: str) -> pd.DataFrame:
+def parse_history(text: str, name: str) -> HistoryTable:
     """The rows of a history's text, bit for bit; `name` is what messages call it."""
-    import pandas as pd
+    from nnrun.history_table import HistoryTable
 
     header, *lines = text[: text.rfind("\n") + 1].split("\n")[:-1] or [""]
     columns = header.split(",")
@@ -214,7 +213,7 @@ def parse_history(text: str, name: str) -> pd.DataFrame:
         if len(row) != len(columns):
             raise DataError(f"{name}, line {number}: {len(columns)} fields expected, {len(row)} found.")
         rows.append(row)
-    return pd.DataFrame({name: _column(row[i] for row in rows) for i, name in enumerate(columns)})
+    return HistoryTable.of_values({name: [row[i] for row in rows] for i, name in enumerate(columns)})
 
 
 def epochs_begun(path: Path) -> int:
@@ -251,27 +250,17 @@ def _keys(text: str, columns: Sequence[str]) -> set[tuple[int, ...]]:
     return found
 
 
-def to_csv(frame: pd.DataFrame) -> str:
+def to_csv(table: HistoryTable) -> str:
     """A table of numbers as CSV that reads back bit for bit (NaN as `nan`)."""
-    columns = [frame[name].tolist() for name in frame.columns]
+    columns = [table[name].tolist() for name in table.columns]
     lines = (",".join(format_value(value) for value in row) for row in zip(*columns, strict=True))
-    return "\n".join([",".join(map(str, frame.columns)), *lines]) + "\n"
+    return "\n".join([",".join(table.columns), *lines]) + "\n"
 
 
 def _value(field: str) -> Value:
-    """A field of the CSV. Python's float() reads back exactly what repr() wrote; pandas's reader need not."""
+    """A field of the CSV. Python's float() reads back exactly what repr() wrote."""
     if not field:
         return None
     if field.isdecimal() and len(field) <= _DIGITS and int(field) < 2**63:
         return int(field)
     return float(field)
-
-
-def _column(values: Iterable[Value]) -> pd.Series[int] | pd.Series[float]:
-    """Integers where all are integers (epochs, folds, seeds), else floats, an empty field as NaN."""
-    import pandas as pd
-
-    held = list(values)
-    if held and all(isinstance(value, int) for value in held):
-        return pd.Series(held, dtype="int64")
-    return pd.Series([math.nan if value is None else float(value) for value in held], dtype="float64")

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from nnrun.history_table import HistoryTable
     from nnrun.records.importance_record import ImportanceRecord
 
 T = TypeVar("T")
@@ -244,9 +245,13 @@ class RunDirectory:
         """
         return HistoryWriter(self.path / _HISTORY, columns, resumed=resumed)
 
-    def read_history(self) -> pd.DataFrame:
+    def read_history_table(self) -> HistoryTable:
         """The rows that are complete, with the columns of the file."""
         return read_csv(self.path / _HISTORY)
+
+    def read_history(self) -> pd.DataFrame:
+        """The same as a data frame."""
+        return self.read_history_table().frame()
 
     def history_text(self) -> str:
         """The history as the file has it."""
@@ -256,16 +261,16 @@ class RunDirectory:
         """Keep the history no longer: one of the whole run is about to be written."""
         (self.path / _HISTORY).unlink(missing_ok=True)
 
-    def write_history_mean(self, frame: pd.DataFrame) -> None:
+    def write_history_mean(self, table: HistoryTable) -> None:
         """Keep the mean and standard deviation over the folds or seeds."""
-        write_text(self.path / _HISTORY_MEAN, to_csv(frame))
+        write_text(self.path / _HISTORY_MEAN, to_csv(table))
 
     def read_history_mean(self) -> pd.DataFrame:
         """The mean and standard deviation over the folds or seeds."""
         path = self.path / _HISTORY_MEAN
         if not path.exists() and not self.members():
             raise DataError(f"{self.path} has no {_HISTORY_MEAN}: it holds one network, not several.")
-        return read_csv(path)
+        return read_csv(path).frame()
 
     # --- the network ---
 

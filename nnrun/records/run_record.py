@@ -313,10 +313,12 @@ class LinearMemberRecord(_Record):
         left_out: why there is none.
         use_bias: whether the last layer of the networks had a bias, which it has with a linear model.
         lists_columns: whether the spec of the networks lists the columns, as that with linear models does.
+        networks_alone: measure → what the networks score without it, on the same validation rows.
     """
 
     model: str | None = None
     shares: list[float] = []
+    networks_alone: dict[str, float] = {}
     left_out: str | None = None
     use_bias: bool = True
     lists_columns: bool = True

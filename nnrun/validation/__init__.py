@@ -1,1 +1,1 @@
-"""Which rows train and which validate, and what a history says about how it went. No torch."""
+"""Which rows are drawn, train and validate, and what a history says about how it went. No torch."""

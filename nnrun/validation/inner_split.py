@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from nnrun.errors import DataError
-from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
-from nnrun.stratified import stratified_sample
+from nnrun.validation.frozen_random import frozen_random
 from nnrun.validation.splits import FieldValues, Fold, Groups, Labels, Rows, rows_in_order_of_time
+from nnrun.validation.stratified import stratified_sample
 
 
 def with_inner_rows(

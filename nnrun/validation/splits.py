@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.errors import DataError, printable
-from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.values import is_value
 from nnrun.spec.wording import quoted
-from nnrun.stratified import stratified_parts, stratified_sample
+from nnrun.validation.frozen_random import frozen_random
+from nnrun.validation.stratified import stratified_parts, stratified_sample
 
 Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[Any]

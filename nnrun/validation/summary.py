@@ -6,17 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from nnrun.history_table import HistoryTable
 from nnrun.spec import schema
 from nnrun.spec.score_columns import BestEpoch, without_phase
 from nnrun.validation.student_t import t_quantile
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Mode = Literal["min", "max"]
 Values = npt.NDArray[np.float64]
@@ -57,43 +55,41 @@ TRAINING_IS_WORSE = "the training loss became worse as well."
 """How sentences on a validation curve begin or end."""
 
 
-def history_mean(history: pd.DataFrame) -> pd.DataFrame:
+def history_mean(history: HistoryTable) -> HistoryTable:
     """Mean and standard deviation over folds or seeds: `epoch`, then `<column>_mean` and `<column>_std`.
 
     An epoch counts those that reached it (early stopping may end some before others). The standard
     deviation is the sample's (ddof 1): they are a sample of all splits or seeds. A single one has none (NaN).
     A NaN in any makes the mean NaN, so that one that diverged is not hidden by the others.
     """
-    import pandas as pd
-
-    epochs, position = np.unique(history["epoch"].to_numpy(), return_inverse=True)
+    epochs, position = np.unique(history["epoch"], return_inverse=True)
     networks = np.bincount(position, minlength=len(epochs)).astype(float)
     table: dict[str, npt.NDArray[np.generic]] = {"epoch": epochs}
     for name in history.columns:
         if name in ("fold", "seed", "epoch"):
             continue
-        values = history[name].to_numpy(dtype=float)
+        values = history.floats(name)
         mean = np.bincount(position, values, minlength=len(epochs)) / networks
         with np.errstate(invalid="ignore", over="ignore"):  # the numbers of a network that diverged
             squares = np.bincount(position, (values - mean[position]) ** 2, minlength=len(epochs))
         table[f"{name}_mean"] = mean
         table[f"{name}_std"] = np.sqrt(squares / np.where(networks > 1, networks - 1, np.nan))
-    return pd.DataFrame(table)
+    return HistoryTable(table)
 
 
-def reached_by_all(history: pd.DataFrame, kind: str) -> int:
+def reached_by_all(history: HistoryTable, kind: str) -> int:
     """The last epoch that all folds or seeds reached: the mean of later ones is that of fewer networks.
 
     Args:
         history: of several networks.
         kind: the column that tells them apart: `fold` or `seed`.
     """
-    return int(history.groupby(kind)["epoch"].max().min())
+    return min(int(own["epoch"].max()) for _, own in history.groups(history[kind]))
 
 
-def mean_of_all(history: pd.DataFrame, kind: str) -> pd.DataFrame:
+def mean_of_all(history: HistoryTable, kind: str) -> HistoryTable:
     """`history_mean` up to the last epoch that all reached: later it would jump wherever one ended."""
-    return history_mean(history[history["epoch"] <= reached_by_all(history, kind)])
+    return history_mean(history.rows(history["epoch"] <= reached_by_all(history, kind)))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -134,7 +130,7 @@ def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> M
     return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 
-def best_epoch(values: pd.Series[float] | Values, mode: Mode, min_delta: float = 0.0) -> int | None:
+def best_epoch(values: Values, mode: Mode, min_delta: float = 0.0) -> int | None:
     """The epoch (from 1) of the best value, the first of equals; None where no value is finite.
 
     A value is better than the best before it where the gain is larger than `min_delta`.
@@ -158,9 +154,7 @@ class ChosenEpoch:
     smoothed_over: int | None = None
 
 
-def choose_epoch(
-    values: pd.Series[float] | Values, mode: Mode, *, networks: int, min_delta: float = 0.0
-) -> ChosenEpoch:
+def choose_epoch(values: Values, mode: Mode, *, networks: int, min_delta: float = 0.0) -> ChosenEpoch:
     """The best epoch, by the rule that holds wherever nnrun names one.
 
     Of one network it is the epoch of the best value: that network was kept and can be used. The mean over
@@ -180,7 +174,7 @@ def choose_epoch(
     return ChosenEpoch(epoch, None if epoch is None else smoothing_window(epoch))
 
 
-def smooth(values: pd.Series[float] | Values, factor: float) -> Values:
+def smooth(values: Values, factor: float) -> Values:
     """Exponential moving average: each point is `factor` of the one before and `1 - factor` of itself.
 
     The first point stays as it is (book, listing 3.32). A NaN stays a NaN and leaves the others alone.
@@ -195,7 +189,7 @@ def smooth(values: pd.Series[float] | Values, factor: float) -> Values:
     return points
 
 
-def smoothed_best_epoch(values: pd.Series[float] | Values, mode: Mode) -> int | None:
+def smoothed_best_epoch(values: Values, mode: Mode) -> int | None:
     """The best epoch (from 1) of a noisy curve, once it is smooth (`smooth_both_sides`).
 
     Of 4 folds the raw curve's best is partly that epoch's luck. None where no value is finite.
@@ -209,7 +203,7 @@ def smoothing_window(epoch: int) -> int:
     return round(1 / math.tanh(1 / (2 * width)))
 
 
-def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
+def smooth_both_sides(values: Values) -> Values:
     """Each epoch as the weighted mean of its neighbours on both sides, so that a minimum stays in its place.
 
     A moving average as in the book (listing 3.32, `smooth`) looks back only: with its factor of 0.9 a
@@ -235,7 +229,7 @@ def smooth_both_sides(values: pd.Series[float] | Values) -> Values:
 
 
 def overfitting_sentence(
-    history: pd.DataFrame,
+    history: HistoryTable,
     column: str,
     best_epoch: int | None,
     directions: Mapping[str, bool] | None = None,
@@ -289,10 +283,10 @@ def overfitting_sentence(
     return f"{best} at epoch {best_epoch}; after that, {TRAINING_IS_WORSE}"
 
 
-def _losses(history: pd.DataFrame, column: str, mode: Mode) -> Values:
+def _losses(history: HistoryTable, column: str, mode: Mode) -> Values:
     """A column (or its mean over the folds) turned so that lower is better."""
-    name = column if column in history.columns else f"{column}_mean"
-    values = history[name].to_numpy(dtype=float)
+    name = column if column in history else f"{column}_mean"
+    values = history.floats(name)
     return -values if mode == "max" else values
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
+from nnrun.validation.frozen_random import frozen_random
 from nnrun.validation.splits import FieldValues, Fold, Groups, Labels, Rows, rows_in_order_of_time
 
 

@@ -22,6 +22,12 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 PRESET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NNRUN_RUNS_DIR", "NNRUN_THREADS", "PYTHONPATH")
 """Variables of the person's shell that would make a system slower, or give it other files."""
 
+COMPILED = (
+    "from nnrun.native.library import SOURCES, load_library\n"
+    "for path in SOURCES.glob('*.cpp'): load_library(path.stem)"
+)
+"""The code of a program after which nnrun's C++ is compiled."""
+
 CPU_SECONDS, MEGABYTES = "cpu seconds", "megabytes"
 """Values that are known of every process: user and system time with its children, and peak memory."""
 

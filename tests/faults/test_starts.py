@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,10 +18,8 @@ import pytest
 from nnrun.atomic_files import is_held, locked
 from nnrun.cli import main
 from nnrun.errors import LockedError
-from nnrun.native.library import NotCompiledError, load_library
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
 from nnrun.records.run_record import now
-from nnrun.training.backends.native import NativeBackend
 from tests.support.commands import nnrun_command
 from tests.support.runs_on_disk import make_run, scored_run, scores_of
 from tests.support.small_experiments import only_run, record_of, write_small
@@ -38,8 +35,6 @@ Capture = pytest.CaptureFixture[str]
 def test_fifty_starts_at_the_same_moment(tmp_path: Path) -> None:
     """Fifty processes that wait at a gate, and then all train: fifty folders, each a whole run."""
     write_small(tmp_path, epochs=1)
-    with suppress(NotCompiledError):  # fifty compilers beside each other would be no other test
-        load_library(NativeBackend.library)
     script = textwrap.dedent(
         """
         import gc, os, sys

@@ -1,6 +1,7 @@
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.colors import to_hex
 
 from nnrun.figures.curve_figure import Curve, curve_of, curves_figure, name_of, outputs_among, save
 from nnrun.figures.style import COLOURS
+from tests.support.history_tables import history_table
 
 
 def history(epochs: int = 20) -> pd.DataFrame:
@@ -16,8 +18,12 @@ def history(epochs: int = 20) -> pd.DataFrame:
     return pd.DataFrame({"epoch": at, "loss": 1 / at, "val_loss": 0.5 + (at - 9) ** 2 / 100, "seconds": 0.1})
 
 
+def drawn(frame: pd.DataFrame, *arguments: Any, **named: Any) -> Curve:
+    return curve_of(history_table(frame), *arguments, **named)
+
+
 def test_a_curve_takes_its_columns() -> None:
-    curve = curve_of(history(), "loss", "run", skip=3, transform=lambda values: values * 2, best_epoch=9)
+    curve = drawn(history(), "loss", "run", skip=3, transform=lambda values: values * 2, best_epoch=9)
     assert curve.epochs.tolist() == list(range(4, 21))
     assert curve.training[0] == 2 / 4
     assert curve.validation is not None
@@ -30,22 +36,20 @@ def test_a_mean_of_folds_has_bands() -> None:
     frame = history().rename(columns={"loss": "loss_mean", "val_loss": "val_loss_mean"})
     frame["loss_std"] = 0.1
     frame["val_loss_std"] = math.nan  # one fold alone
-    curve = curve_of(frame, "loss", "run")
+    curve = drawn(frame, "loss", "run")
     assert curve.training_std is not None
     assert curve.validation_std is None
 
 
 def test_what_is_not_finite_is_a_gap() -> None:
     frame = history(3).assign(loss=[1.0, math.inf, math.nan], val_loss=[math.nan] * 3)
-    curve = curve_of(frame, "loss", "run")
+    curve = drawn(frame, "loss", "run")
     np.testing.assert_array_equal(curve.training, [1.0, math.nan, math.nan])
     assert curve.validation is None
 
 
 def test_a_figure_says_what_it_shows() -> None:
-    figure = curves_figure(
-        {"loss": [curve_of(history(), "loss", "run", best_epoch=9)]}, note="smoothed (0.9)"
-    )
+    figure = curves_figure({"loss": [drawn(history(), "loss", "run", best_epoch=9)]}, note="smoothed (0.9)")
     (ax,) = figure.axes
     assert ax.get_title(loc="left") == "Training and validation loss"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epochs", "Loss")
@@ -66,7 +70,7 @@ def test_without_validation_there_is_no_line() -> None:
 
 
 def test_the_validation_curve_alone_is_figure_3_12() -> None:
-    curve = curve_of(history(), "loss", "run", only="validation", best_epoch=9)
+    curve = drawn(history(), "loss", "run", only="validation", best_epoch=9)
     figure = curves_figure({"mae": [curve]})
     (ax,) = figure.axes
     assert ax.get_title(loc="left") == ax.get_ylabel() == "Validation MAE"
@@ -90,15 +94,15 @@ def test_a_logarithmic_axis_shows_all_values_between_plain_numbers(scale: float,
 
 def test_what_a_logarithmic_axis_cannot_show_is_a_gap() -> None:
     frame = history(3).assign(loss=[1.0, 0.0, -1.0], val_loss=[0.5, 0.25, 0.125])
-    curve = curve_of(frame, "loss", "run", log=True, best_epoch=3)
+    curve = drawn(frame, "loss", "run", log=True, best_epoch=3)
     np.testing.assert_array_equal(curve.training, [1.0, math.nan, math.nan])
     assert curve.best_epoch == 3
-    assert curve_of(frame, "loss", "run", log=True, only="training").best_epoch is None
+    assert drawn(frame, "loss", "run", log=True, only="training").best_epoch is None
 
 
 def test_each_run_has_its_colour_in_every_panel() -> None:
     labels = [f"run-{i}" for i in range(9)]
-    panels = {name: [curve_of(history(), "loss", label) for label in labels] for name in ("loss", "accuracy")}
+    panels = {name: [drawn(history(), "loss", label) for label in labels] for name in ("loss", "accuracy")}
     figure = curves_figure(panels)
     assert len(figure.axes) == 2
     styles = [[(line.get_color(), line.get_linestyle()) for line in ax.lines[1::2]] for ax in figure.axes]
@@ -109,7 +113,7 @@ def test_each_run_has_its_colour_in_every_panel() -> None:
 
 
 def test_many_epochs_do_not_make_a_blob_of_dots() -> None:
-    figure = curves_figure({"loss": [curve_of(history(500), "loss", "run")]})
+    figure = curves_figure({"loss": [drawn(history(500), "loss", "run")]})
     assert figure.axes[0].lines[0].get_markevery() == 7
     assert figure.legends[0].get_texts()[0].get_text() == "Training (every 7 epochs)"
 
@@ -139,7 +143,7 @@ def test_everything_can_be_drawn_and_equal_figures_give_equal_files(
 @pytest.mark.parametrize("runs", [1, 2, 7])
 @pytest.mark.parametrize("measures", [1, 3])
 def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int) -> None:
-    curve = curve_of(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best_epoch=9)
+    curve = drawn(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best_epoch=9)
     names = ["loss", "accuracy", "top_k"][:measures]
     figure = curves_figure({name: [curve] * runs for name in names}, note="mean of the folds, smoothed (0.9)")
     figure.draw_without_rendering()

@@ -86,11 +86,37 @@ def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) 
     assert imported_by(statement) & forbidden == set()
 
 
-def test_training_scikit_learns_tables_imports_no_scikit_learn(tmp_path: Path) -> None:
-    arguments = ["train", BREAST_CANCER, "-q", "--epochs", "1", "--runs-dir", str(tmp_path)]
-    heavy = imported_by(f"from nnrun.cli import main; main({arguments!r})")
-    assert "torch" in heavy
-    assert heavy & {"sklearn", "scipy", "matplotlib", "rich", "pooch"} == set()
+NOT_TO_TRAIN = {"pandas", "sklearn", "scipy", "matplotlib", "rich", "pooch"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, set[str]]:
+    """A folder with a run of one of scikit-learn's tables in it, and what its training imported."""
+    runs = str(tmp_path_factory.mktemp("runs"))
+    arguments = ["train", BREAST_CANCER, "-q", "--epochs", "1", "--runs-dir", runs]
+    return runs, imported_by(f"from nnrun.cli import main; main({arguments!r})")
+
+
+def test_training_imports_nothing_but_what_it_trains_with(trained: tuple[str, set[str]]) -> None:
+    assert trained[1] & NOT_TO_TRAIN == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (["show"], set(HEAVY) - HEAVY_OF_SPECS),
+        (["plot"], {"torch", "pandas", "scipy", "sklearn", "matplotlib.pyplot", "rich", "pooch"}),
+        (["report"], {"pandas", "scipy", "sklearn", "matplotlib.pyplot", "rich", "pooch"}),
+        (["evaluate", "--split", "validation"], NOT_TO_TRAIN - {"matplotlib"} | {"matplotlib.pyplot"}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_about_a_run_imports_only_what_it_needs(
+    trained: tuple[str, set[str]], arguments: list[str], forbidden: set[str]
+) -> None:
+    command = [arguments[0], "@last", *arguments[1:], "--runs-dir", trained[0]]
+    code = f"from nnrun.cli import main; assert main({command!r}) == 0"
+    assert imported_by(code) & forbidden == set()
 
 
 # --- what the source says --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nnrun.errors import DataError
 from nnrun.records import RunDirectory, create_run, history_columns, measures
+from tests.support.history_tables import history_table
 
 COLUMNS = history_columns(["mae"], validated=True, member_type="fold")
 
@@ -181,5 +182,5 @@ def test_a_run_has_one_history(run: RunDirectory) -> None:
 
 def test_the_mean_reads_back_bit_for_bit(run: RunDirectory) -> None:
     frame = pd.DataFrame({"epoch": [1, 2], "loss_mean": [1 / 3, 0.1], "loss_std": [math.nan, 1e-300]})
-    run.write_history_mean(frame)
+    run.write_history_mean(history_table(frame))
     pd.testing.assert_frame_equal(run.read_history_mean(), frame, check_exact=True)

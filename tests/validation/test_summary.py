@@ -17,6 +17,7 @@ from nnrun.validation.summary import (
     smooth_both_sides,
     smoothed_best_epoch,
 )
+from tests.support.history_tables import history_table
 
 finite = st.floats(-1e6, 1e6)
 curves = st.lists(finite, min_size=1, max_size=30)
@@ -31,8 +32,12 @@ def folds_history(curves: list[list[float]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _mean(history: pd.DataFrame) -> pd.DataFrame:
+    return history_mean(history_table(history)).frame()
+
+
 def test_the_mean_of_four_folds() -> None:
-    mean = history_mean(folds_history([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0], [4.0, 6.0]]))
+    mean = _mean(folds_history([[1.0, 2.0], [2.0, 2.0], [3.0, 2.0], [4.0, 6.0]]))
     assert list(mean.columns) == ["epoch", "loss_mean", "loss_std", "seconds_mean", "seconds_std"]
     assert mean["epoch"].tolist() == [1, 2]
     assert mean["loss_mean"].tolist() == [2.5, 3.0]
@@ -42,17 +47,17 @@ def test_the_mean_of_four_folds() -> None:
 @given(st.lists(curves, min_size=1, max_size=5))
 def test_the_mean_is_pandas_s_also_where_folds_stop_early(curves: list[list[float]]) -> None:
     history = folds_history(curves)
-    mean = history_mean(history)
+    mean = _mean(history)
     by_epoch = history.groupby("epoch")["loss"]
     np.testing.assert_allclose(mean["loss_mean"], by_epoch.mean(), atol=1e-6)
     np.testing.assert_allclose(mean["loss_std"], by_epoch.std(), atol=1e-6)
 
 
 def test_one_fold_has_no_deviation_and_a_diverged_one_is_not_hidden() -> None:
-    assert history_mean(folds_history([[1.0]]))["loss_std"].isna().all()
-    mean = history_mean(folds_history([[1.0, math.nan], [1.0, 1.0]]))
+    assert _mean(folds_history([[1.0]]))["loss_std"].isna().all()
+    mean = _mean(folds_history([[1.0, math.nan], [1.0, 1.0]]))
     assert mean["loss_mean"].isna().tolist() == [False, True]
-    mean = history_mean(folds_history([[1.0, math.inf, 1e200], [1.0, 1.0, 0.0]]))
+    mean = _mean(folds_history([[1.0, math.inf, 1e200], [1.0, 1.0, 0.0]]))
     assert mean["loss_mean"].tolist() == [1, math.inf, 5e199]
     assert mean["loss_std"].map(math.isfinite).tolist() == [True, False, False]
 
@@ -61,7 +66,7 @@ def test_the_mean_over_seeds_is_the_mean_over_folds() -> None:
     """The numbers of the seeds have no part in it."""
     history = folds_history([[1.0, 2.0], [2.0, 2.0], [3.0]])
     seeds = history.rename(columns={"fold": "seed"}).replace({"seed": {0: 10**12}})
-    pd.testing.assert_frame_equal(history_mean(seeds), history_mean(history))
+    pd.testing.assert_frame_equal(_mean(seeds), _mean(history))
 
 
 @pytest.mark.parametrize(
@@ -247,12 +252,12 @@ def test_one_sentence_on_overfitting(
     loss: list[float], val_loss: list[float], sentence: str, suffix: str
 ) -> None:
     best = best_epoch(np.array(val_loss), "min")
-    assert overfitting_sentence(history(loss, val_loss, suffix), "val_loss", best) == sentence
+    assert overfitting_sentence(history_table(history(loss, val_loss, suffix)), "val_loss", best) == sentence
 
 
 def test_a_score_that_rises_is_called_rising() -> None:
     frame = pd.DataFrame({"loss": FALLING, "val_accuracy": np.linspace(0.5, 0.9, 20)})
-    assert overfitting_sentence(frame, "val_accuracy", 20) == (
+    assert overfitting_sentence(history_table(frame), "val_accuracy", 20) == (
         "val_accuracy was still rising at epoch 20, the last: more epochs may help."
     )
 
@@ -265,7 +270,7 @@ def test_a_score_that_rises_is_called_rising() -> None:
 def test_there_is_always_a_sentence(pair: tuple[list[float], list[float]]) -> None:
     loss, val_loss = pair
     sentence = overfitting_sentence(
-        history(loss, val_loss), "val_loss", best_epoch(np.array(val_loss), "min")
+        history_table(history(loss, val_loss)), "val_loss", best_epoch(np.array(val_loss), "min")
     )
     assert sentence.endswith(".")
 
@@ -286,14 +291,14 @@ def test_what_ended_before_its_epochs_is_not_advised_to_have_more(
 ) -> None:
     frame = history(FALLING, val_loss)
     best = best_epoch(np.array(val_loss), "min")
-    assert overfitting_sentence(frame, "val_loss", best, epochs=100) == sentence
-    assert overfitting_sentence(frame, "val_loss", best, epochs=20) == overfitting_sentence(
-        frame, "val_loss", best
+    assert overfitting_sentence(history_table(frame), "val_loss", best, epochs=100) == sentence
+    assert overfitting_sentence(history_table(frame), "val_loss", best, epochs=20) == overfitting_sentence(
+        history_table(frame), "val_loss", best
     )
 
 
 def test_the_sentence_names_the_smoothed_mean() -> None:
     frame = history(FALLING, FALLING, "_mean")
-    assert overfitting_sentence(frame, "val_loss", 20, smoothed=True) == (
+    assert overfitting_sentence(history_table(frame), "val_loss", 20, smoothed=True) == (
         "The smoothed mean val_loss was still falling at epoch 20, the last: more epochs may help."
     )

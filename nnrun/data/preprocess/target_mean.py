@@ -27,10 +27,10 @@ from nnrun.data.preprocess.fitted_step import (
 )
 from nnrun.data.table import CategoryColumn
 from nnrun.errors import DataError
-from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
-from nnrun.stratified import stratified_parts
+from nnrun.validation.frozen_random import frozen_random
+from nnrun.validation.stratified import stratified_parts
 
 _TWO_CLASSES = 2
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError
-from nnrun.frozen_random import frozen_random
 from nnrun.spec import schema
 from nnrun.spec.random_streams import derive_seed
-from nnrun.stratified import stratified_sample
+from nnrun.validation.frozen_random import frozen_random
+from nnrun.validation.stratified import stratified_sample
 
 Rows = npt.NDArray[np.int64]
 

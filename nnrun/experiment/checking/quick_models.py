@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nnrun.data.dataset import RawInputs, TokenRows
 from nnrun.data.inference.dates import iso_texts
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
-from nnrun.frozen_random import frozen_random
+from nnrun.validation.frozen_random import frozen_random
 
 MOST_ROWS: Final = 5_000
 """Rows that a model is fitted to; of more a sample is taken."""

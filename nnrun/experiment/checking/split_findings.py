@@ -19,8 +19,8 @@ from nnrun.experiment.init import names
 from nnrun.experiment.init.leaks import codes_of
 from nnrun.experiment.init.roles import repeats, rises_evenly
 from nnrun.experiment.init.validation import time_ranks
-from nnrun.frozen_random import frozen_random
 from nnrun.spec.wording import counted, quoted
+from nnrun.validation.frozen_random import frozen_random
 
 _SHOWN: Final = 3
 _UNUSUAL: Final = 5.0  # standard deviations of a correlation of independent rows

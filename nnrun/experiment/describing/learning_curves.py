@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.verdict import best_of_run
 from nnrun.figures.curve_figure import Curve, Phase, curve_of, curves_figure, outputs_among, save
+from nnrun.history_table import HistoryTable
 from nnrun.records import MemberType, RunDirectory, measures, member_type_of
 from nnrun.spec.score_columns import INNER
 from nnrun.validation import summary
@@ -87,7 +86,7 @@ def make_panels(
     _refuse_what_lacks_the_phase(runs, only)
     labels = [run.id for run in runs] if labels is None else labels
     sources = [_source(run, skip) for run in runs]
-    have = [measures(source.table) for source in sources]
+    have = [measures(source.table.columns) for source in sources]
     wanted, left_out = _wanted(runs, have, metric)
     curves: dict[str, list[Curve]] = {}
     empty: dict[str, list[int]] = {}
@@ -171,7 +170,7 @@ class _Source:
         parent: the run that trained them then, of which the curves are.
     """
 
-    table: pd.DataFrame
+    table: HistoryTable
     kind: MemberType | None
     epochs: int
     chosen_by: str | None
@@ -194,7 +193,7 @@ class _Source:
 
 
 def _source(run: RunDirectory, skip: int) -> _Source:
-    history = run.read_history()
+    history = run.read_history_table()
     if history.empty:
         raise DataError(f"{run.id} has no epochs yet: there is nothing to draw.")
     epochs, kind = int(history["epoch"].max()), member_type_of(history.columns)
@@ -209,8 +208,8 @@ def _source(run: RunDirectory, skip: int) -> _Source:
         best_epoch = None
     if kind is None:
         return _Source(history, None, epochs, chosen_by, best_epoch)
-    if history[kind].nunique() == 1:
-        return _Source(history.drop(columns=kind), None, epochs, chosen_by, best_epoch)
+    if len(set(history[kind].tolist())) == 1:
+        return _Source(history.without(kind), None, epochs, chosen_by, best_epoch)
     return _Source(summary.mean_of_all(history, kind), kind, epochs, chosen_by, best_epoch, parent)
 
 
@@ -218,9 +217,8 @@ def _refuse_what_lacks_the_phase(runs: Sequence[RunDirectory], only: Phase | Non
     """Raise UsageError where a phase is asked for that a run does not have."""
     if only != "validation":
         return
-    without = [
-        run.id for run in runs if not any(str(c).startswith("val_") for c in run.read_history().columns)
-    ]
+    columns = {run.id: run.read_history_table().columns for run in runs}
+    without = [id_ for id_, names in columns.items() if not any(name.startswith("val_") for name in names)]
     if without:
         raise UsageError(
             f"{', '.join(without)} had no validation: there is no validation curve to draw. Leave out --only."

@@ -24,7 +24,6 @@ from nnrun.experiment.evaluating.partial_dependence import PlannedCurve, measure
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
 from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.running.score import MeasuredNetwork
-from nnrun.frozen_random import frozen_random
 from nnrun.records import LookCount, RunDirectory, now
 from nnrun.records.importance_record import (
     ColumnImportance,
@@ -37,6 +36,7 @@ from nnrun.spec.ports import Port, output_views
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.score_columns import directions, metric_column
 from nnrun.spec.wording import counted, listing, nearest, quoted
+from nnrun.validation.frozen_random import frozen_random
 from nnrun.validation.summary import interval_of_mean, mean_and_deviation, monitor_mode
 
 

@@ -25,11 +25,11 @@ from nnrun.experiment.finished.saved_labels import load_labels
 from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.output_decoder import OutputDecoder, output_decoders
 from nnrun.experiment.predicting.outputs import in_own_units, outputs_of_inputs
-from nnrun.frozen_random import frozen_random
 from nnrun.records.importance_record import CurveLine, DependenceCurve
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import derive_seed
 from nnrun.spec.wording import nearest, quoted
+from nnrun.validation.frozen_random import frozen_random
 
 MOST_VALUES = 20
 """So many values of a column are tried: quantiles of numbers and dates, the most frequent categories."""

@@ -27,9 +27,11 @@ def ensemble_columns(
         else {n: with_std(record.last.get(n), record.last_std.get(n)) for n in names}
     )
     linear = {} if record.linear_baseline is None else record.linear_baseline.scores
+    alone = {} if ensemble.linear_member is None else ensemble.linear_member.networks_alone
     columns: dict[str, Mapping[str, str]] = {
         "training, each": shared,
         _validation_heading(record, ensemble): {n: with_std(ensemble.validation.get(n)) for n in names},
+        "networks alone": {n: with_std(alone.get(n)) for n in names},
         _test_heading(record): {n: with_std(record.test.get(n)) for n in names},
         "test, each": {n: with_std(ensemble.test_mean.get(n), ensemble.test_std.get(n)) for n in names},
         "baseline": {n: with_std(record.baseline.get(n)) for n in names},

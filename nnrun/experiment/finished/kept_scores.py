@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +15,11 @@ from nnrun.errors import DataError
 from nnrun.experiment.finished.run_scores import validation_in
 from nnrun.experiment.finished.used_weights import UsedWeights, recorded_weights
 from nnrun.experiment.finished.verdict import interval_of, pooled_rows
+from nnrun.history_table import HistoryTable
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.records.run_record import MemberRecord
 from nnrun.spec import schema
 from nnrun.validation.summary import mean_and_deviation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -55,13 +52,13 @@ def kept_scores(
         used: the weights of one of its networks, or of several.
     """
     try:
-        each = scores_of_each(run.read_history(), used)
+        each = scores_of_each(run.read_history_table(), used)
     except DataError:  # a folder that was shared by an older nnrun may lack the history
         return KeptScores()
     return mean_scores(each, spec, pooled_rows(record, spec)) if each else KeptScores()
 
 
-def scores_of_each(history: pd.DataFrame, used: UsedWeights) -> list[dict[str, float]]:
+def scores_of_each(history: HistoryTable, used: UsedWeights) -> list[dict[str, float]]:
     """What each network's weights scored on validation rows; none where that of one is not known."""
     each: list[dict[str, float]] = []
     for member, epoch in zip(used.members, used.epochs, strict=True):
@@ -73,7 +70,7 @@ def scores_of_each(history: pd.DataFrame, used: UsedWeights) -> list[dict[str, f
     return each
 
 
-def kept_verdict(history: pd.DataFrame, record: RunRecord, spec: schema.ExperimentSpec) -> RunRecord:
+def kept_verdict(history: HistoryTable, record: RunRecord, spec: schema.ExperimentSpec) -> RunRecord:
     """The fields of a run's record that say what its kept weights scored; none where that is not known.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +14,16 @@ from nnrun.experiment.finished.verdict import (
     members_of,
     min_delta_of_best,
 )
+from nnrun.history_table import HistoryTable
 from nnrun.records import RunRecord
 from nnrun.records.run_record import MemberRecord, NestedFold, NestedRecord, Scores
 from nnrun.spec import schema
 from nnrun.spec.score_columns import best_epoch_column, directions
 from nnrun.validation.summary import mean_and_deviation
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def choose_within(
-    history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None
+    history: HistoryTable, spec: schema.ExperimentSpec, monitor: str | None = None
 ) -> dict[int, NestedFold]:
     """Outer fold → the epoch that its inner folds choose, by the rule of a run that has these folds alone.
 
@@ -40,17 +37,17 @@ def choose_within(
     column = best_epoch_column(spec, monitor)
     assert column is not None, "lint wants validation for nested"
     found = {}
-    for outer, table in history.groupby(history["fold"] // spec.validation.number_of_folds):
+    for outer, table in history.groups(history["fold"] // spec.validation.number_of_folds):
         chosen = chosen_on(table, column, directions(spec), min_delta_of_best(spec, column))
         if chosen.epoch is None:
             continue
-        validated = [str(name) for name in table.columns if str(name).startswith("val_")]
-        means = table.loc[table["epoch"] == chosen.epoch, validated].astype(float).mean(skipna=False)
-        found[int(str(outer))] = NestedFold(
-            fold=int(str(outer)),
+        validated = [name for name in table.columns if name.startswith("val_")]
+        there = table.rows(table["epoch"] == chosen.epoch)
+        found[outer] = NestedFold(
+            fold=outer,
             epoch=chosen.epoch,
             smoothed_over=chosen.smoothed_over,
-            inner={name: float(means[name]) for name in validated},
+            inner={name: float(np.mean(there.floats(name))) for name in validated},
         )
     return found
 
@@ -66,7 +63,7 @@ def refuse_missing_choices(found: Sequence[int], wanted: Sequence[int], column: 
 
 
 def outer_verdict(
-    history: pd.DataFrame, spec: schema.ExperimentSpec, nested: NestedRecord, rows: int | None = None
+    history: HistoryTable, spec: schema.ExperimentSpec, nested: NestedRecord, rows: int | None = None
 ) -> RunRecord:
     """The fields of an outer run's record that follow from its history; `verdict` says those of other runs.
 

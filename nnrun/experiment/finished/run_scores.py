@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nnrun.history_table import HistoryTable
 from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import NestedRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import read_kept_spec
 from nnrun.validation.summary import mean_and_deviation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -111,19 +108,19 @@ def validation_at(run: RunDirectory, epoch: int, seed: int = 0) -> dict[str, dic
     Raises:
         DataError: the history is missing or damaged.
     """
-    return validation_in(run.read_history(), epoch, seed)
+    return validation_in(run.read_history_table(), epoch, seed)
 
 
-def validation_in(history: pd.DataFrame, epoch: int, seed: int = 0) -> dict[str, dict[int, float]]:
+def validation_in(history: HistoryTable, epoch: int, seed: int = 0) -> dict[str, dict[int, float]]:
     """The same of a history that has been read."""
-    table = history[history["epoch"] == epoch]
+    table = history.rows(history["epoch"] == epoch)
     member_type = member_type_of(table.columns)
     ids = [seed] * len(table) if member_type is None else table[member_type].tolist()
-    columns = [str(name) for name in table.columns if str(name).startswith("val_")]
+    columns = [name for name in table.columns if name.startswith("val_")]
     return {
-        name: dict(sorted(zip(map(int, ids), table[name].astype(float).tolist(), strict=True)))
+        name: dict(sorted(zip(map(int, ids), table.floats(name).tolist(), strict=True)))
         for name in columns
-        if table[name].notna().any()
+        if not np.isnan(table.floats(name)).all()
     }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table
 from nnrun.experiment.finished.advice import are_level, are_noise, what_to_try
+from nnrun.history_table import HistoryTable
 from nnrun.records import SHUFFLED, Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord, NearPerfect
 from nnrun.spec import schema
@@ -33,10 +33,6 @@ from nnrun.validation.summary import (
     overfitting_sentence,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 # Losses that can be negative; and metrics that can be, with the lowest value that they can have.
 _LOSSES_BELOW_ZERO = frozenset({"poisson", "cosine_similarity", "kl_divergence"})
 _LOWEST = {
@@ -46,7 +42,7 @@ _LOWEST = {
 
 
 def verdict(
-    history: pd.DataFrame, spec: schema.ExperimentSpec, monitor: str | None = None, rows: int | None = None
+    history: HistoryTable, spec: schema.ExperimentSpec, monitor: str | None = None, rows: int | None = None
 ) -> RunRecord:
     """The fields of a run's record that follow from its history.
 
@@ -59,7 +55,7 @@ def verdict(
     column = best_epoch_column(spec, monitor)
     last = _row(table, len(table))
     found = RunRecord(best_epoch=None, best={}, last=last, chosen_by=column, verdict=None)
-    n = 1 if member_type is None else int(history[member_type].nunique())
+    n = 1 if member_type is None else _networks(history, member_type)
     if n > 1:
         found.last_epoch, found.last_std = len(table), _row(table, len(table), "_std")
     if column is not None:
@@ -82,7 +78,7 @@ def verdict(
     return found
 
 
-def best_of_run(record: RunRecord, history: pd.DataFrame) -> tuple[str | None, int | None]:
+def best_of_run(record: RunRecord, history: HistoryTable) -> tuple[str | None, int | None]:
     """The column that chooses a run's best epoch and that epoch, as its record has them.
 
     The record has them once the run has ended; before, its history tells.
@@ -106,14 +102,14 @@ def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
 
 
 def chosen_on(
-    history: pd.DataFrame, column: str, own: Mapping[str, bool], min_delta: float = 0.0
+    history: HistoryTable, column: str, own: Mapping[str, bool], min_delta: float = 0.0
 ) -> ChosenEpoch:
     """The best epoch of a history by one of its columns; of several networks by their mean."""
     table, member_type = _one_curve(history), member_type_of(history.columns)
     return choose_epoch(
-        table[column if column in table else f"{column}_mean"],
+        table.floats(column if column in table else f"{column}_mean"),
         monitor_mode(column, own),
-        networks=1 if member_type is None else int(history[member_type].nunique()),
+        networks=1 if member_type is None else _networks(history, member_type),
         min_delta=min_delta,
     )
 
@@ -132,12 +128,17 @@ def chosen_epoch(run: RunDirectory, record: RunRecord) -> ChosenFrom | None:
     )
 
 
-def _one_curve(history: pd.DataFrame) -> pd.DataFrame:
+def _one_curve(history: HistoryTable) -> HistoryTable:
     """The history of one network; of several their mean, up to the last epoch that all reached."""
     member_type = member_type_of(history.columns)
     if member_type is None:
         return history
     return mean_of_all(history, member_type)
+
+
+def _networks(history: HistoryTable, member_type: str) -> int:
+    """How many folds or seeds it has rows of."""
+    return len(np.unique(history[member_type]))
 
 
 def limits_of(spec: schema.ExperimentSpec) -> dict[str, tuple[float, float]]:
@@ -205,7 +206,7 @@ def possible(column: str, low: float, high: float, limits: Mapping[str, tuple[fl
 
 
 def _sentence(
-    table: pd.DataFrame,
+    table: HistoryTable,
     column: str,
     chosen: ChosenEpoch,
     epochs: tuple[int, int],
@@ -226,20 +227,20 @@ def _sentence(
     return overfitting_sentence(table, column, chosen.epoch, own, smoothed=smoothed, epochs=wanted)
 
 
-def members_of(history: pd.DataFrame, best_epoch: int | None) -> list[MemberRecord]:
+def members_of(history: HistoryTable, best_epoch: int | None) -> list[MemberRecord]:
     """Of each of several folds or seeds its scores at the best epoch of all, and at its own last one."""
     member_type = member_type_of(history.columns)
     assert member_type is not None, "there are several networks"
     found = []
-    for member_id, table in history.groupby(member_type):
-        own = table.drop(columns=member_type).reset_index(drop=True)
+    for member_id, table in history.groups(history[member_type]):
+        own = table.without(member_type)
         best = {} if best_epoch is None else _row(own, best_epoch)
-        name = Member(member_type, int(str(member_id))).folder
+        name = Member(member_type, member_id).folder
         found.append(MemberRecord(member=name, best=best, last=_row(own, len(own)), epochs=len(own)))
     return found
 
 
-def not_trained(history: pd.DataFrame, member_type: str | None, ids: Sequence[int]) -> list[int]:
+def not_trained(history: HistoryTable, member_type: str | None, ids: Sequence[int]) -> list[int]:
     """The folds or seeds of a run that have no epoch in its history.
 
     Folds of different widths train one group after the other, so that a run that ends before its time may
@@ -261,15 +262,15 @@ _NEEDS = {
 """What a metric needs among the validation rows, or it is NaN."""
 
 
-def _never_finite(history: pd.DataFrame, column: str, member_type: str | None) -> str:
+def _never_finite(history: HistoryTable, column: str, member_type: str | None) -> str:
     """Why no epoch is the best: of which networks the column is not finite, and why that may be."""
     needed = _NEEDS.get(without_phase(column))
     rows = "inner" if column.startswith(INNER) else "validation"
     why = f" It needs {needed} among the {rows} rows." if needed else ""
-    if member_type is None or history[member_type].nunique() < 2:
+    if member_type is None or _networks(history, member_type) < 2:
         return f"{column} was never a finite number.{why}"
-    values = history[column].astype(float)
-    found = (values - values == 0).groupby(history[member_type]).any()  # inf - inf is no number either
+    groups = history.groups(history[member_type])
+    found = {number: bool(np.isfinite(own.floats(column)).any()) for number, own in groups}
     bad = [f"{member_type} {number}" for number, finite in found.items() if not finite]
     if len(bad) == len(found):
         return f"{column} was never a finite number.{why}"
@@ -278,16 +279,16 @@ def _never_finite(history: pd.DataFrame, column: str, member_type: str | None) -
     return f"{column} was never a finite number in {listing(bad, 'and')}, so there is no best epoch.{why}"
 
 
-def _row(table: pd.DataFrame, epoch: int, suffix: str = "_mean") -> dict[str, float]:
+def _row(table: HistoryTable, epoch: int, suffix: str = "_mean") -> dict[str, float]:
     """Column → value at an epoch (from 1); of a table of means the columns with this ending, without it."""
     with_suffix = "loss_mean" in table
     values = {}
-    for name in map(str, table.columns):
+    for name in table.columns:
         if name == "epoch" or (with_suffix and not name.endswith(suffix)):
             continue
         plain = name.removesuffix(suffix) if with_suffix else name
         if plain not in ("learning_rate", "seconds"):
-            values[plain] = float(table[name].iloc[epoch - 1])
+            values[plain] = float(table[name][epoch - 1])
     return values
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from nnrun.errors import UsageError
 from nnrun.experiment.describing.learning_curves import make_panels, write_figures
@@ -17,13 +19,11 @@ from nnrun.experiment.finished.ensemble_text import ensemble_text
 from nnrun.experiment.finished.run_scores import read_run_spec
 from nnrun.experiment.finished.used_weights import recorded_weights
 from nnrun.experiment.setup.data_location import text_without_folders, without_folders
+from nnrun.history_table import HistoryTable
 from nnrun.records import RunDirectory, RunRecord
 from nnrun.spec import schema
 from nnrun.spec.writing.dump import dump_spec, dump_value, flow
 from nnrun.validation.summary import mean_of_all
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _NOT_MEASURED = ("epoch", "fold", "seed")
 _FORMAT = b"2"
@@ -113,13 +113,14 @@ def content_of(run: RunDirectory) -> Content:
     record = run.read_record()
     if record.status == "running":
         raise UsageError(f"{run.id} is still training. Publish it when it has ended.")
-    history = run.read_history()
+    history = run.read_history_table()
     if history.empty:
         raise UsageError(f"{run.id} ended before its first epoch had: there is nothing to publish.")
     started = _time(record.started)
     kind = record.member_type
     networks = {
-        f"{kind}-{number}": _series(own, started) for number, own in (history.groupby(kind) if kind else ())
+        f"{kind}-{number}": _series(own, started)
+        for number, own in (history.groups(history[kind]) if kind else ())
     }
     spec = without_folders(read_run_spec(run))
     return Content(
@@ -148,13 +149,13 @@ def _time(text: str | None) -> float:
     return 0.0 if text is None else datetime.fromisoformat(text).timestamp()
 
 
-def _series(table: pd.DataFrame, started: float) -> Series:
-    names = [str(name) for name in table.columns if name not in _NOT_MEASURED]
-    seconds = table["seconds" if "seconds" in table else "seconds_mean"].fillna(0.0).cumsum()
+def _series(table: HistoryTable, started: float) -> Series:
+    names = [name for name in table.columns if name not in _NOT_MEASURED]
+    seconds = np.nancumsum(table.floats("seconds" if "seconds" in table else "seconds_mean"))
     return Series(
-        [int(epoch) for epoch in table["epoch"]],
-        [started + float(second) for second in seconds],
-        {name: [float(value) for value in table[name]] for name in names},
+        table["epoch"].tolist(),
+        [started + second for second in seconds.tolist()],
+        {name: table.floats(name).tolist() for name in names},
     )
 
 

@@ -205,6 +205,6 @@ def _rows_of(history: str, member_ids: Sequence[int]) -> dict[int, list[dict[str
     member_type = member_type_of(table.columns)
     rows: dict[int, list[dict[str, float]]] = {}
     for member_id in member_ids:
-        own = table if member_type is None else table[table[member_type] == member_id]
-        rows[member_id] = [{str(k): v for k, v in row.items()} for row in own.to_dict("records")]
+        own = table if member_type is None else table.rows(table[member_type] == member_id)
+        rows[member_id] = own.records()
     return rows

@@ -108,11 +108,13 @@ def final_of_members(
     listener.message(
         f"the average of the {len(opened.networks)} {members} of {parent.id}: nothing is trained"
     )
+    alone = opened
     opened, linear = _with_linear_members(opened, members, listener)
     with _new_run(parent, record, opened, settings, members, linear) as (run, made):
         decided = decided_spec(run, opened.spec, opened.weights, listener.message)
         try:
             _measure(replace(opened, run=run, spec=decided), made)
+            _note_networks_alone(replace(alone, run=run), made)
         finally:
             made.take(run.read_written_record())  # each look at the test set was written there
     return run
@@ -335,6 +337,16 @@ def _measure(opened: OpenRun, record: RunRecord) -> None:
         _keep_baseline(record, found, "test")
         record.unknown = [unknown.as_document() for unknown in found.unknown]
         opened.run.write_record(record)
+
+
+def _note_networks_alone(opened: OpenRun, record: RunRecord) -> None:
+    """Score the networks as they were, without linear models in them, on the validation rows."""
+    linear = record.ensemble.linear_member if record.ensemble else None
+    if linear is None or linear.model is None:
+        return
+    spec = as_trained(opened.spec).model_copy(update={"linear_baseline": False})
+    linear.networks_alone = evaluate_opened(replace(opened, spec=spec), "validation").scores
+    opened.run.write_record(record)
 
 
 def _interval_of_folds(opened: OpenRun, found: Evaluation) -> dict[str, list[float]]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from nnrun.errors import UsageError, printable
 from nnrun.experiment.finished.decision_text import decision_text, given_decision
 from nnrun.experiment.finished.decisions import kept_decisions, open_outputs, with_decisions
@@ -295,12 +297,13 @@ def replayed_schedule(parent: RunDirectory, spec: schema.ExperimentSpec) -> tupl
             f"not apply to a learning rate of {now:g}. Leave it as it was, or set learning_rate_schedule as "
             "well."
         )
-    history = parent.read_history()
+    history = parent.read_history_table()
     member_type = member_type_of(history.columns)
-    rates = history.groupby("epoch")["learning_rate"].quantile(0.5, interpolation="lower")
+    by_epoch = history.groups(history["epoch"])
+    rates = [float(np.quantile(rows["learning_rate"], 0.5, method="lower")) for _, rows in by_epoch]
     networks = "" if member_type is None else f", the median over its {member_type}s"
     sentence = (
         "there is no validation here, so each epoch has the learning rate that it had in "
         f"{parent.id}{networks}"
     )
-    return schema.Rates(rates=[float(rate) for rate in rates]), sentence
+    return schema.Rates(rates=rates), sentence

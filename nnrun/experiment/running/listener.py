@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from nnrun.history_table import HistoryTable
 from nnrun.records import MemberType, RunDirectory, member_type_of
 from nnrun.spec.wording import counted, listing, score_text
 from nnrun.training.loop import EpochRecord
 from nnrun.validation.summary import mean_and_deviation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -172,20 +170,20 @@ def members_in_words(member_ids: Collection[int], member_type: str | None) -> st
     return f"{member_type}{'s' if len(member_ids) > 1 else ''} {', '.join(map(str, member_ids))}"
 
 
-def epochs_of_history(history: pd.DataFrame) -> list[EpochRecord]:
+def epochs_of_history(history: HistoryTable) -> list[EpochRecord]:
     """The epochs of a history, as they were told when they ended (without weights)."""
     member_type = member_type_of(history.columns)
-    columns = [str(c) for c in history.columns if c not in (member_type, "epoch", "learning_rate", "seconds")]
+    columns = [c for c in history.columns if c not in (member_type, "epoch", "learning_rate", "seconds")]
     epochs = []
-    for epoch, rows in history.groupby("epoch"):
-        ids = [0] * len(rows) if member_type is None else rows[member_type].astype(int).tolist()
-        table = rows[columns].astype(float)
+    for epoch, rows in history.groups(history["epoch"]):
+        ids = [0] * len(rows) if member_type is None else rows[member_type].tolist()
+        lists = [rows.floats(name).tolist() for name in columns]
         values = {
             member_id: dict(zip(columns, row, strict=True))
-            for member_id, row in zip(ids, table.to_numpy().tolist(), strict=True)
+            for member_id, *row in zip(ids, *lists, strict=True)
         }
-        rates = dict(zip(ids, rows["learning_rate"].astype(float).tolist(), strict=True))
-        epochs.append(EpochRecord(int(str(epoch)), values, rates, float(rows["seconds"].max())))
+        rates = dict(zip(ids, rows.floats("learning_rate").tolist(), strict=True))
+        epochs.append(EpochRecord(epoch, values, rates, float(np.fmax.reduce(rows["seconds"]))))
     return epochs
 
 

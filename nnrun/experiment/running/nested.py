@@ -185,7 +185,7 @@ def _choices(inner: RunDirectory, spec: schema.ExperimentSpec) -> tuple[dict[int
     record = inner.read_record()
     known = record.nested
     assert known is not None, "it is an inner run"
-    chosen = choose_within(inner.read_history(), spec)
+    chosen = choose_within(inner.read_history_table(), spec)
     wanted = range(known.k) if known.only_fold is None else (known.only_fold,)
     refuse_missing_choices(list(chosen), wanted, record.chosen_by)
     return chosen, record

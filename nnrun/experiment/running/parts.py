@@ -106,7 +106,7 @@ class Parts:
             found: dict[int, EpochRecord] = {}
             if number in self._places:
                 try:
-                    history = RunDirectory(self.work.path / self._places[number]).read_history()
+                    history = RunDirectory(self.work.path / self._places[number]).read_history_table()
                     found = {epoch.epoch: epoch for epoch in epochs_of_history(history)}
                 except (DataError, OSError):
                     found = {}

@@ -26,6 +26,7 @@ from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_his
 from nnrun.experiment.running.on_ranks import how_to_go_on, of_each_rank
 from nnrun.experiment.setup.baseline import mean_of
 from nnrun.experiment.setup.groups import Group
+from nnrun.history_table import HistoryTable
 from nnrun.interrupts import uninterrupted
 from nnrun.limits import out_of_memory
 from nnrun.records import (
@@ -49,7 +50,6 @@ from nnrun.validation.summary import history_mean, monitor_mode
 from nnrun.version import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
 
 T = TypeVar("T")
@@ -219,7 +219,7 @@ def _nested(job: Job) -> NestedRecord | None:
     return found
 
 
-def verdict_of(job: Job, history: pd.DataFrame) -> RunRecord:
+def verdict_of(job: Job, history: HistoryTable) -> RunRecord:
     """The fields of a run's record that follow from its history."""
     if job.settings.nested is not None:
         return outer_verdict(history, job.spec, job.settings.nested, _pooled(job))
@@ -440,7 +440,7 @@ def start_of(run: ActiveRun, *, resumed: bool) -> Start:
         rows=rows_in_words(rows, " and ", "training") if rows.ranges else "",
         monitor=monitor,
         maximize=monitor_mode(monitor, directions(job.spec)) == "max",
-        earlier=epochs_of_history(run.directory.read_history()) if resumed else (),
+        earlier=epochs_of_history(run.directory.read_history_table()) if resumed else (),
     )
 
 
@@ -448,7 +448,7 @@ def _settle(run: ActiveRun, seconds: float) -> None:
     """What follows from the history: however training ends, the record tells it as far as it went."""
     job, record = run.job, run.record
     record.training_seconds = seconds
-    if not record.epochs_run or (table := run.directory.read_history()).empty:
+    if not record.epochs_run or (table := run.directory.read_history_table()).empty:
         return
     record.take(verdict_of(job, table))
     record.unset("kept", "kept_std", "not_trained")

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,12 @@ from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.listener import SILENT, Listener, Start, StopTraining
 from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
+from nnrun.history_table import HistoryTable
 from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
 from nnrun.spec.reading.load import LoadedSpec, load_spec_text
 from nnrun.spec.reading.overrides import Overrides
 from nnrun.training.backends.choice import Policy
 from nnrun.training.loop import EpochRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _SECONDS = "seconds"  # the one column that no two runs share
 _CONDITIONS = ("device", "threads", "compiled", "networks_at_once", "world_size")
@@ -161,7 +158,7 @@ def reproduce_run(
     return Reproduction(
         original,
         run,
-        compare_histories(original.read_history(), run.read_history()),
+        compare_histories(original.read_history_table(), run.read_history_table()),
         compare_weights(original, run),
         changed_conditions(record, run.read_record()),
         bool(record.test_uses),
@@ -189,11 +186,11 @@ def _ends_by_time(record: RunRecord) -> dict[int, int]:
     return {id_: epoch for id_, epoch in named if id_ is not None and epoch is not None}
 
 
-def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryComparison:
+def compare_histories(then: HistoryTable, now: HistoryTable) -> HistoryComparison:
     """Compare value by value, in the order of the file: the first epoch that differs, its first column."""
-    then, now = (table.drop(columns=_SECONDS, errors="ignore") for table in (then, now))
-    rows, columns = then.shape
-    if list(then.columns) != list(now.columns):
+    then, now = (table.without(_SECONDS) for table in (then, now))
+    rows, columns = len(then), len(then.columns)
+    if then.columns != now.columns:
         return HistoryComparison(
             rows, columns, False, f"the columns were {_listed(then)}, and are now {_listed(now)}"
         )
@@ -201,8 +198,8 @@ def compare_histories(then: pd.DataFrame, now: pd.DataFrame) -> HistoryCompariso
         for column, was, is_ in zip(then.columns, old, new, strict=True):
             if repr(was) != repr(is_):
                 member_type = member_type_of(then.columns)
-                member = None if member_type is None else f"{member_type} {then[member_type].iloc[place]}"
-                epoch = int(then["epoch"].iloc[place])
+                member = None if member_type is None else f"{member_type} {then[member_type][place]}"
+                epoch = int(then["epoch"][place])
                 return HistoryComparison(
                     rows, columns, False, None, member, epoch, str(column), float(was), float(is_)
                 )
@@ -248,13 +245,13 @@ def changed_conditions(then: RunRecord, now: RunRecord) -> dict[str, tuple[Any, 
     return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
-def _rows(table: pd.DataFrame) -> zip[tuple[Any, ...]]:
+def _rows(table: HistoryTable) -> zip[tuple[Any, ...]]:
     """Rows of Python's own numbers, whole ones as such."""
     return zip(*(table[column].tolist() for column in table.columns), strict=True)
 
 
-def _listed(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns))
+def _listed(table: HistoryTable) -> str:
+    return ", ".join(table.columns)
 
 
 EPOCHS, STOPPED_AFTER = 6, 3
@@ -324,6 +321,6 @@ def verify_resume(device: str = "auto") -> Verification:
         stopped = listener.run
         return Verification(
             str(whole.read_record().device),
-            compare_histories(whole.read_history(), stopped.read_history()),
+            compare_histories(whole.read_history_table(), stopped.read_history_table()),
             compare_weights(whole, stopped),
         )

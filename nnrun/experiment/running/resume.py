@@ -160,7 +160,7 @@ def _record_of_resumption(
     if limit is not None:
         found.time_limit = limit
     with contextlib.suppress(DataError):  # else it is one that the checkpoint's will replace
-        if not (table := run.read_history()).empty:
+        if not (table := run.read_history_table()).empty:
             found.epochs_run = max(found.epochs_run, int(table["epoch"].max()))
             found.take(verdict_of(job, table))
     if found.decisions:  # its own are fitted again when it ends

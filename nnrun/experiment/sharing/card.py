@@ -311,10 +311,30 @@ def _training(record: RunRecord, spec_text: str) -> str:
     text = f"Seed {record.seed}, {counted(record.epochs_run, 'epoch')} on {record.device}{when}; {versions}."
     if record.parent:
         text += f" It comes from {record.parent}."
-    return (
-        f"{_plain(text)}\n\nThe spec, every default filled in: with the data, `nnrun train` repeats it.\n\n"
-        f"```yaml\n{spec_text.rstrip()}\n```"
-    )
+    return f"{_plain(text)}\n\n{_what_repeats_it(record)}\n\n```yaml\n{spec_text.rstrip()}\n```"
+
+
+def _what_repeats_it(record: RunRecord) -> str:
+    """What the spec below is, and which commands make the model of it once more."""
+    ensemble = record.ensemble
+    linear = None if ensemble is None else ensemble.linear_member
+    if linear is not None and linear.model is not None:
+        return (
+            "The spec of the whole model, every default filled in. Its networks and its linear models were "
+            "fitted one after the other, to the same rows; `nnrun train` would train them together, which "
+            "gives another model. What repeats it is the spec with `linear_member` that its networks were "
+            f"trained by: `nnrun train`, then `nnrun final RUN --members {ensemble.of if ensemble else ''}`."
+        )
+    ids = record.member_ids
+    command = "nnrun train"
+    if record.member_type == "seed":
+        command += f" --seeds {len(ids)}"
+    elif len(ids) == 1:
+        command = f"nnrun kfold --fold {ids[0]}"
+    text = f"The spec, every default filled in: with the data, `{command}` repeats "
+    if ensemble is None or not ensemble.taken_over:
+        return f"{text}it."
+    return f"{text}its networks, and `nnrun final RUN --members {ensemble.of}` makes them one model."
 
 
 # --- Markdown ----------------------------------------------------------------------------------------------

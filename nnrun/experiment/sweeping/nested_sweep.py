@@ -298,7 +298,7 @@ def _scores_within(
         return []
     n = record.nested.inner_folds
     without = {inner // n for inner in record.nested.diverged}
-    found = choose_within(run.read_history(), spec, monitor)
+    found = choose_within(run.read_history_table(), spec, monitor)
     return [
         fold.model_copy(update={"trial": trial.number, "values": dict(trial.values)})
         for outer, fold in found.items()

@@ -22,12 +22,13 @@ from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec
 from nnrun.spec.score_columns import chooser
 from nnrun.validation.summary import MORE_EPOCHS
+from tests.support.history_tables import history_table
 from tests.support.small_experiments import BINARY, KFOLD, load_small, spec_text
 
 
 def verdict_keys(table: pd.DataFrame, spec: ExperimentSpec) -> dict[str, Any]:
     """The keys of run.json that follow from a history."""
-    found = verdict(table, spec).to_json()
+    found = verdict(history_table(table), spec).to_json()
     del found["version"]
     return found
 

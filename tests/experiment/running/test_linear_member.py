@@ -150,6 +150,21 @@ def test_each_network_is_averaged_with_the_linear_model_of_its_own_training_rows
     assert predicted(made, new) == pytest.approx(np.mean(each, axis=0), abs=2e-4)
 
 
+def test_what_the_networks_score_without_it_stands_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent, made = of_folds(tmp_path, metrics=["mae"])
+    ensemble, oof = record_of(made.path)["ensemble"], pd.read_csv(parent.path / "oof.csv")
+    alone = ensemble["linear_member"]["networks_alone"]
+    assert alone["mae"] == pytest.approx((oof["prediction"] - oof["target"]).abs().mean(), rel=1e-5)
+    assert alone["mae"] != pytest.approx(ensemble["validation"]["mae"], rel=1e-3)
+    capsys.readouterr()
+    main(["show", str(made.path)])
+    shown = capsys.readouterr().out
+    assert re.search(r"out of fold +networks alone +test +test, each", shown)
+    assert re.search(rf"mae +{ensemble['validation']['mae']:.4f} +{alone['mae']:.4f} ", shown)
+
+
 def test_inner_rows_are_rows_that_the_linear_model_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

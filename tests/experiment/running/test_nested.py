@@ -34,6 +34,7 @@ from nnrun.experiment.setup.groups import Selection
 from nnrun.records import Member, RunDirectory, list_runs
 from nnrun.spec.reading.load import LoadedSpec
 from nnrun.training.loop import EpochRecord
+from tests.support.history_tables import history_table
 from tests.support.small_experiments import REGRESSION, load_small, numbers, without_seconds
 
 K = 3
@@ -65,7 +66,7 @@ def nested(loaded: LoadedSpec, folder: Path, **others: Any) -> tuple[RunDirector
 def test_the_score_is_that_of_the_epoch_chosen_within(validation: str, tmp_path: Path) -> None:
     loaded = load(tmp_path, validation)
     inner, outer = nested(loaded, tmp_path)
-    chosen, record = choose_within(inner.read_history(), loaded.spec), outer.read_record()
+    chosen, record = choose_within(inner.read_history_table(), loaded.spec), outer.read_record()
     assert record.nested is not None
     assert record.parent == inner.id
     table, n = inner.read_history(), loaded.spec.validation.number_of_folds
@@ -91,7 +92,7 @@ def test_a_holdout_chooses_as_a_run_on_the_same_rows_would(tmp_path: Path) -> No
     loaded = load(tmp_path, "holdout")
     inner, _ = nested(loaded, tmp_path)
     table = inner.read_history()
-    for fold, choice in choose_within(table, loaded.spec).items():
+    for fold, choice in choose_within(history_table(table), loaded.spec).items():
         own = table[table["fold"] == fold]
         assert choice.epoch == int(own["val_loss"].to_numpy().argmin()) + 1
         assert choice.smoothed_over is None
@@ -131,7 +132,7 @@ def test_rows_of_an_outer_fold_change_nothing_that_is_chosen_within_it(
     others = [table[table["fold"] // n != outer] for table in histories]
     assert own[0].equals(own[1])
     assert not others[0].equals(others[1])
-    choices = [choose_within(table, loaded.spec)[outer] for table in histories]
+    choices = [choose_within(history_table(table), loaded.spec)[outer] for table in histories]
     assert choices[0] == choices[1]
     inner = [Member("fold", n * outer + place) for place in range(n)]
     for place, members in ((0, inner), (1, [Member("fold", outer)])):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from nnrun.errors import DataError, UsageError
@@ -23,6 +22,7 @@ from nnrun.experiment.running.reproduce import (
 )
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
+from nnrun.history_table import HistoryTable
 from nnrun.records import RunDirectory, RunRecord
 from tests.support.runs_on_disk import write_record
 from tests.support.small_experiments import KFOLD, load_small, numbers
@@ -163,8 +163,8 @@ def test_conditions_that_the_records_tell_of() -> None:
     assert changed_conditions(RunRecord(), RunRecord(device="cpu")) == {"device": (None, "cpu")}
 
 
-def table(**columns: Any) -> pd.DataFrame:
-    return pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.25], "seconds": [1.0, 2.0]} | columns)
+def table(**columns: Any) -> HistoryTable:
+    return HistoryTable.of_values({"epoch": [1, 2], "loss": [0.5, 0.25], "seconds": [1.0, 2.0]} | columns)
 
 
 def test_histories_bit_for_bit() -> None:
@@ -178,7 +178,7 @@ def test_histories_bit_for_bit() -> None:
 
 
 def test_histories_of_other_shapes() -> None:
-    shorter = compare_histories(table(), table().iloc[:1])
+    shorter = compare_histories(table(), table().rows(slice(1)))
     assert shorter == HistoryComparison(2, 2, False, "there were 2 rows, and there are now 1")
     wider = compare_histories(table(), table(mae=[1.0, 1.0]))
     assert wider.shape == "the columns were epoch, loss, and are now epoch, loss, mae"

@@ -14,6 +14,7 @@ from nnrun.cli import main
 from nnrun.errors import UsageError
 from nnrun.records import RunDirectory
 from nnrun.records.run_record import CodeRecord
+from tests.experiment.running.test_linear_member import spec_over
 from tests.experiment.serving.test_answers import CASES, of_table, people, small, trained
 from tests.support.small_experiments import BINARY, KFOLD, check_screen, write_small
 
@@ -267,6 +268,28 @@ def test_intervals_are_of_the_weights_that_each_fold_kept(tmp_path: Path) -> Non
     losses = [float(row["val_loss"]) for row in own]
     assert low <= averaged["loss"]["value"] <= high
     assert averaged["loss"]["value"] == pytest.approx(sum(losses) / len(losses), rel=0.05)
+
+
+def test_the_card_names_what_makes_the_model_once_more(tmp_path: Path) -> None:
+    spec = write_small(tmp_path, BINARY, validation=KFOLD)
+    runs = {"runs_dir": tmp_path / "runs"}
+    folds = nnrun.train(spec, **runs)
+    seeds = nnrun.train(write_small(tmp_path, BINARY), seeds=2, **runs)
+    one = nnrun.kfold(spec, fold=1, **runs)
+    averaged = nnrun.final(folds, members="folds", **runs)
+    texts = [parts_of(nnrun.card(run))[1] for run in (folds, seeds, one, averaged)]
+    commands = ["train", "train --seeds 2", "kfold --fold 1", "train"]
+    for text, command in zip(texts, commands, strict=True):
+        assert f"`nnrun {command}` repeats " in text
+    assert "`nnrun train` repeats its networks, and `nnrun final RUN --members folds` makes" in texts[-1]
+
+
+def test_no_training_repeats_a_model_with_linear_models_in_it(tmp_path: Path) -> None:
+    folds = nnrun.train(spec_over(tmp_path, "binary"), runs_dir=tmp_path / "runs")
+    text = parts_of(nnrun.card(nnrun.final(folds, members="folds", runs_dir=tmp_path / "runs")))[1]
+    assert "blend:" in text  # the spec of networks and linear models together
+    assert "`nnrun train` would train them together, which gives another model" in text
+    assert "`nnrun train` repeats" not in text
 
 
 def test_a_folder_with_files_of_a_person_is_refused(

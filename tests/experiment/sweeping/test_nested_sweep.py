@@ -78,7 +78,7 @@ def test_each_outer_fold_has_the_trial_that_its_inner_folds_rank_first(
     for trial in record.trials:
         run = sweep.run_of(trial)
         assert len(run.members()) == K * nested.inner_folds
-        within[trial.number] = choose_within(run.read_history(), read_run_spec(run), record.monitor)
+        within[trial.number] = choose_within(run.read_history_table(), read_run_spec(run), record.monitor)
     assert [fold.fold for fold in nested.folds] == list(range(K))
     for fold in nested.folds:
         scores = {number: own[fold.fold].inner["val_loss"] for number, own in within.items()}

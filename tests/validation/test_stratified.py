@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
-from nnrun.stratified import stratified_parts, stratified_sample
+from nnrun.validation.stratified import stratified_parts, stratified_sample
 
 seeds = st.integers(0, 2**32 - 1)
 

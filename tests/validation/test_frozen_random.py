@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnrun.frozen_random import frozen_random
+from nnrun.validation.frozen_random import frozen_random
 
 
 @pytest.mark.parametrize(
