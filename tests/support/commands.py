@@ -30,8 +30,11 @@ _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "C
 _READ_LATE += ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_", "GLOO_")  # of torchrun
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
 
-# Set by scikit-learn when it is imported, here perhaps after the server was started.
-_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# Set by scikit-learn or MLflow when it is imported, here perhaps after the server was started.
+_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "_MLFLOW_TELEMETRY_SESSION_ID")
+
+ENVIRONMENT: dict[str, str] = {}
+"""What no test has changed yet (`tests/conftest.py`): a server with what one changed would serve no other."""
 
 
 @dataclass
@@ -232,7 +235,9 @@ def _line(told: socket.socket) -> str:
 def _server(imported: str) -> tuple[socket.socket, dict[str, str]]:
     """The server, started at the first call, and its environment."""
     ours, theirs = socket.socketpair()
-    environment = dict(os.environ) | ({"KERAS_BACKEND": "torch"} if imported == "keras" else {})
+    environment = (ENVIRONMENT or dict(os.environ)) | (
+        {"KERAS_BACKEND": "torch"} if imported == "keras" else {}
+    )
     process = subprocess.Popen(
         [sys.executable, str(_SERVER), str(theirs.fileno()), imported],
         env=environment,

@@ -73,6 +73,7 @@ def warm_up() -> None:
     threads = len(os.listdir("/proc/self/task"))  # packages may have started some that need not survive
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ.update(NNRUN_CACHE_DIR=name, HOME=name)  # a child has its own
         np.savez(folder / "rows.npz", x_train=np.eye(8), y_train=np.arange(8.0))
         spec = "{dataset: {npz: rows.npz}, layers: [dense: 1], loss: mse, epochs: 1, validation: none}"
         (folder / "spec.yaml").write_text(spec)
