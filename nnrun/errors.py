@@ -97,6 +97,13 @@ class RankLostError(NnrunError):
     exit_code = EXIT_INTERRUPTED
 
 
+class NoRowOfTableError(IndexError):
+    """A word index is no row of an embedding's table, which has `rows` of them: a fault of preprocessing."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"a word index is not below {rows:,}, the number of rows of the embedding's table")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong (or doubtful) in a spec, with its place.

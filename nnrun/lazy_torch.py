@@ -14,6 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnrun.interrupts import uninterrupted
+
 if TYPE_CHECKING:
     import torch as torch
     import torch.nn.functional as F
@@ -33,13 +35,20 @@ else:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            return import_module(name)
+            # A KeyboardInterrupt in Python that PyTorch's C++ calls meanwhile aborts the process.
+            with uninterrupted():
+                return import_module(name)
         finally:
             if collecting:
                 gc.enable()
 
     torch = _Lazy("torch")
     F = _Lazy("torch.nn.functional")
+
+
+def import_torch() -> None:
+    """Import PyTorch now, before modules that import it themselves: there Ctrl-C may abort the process."""
+    _ = torch.nn
 
 
 class AutogradFunction:
@@ -65,4 +74,4 @@ class AutogradFunction:
         return cls._function.apply(*arguments)
 
 
-__all__ = ["AutogradFunction", "F", "torch"]
+__all__ = ["AutogradFunction", "F", "import_torch", "torch"]

@@ -1,8 +1,6 @@
 """Ctrl-C waits for what belongs together."""
 
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +15,7 @@ from nnrun.interrupts import (
     stopping_between_batches,
     uninterrupted,
 )
+from tests.support.commands import nnrun_command
 
 pytestmark = pytest.mark.faults
 
@@ -203,8 +202,8 @@ def test_a_request_that_something_swallows_ends_the_command_all_the_same(
     (run / "run.json").write_text('{"id": "x", "name": "x", "status": "completed"}')
     (run / "history.csv").write_text("epoch,loss,learning_rate,seconds\n1,0.5,0.1,0.1\n")
     (run / "resolved.yaml").write_text("name: x\n")
-    script = f"""
-import os, sys
+    setup = f"""
+import os
 import nnrun.experiment.describing.learning_curves as curves, nnrun.experiment.describing.report as report
 import nnrun.experiment.describing.run_blocks as blocks
 report.analysis_blocks = lambda *_: []
@@ -216,13 +215,8 @@ def swallowing(*args, **kwargs):
     Dying()
     return made(*args, **kwargs)
 curves.make_panels = blocks.make_panels = swallowing
-sys.argv = ["nnrun", {command!r}, "x"]
-from nnrun.cli import entry_point
-entry_point()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = nnrun_command(command, "x", cwd=tmp_path, env={"PYTEST_NNRUN_SETUP": setup})
     assert done.returncode == 128 + number
     assert "interrupted" in done.stderr
     assert not [path for path in run.rglob("*") if path.suffix in (".png", ".html", ".tmp")]

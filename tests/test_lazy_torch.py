@@ -27,6 +27,25 @@ def test_it_is_imported_by_its_first_use() -> None:
     assert done.stdout == "False\nTrue\n"
 
 
+def test_a_request_to_stop_waits_for_the_end_of_the_import() -> None:
+    """In the middle it would abort the process where PyTorch's C++ calls Python."""
+    script = """
+import importlib.abc, os, signal, sys
+from nnrun.lazy_torch import torch
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "torch.distributed":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+try:
+    torch.zeros(1)
+except KeyboardInterrupt:
+    print(sys.modules["torch"].zeros(1).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[0.0]\n"
+
+
 class Tripled(AutogradFunction):
     @staticmethod
     def forward(ctx: Any, x: real.Tensor) -> real.Tensor:

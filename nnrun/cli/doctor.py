@@ -129,8 +129,10 @@ def _package_versions() -> dict[str, str | None]:
 
 def _torch_facts() -> tuple[list[str], int | None, str | None]:
     """Devices, CPU threads, and what is wrong with torch, if it cannot be imported."""
+    from nnrun.lazy_torch import import_torch, torch
+
     try:
-        import torch
+        import_torch()
     except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
         return [], None, f"torch cannot be imported: {error}"
     cuda = [

@@ -15,13 +15,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nnrun.errors import NnrunError
+from nnrun.atomic_files import locked
+from nnrun.errors import LockedError, NnrunError
 from nnrun.interrupts import stopping_at_once
 from nnrun.limits import cxx_compiler
 from nnrun.paths import cache_dir, distrust, private_folder
@@ -44,7 +45,7 @@ _FUSED = "--param=avoid-fma-max-bits=0"
 a sum waits for the one before, which differs between copies of a loop, and so between numbers of threads."""
 
 _SECONDS = 600.0
-"""How long the compiler may take; it needs 2 to 10 s, and where fifty runs start at once fifty times that."""
+"""How long the compiler may take; it needs 2 to 10 s, on a machine that is busy many times that."""
 
 _SECONDS_IN_SILENCE = 5.0
 
@@ -64,7 +65,8 @@ def load_library(
 ) -> ctypes.CDLL:
     """The library of `cpp/NAME.cpp`, from nnrun's cache or else compiled, which takes a few seconds.
 
-    Where the cache cannot be written or is not to be trusted, the library is compiled again in each process.
+    Of several processes that need it one compiles, and the others wait for it. Where the cache cannot be
+    written or is not to be trusted, or has no locks, the library is compiled again in each process.
     A Ctrl-C while the compiler is running is answered at once, and ends the compiler.
 
     Args:
@@ -114,6 +116,7 @@ def begin_loading(name: str) -> None:
     thread.start()
 
     def stop() -> None:
+        _ending.set()
         while thread.is_alive():
             _stop_compiler()
             thread.join(timeout=0.05)
@@ -135,23 +138,52 @@ def _load(name: str, cpu: str) -> _Loaded | NotCompiledError:
     if compiler is None:
         return NotCompiledError("there is no C++ compiler on this machine (c++, g++ or clang++)")
     kept = library_path(name, compiler, cpu)
-    note = None
-    # One that is damaged is written anew.
+    found = _from_cache(kept)
+    if isinstance(found, _Loaded):
+        return found
+    with _in_turn(kept.parent), tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
+        found = _from_cache(kept)  # another process may have made it meanwhile
+        if isinstance(found, _Loaded):
+            return found
+        made = Path(folder) / kept.name
+        try:
+            _compile(name, compiler, cpu, made)
+            return _Loaded(ctypes.CDLL(str(_keep(made, kept))), found)
+        except NotCompiledError as error:
+            return error
+        except OSError as error:
+            return NotCompiledError(f"the compiled code cannot be loaded: {error}")
+
+
+def _from_cache(kept: Path) -> _Loaded | str | None:
+    """The library, or why what is there is not loaded; None where there is none, or it is damaged."""
     with suppress(OSError):
         if kept.is_file():
             reason = distrust(kept)
             if reason is None:
                 return _Loaded(ctypes.CDLL(str(kept)))
-            note = f"compiled code in the cache is not loaded, and compiled again: {reason}"
-    with tempfile.TemporaryDirectory(prefix="nnrun-") as folder:
-        made = Path(folder) / kept.name
-        try:
-            _compile(name, compiler, cpu, made)
-            return _Loaded(ctypes.CDLL(str(_keep(made, kept))), note)
-        except NotCompiledError as error:
-            return error
-        except OSError as error:
-            return NotCompiledError(f"the compiled code cannot be loaded: {error}")
+            return f"compiled code in the cache is not loaded, and compiled again: {reason}"
+    return None
+
+
+_ending = threading.Event()
+"""Set when the process ends: a thread that compiles in the background waits for nobody any more."""
+
+
+@contextmanager
+def _in_turn(folder: Path) -> Iterator[None]:
+    """One process after the other, so that the first compiles for all; without locks all at once."""
+    end = time.monotonic() + _SECONDS
+    with ExitStack() as stack:
+        # A folder that cannot be made or opened keeps nothing for others.
+        with suppress(NnrunError, OSError):
+            if not folder.is_dir():  # of one that is there `distrust` sees what others could do until now
+                private_folder(folder)
+            while time.monotonic() < end and not _ending.is_set():
+                with suppress(LockedError):
+                    stack.enter_context(locked(folder, busy="another process compiles"))
+                    break
+        yield
 
 
 def library_path(name: str, compiler: str, cpu: str = THIS_CPU) -> Path:

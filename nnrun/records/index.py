@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
-from nnrun.records.bare_name import STAMP, is_called, no_run, run_of_name, sweep_of_name
+from nnrun.records.bare_name import STAMP, better_trial_text, is_called, no_run, run_of_name, sweep_of_name
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory, new_id
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
@@ -62,7 +62,10 @@ def _find(
     """The same; with `or_sweep` a sweep where that is meant. The folder of runs is looked through once."""
     tell = tell or (lambda text: None)
     if reference == LAST:
-        return _last_run(runs_dir)
+        last = _last_run(runs_dir)
+        if (text := better_trial_text(last, runs_dir)) is not None:
+            tell(f"{LAST}: {text}")
+        return last.run
     runs = _run_directories(runs_dir)
     for run in runs:
         if run.id == reference:
@@ -275,7 +278,7 @@ def _was_run(folder: RunDirectory) -> bool:
     return bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
 
 
-def _last_run(runs_dir: Path) -> RunDirectory:
+def _last_run(runs_dir: Path) -> RunSummary:
     """The readable run that began last; not one that only measured a setting.
 
     Ids tell when runs began. So only the records are read that may be of the last one: those with the latest
@@ -301,7 +304,7 @@ def _last_run(runs_dir: Path) -> RunDirectory:
             last = max(last or summary, summary, key=_age_key)
     if last is None:
         raise UsageError(f"{LAST}: there are no runs in {runs_dir} yet.")
-    return last.run
+    return last
 
 
 def _least_time(began: datetime) -> str:

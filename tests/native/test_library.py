@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nnrun.atomic_files import locked
 from nnrun.limits import cxx_compiler
 from nnrun.native import library
 from nnrun.native.library import NotCompiledError, library_path, load_library
@@ -63,6 +64,40 @@ def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(library, "_compile", pytest.fail)
     assert load_library("small").answer() == 42
     assert [path.stat().st_mtime_ns for path in kept(tmp_path)] == [before]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")
+@needs_compiler
+def test_of_several_processes_one_compiles_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler_script(
+        tmp_path, monkeypatch, f'echo >> {tmp_path}/runs.txt; sleep 0.3; exec {cxx_compiler()} "$@"'
+    )
+    script = (
+        "import sys; from pathlib import Path; from nnrun.native import library;"
+        "library.SOURCES = Path(sys.argv[1]); print(library.load_library('small').answer())"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["42\n"] * 4
+    assert (tmp_path / "runs.txt").read_text() == "\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks no folders")
+@needs_compiler
+def test_a_process_that_ends_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "cache" / "compiled"
+    folder.mkdir(parents=True, mode=0o700)
+    script = (
+        "import sys; from pathlib import Path; from nnrun.native import library;"
+        "library.SOURCES = Path(sys.argv[1]); library.begin_loading('small'); print('ends')"
+    )
+    with locked(folder):
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (done.returncode, done.stdout) == (0, "ends\n")
 
 
 @needs_compiler

@@ -295,10 +295,21 @@ def test_the_name_of_a_sweep_s_trials(
         assert nnrun.load_run("small").id == best.id
     with pytest.raises(AmbiguousRunError):  # what is deleted must be named whole
         find_runs_and_sweeps(["small"], Path("runs"))
-    own = nnrun.train(spec)
     told: list[str] = []
+    last = find_run("@last", Path("runs"), tell=told.append)
+    assert last.id == sweep.record.trials[-1].run
+    assert told == [
+        f"@last: {last.id}, a trial of the sweep {found.id}, is taken, since it began last. The best is "
+        f"{best.id}, trial 2, the best by val_loss."
+    ]
+    assert main(["rm", last.id, sweep.record.trials[0].run or "", "--yes"]) == 0
+    told.clear()
+    assert find_run("@last", Path("runs"), tell=told.append).id == best.id
+    own = nnrun.train(spec)
+    assert find_run("@last", Path("runs"), tell=told.append).id == own.id
+    assert told == []
     assert find_run("small", Path("runs"), tell=told.append).id == own.id
-    assert told == [f"small: {own.id}, the newest of 4 runs of this name, is taken"]
+    assert told == [f"small: {own.id}, the newest of 2 runs of this name, is taken"]
 
 
 def test_the_best_trial_s_run_is_gone(

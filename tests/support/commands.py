@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +30,11 @@ _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "C
 _READ_LATE += ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_", "GLOO_")  # of torchrun
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
 
-# Set by scikit-learn when it is imported, here perhaps after the server was started.
-_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# Set by scikit-learn or MLflow when it is imported, here perhaps after the server was started.
+_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "_MLFLOW_TELEMETRY_SESSION_ID")
+
+ENVIRONMENT: dict[str, str] = {}
+"""What no test has changed yet (`tests/conftest.py`): a server with what one changed would serve no other."""
 
 
 @dataclass
@@ -112,6 +116,16 @@ def start_nnrun(
     alike = (*_READ_LATE_ALONE, *_SET_BY_IMPORTS)
     if not all(name.startswith(_READ_LATE) or name in alike for name in differing):
         return start_new_nnrun(*arguments, cwd=cwd, env=env, piped=piped)
+    return _forked(server, arguments, cwd, environment, piped)
+
+
+def _forked(
+    server: socket.socket,
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: dict[str, str],
+    piped: bool = False,
+) -> Command:
     (reads_out, out), (reads_err, err) = os.pipe(), os.pipe()
     stdin, writes = os.pipe() if piped else (os.open(os.devnull, os.O_RDONLY), None)
     told, tells = socket.socketpair()
@@ -147,6 +161,27 @@ def nnrun_command(
     """Run `nnrun` to its end, in a process that is forked."""
     process = start_nnrun(*arguments, cwd=cwd, env=env, piped=input is not None)
     out, err = process.communicate(input)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def run_program(
+    program: str, *arguments: str, cwd: Path, keras: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code as `python -c` does, in a process forked after the imports of PyTorch and pandas.
+
+    Args:
+        program: the code, which finds nothing of nnrun imported.
+        arguments: `sys.argv` after the first.
+        cwd: where.
+        keras: whether Keras is imported as well, which computes with PyTorch.
+    """
+    server, environment = _server("keras" if keras else "packages")
+    variables = {**os.environ, "PYTEST_PROGRAM": program}
+    if keras:
+        variables["KERAS_BACKEND"] = environment["KERAS_BACKEND"]
+    process = _forked(server, arguments, cwd, variables, piped=False)
+    out, err = process.communicate()
     assert process.returncode is not None
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
@@ -200,7 +235,9 @@ def _line(told: socket.socket) -> str:
 def _server(imported: str) -> tuple[socket.socket, dict[str, str]]:
     """The server, started at the first call, and its environment."""
     ours, theirs = socket.socketpair()
-    environment = dict(os.environ)
+    environment = (ENVIRONMENT or dict(os.environ)) | (
+        {"KERAS_BACKEND": "torch"} if imported == "keras" else {}
+    )
     process = subprocess.Popen(
         [sys.executable, str(_SERVER), str(theirs.fileno()), imported],
         env=environment,

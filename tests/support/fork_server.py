@@ -1,7 +1,8 @@
 """A process that has imported what `nnrun` needs, and runs each command in a child that it forks.
 
 `tests.support.commands` starts it as `python fork_server.py FD WHAT`, where FD is a Unix socket, and WHAT is
-`all`, or `packages` where each command is to import nnrun's modules itself. Each message there is an order:
+`all`, or `packages` where each command is to import nnrun's modules itself, or `keras` where a program needs
+Keras besides. Each message there is an order:
 one byte, and four descriptors, of the command's stdin, stdout and stderr, and of a socket of its own. From
 this socket the child reads a line of JSON, [arguments, folder, environment], and answers with a line, its
 process id. When it has ended, the server adds a line with its exit code, as `subprocess` has it. The server
@@ -23,6 +24,8 @@ import select
 import signal
 import socket
 import sys
+import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 
@@ -55,6 +58,37 @@ def import_packages() -> None:
         *("rich.console", "rich.live", "rich.progress", "torch"),
     ):
         importlib.import_module(name)
+
+
+def warm_up() -> None:
+    """Train a network, so that children find made what the first command of a process makes.
+
+    These are pydantic's validators, Typer's parsers, regular expressions and the versions of packages: a
+    fifth of what a small training costs. Whether there is a library of C++, each child finds out by itself.
+    """
+    import numpy as np
+
+    from nnrun.cli import main
+
+    threads = len(os.listdir("/proc/self/task"))  # packages may have started some that need not survive
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ.update(NNRUN_CACHE_DIR=name, HOME=name)  # a child has its own
+        np.savez(folder / "rows.npz", x_train=np.eye(8), y_train=np.arange(8.0))
+        spec = "{dataset: {npz: rows.npz}, layers: [dense: 1], loss: mse, epochs: 1, validation: none}"
+        (folder / "spec.yaml").write_text(spec)
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            command = [
+                "train",
+                str(folder / "spec.yaml"),
+                "--runs-dir",
+                str(folder / "runs"),
+                "--compile",
+                "off",
+            ]
+            code = main(command)
+    assert code == 0, f"nnrun train ended with {code}"
+    assert len(os.listdir("/proc/self/task")) == threads, "a thread does not survive a fork"
 
 
 def serve(control: socket.socket) -> socket.socket:
@@ -127,16 +161,26 @@ def become(own: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serve; in a child, run `python -m nnrun`."""
+    """Serve; in a child, run `python -m nnrun`, or a program as `python -c` does."""
     control = socket.socket(fileno=int(sys.argv[1]))
     if sys.argv[2] == "all":
         import_nnrun()
     import_packages()
+    if sys.argv[2] == "keras":
+        importlib.import_module("keras")
     os.fsync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
+    if sys.argv[2] == "all":
+        warm_up()
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
     become(serve(control))
     exec(os.environ.pop("PYTEST_NNRUN_SETUP", ""), {})  # what a test changes in this process
+    if (program := os.environ.pop("PYTEST_PROGRAM", None)) is not None:
+        sys.argv[0] = "-c"
+        exec(compile(program, "<string>", "exec"), {"__name__": "__main__"})
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # to take apart what PyTorch and pandas made takes half a second
     runpy.run_module("nnrun", run_name="__main__", alter_sys=True)
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.commands import Command, start_nnrun
+from tests.support.commands import Command, run_program, start_nnrun
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node")
+_TORCHRUN = """
+import runpy, sys
+sys.argv[0] = "torchrun"
+runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
+"""
+
+
+def torchrun(processes: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `torchrun --nproc-per-node PROCESSES ARGUMENTS`; the processes that it starts import all anew."""
+    return run_program(_TORCHRUN, "--nproc-per-node", processes, *arguments, cwd=cwd)
 
 
 def start_on_ranks(

@@ -77,6 +77,14 @@ def refuse_workbook(path: Path) -> None:
         )
 
 
+def is_row_file(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file of a folder is a row, by its name: it has one of these endings, and is not hidden.
+
+    Hidden are `._1.png` and the like, which macOS writes beside `1.png`.
+    """
+    return path.name.lower().endswith(suffixes) and not path.name.startswith(".")
+
+
 def does_not_exist(path: Path) -> str:
     """A sentence on a file or folder that is not there, with the name in its folder that may be meant."""
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nnrun.data.dataset import Array
 from nnrun.data.files.images import IMAGE_SUFFIXES, Mode, read_images
+from nnrun.data.files.open_file import is_row_file
 from nnrun.data.new_rows.input_batches import InputBatch, rows_at_once
 from nnrun.data.new_rows.row_source import RowSource
 from nnrun.errors import DataError, printable
@@ -20,23 +21,25 @@ def mode_of(row_shape: Sequence[int]) -> Mode | None:
     return "rgb" if len(row_shape) == 3 and row_shape[2] == 3 else None
 
 
-def image_files(source: RowSource) -> list[Path]:
+def image_files(source: RowSource) -> tuple[list[Path], int]:
     """The image at the source's path, or all in its folder and folders below, in the order of their paths.
+
+    Returns:
+        The images, and how many other files lie there; hidden ones are not counted.
 
     Raises:
         DataError: the folder cannot be read.
     """
     assert source.path is not None, "images are files"
     if source.kind == "image":
-        return [source.path]
+        return [source.path], 0
     try:
-        return sorted(
-            path
-            for path in source.path.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        )
+        every = [path for path in source.path.rglob("*") if path.is_file()]
     except OSError as error:
         raise DataError(f"{source.name} cannot be read: {error.strerror or error}.") from None
+    images = sorted(path for path in every if is_row_file(path, IMAGE_SUFFIXES))
+    shown = sum(not path.name.startswith(".") for path in every)
+    return images, shown - len(images)
 
 
 def image_batches(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from nnrun.data.files.images import IMAGE_SUFFIXES
-from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, opened, reading, whole_lines
+from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, is_row_file, opened, reading, whole_lines
 from nnrun.data.files.utf8 import BOM, is_utf8
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.wording import listing
@@ -167,7 +167,7 @@ def _text(line: bytes) -> str:
 def _text_files(folder: Path, name: str) -> Iterator[list[RawRow]]:
     """Each text of a folder, and of its folders, as a row; in the order of their paths."""
     with reading(name):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == _TEXT and path.is_file())
+        files = sorted(path for path in folder.rglob("*") if is_row_file(path, (_TEXT,)) and path.is_file())
     if not files:
         raise DataError(f"{name} is a folder and holds no file that ends in {_TEXT}.")
     for first in range(0, len(files), _FILES_AT_ONCE):

@@ -143,7 +143,8 @@ class FittedColumn:
         for step in self.steps:
             if step.width_beside:
                 assert isinstance(value, NumberColumn), "only steps of numbers add features"
-                beside.append(step.beside(value.values.astype(np.float64, copy=False), np))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    beside.append(step.beside(value.values.astype(np.float64, copy=False), np))
             value = _apply(step, value, problems)
         if isinstance(value, NumberColumn):
             for row in np.flatnonzero(value.missing):

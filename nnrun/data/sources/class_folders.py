@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from nnrun.data.dataset import Array, Dataset, RawInputs, Samples, SourceFile
-from nnrun.data.files.open_file import does_not_exist, reading, shown_path
+from nnrun.data.files.open_file import does_not_exist, is_row_file, reading, shown_path
 from nnrun.data.row_places import RowPlaces
 from nnrun.data.sources.context import LoadContext
 from nnrun.data.sources.generated_rows import spread_rows
@@ -22,6 +23,8 @@ from nnrun.spec.schema import Task
 from nnrun.spec.wording import counted, listing, quoted
 
 _TRAIN, _TEST = "train", "test"
+_LEFT_BY_SYSTEMS: Final = ("thumbs.db", "desktop.ini")  # what Windows puts beside images
+_MOST_NAMED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def load_class_folders(
     _refuse_one_class(parts.train, names, kind)
     sources = [_source(parts.train, train_files)]
     test_files = {} if test_root is None else files_of(test_root, kind)
+    for folder in (parts.train, test_root):
+        if folder is not None and (text := left_out_text(folder, kind)):
+            context.on_message(text)
     if test_root is not None:
         _refuse_unknown_class(test_root, test_files, names, kind)
         sources = [replace(sources[0], split="train"), replace(_source(test_root, test_files), split="test")]
@@ -145,6 +151,8 @@ def folder_parts(root: Path, kind: FileKind) -> FolderParts:
 def files_of(root: Path, kind: FileKind) -> dict[str, list[Path]]:
     """Class → its files, both in the order of their names. Folders without such files are no classes.
 
+    Names that begin with a dot are passed over, such as `._1.png`, which macOS writes beside `1.png`.
+
     Raises:
         DataError: there are no such files.
     """
@@ -153,7 +161,7 @@ def files_of(root: Path, kind: FileKind) -> dict[str, list[Path]]:
     with reading(name):
         for folder in sorted(root.iterdir(), key=lambda path: path.name):
             if folder.is_dir() and not folder.name.startswith("."):
-                files = [path for path in folder.iterdir() if path.name.lower().endswith(kind.suffixes)]
+                files = [path for path in folder.iterdir() if is_row_file(path, kind.suffixes)]
                 if files:
                     of_class = found.setdefault(text_name(folder.name), [])
                     of_class += sorted(files, key=lambda path: path.name)
@@ -163,6 +171,35 @@ def files_of(root: Path, kind: FileKind) -> dict[str, list[Path]]:
             f"folder for each class, with its {kind.what}: {name}/positive/1{kind.suffixes[0]}."
         )
     return {name: found[name] for name in in_order(found)}
+
+
+def left_out_text(root: Path, kind: FileKind) -> str | None:
+    """A sentence about what lies in the classes' folders and is no row; None where nothing does.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found: list[Path] = []
+    with reading(shown_path(root)):
+        for folder in root.iterdir():
+            if folder.is_dir() and not folder.name.startswith("."):
+                found += [path for path in folder.iterdir() if _is_left_out(path, kind)]
+    if not found:
+        return None
+    named = sorted(f"{path.parent.name}/{path.name}" for path in found)
+    more = f" and {len(named) - _MOST_NAMED:,} more" if len(named) > _MOST_NAMED else ""
+    shown = ", ".join(map(printable, named[:_MOST_NAMED])) + more
+    return (
+        f"{shown_path(root)}: left out, since {kind.source} takes the files right in a class's folder whose "
+        f"names end in {listing(kind.suffixes)}: {shown}"
+    )
+
+
+def _is_left_out(path: Path, kind: FileKind) -> bool:
+    """Whether a person may take what lies in a class's folder for a row, and it is none."""
+    if path.name.startswith(".") or path.name.lower() in _LEFT_BY_SYSTEMS:
+        return False
+    return path.is_dir() or not is_row_file(path, kind.suffixes)
 
 
 def _refuse_what_is_no_folder(root: Path, kind: FileKind) -> None:

@@ -253,11 +253,12 @@ def _batches_of(predictor: Predictor, source: RowSource, listener: Listener) -> 
     if len(shapes) > 1 and any(map(mode_of, shapes)) and source.kind == "image":
         predictor.decoder.refuse_texts(source.name)  # it takes images, but not from such a file
     if mode is not None and len(shapes) == 1 and source.kind in ("image", "folder"):
-        files = image_files(source)
+        files, others = image_files(source)
         if files:
+            left_out = f"; {counted(others, 'file')} of other kinds left out" if others else ""
             listener.message(
                 f"{source.name}: {counted(len(files), 'image')}, in the order of their paths, resized to "
-                f"{shape[0]} by {shape[1]} pixels ({mode})"
+                f"{shape[0]} by {shape[1]} pixels ({mode}){left_out}"
             )
             yield from image_batches(source, files, shape, mode)
             return

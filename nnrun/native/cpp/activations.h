@@ -20,17 +20,32 @@ inline void softmax(const float* z, float* y, Index n) {
     for (Index j = 0; j < n; ++j) y[j] /= sum;
 }
 
+// f(k) reads and writes numbers at place k alone, so that what it reads may be where it writes.
 template <class F>
 inline void each(Index n, F f) {
+#pragma GCC ivdep
     for (Index k = 0; k < n; ++k) f(k);
 }
 
-// y = activation(z), both (rows, units). Comparisons are such that a NaN stays one.
-inline void activate(Activation activation, const float* __restrict z, float* __restrict y, Index rows,
-                     Index units) {
+// Whether the gradient of the activation follows from y alone, so that y may take the place of z.
+inline bool needs_outputs_alone(Activation activation) {
+    switch (activation) {
+        case Activation::linear:
+        case Activation::relu:
+        case Activation::tanh:
+        case Activation::sigmoid:
+        case Activation::softmax: return true;
+        default: return false;
+    }
+}
+
+// y = activation(z), both (rows, units); y may be z. Comparisons are such that a NaN stays one.
+inline void activate(Activation activation, const float* z, float* y, Index rows, Index units) {
     const Index n = rows * units;
     switch (activation) {
-        case Activation::linear: std::copy(z, z + n, y); break;
+        case Activation::linear:
+            if (y != z) std::copy(z, z + n, y);
+            break;
         case Activation::relu: each(n, [=](Index k) { y[k] = z[k] < 0 ? 0 : z[k]; }); break;
         case Activation::tanh: each(n, [=](Index k) { y[k] = std::tanh(z[k]); }); break;
         case Activation::sigmoid: each(n, [=](Index k) { y[k] = sigmoid(z[k]); }); break;

@@ -143,33 +143,88 @@ inline void vector_strips(Strip<T, C> strip, Index j, Index units, Run run, Edge
     else if (j < units) edge(strip, j, units - j);
 }
 
-// y[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k, j]: y is (rows, units) and b (count, units).
-// Each number of y is summed in the order of k, wherever rows and columns are cut: its bits are always the same.
+// Whether a product copies b's rows side by side: not where they are few, or where there are too few rows of y.
+inline bool packs(Index rows, Index units, Index count) {
+    const bool fits = count * units <= packed_rows * columns_of(WidestStrip{});  // all of b, into the first cache
+    return rows >= worth_packing && !(fits && units % width<Widest> == 0);
+}
+
+// Numbers of the copy of a whole b, (count, units).
+inline Index packed_size(Index units, Index count) {
+    return count * ((units + width<Widest> - 1) / width<Widest>) * width<Widest>;
+}
+
+// Copy all of b in the order in which `product_of_packed` reads it.
+__attribute__((noinline)) inline void pack_all(float* packed, const float* b, Index units, Index count) {
+    for (Index k = 0; k < count; k += packed_rows, b += packed_rows * units) {
+        const Index part = std::min(packed_rows, count - k);
+        const auto add = [&](auto strip, Index j) {
+            pack(strip, packed, b + j, units, part);
+            packed += part * columns_of(strip);
+        };
+        const auto add_edge = [&](auto strip, Index j, Index columns) {
+            pack_edge(strip, columns, packed, b + j, units, part);
+            packed += part * columns_of(strip);
+        };
+        vector_strips(WidestStrip{}, 0, units, add, add_edge);
+    }
+}
+
+// y[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k, j]: y is (rows, units) and b (count, units),
+// of which take(strip, k, j, part) gives the rows from k on, side by side, of the strip that begins with column j, and
+// take_edge(strip, k, j, columns, part) the same where the strip has only so many columns, with zeros in the others.
+template <class Take, class TakeEdge>
+inline void product_of_strips(float* y, Index rows, Index units, Start start, const float* a, Index a_row, Index a_step,
+                              Index count, Take take, TakeEdge take_edge) {
+    for (Index k = 0; k < count; k += packed_rows, start = {y, units, 1}) {
+        const Index part = std::min(packed_rows, count - k);
+        const float* of_a = a + k * a_step;
+        const auto multiply = [&](auto strip, Index j) {
+            tiles(strip, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, take(strip, k, j, part),
+                  columns_of(strip), part);
+        };
+        const auto multiply_edge = [&](auto strip, Index j, Index columns) {
+            edge_tiles(strip, columns, y + j, units, rows, start.from(0, j), of_a, a_row, a_step,
+                       take_edge(strip, k, j, columns, part), part);
+        };
+        vector_strips(WidestStrip{}, 0, units, multiply, multiply_edge);
+    }
+}
+
+// The product with a b of which `pack_all` made `packed`.
+__attribute__((noinline)) inline void product_of_packed(float* y, Index rows, Index units, Start start, const float* a,
+                                                        Index a_row, Index a_step, const float* packed, Index count) {
+    const auto next = [&](auto strip, Index part) {
+        const float* strip_of_b = packed;
+        packed += part * columns_of(strip);
+        return strip_of_b;
+    };
+    product_of_strips(
+        y, rows, units, start, a, a_row, a_step, count,
+        [&](auto strip, Index, Index, Index part) { return next(strip, part); },
+        [&](auto strip, Index, Index, Index, Index part) { return next(strip, part); });
+}
+
+// The product with b as it lies. Each number of y is summed in the order of k, wherever rows and columns are cut and
+// whether or not b is copied: its bits are always the same.
 __attribute__((noinline)) inline void product(float* y, Index rows, Index units, Start start, const float* a,
                                               Index a_row, Index a_step, const float* b, Index count) {
-    const bool fits = count * units <= packed_rows * columns_of(WidestStrip{});  // all of b, into the first cache
-    if (rows < worth_packing || (fits && units % width<Widest> == 0)) {
+    if (!packs(rows, units, count)) {
         strips(units, [=](auto strip, Index j) {
             tiles(strip, y + j, units, rows, start.from(0, j), a, a_row, a_step, b + j, units, count);
         });
         return;
     }
     alignas(64) float packed[packed_rows * columns_of(WidestStrip{})];
-    for (Index k = 0; k < count; k += packed_rows, start = {y, units, 1}) {
-        const Index part = std::min(packed_rows, count - k);
-        const float *of_a = a + k * a_step, *of_b = b + k * units;
-        vector_strips(
-            WidestStrip{}, 0, units,
-            [=, &packed](auto strip, Index j) {
-                pack(strip, packed, of_b + j, units, part);
-                tiles(strip, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, columns_of(strip),
-                      part);
-            },
-            [=, &packed](auto strip, Index j, Index columns) {
-                pack_edge(strip, columns, packed, of_b + j, units, part);
-                edge_tiles(strip, columns, y + j, units, rows, start.from(0, j), of_a, a_row, a_step, packed, part);
-            });
-    }
+    const auto take = [&](auto strip, Index k, Index j, Index part) {
+        pack(strip, packed, b + k * units + j, units, part);
+        return packed;
+    };
+    const auto take_edge = [&](auto strip, Index k, Index j, Index columns, Index part) {
+        pack_edge(strip, columns, packed, b + k * units + j, units, part);
+        return packed;
+    };
+    product_of_strips(y, rows, units, start, a, a_row, a_step, count, take, take_edge);
 }
 
 // The same, added to y.

@@ -33,6 +33,8 @@ Floats = npt.NDArray[np.float32]
 # numbers are the same whoever is beside it.
 _GROUP = 16
 
+_LAYERS = (schema.Dense, schema.Dropout, schema.Flatten)
+
 _ROWS_A_CALL = 16_384
 """Between two moments at which Python can answer a signal."""
 
@@ -71,8 +73,9 @@ class NativeOutputs:
 
     @classmethod
     def of(cls, spec: schema.ExperimentSpec, weights: Mapping[str, Floats]) -> NativeOutputs | None:
-        """None where C++ does not train such a spec, or cannot be compiled here."""
-        if unknown_in(spec) is not None or cxx_compiler() is None:
+        """None where C++ does not train such a spec, has other layers for it, or cannot be compiled here."""
+        known = all(isinstance(layer, _LAYERS) for layer in graph_of(spec).layers)
+        if not known or unknown_in(spec) is not None or cxx_compiler() is None:
             return None
         try:
             return cls(spec, weights, load_library(NativeBackend.library))

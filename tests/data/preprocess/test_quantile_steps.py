@@ -112,6 +112,14 @@ def test_a_range_beyond_float64_is_refused() -> None:
             fit(table(numbers("x", [-1.7e308, 0, 1.7e308])), step)
 
 
+def test_a_place_in_a_bin_that_overflows_warns_of_nothing() -> None:
+    training, new = table(numbers("x", [0.0, 1e-3, 2e-3])), table(numbers("x", [1e-3, 1e308]))
+    bins = fit(training, {"piecewise_linear": {"bins": 2}})
+    assert np.isfinite(rows_of(bins, new)).all()  # far beyond the last edge a place is bounded
+    kept = fit(training, {"piecewise_linear": {"bins": 2, "keep": True}})
+    assert kept.input.problems(new).keys() == {1}  # the number itself is too large for float32
+
+
 def test_arrays_have_no_bins_where_rows_keep_their_shape() -> None:
     with pytest.raises(DataError, match="piecewise_linear gives several numbers for one"):
         of_array(RNG.normal(size=(20, 3, 2)), "piecewise_linear")

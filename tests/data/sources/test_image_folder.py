@@ -110,3 +110,29 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     with pytest.raises(DataError, match=r"no folder with files that end in \.png, \.jpg or \.jpeg"):
         load(tmp_path)
+
+
+def test_what_lies_there_and_is_no_row_is_told(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", {"cats": 2, "dogs": 2})
+    told: list[str] = []
+
+    def loaded() -> Dataset:
+        spec = schema.ImageFolder.model_validate({"path": str(tmp_path / "pets"), "size": [8, 10]})
+        told.clear()
+        return load_dataset(spec, on_message=told.append)
+
+    before = loaded()
+    (tmp_path / "pets" / "labels.csv").write_text("beside the classes")
+    for name in ("._0.png", ".DS_Store", "Thumbs.db"):  # what systems write by themselves
+        (tmp_path / "pets" / "cats" / name).write_bytes(b"x")
+    after = loaded()
+    assert (len(after.train), after.sources, told) == (4, before.sources, [])
+    for name in ("cats/1.webp", "dogs/2.bmp", "dogs/README", "rabbits/1.webp"):
+        (tmp_path / "pets" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "pets" / name).write_bytes(b"x")
+    write_images(tmp_path / "pets" / "dogs", {"more": 1})
+    assert len(loaded().train) == 4
+    assert told == [
+        f"{tmp_path / 'pets'}: left out, since image_folder takes the files right in a class's folder whose "
+        "names end in .png, .jpg or .jpeg: cats/1.webp, dogs/2.bmp, dogs/README and 2 more"
+    ]

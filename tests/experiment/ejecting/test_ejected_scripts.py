@@ -21,6 +21,7 @@ import nnrun
 from nnrun.cli import main
 from nnrun.errors import UsageError
 from nnrun.experiment.ejecting_rows import token_code
+from tests.support.commands import run_program
 from tests.support.small_experiments import BINARY, KFOLD, REGRESSION, write_small, yes_or_no
 
 SPECS = Path(__file__).parents[3] / "specs"
@@ -133,6 +134,7 @@ class NoNnrun:
         if name.partition(".")[0] == "nnrun":
             raise ImportError("a script needs no nnrun")
 
+assert not any(name.partition(".")[0] == "nnrun" for name in sys.modules)
 sys.meta_path.insert(0, NoNnrun())
 for script in sys.argv[1:]:
     runpy.run_path(script, run_name="__main__")
@@ -149,14 +151,7 @@ def same_histories(
         ejected = nnrun.eject(spec, to, scripts[name], data_dir=data_dir)
         assert scripts[name].read_text(encoding="utf-8").count("\n") == ejected.lines
         own[name] = nnrun.train(spec, runs_dir=folder / "runs", data_dir=data_dir).history
-    done = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, *map(str, scripts.values())],
-        cwd=folder,
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(RUN_ALL, *map(str, scripts.values()), cwd=folder, keras=to == "keras")
     assert done.returncode == 0, done.stderr
     for name, script in scripts.items():
         found = pd.read_csv(script.with_name(f"{name}_history.csv"))

@@ -13,6 +13,7 @@ from nnrun.experiment.exporting.export import export_run
 from nnrun.experiment.init.folder_spec import initial_spec_of_folder
 from nnrun.experiment.predicting.predict import load_predictor, predict_source
 from nnrun.experiment.running.job import Settings
+from nnrun.experiment.running.listener import Listener
 from nnrun.experiment.running.train import run_experiment
 from nnrun.records import RunDirectory
 from nnrun.spec.ports import OUTPUT
@@ -64,6 +65,23 @@ def test_a_broken_image_is_named_when_predicting(tmp_path: Path) -> None:
         list(predict_source(predictor, source_of(tmp_path / "pets" / "cats")))
     (rest,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"), skip_bad=True)
     assert list(rest[OUTPUT].rows) == list(range(1, 12))
+
+
+def test_files_of_other_kinds_are_counted_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    first_spec(tmp_path)
+    predictor = load_predictor(train(tmp_path))
+    for name in ("x.webp", "notes.txt", "._0.png"):
+        (tmp_path / "pets" / "cats" / name).write_bytes(b"none")
+    told: list[str] = []
+
+    class Hears(Listener):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    (found,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"), listener=Hears())
+    assert len(found[OUTPUT]) == 12
+    (line,) = [text for text in told if "images" in text]
+    assert line.endswith("(rgb); 2 files of other kinds left out")
 
 
 def test_training_on_a_broken_image_exits_with_4(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from nnrun.cli.torchrun import tell_torchrun
 from tests.support.commands import nnrun_command
-from tests.support.on_ranks import TORCHRUN, outcomes, run_on_ranks, start_on_ranks
+from tests.support.on_ranks import outcomes, run_on_ranks, start_on_ranks, torchrun
 from tests.support.small_experiments import BINARY, REGRESSION, only_run, record_of, write_small
 
 RELU: dict[str, Any] = {"units": 8, "activation": "relu"}
@@ -186,14 +185,10 @@ validation: {holdout: {fraction: 0.3}}
 
 def test_torchrun(tmp_path: Path) -> None:
     """The command as it is documented. Rank 0 alone writes and prints, and scores as one process does."""
-    path = write_small(tmp_path)
-    assert nnrun_command("train", str(path), "--runs-dir", "one/runs", cwd=tmp_path).returncode == 0
-    done = subprocess.run(
-        [*TORCHRUN, "2", "-m", "nnrun", "train", "small.yaml", "--runs-dir", "several/runs", "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    write_small(tmp_path)
+    arguments = ("train", "small.yaml")
+    assert nnrun_command(*arguments, "--runs-dir", "one/runs", cwd=tmp_path).returncode == 0
+    done = torchrun("2", "-m", "nnrun", *arguments, "--runs-dir", "several/runs", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert (record["status"], record["world_size"], record["compiled"]) == ("completed", 2, False)
@@ -205,12 +200,7 @@ def test_torchrun(tmp_path: Path) -> None:
 def test_torchrun_s_report_ends_with_what_nnrun_says(tmp_path: Path) -> None:
     """Its own traceback cannot be helped; the last lines, of the first failure, are the sentence."""
     write_small(tmp_path)
-    done = subprocess.run(
-        [*TORCHRUN, "2", "-m", "nnrun", "train", "small.yaml", "--set", "epochs=none"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = torchrun("2", "-m", "nnrun", "train", "small.yaml", "--set", "epochs=none", cwd=tmp_path)
     assert done.returncode == 1, "torchrun's own"
     own, cause = done.stderr.split("Root Cause")
     assert own.count("error: epochs") == 1, "rank 0 alone prints it"
@@ -370,7 +360,7 @@ def test_what_a_layer_of_ones_own_sees_is_recorded(tmp_path: Path) -> None:
     own = {"custom": {"object": "mine:Norm"}}
     write_small(tmp_path, REGRESSION, layers=[{"dense": RELU}, own, {"dense": 1}])
     arguments = ("train", "small.yaml", "--allow-custom", "mine", "-q")
-    for process in run_on_ranks(2, *arguments, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}):
+    for process in run_on_ranks(2, *arguments, cwd=tmp_path):  # which is where modules are found
         assert process.returncode == 0, process.stderr
     assert record_of(only_run(tmp_path / "runs"))["of_each_rank"] == [
         "The custom layer mine:Norm sees each process's rows alone: what it draws at random, or computes "
