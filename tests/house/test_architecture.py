@@ -11,8 +11,10 @@ from typing import TypeVar
 import pytest
 
 import nnrun
+from nnrun.limits import cxx_compiler
 from nnrun.records import run_directory
 from nnrun.spec import schema
+from tests.support.small_experiments import write_small
 
 PACKAGE = Path(nnrun.__file__).parent
 HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich", "pooch")
@@ -86,6 +88,12 @@ def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) 
     assert imported_by(statement) & forbidden == set()
 
 
+def test_drawing_curves_needs_nothing_that_reads_data() -> None:
+    code = "import sys, nnrun.experiment.describing.learning_curves; print('nnrun.data' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 NOT_TO_TRAIN = {"pandas", "sklearn", "scipy", "matplotlib", "rich", "pooch"}
 
 
@@ -117,6 +125,18 @@ def test_a_command_about_a_run_imports_only_what_it_needs(
     command = [arguments[0], "@last", *arguments[1:], "--runs-dir", trained[0]]
     code = f"from nnrun.cli import main; assert main({command!r}) == 0"
     assert imported_by(code) & forbidden == set()
+
+
+@pytest.mark.skipif(cxx_compiler() is None, reason="needs a C++ compiler")
+def test_what_c_trained_is_predicted_without_pytorch(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    runs, rows = str(tmp_path / "runs"), tmp_path / "rows.csv"
+    rows.write_text("1,2,3\n")
+    train = ["train", str(tmp_path / "small.yaml"), "-q", "--runs-dir", runs]
+    assert subprocess.run([sys.executable, "-m", "nnrun", *train], check=False).returncode == 0
+    predict = ["predict", "@last", str(rows), "--device", "cpu", "--runs-dir", runs]
+    code = f"from nnrun.cli import main; assert main({predict!r}) == 0"
+    assert imported_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "rich"} == set()
 
 
 # --- what the source says --------------------------------------------------------------------------------
