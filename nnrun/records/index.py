@@ -282,14 +282,22 @@ def _last_run(runs_dir: Path) -> RunSummary:
     """The readable run that began last; not one that only measured a setting.
 
     Ids tell when runs began. So only the records are read that may be of the last one: those with the latest
-    times in their ids, and those whose folder was given another name.
+    times in their ids, and those whose folder was given another name. Where these are many, as the trials of
+    a sweep on many machines, they are looked up as a list of runs does it.
     """
     last: RunSummary | None = None
-    for stamp, name in sorted(((_time_in(name), name) for name in _folders(runs_dir)), reverse=True):
+    listed: dict[str, RunSummary] | None = None
+    names = sorted(((_time_in(name), name) for name in _folders(runs_dir)), reverse=True)
+    for place, (stamp, name) in enumerate(names):
         if last is not None and last.started is not None and stamp < _least_time(last.started):
             break
-        run = RunDirectory(runs_dir / name)
-        summary = _summary(run) if _is_or_was_run(run) else None
+        if place == _WORTH_KEEPING:
+            listed = {found.id: found for found in _summaries(runs_dir)}
+        if listed is not None:
+            summary = listed.get(name)
+        else:
+            run = RunDirectory(runs_dir / name)
+            summary = _summary(run) if _is_or_was_run(run) else None
         if summary is None or summary.command in MEASURING_COMMANDS:
             continue
         if summary.status != BROKEN:

@@ -65,7 +65,6 @@ def test_a_disk_that_fills_at_any_moment(
 
 
 _WORKER_WITHIN = """
-import optuna, optuna.storages.journal
 import nnrun.experiment.sweeping.shared_trials as sharing
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
