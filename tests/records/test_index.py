@@ -393,6 +393,12 @@ def test_the_name_of_a_sweep_that_scored_outer_folds(
         assert " ".join(capsys.readouterr().err.split()) == f"error: {said}"
     with pytest.raises(UsageError, match="which scored outer folds"):
         nnrun.load_run("small")
+    told: list[str] = []
+    last = find_run("@last", Path("runs"), tell=told.append)
+    assert told == [
+        f"@last: {last.id} is taken, since it began last. It is of the sweep {sweep.name}, which scored "
+        f"outer folds: none of its runs is the model. For the model, {model}."
+    ]
     if method == "grid":  # it is the model, and what the name means from then on
         assert main(["final", str(Path("runs", best)), "-q"]) == 0
         (made,) = [run.id for run in list_runs(Path("runs")) if run.command == "final"]
