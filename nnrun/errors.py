@@ -97,6 +97,13 @@ class RankLostError(NnrunError):
     exit_code = EXIT_INTERRUPTED
 
 
+class NoRowOfTableError(IndexError):
+    """A word index is no row of an embedding's table, which has `rows` of them: a fault of preprocessing."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(f"a word index is not below {rows:,}, the number of rows of the embedding's table")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong (or doubtful) in a spec, with its place.
@@ -161,6 +168,8 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """A text from a file, in one line: `printable`, and a line break as `\\n`."""
+    if text.isprintable():  # a line break is not
+        return text
     return printable(text).replace("\n", "\\n")
 
 

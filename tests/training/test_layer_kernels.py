@@ -19,8 +19,17 @@ WORDS, STEPS = 30, 12
 SIGMOID = {"dense": {"units": 1, "activation": "sigmoid"}}
 EMBEDDED = {"embedding": {"output_dim": 6, "mask_zero": True}}
 STACKS: dict[str, list[Any]] = {
-    "mean": [{"embedding": 6}, "global_average_pooling", SIGMOID],
-    "masked mean": [EMBEDDED, "global_average_pooling", {"dense": 4}, SIGMOID],
+    "mean": [
+        {"embedding": {"output_dim": 6, "embeddings_regularizer": "l2"}},
+        "global_average_pooling",
+        SIGMOID,
+    ],
+    "masked mean": [
+        {"embedding": {"output_dim": 6, "mask_zero": True, "embeddings_constraint": "max_norm"}},
+        "global_average_pooling",
+        {"dense": 4},
+        SIGMOID,
+    ],
     "lstm": [{"embedding": 6}, {"lstm": 5}, SIGMOID],
     "masked in both directions": [
         EMBEDDED,

@@ -29,6 +29,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     Residuals,
     analyse,
 )
+from nnrun.experiment.finished.cautions import not_better
 from nnrun.experiment.finished.decisions import as_trained, decided_outputs, open_outputs
 from nnrun.experiment.finished.load_run import (
     DEFAULT_ACCESS,
@@ -38,7 +39,6 @@ from nnrun.experiment.finished.load_run import (
 )
 from nnrun.experiment.finished.run_scores import validation_at
 from nnrun.experiment.finished.used_weights import UsedWeights
-from nnrun.experiment.finished.verdict import not_better
 from nnrun.experiment.predicting.intervals import (
     Calibrated,
     calibrate,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from nnrun.errors import NoRowOfTableError
 from nnrun.lazy_torch import AutogradFunction, torch
 from nnrun.model.kernels.calls import Number, address, threads, usable
 
@@ -61,7 +62,7 @@ def embedded(table_RVD: Tensor, squares_RVD: Tensor | None, x: Tensor) -> Embedd
     """The words of indices x, (R, B, T) float32; None where C++ cannot look them up.
 
     Raises:
-        IndexError: an index is no row of the table.
+        NoRowOfTableError: an index is no row of the table.
     """
     library = usable(LIBRARY, table_RVD, x)
     if library is None:
@@ -70,7 +71,7 @@ def embedded(table_RVD: Tensor, squares_RVD: Tensor | None, x: Tensor) -> Embedd
     index = torch.empty(x.shape, dtype=torch.int32)
     library.read_indices.restype = ctypes.c_int64
     if library.read_indices(address(x), address(index), Number(x.numel()), Number(words)):
-        raise IndexError(f"a word index is not below {words:,}, the number of rows of the embedding's table")
+        raise NoRowOfTableError(words)
     return EmbeddedWords(table_RVD, squares_RVD, index, library)
 
 

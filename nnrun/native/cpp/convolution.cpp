@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "sums.h"
 #include "tasks.h"
-#include "vectors.h"
 
 namespace {
 
@@ -36,23 +36,31 @@ struct Convolution {
 
 // --- products with windows ---------------------------------------------------------------------------------
 
-// y[i, j] += sum over k of x[rows[i] + steps[k]] * b[k, j], for R rows and the columns of a strip.
+// y[i, j] = start[i, j] + sum over k of x[rows[i] + steps[k]] * b[k, j], for R rows and the columns of a strip. With
+// `relu` negative sums become 0. Not inlined: the loop has the registers for itself.
 template <int R, class T, int C>
-inline void gathered_tile(Strip<T, C>, float* y, const float* x, const Index* rows, const Index* steps, Index count,
-                          const float* b, Index units) {
+__attribute__((noinline)) void gathered_tile(Strip<T, C>, float* y, Start start, const float* x, const Index* rows, const Index* steps,
+                          Index count, const float* b, Index units, bool relu) {
     const float* a[R];
     T sum[R][C];
+#pragma GCC unroll 12
     for (int i = 0; i < R; ++i) {
         a[i] = x + rows[i];
-        for (int c = 0; c < C; ++c) sum[i][c] = load<T>(y + i * units + c * width<T>);
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) sum[i][c] = load<T>(start.values + i * start.row_step + c * width<T>);
     }
     for (Index k = 0; k < count; ++k, b += units) {
         const Index step = steps[k];
+#pragma GCC unroll 12
         for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
             for (int c = 0; c < C; ++c) sum[i][c] += a[i][step] * load<T>(b + c * width<T>);
     }
+#pragma GCC unroll 12
     for (int i = 0; i < R; ++i)
-        for (int c = 0; c < C; ++c) store<T>(y + i * units + c * width<T>, sum[i][c]);
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c)
+            store<T>(y + i * units + c * width<T>, relu ? (sum[i][c] < 0 ? T{} : sum[i][c]) : sum[i][c]);
 }
 
 // x[rows[i] + j] += sum over o of d[i, o] * b[o, j], for R rows and the columns of a strip. Rows may overlap in x.
@@ -69,12 +77,12 @@ inline void scattered_tile(Strip<T, C>, float* x, const Index* rows, const float
     }
 }
 
-// y[i, j] += sum over k of x[rows[i] + steps[k]] * b[k, j]: y is (n, units), b (count, units).
-inline void add_gathered(float* y, const float* x, const Index* rows, Index n, const Index* steps, Index count,
-                         const float* b, Index units) {
+// y[i, j] = start[i, j] + sum over k of x[rows[i] + steps[k]] * b[k, j]: y is (n, units), b (count, units).
+inline void gathered_product(float* y, Start start, const float* x, const Index* rows, Index n, const Index* steps,
+                             Index count, const float* b, Index units, bool relu = false) {
     strips(units, [=](auto strip, Index j) {
         row_tiles(strip, n, [=](auto R, Index i) {
-            gathered_tile<R>(strip, y + i * units + j, x, rows + i, steps, count, b + j, units);
+            gathered_tile<R>(strip, y + i * units + j, start.from(i, j), x, rows + i, steps, count, b + j, units, relu);
         });
     });
 }
@@ -171,15 +179,12 @@ void forward_of_group(const Convolution& c, const Layout& at, const float* x, In
     for (Index p = 0; p < all; p += pixels_at_once) {
         const Index n = std::min(pixels_at_once, all - p);
         float* part = y + p * O;
-        for (Index i = 0; i < n; ++i) {
-            if (bias) std::copy(bias, bias + O, part + i * O);
-            else std::fill(part + i * O, part + (i + 1) * O, 0.0f);
+        Start start = same_row(bias);
+        for (Index k = 0; k < c.places(); k += places_at_once, start = {part, O, 1}) {
+            const bool last = k + places_at_once >= c.places();
+            gathered_product(part, start, x, &at.pixels[p], n, &at.places[k],
+                             std::min(places_at_once, c.places() - k), kernel + k * O, O, c.relu && last);
         }
-        for (Index k = 0; k < c.places(); k += places_at_once)
-            add_gathered(part, x, &at.pixels[p], n, &at.places[k], std::min(places_at_once, c.places() - k),
-                         kernel + k * O, O);
-        if (c.relu)
-            for (Index i = 0; i < n * O; ++i) part[i] = part[i] < 0 ? 0 : part[i];
     }
 }
 
@@ -190,9 +195,9 @@ void add_gradient_of_kernel(const Convolution& c, const Layout& at, const float*
     const Index O = c.filters, all = images * c.pixels();
     for (Index p = 0; p < all; p += pixels_at_once) {
         const Index n = std::min(pixels_at_once, all - p);
-        add_gathered(kernel, x, at.places.data(), c.places(), &at.pixels[p], n, d + p * O, O);
-        for (Index i = p; i < p + n; ++i)
-            for (Index o = 0; o < O; ++o) bias[o] += d[i * O + o];
+        gathered_product(kernel, {kernel, O, 1}, x, at.places.data(), c.places(), &at.pixels[p], n, d + p * O, O);
+        const float one = 1;
+        product(bias, 1, O, {bias, O, 1}, &one, 0, 0, d + p * O, n);
     }
 }
 

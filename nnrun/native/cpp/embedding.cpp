@@ -5,92 +5,18 @@
 #include <cmath>
 
 #include "tasks.h"
-#include "vectors.h"
+#include "words.h"
 
 namespace {
 
-// A loop over places has the registers for itself: within its callers GCC would keep its addresses elsewhere.
-#define APART __attribute__((noinline))
-
 constexpr Index worth_a_thread = 1 << 18;  // numbers to add; fewer are added before a thread has started
-
-// From here the place behind the run of equal words that place t begins.
-inline Index end_of_run(const std::int32_t* index, Index t, Index T) {
-    const std::int32_t word = index[t++];
-    while (t < T && index[t] == word) ++t;
-    return t;
-}
-
-// How many of n places count.
-inline Index count_of(const std::uint8_t* counts, Index n) {
-    if (!counts) return n;
-    Index sum = 0;
-    for (Index t = 0; t < n; ++t) sum += counts[t];
-    return sum;
-}
 
 template <class Vec, int C>
 inline void copy(Strip<Vec, C>, const float* from, float* to) {
     for (int c = 0; c < C; ++c) store<Vec>(to + c * width<Vec>, load<Vec>(from + c * width<Vec>));
 }
 
-// y = the sum of the rows of T places, divided by how many count; 0 where none does.
-template <class Vec, int C>
-APART void mean_of_row(Strip<Vec, C>, float* y, const float* table, Index D, const std::int32_t* index,
-                        const std::uint8_t* counts, Index T) {
-    Vec sum[4][C] = {};  // so that no addition waits for the one before it
-    const auto add = [&](int chain, Index t) {
-        for (int c = 0; c < C; ++c) sum[chain][c] += load<Vec>(table + index[t] * D + c * width<Vec>);
-    };
-    Index t = 0;
-    if (counts) {
-        for (; t < T; ++t)
-            if (counts[t]) add(0, t);
-    } else {
-        for (; t + 4 <= T; t += 4) add(0, t), add(1, t + 1), add(2, t + 2), add(3, t + 3);
-        for (; t < T; ++t) add(0, t);
-    }
-    const float n = std::max<Index>(1, count_of(counts, T));
-    for (int c = 0; c < C; ++c)
-        store<Vec>(y + c * width<Vec>, ((sum[0][c] + sum[1][c]) + (sum[2][c] + sum[3][c])) / n);
-}
-
-// Some consecutive rows of a table's gradient: those of `count` words from `first` on.
-struct Words {
-    float *gradient, *squares;  // squares may be null
-    std::int32_t first, count;
-    Index D;
-
-    bool has(std::int32_t word) const { return std::uint32_t(word - first) < std::uint32_t(count); }
-};
-
-template <class Vec>
-inline void add_at(float* place, Vec value) { store<Vec>(place, load<Vec>(place) + value); }
-
-// Add the gradient of each place that counts, d / n, times their number where the same word stands in a run; and its
-// square. `counting(t, end)` is how many count of the places from t to before `end`.
-template <class Vec, int C, class Counting>
-APART void add_row_of_means(Strip<Vec, C>, const Words words, const float* d, float n, const std::int32_t* index,
-                             Index T, Index j, Counting counting) {
-    Vec v[C], square[C];
-    for (int c = 0; c < C; ++c) {
-        v[c] = load<Vec>(d + j + c * width<Vec>) / n;
-        square[c] = v[c] * v[c];
-    }
-    for (Index t = 0; t < T;) {
-        const Index end = end_of_run(index, t, T), times = counting(t, end);
-        const std::int32_t word = index[t];
-        t = end;
-        if (!words.has(word) || times == 0) continue;
-        float* place = words.gradient + word * words.D + j;
-        for (int c = 0; c < C; ++c) add_at<Vec>(place + c * width<Vec>, v[c] * float(times));
-        if (!words.squares) continue;
-        place = words.squares + word * words.D + j;
-        for (int c = 0; c < C; ++c) add_at<Vec>(place + c * width<Vec>, square[c] * float(times));
-    }
-}
-
-// The same of gradients that differ from place to place, (N, D). A run is summed before it is added, so that a word
+// As `add_row_of_means` of gradients that differ from place to place, (N, D). A run is summed before it is added, so that a word
 // that stands everywhere, such as padding, loses less by rounding.
 template <class Vec, int C>
 APART void add_places(Strip<Vec, C>, const Words words, const float* d, const std::int32_t* index, Index N, Index j) {
@@ -180,16 +106,8 @@ void add_picked(const float* d, const std::int32_t* index, float* gradient, floa
 void add_means(const float* d, const std::int32_t* index, const std::uint8_t* counts, float* gradient, float* squares,
                Index R, Index B, Index T, Index V, Index D, Index threads) {
     add_to_tables(gradient, squares, R, V, D, B * T * D, threads, [=](Index r, const Words& words) {
-        strips(D, [=](auto strip, Index j) {
-            for (Index b = r * B; b < (r + 1) * B; ++b) {
-                const std::uint8_t* own = counts ? counts + b * T : nullptr;
-                const float n = std::max<Index>(1, count_of(own, T));
-                const auto some = [=](Index t, Index end) { return count_of(own + t, end - t); };
-                const auto all = [](Index t, Index end) { return end - t; };
-                if (own) add_row_of_means(strip, words, d + b * D, n, index + b * T, T, j, some);
-                else add_row_of_means(strip, words, d + b * D, n, index + b * T, T, j, all);
-            }
-        });
+        for (Index b = r * B; b < (r + 1) * B; ++b)
+            add_row(words, d + b * D, index + b * T, counts ? counts + b * T : nullptr, T);
     });
 }
 

@@ -1,5 +1,6 @@
 // What Python hands over: nnrun/training/backends/native_job.py holds the same structures and the same order of names.
-// R: replicas, n: rows of each in a job, B: rows of a batch, F: inputs of a layer, U: its units, K: outputs.
+// R: replicas, n: rows of each in a job, B: rows of a batch, F: inputs of a layer, U: its units, K: outputs. Of an
+// embedding F are the words and U the columns of its table.
 
 #pragma once
 
@@ -7,7 +8,7 @@
 
 using Index = std::int64_t;
 
-enum class Kind : std::int32_t { dense, dropout };
+enum class Kind : std::int32_t { dense, dropout, embedding };
 
 enum class Activation : std::int32_t {
     linear, relu, tanh, sigmoid, softmax, elu, selu, gelu, swish, softplus, leaky_relu
@@ -35,10 +36,12 @@ struct Layer {
     const float* l1;           // dense: (R,) the strengths of its penalty; null where all are 0
     const float* l2;
     float* seen;               // (R, F) the update that met each row of the kernel last, where rows wait; or null
-    Parameter kernel, bias;    // dense: of all replicas, one behind the other; a null bias for none
+    Parameter kernel, bias;    // of all replicas, one behind the other; a null bias for none; the table is a kernel
     Kind kind;
     Activation activation;
     float rate, scale;         // dropout
+    std::int32_t mask_zero;    // embedding, whose vectors are averaged over a row: whether word 0 does not count
+    std::int32_t place_squares;//   whether the optimizer adds up the squares of the places' gradients
 };
 
 // What the schema says of an optimizer; what it does not have is 0.
@@ -64,6 +67,8 @@ struct Job {
     const std::int64_t* row_starts;// sparse: where each row of the matrix starts; null where rows are dense
     const std::int32_t* columns;   //   the columns of its numbers,
     const float* values;           //   and the numbers, or null where all are 1
+    const std::int32_t* words;     // (., T) for an embedding; or null
+    Index places;                  //   T
     const float* targets;          // (R, n, K), or null
     const std::int64_t* classes;   // (R, n), or null
     const float* weights;          // (R, n) what the loss of each row counts, or null

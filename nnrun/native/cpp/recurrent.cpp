@@ -123,8 +123,7 @@ class Block {
         : s(all), blocks((all.B + block_rows - 1) / block_rows), task_(task), r(task / blocks),
           first(task % blocks * block_rows), n(std::min(block_rows, all.B - first)), row(r * all.B + first),
           columns(G * all.U), input_kernel(all.input_kernel + r * all.D * columns),
-          recurrent_kernel(all.recurrent_kernel + r * all.U * columns),
-          x_(n * all.D), of_x_(n * columns), of_h_(n * columns) {}
+          recurrent_kernel(all.recurrent_kernel + r * all.U * columns), of_x_(n * columns), of_h_(n * columns) {}
 
     void forward() {
         std::vector<float> own;  // where nothing is kept: one step, which the next one overwrites
@@ -173,33 +172,26 @@ class Block {
             add_gradients(t, before, d_of_h);
             add_product(d.data(), n, s.U, d_of_h, columns, 1, turned_recurrent.data(), columns);
             if (!s.d_x) continue;
-            std::fill(d_x.begin(), d_x.end(), 0.0f);
-            add_product(d_x.data(), n, s.D, of_x_.data(), columns, 1, turned_input.data(), columns);
+            product(d_x.data(), n, s.D, same_row(nullptr), of_x_.data(), columns, 1, turned_input.data(), columns);
             for (Index i = 0; i < n; ++i) std::copy_n(&d_x[i * s.D], s.D, s.d_x + ((row + i) * s.T + t) * s.D);
         }
     }
 
   private:
-    void take_step(Index t) {
-        for (Index i = 0; i < n; ++i) std::copy_n(s.x + ((row + i) * s.T + t) * s.D, s.D, &x_[i * s.D]);
-    }
+    // The features of a step of all rows, which lie `between_rows` numbers apart.
+    const float* x_of_step(Index t) const { return s.x + (row * s.T + t) * s.D; }
 
-    void begin_with_bias(std::vector<float>& y, Index which) {
-        if (!s.bias) {
-            std::fill(y.begin(), y.end(), 0.0f);
-            return;
-        }
-        const float* bias = s.bias + (r * Cell::biases + which) * columns;
-        for (Index i = 0; i < n; ++i) std::copy_n(bias, columns, &y[i * columns]);
+    Index between_rows() const { return s.T * s.D; }
+
+    Start bias(Index which) const {
+        return same_row(s.bias ? s.bias + (r * Cell::biases + which) * columns : nullptr);
     }
 
     // What the step, and what was given before, contribute to the gates.
     void project(Index t, const float* before) {
-        take_step(t);
-        begin_with_bias(of_x_, 0);
-        add_product(of_x_.data(), n, columns, x_.data(), s.D, 1, input_kernel, s.D);
-        if (!Cell::together) begin_with_bias(of_h_, 1);
-        add_product(Cell::together ? of_x_.data() : of_h_.data(), n, columns, before, s.U, 1, recurrent_kernel, s.U);
+        product(of_x_.data(), n, columns, bias(0), x_of_step(t), between_rows(), 1, input_kernel, s.D);
+        if (Cell::together) add_product(of_x_.data(), n, columns, before, s.U, 1, recurrent_kernel, s.U);
+        else product(of_h_.data(), n, columns, bias(1), before, s.U, 1, recurrent_kernel, s.U);
     }
 
     bool counts(Index t, Index i) const { return !s.counts || s.counts[(row + i) * s.T + t]; }
@@ -240,8 +232,8 @@ class Block {
 
     // Those of the kernels and biases, from those of the gates.
     void add_gradients(Index t, const float* before, const float* d_of_h) {
-        take_step(t);
-        add_product(s.d_input_kernel + task_ * s.D * columns, s.D, columns, x_.data(), 1, s.D, of_x_.data(), n);
+        add_product(s.d_input_kernel + task_ * s.D * columns, s.D, columns, x_of_step(t), 1, between_rows(),
+                    of_x_.data(), n);
         add_product(s.d_recurrent_kernel + task_ * s.U * columns, s.U, columns, before, 1, s.U, d_of_h, n);
         if (!s.d_bias) return;
         float* d_bias = s.d_bias + task_ * Cell::biases * columns;
@@ -253,7 +245,7 @@ class Block {
     const Sequences& s;
     const Index blocks, task_, r, first, n, row, columns;
     const float *input_kernel, *recurrent_kernel;
-    std::vector<float> x_, of_x_, of_h_;  // of one step; in the backward pass their gradients
+    std::vector<float> of_x_, of_h_;  // of one step; in the backward pass their gradients
 };
 
 // The gradients of all blocks of each replica are added to those of the first.

@@ -1,4 +1,5 @@
-// Training steps of a stack of dense and dropout layers, replica by replica, and its measurement.
+// Training steps of a stack of dense and dropout layers, replica by replica, and its measurement. An embedding whose
+// vectors are averaged may be the first of them.
 //
 // What is computed is what nnrun/training/backends/eager.py computes with PyTorch, in another order of
 // summation: the losses are those of losses.py, the updates those of optimizers.py, the noise that of
@@ -23,6 +24,7 @@
 #include "sums.h"
 #include "tasks.h"
 #include "updates.h"
+#include "words.h"
 
 namespace {
 
@@ -75,7 +77,7 @@ class Replica {
           rows_at_once_(std::min(part_rows, threads == 1 ? job.batch : rows_to_share(job.batch, threads))),
           after_(job.layers), deltas_(job.layers), turned_(job.layers), packed_(job.layers), packed_turned_(job.layers),
           bias_sums_(job.layers), row_losses_(job.batch) {
-        while (layers_[first_dense_].kind != Kind::dense) ++first_dense_;
+        while (layers_[lowest_].kind == Kind::dropout) ++lowest_;
         Index kernels = 0, widest = 0;
         for (Layer& layer : layers_) {
             if (layer.seen) layer.seen += number * layer.inputs;
@@ -86,7 +88,7 @@ class Replica {
         }
         part_by_part_ = threads == 1 && !sparse() && (!training || kernels <= small_kernels);
         const Index kept_rows = part_by_part_ ? rows_at_once_ : job.batch;
-        for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
+        for (std::size_t l = sparse() ? lowest_ : 0; l < layers_.size(); ++l) {
             after_[l] = Buffer(kept_rows * layers_[l].units);
             if (training || l + 1 == layers_.size()) deltas_[l] = Buffer(kept_rows * layers_[l].units);
         }
@@ -101,8 +103,12 @@ class Replica {
         const Index numbers = part_by_part_ ? kernels : std::max(gradient_block, tile_rows * widest);
         for (Index k = 0; k < threads; ++k) gradients_.emplace_back(std::max(numbers, widest));
         if (!sparse()) return;
-        sums_.resize(first_dense().inputs, first_dense().units, first_dense().seen);
-        if (first_dense().seen) finder_.emplace(first_dense().inputs);
+        if (job_.words) {
+            table_.resize(lowest().inputs, lowest().units, lowest().place_squares);
+            return;
+        }
+        sums_.resize(lowest().inputs, lowest().units, lowest().seen);
+        if (lowest().seen) finder_.emplace(lowest().inputs);
     }
 
     // The batch starts at row `first` of the job's rows. Returns its loss. First every row goes forward and back
@@ -126,7 +132,8 @@ class Replica {
         const double number_of_step = job_.updates[number_] += 1;
         const double ema_decay = job_.ema_decays ? job_.ema_decays[number_] : 1;
         const Update update(*job_.optimizer, job_.rates[number_], number_of_step, ema_decay);
-        if (sparse()) learn_sparse(first_dense(), update);
+        if (job_.words) learn_table(lowest(), update);
+        else if (sparse()) learn_sparse(lowest(), update);
         crew.run(blocks_.size(), [&](Index k, Index thread) {
             float* g = gradients_[thread].data() + (part_by_part_ ? blocks_[k].place : 0);
             if (!part_by_part_) add_gradient(blocks_[k], {0, batch_}, g);
@@ -168,9 +175,11 @@ class Replica {
     // factors.
     using Before = std::vector<Buffer>;
 
-    bool sparse() const { return job_.row_starts; }
+    // Whether the lowest kernel is multiplied with columns, of which a row has some, or picked from by words.
+    bool sparse() const { return job_.row_starts || job_.words; }
 
-    const Layer& first_dense() const { return layers_[first_dense_]; }
+    // The first layer that has a kernel.
+    const Layer& lowest() const { return layers_[lowest_]; }
 
     void move_to_own(Parameter& parameter, Index size) const {
         if (parameter.value) parameter.value += number_ * size;
@@ -188,7 +197,7 @@ class Replica {
 
     // Whether the values before the activation stay beside those after it, which else take their place.
     bool keeps_before(std::size_t l) const {
-        if (sparse() && l < first_dense_) return false;
+        if (sparse() && l < lowest_) return false;
         const bool last = l + 1 == layers_.size();
         return last || layers_[l].kind == Kind::dropout || !needs_outputs_alone(layers_[l].activation);
     }
@@ -196,23 +205,23 @@ class Replica {
     // Kernels that several parts of a batch, or several batches, are multiplied with are copied once for all of them.
     void make_room_for_copies() {
         if (training_ && parts_of(job_.batch) == 1) return;
-        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+        for (std::size_t l = lowest_; l < layers_.size(); ++l) {
             const Index F = layers_[l].inputs, U = layers_[l].units;
-            if (layers_[l].kind != Kind::dense || U == 1 || (sparse() && l == first_dense_)) continue;
+            if (layers_[l].kind != Kind::dense || U == 1 || (sparse() && l == lowest_)) continue;
             if (packs(rows_at_once_, U, F)) packed_[l] = Buffer(packed_size(U, F));
-            if (training_ && l > first_dense_ && packs(rows_at_once_, F, U))
+            if (training_ && l > lowest_ && packs(rows_at_once_, F, U))
                 packed_turned_[l] = Buffer(packed_size(F, U));
         }
     }
 
     void cut_into_blocks(Index threads) {
         Index place = 0;
-        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+        for (std::size_t l = lowest_; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
             if (layer.kind != Kind::dense) continue;
             bias_sums_[l].resize(layer.units);
-            if (sparse() && l == first_dense_) continue;
-            if (l > first_dense_ && layer.units > 1) turned_[l] = Buffer(layer.inputs * layer.units);
+            if (sparse() && l == lowest_) continue;
+            if (l > lowest_ && layer.units > 1) turned_[l] = Buffer(layer.inputs * layer.units);
             Index rows_at_once = gradient_rows(layer.units);
             if (threads > 1) rows_at_once = std::min(rows_at_once, rows_to_share(layer.inputs, threads));
             for (Index first = 0; first < layer.inputs; first += rows_at_once) {
@@ -236,7 +245,7 @@ class Replica {
 
     void forward(Rows part, Index place, Index row, Before& before) {
         if (!sparse()) take_rows(part, place);
-        for (std::size_t l = sparse() ? first_dense_ : 0; l < layers_.size(); ++l) {
+        for (std::size_t l = sparse() ? lowest_ : 0; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
             const float* x = below(l) + kept(part) * layer.inputs;
             float* y = after_[l].data() + kept(part) * layer.units;
@@ -245,7 +254,7 @@ class Replica {
                 drop(layer, x, row + part.first, z, y, part.count);
                 continue;
             }
-            if (sparse() && l == first_dense_) sparse_product(layer, part, z);
+            if (sparse() && l == lowest_) job_.words ? means(layer, part, z) : sparse_product(layer, part, z);
             else dense_product(l, x, z, part.count);
             activate(layer.activation, z, y, part.count, layer.units);
         }
@@ -319,6 +328,11 @@ class Replica {
     // Sparse rows, with the dropout of the layers before the first dense one.
     void fill(SparseBatch& batch, Index place, Index row) {
         batch.rows.clear();
+        if (job_.words) {
+            for (Index b = 0; b < batch_; ++b)
+                batch.rows.push_back({job_.words + job_.rows[place + b] * job_.places, nullptr, job_.places});
+            return;
+        }
         Index size = 0;
         for (Index b = 0; b < batch_; ++b) {
             const Index number = job_.rows[place + b], start = job_.row_starts[number];
@@ -326,14 +340,14 @@ class Replica {
             batch.rows.push_back({job_.columns + start, job_.values ? job_.values + start : nullptr, count});
             size += count;
         }
-        if (training_ && first_dense_ > 0) {
+        if (training_ && lowest_ > 0) {
             batch.dropped.resize(size);
             float* values = batch.dropped.data();
             for (Index b = 0; b < batch_; ++b) {
                 SparseRow& of = batch.rows[b];
                 for (Index k = 0; k < of.count; ++k) {
                     float value = of.values ? of.values[k] : 1;
-                    for (std::size_t l = 0; l < first_dense_; ++l)
+                    for (std::size_t l = 0; l < lowest_; ++l)
                         value *= factor(layers_[l], (row + b) * layers_[l].units + of.columns[k]);
                     values[k] = value;
                 }
@@ -352,6 +366,26 @@ class Replica {
             const SparseRow& row = sparse_batch_.rows[b];
             strips(U, [&, z](auto strip, Index j) { add_picked(strip, z + j, row, kernel + j, U); });
         }
+    }
+
+    // Of each row the mean of its words' vectors.
+    void means(const Layer& layer, Rows part, float* y) {
+        const Index D = layer.units;
+        for (Index b = part.first; b < part.first + part.count; ++b, y += D) {
+            const SparseRow& row = sparse_batch_.rows[b];
+            const std::uint8_t* counts = counting(layer, row);
+            strips(D, [&, y](auto strip, Index j) {
+                mean_of_row(strip, y + j, layer.kernel.value + j, D, row.columns, counts, row.count);
+            });
+        }
+    }
+
+    // Which places of a row of words count; null where all do.
+    const std::uint8_t* counting(const Layer& layer, const SparseRow& row) {
+        if (!layer.mask_zero) return nullptr;
+        counts_.resize(row.count);
+        for (Index t = 0; t < row.count; ++t) counts_[t] = row.columns[t] != 0;
+        return counts_.data();
     }
 
     // How it is summed follows from the batch, never from how many of its rows are here.
@@ -419,12 +453,12 @@ class Replica {
 
     // deltas_ become the gradients of the values before each activation.
     void backward(Rows part, const Before& before) {
-        for (std::size_t l = layers_.size(); l-- > first_dense_;) {
+        for (std::size_t l = layers_.size(); l-- > lowest_;) {
             const Layer& layer = layers_[l];
             const Index skipped = kept(part) * layer.units, size = part.count * layer.units;
             float* d = deltas_[l].data() + skipped;
             const float *z = before[l].data(), *y = after_[l].data() + skipped;  // of dropout z are its factors
-            float* d_below = l > first_dense_ ? deltas_[l - 1].data() + kept(part) * layer.inputs : nullptr;
+            float* d_below = l > lowest_ ? deltas_[l - 1].data() + kept(part) * layer.inputs : nullptr;
             if (layer.kind == Kind::dropout) {
                 for (Index k = 0; k < size; ++k) d_below[k] = d[k] * z[k];
                 continue;
@@ -498,7 +532,7 @@ class Replica {
 
     // Copies of the kernels as products read them: turned to (U, F), where gradients go back through them.
     void prepare_kernels() {
-        for (std::size_t l = first_dense_; l < layers_.size(); ++l) {
+        for (std::size_t l = lowest_; l < layers_.size(); ++l) {
             const Layer& layer = layers_[l];
             const Index F = layer.inputs, U = layer.units;
             if (packed_[l].data()) pack_all(packed_[l].data(), layer.kernel.value, U, F);
@@ -521,8 +555,23 @@ class Replica {
         else product(below, rows, F, same_row(nullptr), d, U, 1, U > 1 ? turned_[l].data() : w, U);
     }
 
+    void learn_table(const Layer& layer, const Update& update) {
+        const Index V = layer.inputs, D = layer.units, rows_at_once = gradient_rows(D);
+        for (Index b = 0; b < batch_; ++b) {
+            const SparseRow& row = sparse_batch_.rows[b];
+            table_.add(deltas_[lowest_].data() + b * D, row.columns, counting(layer, row), row.count);
+        }
+        for (Index first = 0; first < V; first += rows_at_once) {
+            const Index rows = std::min(V - first, rows_at_once);
+            const float *g = table_.at(first), *squares = table_.squares_at(first);
+            if (squares) update.with_squares(layer.kernel, first * D, g, squares, rows * D);
+            else update(layer.kernel, first * D, g, rows * D);
+            table_.clear(first, rows);
+        }
+    }
+
     void learn_sparse(const Layer& layer, const Update& update) {
-        sums_.sum(sparse_batch_, deltas_[first_dense_].data());
+        sums_.sum(sparse_batch_, deltas_[lowest_].data());
         if (layer.seen) {
             const std::vector<std::int32_t>& met = sparse_batch_.met;
             for (std::size_t place = 0; place < met.size(); ++place) {
@@ -539,8 +588,8 @@ class Replica {
                 std::fill(g, g + size, 0);
             }
         }
-        add_to_bias(first_dense_, {0, batch_});
-        learn_bias(first_dense_, update, gradients_[0].data());
+        add_to_bias(lowest_, {0, batch_});
+        learn_bias(lowest_, update, gradients_[0].data());
     }
 
     static void ask_for_row(const Layer& layer, Index row) {
@@ -578,7 +627,7 @@ class Replica {
     const Index number_, place_;
     const bool training_;
     Index batch_ = 0;  // rows of the present batch
-    std::size_t first_dense_ = 0;
+    std::size_t lowest_ = 0;
     std::vector<Layer> layers_;
     Index rows_at_once_;  // of a batch, forward and back
     bool part_by_part_;   // whether only so many rows are kept, and gradients grow with them
@@ -595,6 +644,8 @@ class Replica {
     SparseBatch sparse_batch_, next_batch_;
     std::optional<Finder> finder_;  // where rows of the kernel wait for their updates
     KernelGradient sums_;
+    TableGradient table_;
+    std::vector<std::uint8_t> counts_;  // of one row of words
     std::future<void> coming_;  // next_batch_ being filled; the last member, since it uses the others to its end
 };
 
@@ -605,6 +656,7 @@ inline Index products(const Job& job) {
     Index sum = 0;
     for (Index l = 0; l < job.layers; ++l)
         if (job.layer[l].kind == Kind::dense) sum += job.layer[l].inputs * job.layer[l].units;
+        else if (job.layer[l].kind == Kind::embedding) sum += job.places * job.layer[l].units;
     return sum * job.batch;
 }
 
@@ -617,7 +669,7 @@ extern "C" void train(const Job* job, Index replicas, Index* made, double second
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
     const Index steps = job->count / job->batch;
     const Index between = products(*job) < worth_a_look ? steps_between_looks : 1;
-    const bool shared = replicas == 1 && !job->row_starts && products(*job) >= worth_a_crew;
+    const bool shared = replicas == 1 && !job->row_starts && !job->words && products(*job) >= worth_a_crew;
     std::vector<Index> order(replicas);  // who is behind goes first
     for (Index r = 0; r < replicas; ++r) order[r] = r;
     std::stable_sort(order.begin(), order.end(), [=](Index a, Index b) { return made[a] < made[b]; });

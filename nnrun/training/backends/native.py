@@ -1,10 +1,12 @@
 """Steps and evaluation of chains of dense and dropout layers in C++ (`native/cpp/steps.cpp`).
 
+The first of them may be an embedding whose vectors are averaged over a row.
+
 A small step's time in PyTorch is nearly all the cost of launching its operations one by one. In a large one
 C++ multiplies matrices as fast as MKL, and saves what autograd and the optimizer's operations cost. It makes
 all steps of a segment in one call for each replica, so that no replica's numbers depend on the others.
 It is compiled once for all specs, in a few seconds. It takes the rows of a batch from where all rows lie:
-dense ones, those of images in bytes, which a first layer flattens, and sparse ones.
+dense ones, those of images in bytes, which a first layer flattens, sparse ones, and rows of words.
 It knows the layers, losses and optimizers named here; a spec with anything else is not supported.
 """
 
@@ -28,6 +30,7 @@ from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
+from nnrun.training.backends.native_words import WordRows
 from nnrun.training.losses import smoothed_targets
 from nnrun.training.objective import TOTAL
 from nnrun.training.problem import Head, SegmentData, TrainingProblem
@@ -46,6 +49,8 @@ _KNOWN: Mapping[type[schema.Config], set[str]] = {
     },
     schema.Dropout: {"rate"},
     schema.Flatten: set(),
+    schema.Embedding: {"output_dim", "input_dim", "mask_zero", "weights", "embeddings_initializer"},
+    schema.GlobalAveragePooling: set(),
     schema.L1: {"l1"},
     schema.L2: {"l2"},
     schema.L1L2: {"l1", "l2"},
@@ -88,13 +93,13 @@ _KNOWN_FIELDS: Mapping[type[Any], set[str]] = {
 _NONE: Mapping[str, Any] = {}
 
 # Products of a call that are worth starting threads, which takes some 0.05 ms.
-_WORTH_THREADS = 10_000_000
+WORTH_THREADS = 10_000_000
 
 # Of steps in C++ between two moments at which Python can answer a signal.
 _SECONDS_A_CALL = 0.05
 
 # Rows that are evaluated at a time: so few that the activations stay in the CPU's caches.
-_EVALUATED_AT_ONCE = 256
+EVALUATED_AT_ONCE = 256
 
 
 def unknown_in(spec: schema.ExperimentSpec) -> str | None:
@@ -104,6 +109,8 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
         return "branches, merges and shared layers"
     if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
         return "`flatten` after another layer"
+    if (unpooled := _unknown_of_words(graph.layers)) is not None:
+        return unpooled
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
     # Some may be None; there is no loss with `outputs`, which are not known.
     parts = (spec, *graph.layers, *regularizers, spec.loss, spec.optimizer, spec.weight_averaging)
@@ -118,6 +125,26 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
         activation = getattr(part, "activation", native_job.ACTIVATIONS[0])
         if activation not in native_job.ACTIVATIONS:
             return f"the activation `{activation}`"
+    return None
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Say what the functions of the library take."""
+    job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
+    library.train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
+    library.measure.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
+    library.train.restype = library.measure.restype = None
+
+
+def _unknown_of_words(layers: Sequence[schema.Component]) -> str | None:
+    """An embedding whose vectors are not averaged at once, or an average of something else."""
+    embedded = isinstance(layers[0], schema.Embedding)
+    averaged = isinstance(layers[1], schema.GlobalAveragePooling) if len(layers) > 1 else False
+    if embedded and not averaged:
+        return "`embedding` without `global_average_pooling` behind it"
+    others = layers[2:] if embedded else layers
+    if any(isinstance(layer, schema.GlobalAveragePooling) for layer in others):
+        return "`global_average_pooling` but behind `embedding`"
     return None
 
 
@@ -151,16 +178,17 @@ class NativeBackend:
         native_job.fill(self._optimizer, optimizer)
         rules = optimizers_of(problem)
         self._undecayed = {name for name, rule in rules.items() if rule is problem.optimizer.undecayed}
-        job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
+        declare(library)
         self._train, self._evaluate = library.train, library.measure
-        self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
-        self._evaluate.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
-        self._train.restype = self._evaluate.restype = None
         graph = graph_of(self._spec)
-        # C++ takes the numbers of a row one behind the other, as they lie in memory: nothing is to be done.
-        self._nodes = [node for node in graph.nodes if not isinstance(node.layer, schema.Flatten)]
+        # C++ takes the numbers of a row one behind the other, as they lie in memory, and averages what it
+        # picks from a table: these layers do nothing more.
+        done = (schema.Flatten, schema.GlobalAveragePooling)
+        self._nodes = [node for node in graph.nodes if not isinstance(node.layer, done)]
+        self._words = WordRows(rows) if isinstance(graph.layers[0], schema.Embedding) else None
         units = [layer.units for layer in graph.layers if isinstance(layer, schema.Dense)]
-        widths = [problem.elements_per_row, *units]
+        columns = [layer.output_dim for layer in graph.layers if isinstance(layer, schema.Embedding)]
+        widths = [problem.elements_per_row, *columns, *units]
         self._products = sum(a * b for a, b in pairwise(widths))
 
     @staticmethod
@@ -220,7 +248,7 @@ class NativeBackend:
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""
-        job, logits, _ = self._job(data, parameters, _EVALUATED_AT_ONCE)
+        job, logits, _ = self._job(data, parameters, EVALUATED_AT_ONCE)
         numbers = torch.tensor(data.segment.replicas)
         losses = torch.empty(len(numbers), 1, dtype=torch.float64)
         stop_if_asked()
@@ -230,7 +258,7 @@ class NativeBackend:
 
     def _threads(self, rows: int) -> int:
         """How many threads share the work of so many rows; no bit of the result depends on it."""
-        if rows * self._products < _WORTH_THREADS:
+        if rows * self._products < WORTH_THREADS:
             return 1
         return wanted_threads() or free_cpus()
 
@@ -264,9 +292,14 @@ class NativeBackend:
         )
         inputs: Any = data.inputs[self._input]
         rows_GN = inputs.rows_in_matrix(data.data_index, data.segment.rows_GN)
-        held.append(torch.from_numpy(np.ascontiguousarray(rows_GN)))
-        job.rows = address(held[-1])
-        if self._matrix is not None:
+        words = None
+        if self._words is not None:
+            words, rows_GN = self._words.of(data.segment.rows_GN, data.data_index, inputs, layers[0].inputs)
+        held += [torch.from_numpy(np.ascontiguousarray(rows_GN)), words]
+        job.rows = address(held[-2])
+        if words is not None:
+            job.words, job.places = address(words), words.shape[1]
+        elif self._matrix is not None:
             job.row_starts, job.columns, job.values = map(address, self._matrix)
         else:
             numbers = inputs.x_SNF if self._rows.streamed else self._numbers
@@ -316,9 +349,13 @@ class NativeBackend:
             if isinstance(spec, schema.Dropout):
                 layer.rate, layer.scale = spec.rate, 1.0 / (1.0 - spec.rate)
             else:
-                assert isinstance(spec, schema.Dense), "not supported otherwise"
-                width = spec.units
-                layer.activation = native_job.ACTIVATIONS.index(spec.activation)
+                if isinstance(spec, schema.Embedding):
+                    width, layer.mask_zero = spec.output_dim, spec.mask_zero
+                    layer.place_squares = f"{path}.weight" in self._problem.place_squares
+                else:
+                    assert isinstance(spec, schema.Dense), "not supported otherwise"
+                    width = spec.units
+                    layer.activation = native_job.ACTIVATIONS.index(spec.activation)
                 for name, array in (("weight", "kernel"), ("bias", "bias")):
                     full = f"{path}.{name}"
                     if full in parameters:
@@ -331,7 +368,7 @@ class NativeBackend:
                         setattr(layer, array, own)
                 for name in ("l1", "l2"):
                     strength_R = parameters.get(f"{path}.weight.{name}")
-                    strength = getattr(spec.kernel_regularizer, name, 0.0)
+                    strength = getattr(getattr(spec, "kernel_regularizer", None), name, 0.0)
                     if strength_R is None and strength:
                         strength_R = torch.full((len(parameters[f"{path}.weight"]),), strength)
                         held.append(strength_R)

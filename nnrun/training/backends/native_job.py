@@ -12,7 +12,7 @@ from nnrun.spec import schema
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS = ("dense", "dropout")
+KINDS = ("dense", "dropout", "embedding")
 ACTIVATIONS = (
     "linear",
     "relu",
@@ -50,7 +50,7 @@ class Parameter(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """A layer, its parameters or its dropout."""
+    """A layer, its parameters, its dropout, or how an embedding counts."""
 
     _fields_ = (
         ("inputs", ctypes.c_int64),
@@ -65,6 +65,8 @@ class Layer(ctypes.Structure):
         ("activation", ctypes.c_int32),
         ("rate", ctypes.c_float),
         ("scale", ctypes.c_float),
+        ("mask_zero", ctypes.c_int32),
+        ("place_squares", ctypes.c_int32),
     )
 
 
@@ -105,6 +107,8 @@ class Job(ctypes.Structure):
         ("row_starts", ctypes.c_void_p),
         ("columns", ctypes.c_void_p),
         ("values", ctypes.c_void_p),
+        ("words", ctypes.c_void_p),
+        ("places", ctypes.c_int64),
         ("targets", ctypes.c_void_p),
         ("classes", ctypes.c_void_p),
         ("weights", ctypes.c_void_p),
