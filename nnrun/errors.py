@@ -168,6 +168,8 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """A text from a file, in one line: `printable`, and a line break as `\\n`."""
+    if text.isprintable():  # a line break is not
+        return text
     return printable(text).replace("\n", "\\n")
 
 

@@ -102,12 +102,20 @@ def _explained(error: Exception, args: Sequence[str], as_json: bool) -> int:
     if ran_out is not None:
         _say(f"error: {ran_out}", "MemoryError", 1, as_json, error)
     elif isinstance(error, OSError):
-        _say(f"error: {error}", "OSError", 1, as_json, error)
+        _say(f"error: {_os_text(error)}", "OSError", 1, as_json, error)
     else:
         kind = type(error).__name__
         bug = "This is a bug. Run the command again with --debug to see where."
         _say(f"error: internal error: {kind}: {error}\n{bug}", kind, 1, as_json, error)
     return 1
+
+
+def _os_text(error: OSError) -> str:
+    """What the system refused, and of which file; Python's own text begins with a number."""
+    if not error.strerror:
+        return str(error)
+    named = "" if error.filename is None else f"{error.filename}: "
+    return f"{named}{error.strerror}."
 
 
 def _with_commands(error: NnrunError, args: Sequence[str]) -> NnrunError:

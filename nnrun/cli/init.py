@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nnrun.atomic_files import write_text
 from nnrun.cli import completing, options
 from nnrun.cli.output import message, paragraph, print_json, terminal_width
 from nnrun.errors import UsageError, printable
@@ -89,7 +90,7 @@ def init(
 
         text = example_text(example)
         path = place(output, example, force)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         _end(path, {"example": example}, as_json)
         return
     assert file is not None, "else it is an example"
@@ -99,7 +100,7 @@ def init(
 
     wanted = Wanted(tuple(target or ()), task, test)
     spec = initial_spec(file, path, wanted, Defaults() if yes else _Terminal(wanted.targets), message)
-    path.write_text(spec.text, encoding="utf-8")
+    write_text(path, spec.text)
     again = None
     if "other candidates" in spec.chosen:
         words = [

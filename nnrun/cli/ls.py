@@ -45,6 +45,7 @@ class _Short:
 
 
 _MOST_SCORES = 3
+_LONGEST_CELL = 100
 _OPTIMISTIC = " *"
 _OPTIMISTIC_TEXT = "*: the rows that measure it chose its epoch, or it among trials: optimistic"
 _KEPT = "KEPT WEIGHTS"
@@ -167,7 +168,7 @@ def as_row(
     look at its test set its last was, of how many by experiments of its name, and by any where that differs.
     """
     validation, kept = (
-        {name.removeprefix("val_"): value for name, value in of.items() if name.startswith("val_")}
+        {name[4:]: value for name, value in of.items() if name.startswith("val_")}
         for of in (run.best, run.kept)
     )
     epochs = "" if run.epochs is None else str(run.epochs)
@@ -304,17 +305,21 @@ def _after(prefix: str, sort: str | None) -> str:
 
 
 def _scores(scores: Mapping[str, float], first: str, at_most: int) -> str:
+    if not scores:
+        return ""
     plain = [(name.removesuffix("_mean"), value) for name, value in scores.items()]
     plain.sort(key=lambda score: score[0] != first)
-    shown = [f"{_printable(name)} {value:.4g}" for name, value in plain]
-    return ", ".join(shown[:at_most]) + (", ..." if len(shown) > at_most else "")
+    shown = [f"{_printable(name)} {value:.4g}" for name, value in plain[:at_most]]
+    return ", ".join(shown) + (", ..." if len(plain) > at_most else "")
 
 
 def _printable(text: str) -> str:
     """Text from a record, which may hold anything, as one short line without control characters."""
+    if len(text) <= _LONGEST_CELL and text.isprintable():
+        return text
     if not text.isprintable():
         text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shortened(text, 100)
+    return shortened(text, _LONGEST_CELL)
 
 
 def _local_time(moment: datetime | None) -> str:

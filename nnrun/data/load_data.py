@@ -23,6 +23,7 @@ def load_data(
     data_dir: Path | None = None,
     smoke: bool = False,
     on_message: Callable[[str], None] = lambda text: None,
+    on_doubt: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load the data of a spec.
 
@@ -31,6 +32,7 @@ def load_data(
         data_dir: where data files are looked for first.
         smoke: a few hundred rows only.
         on_message: is told what takes long or went differently.
+        on_doubt: is told what is doubtful about columns; None: as `on_message`.
 
     Raises:
         DataError: the data are missing, damaged, or not what the spec says.
@@ -46,6 +48,7 @@ def load_data(
         on_message=on_message,
         text_targets=texts,
         token_inputs=token_inputs(spec),
+        on_doubt=on_doubt,
     )
     return _with_numbered_targets(spec, dataset, texts)
 

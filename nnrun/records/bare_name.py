@@ -47,7 +47,7 @@ def run_of_name(
         raise UsageError(_scored_outer_folds(name, sweep))
     best = None if sweep is None else _best_trial(sweep)
     if sweep is not None and best is not None:
-        tell(f"{name} is the sweep {sweep.id}: {best[1]}")
+        tell(f"{name} is the sweep {sweep.id}: {best[0].id}, {best[1]}, is taken")
         return best[0]
     which = f", the newest of {len(meant)} runs of this name," if len(meant) > 1 else ""
     aside = "; reproductions are passed over" if passed_over else ""
@@ -86,8 +86,22 @@ def _best_trial(sweep: SweepDirectory) -> tuple[RunDirectory, str] | None:
         record, _ = sweep.read_sound_part()
         trial = sweep.best_that_is_there(record)
         if trial is not None:
-            return sweep.run_of(trial), f"{trial.run}, {_what(trial, record)}, is taken"
+            return sweep.run_of(trial), _what(trial, record)
     return None
+
+
+def better_trial_text(run: RunSummary, runs_dir: Path) -> str | None:
+    """That a run is taken which is a trial of a sweep, and which one is the best; None where it is that."""
+    sweep = _sweep_of(run, runs_dir)
+    if sweep is not None and run.nested is not None:
+        return f"{run.id} is taken, since it began last. It is of the sweep {_no_run_is_the_model(sweep)}"
+    best = None if sweep is None else _best_trial(sweep)
+    if sweep is None or best is None or best[0].id == run.id:
+        return None
+    return (
+        f"{run.id}, a trial of the sweep {sweep.id}, is taken, since it began last. The best is "
+        f"{best[0].id}, {best[1]}."
+    )
 
 
 def _what(trial: TrialRecord, record: SweepRecord) -> str:
@@ -116,15 +130,20 @@ def no_run(sweep: SweepDirectory) -> str:
 
 
 def _scored_outer_folds(name: str, sweep: SweepDirectory) -> str:
-    """That none of a sweep's runs is the model, and how that is made."""
+    """That a name means no run of a sweep, and what to do instead."""
+    return (
+        f"{name} is the sweep {_no_run_is_the_model(sweep)} Or name a run by its id; `nnrun show {sweep.id}` "
+        "lists them."
+    )
+
+
+def _no_run_is_the_model(sweep: SweepDirectory) -> str:
+    """Its id, that none of its runs is the model, and how that is made."""
     model = ""
     with contextlib.suppress(DataError):  # then `show` tells what is wrong
         record, _ = sweep.read_sound_part()
         model = f" For the model, {_to_make_the_model(sweep, record)}."
-    return (
-        f"{name} is the sweep {sweep.id}, which scored outer folds: none of its runs is the model.{model} Or "
-        f"name a run by its id; `nnrun show {sweep.id}` lists them."
-    )
+    return f"{sweep.id}, which scored outer folds: none of its runs is the model.{model}"
 
 
 def _to_make_the_model(sweep: SweepDirectory, record: SweepRecord) -> str:

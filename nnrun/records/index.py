@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
-from nnrun.records.bare_name import STAMP, is_called, no_run, run_of_name, sweep_of_name
+from nnrun.records.bare_name import STAMP, better_trial_text, is_called, no_run, run_of_name, sweep_of_name
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory, new_id
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
@@ -62,7 +62,10 @@ def _find(
     """The same; with `or_sweep` a sweep where that is meant. The folder of runs is looked through once."""
     tell = tell or (lambda text: None)
     if reference == LAST:
-        return _last_run(runs_dir)
+        last = _last_run(runs_dir)
+        if (text := better_trial_text(last, runs_dir)) is not None:
+            tell(f"{LAST}: {text}")
+        return last.run
     runs = _run_directories(runs_dir)
     for run in runs:
         if run.id == reference:
@@ -275,25 +278,33 @@ def _was_run(folder: RunDirectory) -> bool:
     return bool(RUN_ID.fullmatch(folder.id)) and not SweepDirectory(folder.path).is_sweep()
 
 
-def _last_run(runs_dir: Path) -> RunDirectory:
+def _last_run(runs_dir: Path) -> RunSummary:
     """The readable run that began last; not one that only measured a setting.
 
     Ids tell when runs began. So only the records are read that may be of the last one: those with the latest
-    times in their ids, and those whose folder was given another name.
+    times in their ids, and those whose folder was given another name. Where these are many, as the trials of
+    a sweep on many machines, they are looked up as a list of runs does it.
     """
     last: RunSummary | None = None
-    for stamp, name in sorted(((_time_in(name), name) for name in _folders(runs_dir)), reverse=True):
+    listed: dict[str, RunSummary] | None = None
+    names = sorted(((_time_in(name), name) for name in _folders(runs_dir)), reverse=True)
+    for place, (stamp, name) in enumerate(names):
         if last is not None and last.started is not None and stamp < _least_time(last.started):
             break
-        run = RunDirectory(runs_dir / name)
-        summary = _summary(run) if _is_or_was_run(run) else None
+        if place == _WORTH_KEEPING:
+            listed = {found.id: found for found in _summaries(runs_dir)}
+        if listed is not None:
+            summary = listed.get(name)
+        else:
+            run = RunDirectory(runs_dir / name)
+            summary = _summary(run) if _is_or_was_run(run) else None
         if summary is None or summary.command in MEASURING_COMMANDS:
             continue
         if summary.status != BROKEN:
             last = max(last or summary, summary, key=_age_key)
     if last is None:
         raise UsageError(f"{LAST}: there are no runs in {runs_dir} yet.")
-    return last.run
+    return last
 
 
 def _least_time(began: datetime) -> str:

@@ -559,10 +559,16 @@ class RunDirectory:
         return self.path / name if member is None else self.path / member.folder / name
 
     def _why_no_weights(self, member: Member | None) -> str:
+        record = RunRecord(id=self.id)
+        with contextlib.suppress(DataError):  # one that cannot be read says nothing more
+            record = self.read_record()
+        if record.status == "running":
+            return "the run is still training, and saves its networks when it ends."
         members = self.members()
         if members and member not in members:
             return f"it holds {', '.join(map(str, members))}."
-        return "the run ended before its network was saved."
+        resume = f" It can go on: nnrun train --resume {self.id}." if self.can_go_on(record) else ""
+        return f"the run ended before its network was saved.{resume}"
 
 
 def create_run(runs_dir: Path, name: str, *, now: datetime | None = None) -> RunDirectory:

@@ -253,7 +253,8 @@ def write_checkpoint(run: Path, arrays: Arrays, document: Mapping[str, Any]) -> 
         _verify(target)
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise NnrunError(f"Cannot keep a checkpoint in {run}: {reason}. The previous one is kept.") from error
+        kept = "The previous one is kept." if older else "There is none of an earlier epoch."
+        raise NnrunError(f"Cannot keep a checkpoint in {run}: {reason}. {kept}") from error
     except DataError as error:
         raise NnrunError(
             f"The checkpoint in {run} could not be read back: {error} The disk may be failing."

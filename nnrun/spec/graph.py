@@ -151,8 +151,21 @@ def graph_of(spec: schema.ExperimentSpec) -> Graph:
 
 def read_graph(spec: schema.ExperimentSpec) -> tuple[Graph, list[GraphProblem]]:
     """The graph of a spec, as far as it can be read, and every problem in it, in no order."""
-    reader = _Reader(spec)
-    return reader.graph(), reader.problems
+    global _last_read
+    known, graph, problems = _last_read
+    if known is not spec:
+        reader = _Reader(spec)
+        graph, problems = reader.graph(), tuple(reader.problems)
+        _last_read = (spec, graph, problems)  # in one assignment: other threads read it too
+    return graph, list(problems)
+
+
+_last_read: tuple[schema.ExperimentSpec | None, Graph, tuple[GraphProblem, ...]] = (
+    None,
+    Graph((), (), {}),
+    (),
+)
+"""The rules of `nnrun.spec.lint` ask one after the other for the graph of the same spec, which is frozen."""
 
 
 def all_layers(spec: schema.ExperimentSpec) -> Iterator[tuple[Location, schema.Component]]:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from nnrun.errors import NnrunError, UsageError
 from nnrun.lazy_torch import torch
 from nnrun.limits import usable_cpus, wanted_threads
+
+_GPU_FILES = ("nvidia[0-9]*", "nvidiactl", "nvhost-*", "nvgpu*", "nvmap", "dxg", "kfd")
+"""What the drivers of GPUs for which PyTorch is built put into /dev on Linux."""
+
+
+def is_surely_cpu(wanted: str) -> bool:
+    """Whether `resolve_device` gives the CPU, where that is known without importing PyTorch."""
+    if wanted == "auto" and sys.platform == "linux" and "torch" not in sys.modules:
+        return not any(any(Path("/dev").glob(name)) for name in _GPU_FILES)
+    return wanted == "cpu"
 
 
 def resolve_device(wanted: str) -> torch.device:

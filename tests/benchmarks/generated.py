@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 WORDS = 10_000
+_BETWEEN_RUNS = timedelta(minutes=7)
 
 
 def write_reviews(path: Path, rows: int) -> None:
@@ -69,18 +71,24 @@ def write_new_rows(path: Path, rows: int, columns: int) -> None:
 
 
 def copy_run(runs: Path, many: Path, number: int) -> None:
-    """So many copies of the only run in a folder, each with an id of its own, without its networks."""
+    """So many copies of the only run in a folder, without its networks.
+
+    Each began `_BETWEEN_RUNS` before the one that was made before it, and has an id of its own.
+    """
     (record,) = runs.glob("*/run.json")
     read = json.loads(record.read_text(encoding="utf-8"))
     small = ("history.csv", "history_mean.csv", "resolved.yaml", "spec.yaml", "labels.json")
+    name = read["id"].rsplit("-", 2)[0]
+    times = {key: datetime.fromisoformat(read[key]) for key in ("started", "ended")}
     for place in range(number):
-        name, started, _ = read["id"].rsplit("-", 2)
-        id_ = f"{name}-{started}-{place:04x}"
+        began = {key: time - place * _BETWEEN_RUNS for key, time in times.items()}
+        id_ = f"{name}-{began['started']:%Y%m%dT%H%M%SZ}-{place:04x}"
         folder = many / id_
         folder.mkdir(parents=True)
         for file in small:
             shutil.copyfile(record.parent / file, folder / file)
-        (folder / "run.json").write_text(json.dumps({**read, "id": id_}, indent=2), encoding="utf-8")
+        written = {**read, "id": id_, **{key: time.isoformat() for key, time in began.items()}}
+        (folder / "run.json").write_text(json.dumps(written, indent=2), encoding="utf-8")
 
 
 def fresh_cache(compiled: Path, cache: Path) -> None:

@@ -115,7 +115,7 @@ def test_workers_whose_owner_is_killed_stop_and_nothing_is_lost(tmp_path: Path) 
 
 def test_a_worker_joins_a_sweep_that_runs(tmp_path: Path) -> None:
     """The first one pauses until the other is at work, which may be slow to begin."""
-    write_small(tmp_path, epochs=LONG, sweep={**GRID, "together": 2})
+    write_small(tmp_path, epochs=60, sweep={**GRID, "together": 2})
     expected = alone(tmp_path)
     options = ["--device", "cpu", "--json"]
     process = start_nnrun("sweep", "small.yaml", "--workers", "1", "-q", *options, cwd=tmp_path)

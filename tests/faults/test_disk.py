@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import nnrun
 from nnrun.records import RunDirectory, list_runs
 from tests.support.commands import nnrun_command
 from tests.support.provoke import Server
@@ -64,7 +65,6 @@ def test_a_disk_that_fills_at_any_moment(
 
 
 _WORKER_WITHIN = """
-import optuna, optuna.storages.journal
 import nnrun.experiment.sweeping.shared_trials as sharing
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.sweeping.sweep_listener import SweepListener
@@ -220,6 +220,38 @@ def test_a_folder_that_is_read_only_is_said_before_anything_is_loaded(tmp_path: 
         "error: Cannot make a run in locked: locked may not be written (Read-only file system). Name another "
         "folder with --runs-dir.\n"
     ) * len(commands)
+
+
+@needs_namespaces
+def test_each_command_names_the_file_that_it_cannot_write(tmp_path: Path) -> None:
+    spec = write_small(tmp_path)
+    (tmp_path / "rows.csv").write_text("a,y\n" + "".join(f"{i},{i % 3}\n" for i in range(40)))
+    run = nnrun.train(spec, runs_dir=tmp_path / "runs").path
+    (tmp_path / "locked").mkdir()
+    written = {
+        "locked/i.yaml": ["init", "rows.csv", "--yes"],
+        "locked/e_weights.npz": ["eject", "small.yaml", "--to", "pytorch"],
+        "locked/p.svg": ["plot", str(run)],
+        "locked/r.html": ["report", str(run)],
+        "locked/m.safetensors": ["export", str(run)],
+    }
+    commands = [[*command, "-o", file.replace("_weights.npz", ".py")] for file, command in written.items()]
+    script = textwrap.dedent(
+        f"""
+        mount -t tmpfs -o ro none locked
+        exec {sys.executable} -c '
+        import sys
+        from nnrun.cli import main
+        sys.exit(sum(main(command) != 1 for command in {json.dumps(commands)}))
+        '
+        """
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error")]
+    assert errors == [f"error: Cannot write {file}: Read-only file system." for file in written]
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")

@@ -37,10 +37,15 @@ def test_fifty_starts_at_the_same_moment(tmp_path: Path) -> None:
     write_small(tmp_path, epochs=1)
     script = textwrap.dedent(
         """
-        import os, sys
-        import torch, nnrun.experiment.running.train, nnrun.cli.running, nnrun.cli.closing
+        import gc, os, sys
+        sys.path.append(sys.argv[1])
+        from tests.support.fork_server import import_nnrun, import_packages
+        import_nnrun()
+        import_packages()
+        import torch
         from nnrun.cli import main
         torch.set_num_threads(1)
+        gc.freeze()
         gate, opened = os.pipe()
         children = []
         for _ in range(50):
@@ -56,7 +61,7 @@ def test_fifty_starts_at_the_same_moment(tmp_path: Path) -> None:
         """
     )
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script, str(Path(__file__).parents[2])],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -4,13 +4,17 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 import nnrun
+from nnrun.limits import cxx_compiler
 from nnrun.records import run_directory
 from nnrun.spec import schema
+from tests.support.small_experiments import write_small
 
 PACKAGE = Path(nnrun.__file__).parent
 HEAVY = ("torch", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "pydantic", "rich", "pooch")
@@ -84,6 +88,15 @@ def test_a_part_imports_only_what_it_needs(statement: str, forbidden: set[str]) 
     assert imported_by(statement) & forbidden == set()
 
 
+def test_drawing_curves_needs_nothing_that_reads_data() -> None:
+    code = "import sys, nnrun.experiment.describing.learning_curves; print('nnrun.data' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+PYTORCH = {"torch"} if cxx_compiler() is not None and not any(Path("/dev").glob("nvidia*")) else set()
+"""What commands that only predict do without, where C++ can be compiled and no GPU is there to be asked."""
+
 NOT_TO_TRAIN = {"pandas", "sklearn", "scipy", "matplotlib", "rich", "pooch"}
 
 
@@ -104,7 +117,7 @@ def test_training_imports_nothing_but_what_it_trains_with(trained: tuple[str, se
     [
         (["show"], set(HEAVY) - HEAVY_OF_SPECS),
         (["plot"], {"torch", "pandas", "scipy", "sklearn", "matplotlib.pyplot", "rich", "pooch"}),
-        (["report"], {"pandas", "scipy", "sklearn", "matplotlib.pyplot", "rich", "pooch"}),
+        (["report"], {*PYTORCH, "pandas", "scipy", "sklearn", "matplotlib.pyplot", "rich", "pooch"}),
         (["evaluate", "--split", "validation"], NOT_TO_TRAIN - {"matplotlib"} | {"matplotlib.pyplot"}),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -117,26 +130,43 @@ def test_a_command_about_a_run_imports_only_what_it_needs(
     assert imported_by(code) & forbidden == set()
 
 
+@pytest.mark.skipif(cxx_compiler() is None, reason="needs a C++ compiler")
+def test_a_chain_is_predicted_without_pytorch(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    runs, rows = str(tmp_path / "runs"), tmp_path / "rows.csv"
+    rows.write_text("1,2,3\n")
+    train = ["train", str(tmp_path / "small.yaml"), "-q", "--runs-dir", runs]
+    assert subprocess.run([sys.executable, "-m", "nnrun", *train], check=False).returncode == 0
+    predict = ["predict", "@last", str(rows), "--device", "cpu", "--runs-dir", runs]
+    code = f"from nnrun.cli import main; assert main({predict!r}) == 0"
+    assert imported_by(code) & {"torch", "scipy", "sklearn", "matplotlib", "rich"} == set()
+
+
 # --- what the source says --------------------------------------------------------------------------------
 
 
-def nodes(path: Path) -> Iterator[ast.AST]:
-    """The syntax tree of a module, without its docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    yield from (node for node in ast.walk(tree) if id(node) not in docstrings or not is_text(node))
+_LOOKED_AT = (ast.Constant, ast.Call, ast.Import, ast.ImportFrom)
+Looked = TypeVar("Looked", ast.Constant, ast.Call, ast.Import, ast.ImportFrom)
+
+
+@cache
+def nodes(path: Path) -> tuple[ast.expr | ast.stmt, ...]:
+    """What rules look at in a module, without its docstrings."""
+    tree = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docstrings = {id(node.value) for node in tree if isinstance(node, ast.Expr) and is_text(node.value)}
+    return tuple(node for node in tree if isinstance(node, _LOOKED_AT) and id(node) not in docstrings)
 
 
 def is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def outside(*folders: str) -> Iterator[tuple[str, ast.AST]]:
-    """Each node of each module that is in none of the folders, with the place where it stands."""
+def outside(kind: type[Looked], *folders: str) -> Iterator[tuple[str, Looked]]:
+    """Each such node of each module that is in none of the folders, with the place where it stands."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if not name.startswith(folders):
-            yield from ((f"{name}:{getattr(node, 'lineno', 0)}", node) for node in nodes(path))
+            yield from ((f"{name}:{node.lineno}", node) for node in nodes(path) if isinstance(node, kind))
 
 
 FILE_NAMES = {
@@ -151,12 +181,12 @@ def test_the_file_names_of_a_run_are_known() -> None:
 
 
 def test_only_records_knows_a_file_name_under_runs() -> None:
-    texts = [(place, node.value) for place, node in outside("records/") if isinstance(node, ast.Constant)]
+    texts = [(place, node.value) for place, node in outside(ast.Constant, "records/")]
     assert [place for place, text in texts if any(name in str(text) for name in FILE_NAMES)] == []
 
 
 def test_only_commands_print() -> None:
-    calls = [(place, node.func) for place, node in outside("cli/") if isinstance(node, ast.Call)]
+    calls = [(place, node.func) for place, node in outside(ast.Call, "cli/")]
     assert [
         place for place, function in calls if isinstance(function, ast.Name) and function.id == "print"
     ] == []
@@ -174,8 +204,8 @@ def test_defaults_stand_in_the_schema_alone() -> None:
     """No `params.get("learning_rate", 0.001)` and no `getattr(spec, "epochs", 1)`."""
     keys = spec_keys()
     scattered = []
-    for place, node in outside("spec/"):
-        if not isinstance(node, ast.Call) or len(node.args) < 2:
+    for place, node in outside(ast.Call, "spec/"):
+        if len(node.args) < 2:
             continue
         called = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
         key, default = (getattr(argument, "value", None) for argument in node.args[-2:])
@@ -187,9 +217,10 @@ def test_defaults_stand_in_the_schema_alone() -> None:
 def test_nothing_needs_pickle() -> None:
     pickles = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     found = []
-    for place, node in outside(*PICKLE_ALLOWED):
-        if isinstance(node, ast.Import) and pickles & {alias.name for alias in node.names}:
+    for place, imports in outside(ast.Import, *PICKLE_ALLOWED):
+        if pickles & {alias.name for alias in imports.names}:
             found.append(place)
-        if isinstance(node, ast.ImportFrom) and node.module in pickles:
+    for place, imported in outside(ast.ImportFrom, *PICKLE_ALLOWED):
+        if imported.module in pickles:
             found.append(place)
     assert found == []

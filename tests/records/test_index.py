@@ -295,10 +295,21 @@ def test_the_name_of_a_sweep_s_trials(
         assert nnrun.load_run("small").id == best.id
     with pytest.raises(AmbiguousRunError):  # what is deleted must be named whole
         find_runs_and_sweeps(["small"], Path("runs"))
-    own = nnrun.train(spec)
     told: list[str] = []
+    last = find_run("@last", Path("runs"), tell=told.append)
+    assert last.id == sweep.record.trials[-1].run
+    assert told == [
+        f"@last: {last.id}, a trial of the sweep {found.id}, is taken, since it began last. The best is "
+        f"{best.id}, trial 2, the best by val_loss."
+    ]
+    assert main(["rm", last.id, sweep.record.trials[0].run or "", "--yes"]) == 0
+    told.clear()
+    assert find_run("@last", Path("runs"), tell=told.append).id == best.id
+    own = nnrun.train(spec)
+    assert find_run("@last", Path("runs"), tell=told.append).id == own.id
+    assert told == []
     assert find_run("small", Path("runs"), tell=told.append).id == own.id
-    assert told == [f"small: {own.id}, the newest of 4 runs of this name, is taken"]
+    assert told == [f"small: {own.id}, the newest of 2 runs of this name, is taken"]
 
 
 def test_the_best_trial_s_run_is_gone(
@@ -382,6 +393,12 @@ def test_the_name_of_a_sweep_that_scored_outer_folds(
         assert " ".join(capsys.readouterr().err.split()) == f"error: {said}"
     with pytest.raises(UsageError, match="which scored outer folds"):
         nnrun.load_run("small")
+    told: list[str] = []
+    last = find_run("@last", Path("runs"), tell=told.append)
+    assert told == [
+        f"@last: {last.id} is taken, since it began last. It is of the sweep {sweep.name}, which scored "
+        f"outer folds: none of its runs is the model. For the model, {model}."
+    ]
     if method == "grid":  # it is the model, and what the name means from then on
         assert main(["final", str(Path("runs", best)), "-q"]) == 0
         (made,) = [run.id for run in list_runs(Path("runs")) if run.command == "final"]

@@ -226,6 +226,12 @@ def test_missing_weights_say_why(run: RunDirectory) -> None:
     assert str(caught.value) == (
         f"{run.path} has no weights.safetensors: the run ended before its network was saved."
     )
+    run.write_checkpoint({"a": np.zeros(1)}, {})
+    run.write_record(RunRecord(id=run.id, status="running"))
+    with run.owned(), pytest.raises(DataError, match="training, and saves its networks when it ends"):
+        run.read_weights()
+    with pytest.raises(DataError, match=f"network was saved. It can go on: nnrun train --resume {run.id}"):
+        run.read_weights()  # nobody is at work on it: it was killed
     run.write_weights({"a": np.zeros(1)}, Member("fold", 1))
     with pytest.raises(DataError) as caught:
         run.read_weights(Member("fold", 0))

@@ -42,8 +42,12 @@ import nnrun.experiment.describing.report
 import nnrun.experiment.evaluating.compare
 import nnrun.experiment.finished.listing
 import nnrun.experiment.describing.describe_spec
+import nnrun.experiment.sweeping.sweep
+import nnrun.experiment.sweeping.worker
 import nnrun.cli.app, nnrun.cli.running, nnrun.cli.closing
 from nnrun.cli import entry_point, main
+with contextlib.suppress(ImportError):
+    import optuna.storages.journal
 WARM = '''
 dataset: {npz: warm.npz}
 preprocessing: {inputs: standardize}

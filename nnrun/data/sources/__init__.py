@@ -162,6 +162,7 @@ def load_dataset(
     on_message: Callable[[str], None] = lambda text: None,
     text_targets: Collection[Port] = (),
     token_inputs: Collection[Port] = (),
+    on_doubt: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a data set as a spec declares it.
 
@@ -174,6 +175,7 @@ def load_dataset(
         on_message: called with what takes long or went differently.
         text_targets: the outputs whose targets are texts that may be different in every row.
         token_inputs: the inputs whose rows are lists of word indices, also where they are of one length.
+        on_doubt: called with what is doubtful about columns; None: as `on_message`.
 
     Raises:
         DataError: the data is missing, damaged, or not what the spec says.
@@ -187,6 +189,7 @@ def load_dataset(
         outputs or {},
         tuple(text_targets),
         tuple(token_inputs),
+        on_doubt,
     )
     module = import_module(f"{__name__}.{SOURCES[type(dataset)].module}")
     loaded = module.load(dataset, context)

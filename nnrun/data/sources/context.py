@@ -38,6 +38,7 @@ class LoadContext:
         split_columns: columns that the validation needs; no inputs unless the spec says so.
         inputs, outputs: where a spec names them, the array or the columns of each; else empty.
         on_message: called with what takes long or went differently.
+        on_doubt: called with what is doubtful about columns; None: as `on_message`.
         text_targets: the outputs whose targets are texts that may be different in every row: no classes.
         token_inputs: the inputs whose rows are lists of word indices, also where they are of one length.
     """
@@ -50,3 +51,4 @@ class LoadContext:
     outputs: Mapping[Port, tuple[str, ...]] = field(default_factory=dict)
     text_targets: tuple[Port, ...] = ()
     token_inputs: tuple[Port, ...] = ()
+    on_doubt: Callable[[str], None] | None = None

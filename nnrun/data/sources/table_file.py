@@ -76,6 +76,11 @@ class _Source:
         """Tell something about the file."""
         self.context.on_message(f"{self.reader.name}: {text}")
 
+    def doubt(self, text: str) -> None:
+        """Tell what is doubtful about the file's columns."""
+        tell = self.context.on_doubt or self.context.on_message
+        tell(f"{self.reader.name}: {text}")
+
     def marks(self, column: str) -> str:
         """What the file has where a value is missing: a sentence, or nothing."""
         return marks_sentence(missing_marks(self.reader, column))
@@ -354,7 +359,7 @@ def _without_index(source: _Source, file: ReadTable) -> ColumnRoles:
             f"Name it in `inputs` if the network is to learn from it."
         )
     for name, why in left.items():
-        source.say(f"column {quoted(name)} is left out as an index: {why}. To keep it, name it in `inputs`")
+        source.doubt(f"column {quoted(name)} is left out as an index: {why}. To keep it, name it in `inputs`")
     return replace(roles, inputs=inputs)
 
 
@@ -424,7 +429,7 @@ def _tell(source: _Source, file: ReadTable, name: str, kinds: Sequence[str], wha
     """Tell the warnings of these kinds on a column; `what` is what the message calls it."""
     for warning in file.columns[name].warnings:
         if warning.kind in kinds:
-            source.say(f"{what or f'column {quoted(name)}'} {warning.text}")
+            source.doubt(f"{what or f'column {quoted(name)}'} {warning.text}")
 
 
 def _weights(file: ReadTable, name: str | None) -> npt.NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from nnrun.atomic_files import write_whole
+from nnrun.atomic_files import replace_file
 from nnrun.errors import UsageError
 from nnrun.experiment.ejecting.lesson import lesson_of
 from nnrun.experiment.ejecting.script_text import HISTORY, WEIGHTS
@@ -88,6 +88,6 @@ def eject(
         script = torch_script(lesson, path.stem)
     refuse_taken_name(path, script.source)
     content = arrays_content(script.arrays)
-    write_whole(beside, lambda temporary: temporary.write_bytes(content))
-    write_whole(path, lambda temporary: temporary.write_text(script.source, encoding="utf-8"))
+    replace_file(beside, lambda temporary: temporary.write_bytes(content))
+    replace_file(path, lambda temporary: temporary.write_text(script.source, encoding="utf-8"))
     return Ejected(path, beside, history, framework, script.source.count("\n"), script.notes)

@@ -11,6 +11,7 @@ import numpy as np
 
 from nnrun.data import FittedPreprocessing
 from nnrun.data.dataset import Array, RawInputs
+from nnrun.experiment.predicting.chain_outputs import chain_outputs
 from nnrun.experiment.setup.groups import make_inputs
 from nnrun.experiment.setup.rows_on_demand import RowsOnDemand
 from nnrun.lazy_torch import torch
@@ -40,7 +41,7 @@ def network_outputs(
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
     inputs: Mapping[Port, RawInputs],
-    device: torch.device,
+    device: torch.device | None,
 ) -> Array:
     """(N, K): probabilities after a sigmoid or softmax (float64), else the output layer's values (float32).
 
@@ -52,7 +53,7 @@ def network_outputs(
         fitted: its preprocessing.
         weights: as its weights file has them.
         inputs: the rows, N of them, as a data set has them.
-        device: where to compute.
+        device: where to compute; None for the CPU.
     """
     (output,) = fitted.outputs
     return outputs_function(spec, fitted, weights, device)(inputs)[output]
@@ -62,7 +63,7 @@ def outputs_function(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    device: torch.device,
+    device: torch.device | None,
     *,
     logits: bool = False,
 ) -> OutputsFunction:
@@ -78,7 +79,7 @@ def members_function(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    device: torch.device,
+    device: torch.device | None,
 ) -> OutputsFunction:
     """The same for each member of a network that is an ensemble, (M, N, K); of any other (1, N, K)."""
     return _function(spec, fitted, weights, device, of_members=True)
@@ -88,12 +89,17 @@ def _function(
     spec: schema.ExperimentSpec,
     fitted: FittedPreprocessing,
     weights: Mapping[str, np.ndarray[Any, Any]],
-    device: torch.device,
+    device: torch.device | None,
     *,
     of_members: bool = False,
     logits: bool = False,
 ) -> OutputsFunction:
     """(M, N, K) of each member, or (1, N, K) of all as one."""
+    if device is None or device.type == "cpu":
+        chain = chain_outputs(spec, fitted, weights, logits=logits)
+        if chain is not None:
+            return chain
+        device = torch.device("cpu")
     of_inputs = outputs_of_inputs(spec, fitted, weights, device, of_members=of_members, logits=logits)
     return lambda rows: of_inputs(make_inputs([fitted], rows, device), len(next(iter(rows.values()))))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrun.atomic_files import write_text
+from nnrun.atomic_files import make_folder, write_text, writing
 from nnrun.errors import UsageError
 from nnrun.experiment.publishing.content import Content, Series
 from nnrun.experiment.publishing.destination import Destination, Published
@@ -41,7 +41,9 @@ def publish_to_tensorboard(content: Content, destination: Destination, folder: P
         return Published(content.run.id, str(runs), content.run.id, new=False, model=False)
     making = runs / f".{content.run.id}.making"
     shutil.rmtree(making, ignore_errors=True)
-    _write(content, making, content.files(folder), content.figures(folder))
+    make_folder(runs)
+    with writing(target):
+        _write(content, making, content.files(folder), content.figures(folder))
     write_text(making / _DIGEST, f"{content.digest}\n")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(making, target)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from nnrun.atomic_files import write_text
+from nnrun.atomic_files import make_folder, write_text
 from nnrun.errors import NnrunError
 from nnrun.experiment.publishing.content import Content, Series
 from nnrun.experiment.publishing.destination import Destination, Published
@@ -50,7 +50,7 @@ def publish_to_wandb(content: Content, destination: Destination, folder: Path) -
     has_model = destination.model and content.has_model
     if line in before.splitlines():
         return Published(content.run.id, str(place), id_, new=False, model=has_model)
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     options: dict[str, Any] = {
         "dir": str(place),
         "project": destination.experiment or content.experiment,

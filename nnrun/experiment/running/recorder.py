@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 from nnrun.data.labels import Labels
 from nnrun.data.sources.keras_tokens import published_vocabulary
 from nnrun.errors import DataError, DivergedError, NnrunError, RankLostError, keep_folder
+from nnrun.experiment.finished.cautions import cautions
 from nnrun.experiment.finished.interrupted_runs import how_to_go_on_instead
 from nnrun.experiment.finished.kept_scores import kept_verdict
 from nnrun.experiment.finished.nested_choice import outer_verdict
 from nnrun.experiment.finished.record_text import drowned_loss, drowned_text, rows_in_words
-from nnrun.experiment.finished.verdict import cautions, not_trained, verdict
+from nnrun.experiment.finished.verdict import not_trained, verdict
 from nnrun.experiment.running.checkpointer import CheckpointState
 from nnrun.experiment.running.job import Job
 from nnrun.experiment.running.listener import Start, StopTraining, epochs_of_history

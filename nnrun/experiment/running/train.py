@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from nnrun.data import Dataset, Samples
 from nnrun.errors import NnrunError
+from nnrun.experiment.finished.cautions import cautions
 from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
-from nnrun.experiment.finished.verdict import cautions, min_delta_of_best
+from nnrun.experiment.finished.verdict import min_delta_of_best
 from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState

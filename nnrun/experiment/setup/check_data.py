@@ -71,15 +71,16 @@ def _problems_of_rows(loaded: LoadedSpec, file: str | None) -> tuple[Problem, ..
         return missing
     if why_not_read(spec.dataset) is not None:
         return ()
+    told: list[str] = []
     try:
-        dataset = load_data(spec)
+        dataset = load_data(spec, on_doubt=told.append)
         shapes = _try(spec, dataset, fit=_size(Path(spec.dataset.path).expanduser()) <= _BYTES_TO_FIT)
         misfits = _misfits(loaded, dataset, shapes)
     except DataError as error:
         if error.location is not None:
             return (loaded.problem_at(error.location, str(error)),)
         return (Problem(str(error), file=file),)
-    doubts = rare_class_warnings(spec, dataset)
+    doubts = (*told, *rare_class_warnings(spec, dataset))
     return (*misfits, *(Problem(doubt, file=file, severity="warning") for doubt in doubts))
 
 

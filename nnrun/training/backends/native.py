@@ -93,13 +93,13 @@ _KNOWN_FIELDS: Mapping[type[Any], set[str]] = {
 _NONE: Mapping[str, Any] = {}
 
 # Products of a call that are worth starting threads, which takes some 0.05 ms.
-_WORTH_THREADS = 10_000_000
+WORTH_THREADS = 10_000_000
 
 # Of steps in C++ between two moments at which Python can answer a signal.
 _SECONDS_A_CALL = 0.05
 
 # Rows that are evaluated at a time: so few that the activations stay in the CPU's caches.
-_EVALUATED_AT_ONCE = 256
+EVALUATED_AT_ONCE = 256
 
 
 def unknown_in(spec: schema.ExperimentSpec) -> str | None:
@@ -126,6 +126,14 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
         if activation not in native_job.ACTIVATIONS:
             return f"the activation `{activation}`"
     return None
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Say what the functions of the library take."""
+    job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
+    library.train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
+    library.measure.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
+    library.train.restype = library.measure.restype = None
 
 
 def _unknown_of_words(layers: Sequence[schema.Component]) -> str | None:
@@ -170,11 +178,8 @@ class NativeBackend:
         native_job.fill(self._optimizer, optimizer)
         rules = optimizers_of(problem)
         self._undecayed = {name for name, rule in rules.items() if rule is problem.optimizer.undecayed}
-        job, numbers = ctypes.POINTER(native_job.Job), ctypes.c_void_p
+        declare(library)
         self._train, self._evaluate = library.train, library.measure
-        self._train.argtypes = [job, ctypes.c_int64, numbers, ctypes.c_double, ctypes.c_int64]
-        self._evaluate.argtypes = [job, ctypes.c_int64, numbers, numbers, ctypes.c_int64]
-        self._train.restype = self._evaluate.restype = None
         graph = graph_of(self._spec)
         # C++ takes the numbers of a row one behind the other, as they lie in memory, and averages what it
         # picks from a table: these layers do nothing more.
@@ -243,7 +248,7 @@ class NativeBackend:
 
     def evaluate(self, parameters: Mapping[str, Tensor], data: SegmentData) -> SegmentResult:
         """Losses and logits of a segment that is a single batch."""
-        job, logits, _ = self._job(data, parameters, _EVALUATED_AT_ONCE)
+        job, logits, _ = self._job(data, parameters, EVALUATED_AT_ONCE)
         numbers = torch.tensor(data.segment.replicas)
         losses = torch.empty(len(numbers), 1, dtype=torch.float64)
         stop_if_asked()
@@ -253,7 +258,7 @@ class NativeBackend:
 
     def _threads(self, rows: int) -> int:
         """How many threads share the work of so many rows; no bit of the result depends on it."""
-        if rows * self._products < _WORTH_THREADS:
+        if rows * self._products < WORTH_THREADS:
             return 1
         return wanted_threads() or free_cpus()
 

@@ -14,9 +14,10 @@ import scipy.stats
 
 import nnrun
 from nnrun.data import Samples
+from nnrun.experiment.finished.cautions import cautions, not_better
 from nnrun.experiment.finished.nested_text import by_rows_text
 from nnrun.experiment.finished.record_text import caution_text, no_better_text
-from nnrun.experiment.finished.verdict import cautions, interval_of, not_better, pooled_rows, verdict
+from nnrun.experiment.finished.verdict import interval_of, pooled_rows, verdict
 from nnrun.records.run_record import RunRecord
 from nnrun.spec.reading.load import load_spec
 from nnrun.spec.schema import ExperimentSpec

@@ -73,9 +73,12 @@ def test_files_of_other_kinds_are_counted_and_hidden_ones_are_not(tmp_path: Path
     for name in ("x.webp", "notes.txt", "._0.png"):
         (tmp_path / "pets" / "cats" / name).write_bytes(b"none")
     told: list[str] = []
-    listener = Listener()
-    listener.message = told.append  # type: ignore[method-assign]
-    (found,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"), listener=listener)
+
+    class Hears(Listener):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    (found,) = predict_source(predictor, source_of(tmp_path / "pets" / "cats"), listener=Hears())
     assert len(found[OUTPUT]) == 12
     (line,) = [text for text in told if "images" in text]
     assert line.endswith("(rgb); 2 files of other kinds left out")

@@ -70,6 +70,24 @@ def test_uneven_classes_are_told_once_nothing_sees_them(tmp_path: Path) -> None:
         assert problems_of_data(load_spec(spec(tmp_path, "label", rest))) == ()
 
 
+def test_what_training_doubts_about_columns_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers in another spelling that are categories, an index that is no input."""
+    lines = [f"{i};{i % 7},{i % 4};{i % 3}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join([";a;y", *lines]) + "\n")
+    path = tmp_path / "t.yaml"
+    path.write_text("dataset: {csv: {path: t.csv, target: y}}\nlayers: [dense: 1]\nloss: mse\n")
+    assert main(["check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert main(["train", str(path), "--epochs", "1", "--runs-dir", str(tmp_path / "runs")]) == 0
+    trained = capsys.readouterr().err
+    for said in ("`decimal: ','` reads", "column 'Unnamed: 0' is left out as an index"):
+        assert said in out
+        assert said in trained
+    assert out.splitlines()[-1] == f"{path}: ok, 2 warnings"
+
+
 @pytest.mark.parametrize(
     ("dataset", "name"),
     [

@@ -241,7 +241,7 @@ def test_the_number_of_threads_changes_no_bit(
 ) -> None:
     """Neither in training nor in evaluation; small steps and such as are shared out, with dropout between."""
     units = 8 if batch_size == 2 else 600
-    monkeypatch.setattr(native, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(native, "WORTH_THREADS", 0)
     hidden = {"dense": {"units": units, "activation": "tanh", "kernel_regularizer": "l2"}}
     layers = [hidden, {"dropout": 0.2}, hidden, {"dense": {"units": 3, "activation": "softmax"}}]
     settings: dict[str, Any] = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -306,7 +306,7 @@ def test_batches_in_parts(batch_size: int, units: int, monkeypatch: pytest.Monke
     targets = zeros_and_ones(1, n, 1)
     problem = make_problem(layers, x_SNF=rows(1, n, 17), targets=targets, batch_size=batch_size)
     order = [np.random.default_rng(2).permutation(n)[: n - 41]]
-    monkeypatch.setattr(native, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(native, "WORTH_THREADS", 0)
     plain, one = engines(problem, 1)
     several = native_engine(problem, first_weights(problem, [0]))
     made = []

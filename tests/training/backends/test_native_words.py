@@ -173,7 +173,7 @@ def test_words_in_bytes(own: bool) -> None:
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_backend, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(native_backend, "WORTH_THREADS", 0)
     problem = problem_of([*MASKED, HIDDEN, SIGMOID])
     found = []
     for threads in (1, 3):
