@@ -176,10 +176,10 @@ def run_program(
         cwd: where.
         keras: whether Keras is imported as well, which computes with PyTorch.
     """
-    server, environment = _server("keras" if keras else "packages")
+    server, _ = _server("keras" if keras else "packages")
     variables = {**os.environ, "PYTEST_PROGRAM": program}
     if keras:
-        variables["KERAS_BACKEND"] = environment["KERAS_BACKEND"]
+        variables["KERAS_BACKEND"] = "torch"
     process = _forked(server, arguments, cwd, variables, piped=False)
     out, err = process.communicate()
     assert process.returncode is not None
@@ -233,23 +233,26 @@ def _line(told: socket.socket) -> str:
 
 @cache
 def _server(imported: str) -> tuple[socket.socket, dict[str, str]]:
-    """The server, started at the first call, and its environment."""
+    """The server, started at the first call, and its environment. That of packages forks the others."""
     ours, theirs = socket.socketpair()
-    environment = (ENVIRONMENT or dict(os.environ)) | (
-        {"KERAS_BACKEND": "torch"} if imported == "keras" else {}
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(_SERVER), str(theirs.fileno()), imported],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[theirs.fileno()],
-    )
+    environment = {**(ENVIRONMENT or os.environ)}
+    if imported == "packages":
+        process = subprocess.Popen(
+            [sys.executable, str(_SERVER), str(theirs.fileno())],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    else:
+        first, environment = _server("packages")
+        socket.send_fds(first, [imported[:1].encode()], [theirs.fileno()])
     theirs.close()
 
     def end() -> None:
         ours.close()
-        process.wait(60)
+        if imported == "packages":
+            process.wait(60)
 
-    atexit.register(end)
+    atexit.register(end)  # the last to be registered is the first to be called
     return ours, environment

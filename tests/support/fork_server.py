@@ -1,12 +1,12 @@
 """A process that has imported what `nnrun` needs, and runs each command in a child that it forks.
 
-`tests.support.commands` starts it as `python fork_server.py FD WHAT`, where FD is a Unix socket, and WHAT is
-`all`, or `packages` where each command is to import nnrun's modules itself, or `keras` where a program needs
-Keras besides. Each message there is an order:
-one byte, and four descriptors, of the command's stdin, stdout and stderr, and of a socket of its own. From
-this socket the child reads a line of JSON, [arguments, folder, environment], and answers with a line, its
-process id. When it has ended, the server adds a line with its exit code, as `subprocess` has it. The server
-ends with the socket that it was given.
+`tests.support.commands` starts it as `python fork_server.py FD`, where FD is a Unix socket. It has imported
+PyTorch, pandas and so on, and nothing of nnrun. Each message there is one byte. `!` is an order, with four
+descriptors, of the command's stdin, stdout and stderr, and of a socket of its own. From this socket the child
+reads a line of JSON, [arguments, folder, environment], and answers with a line, its process id. When it has
+ended, the server adds a line with its exit code, as `subprocess` has it. `a` and `k` come with the socket of
+another server, which is forked: after `a` it imports all of nnrun, after `k` Keras. A server ends with the
+socket that it was given.
 
 No thread is started and no parallel region of OpenMP entered before a fork, which neither would survive.
 """
@@ -93,7 +93,7 @@ def warm_up() -> None:
 
 def serve(control: socket.socket) -> socket.socket:
     """Fork a child for each order, and tell how it ended. Returns in children alone, with their socket."""
-    children: dict[int, socket.socket] = {}
+    children: dict[int, socket.socket | None] = {}
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -107,34 +107,58 @@ def serve(control: socket.socket) -> socket.socket:
             continue
         message, descriptors, _, _ = socket.recv_fds(control, 1, 4)
         if not message:
+            for pid in [pid for pid, told in children.items() if told is None]:
+                os.waitpid(pid, 0)  # a server, whose socket is closed as well
             os._exit(0)
-        own = socket.socket(fileno=descriptors[3])
+        own = socket.socket(fileno=descriptors[-1])
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             for other in (control, *children.values()):
-                other.close()
+                if other is not None:
+                    other.close()
             os.close(woken)
             os.close(wakes)
+            if message != b"!":
+                import_more(message)
+                return serve(own)
             for number, descriptor in enumerate(descriptors[:3]):
                 os.dup2(descriptor, number)
-        for descriptor in descriptors[:3]:
+        for descriptor in descriptors[:-1]:
             os.close(descriptor)
         if pid == 0:
             return own
-        children[pid] = own
+        if message == b"!":
+            children[pid] = own
+        else:
+            children[pid] = None
+            own.close()
 
 
-def reap(children: dict[int, socket.socket]) -> None:
+def import_more(message: bytes) -> None:
+    """What a server is forked for."""
+    if message == b"k":
+        os.environ["KERAS_BACKEND"] = "torch"
+        importlib.import_module("keras")
+    else:
+        import_nnrun()
+        warm_up()
+    gc.collect()
+    gc.freeze()
+
+
+def reap(children: dict[int, socket.socket | None]) -> None:
     """Tell of the children that have ended."""
     while children:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        with children.pop(pid) as own:
-            own.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        own = children.pop(pid)
+        if own is not None:
+            with own:
+                own.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def become(own: socket.socket) -> None:
@@ -163,14 +187,8 @@ def become(own: socket.socket) -> None:
 def main() -> None:
     """Serve; in a child, run `python -m nnrun`, or a program as `python -c` does."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    if sys.argv[2] == "all":
-        import_nnrun()
     import_packages()
-    if sys.argv[2] == "keras":
-        importlib.import_module("keras")
     os.fsync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
-    if sys.argv[2] == "all":
-        warm_up()
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
     become(serve(control))
