@@ -28,7 +28,7 @@ from nnrun.experiment.evaluating.error_analysis import (
     place_cells,
     place_headings,
 )
-from nnrun.experiment.evaluating.evaluate import Evaluation, analysis_figures, evaluate_run
+from nnrun.experiment.evaluating.evaluate import Analysed, analyse_validation, analysis_figures
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.look_text import looks_text
@@ -281,18 +281,18 @@ def analysis_blocks(run: RunDirectory, access: Access, salt: str) -> Sequence[Bl
     """
     title = "Predictions on the validation rows"
     try:
-        evaluation = evaluate_run(run, access, split="validation")
+        found = analyse_validation(run, access)
     except (UsageError, DataError) as error:
         return [Block(title, [Paragraph(str(error), "muted")])]
     blocks: list[Block] = []
-    for port, analysis in evaluation.analyses.items():
-        of = f"{title}: {port}" if evaluation.outputs_have_names else title
+    for port, analysis in found.analyses.items():
+        of = f"{title}: {port}" if found.outputs_have_names else title
         if analysis is None:
             said = "The predictions are neither classes or labels nor one number per row."
             blocks.append(Block(of, [Paragraph(said, "muted")]))
         else:
             blocks += _blocks_of_output(
-                evaluation, port, analysis, of, salt if len(evaluation.analyses) == 1 else f"{salt} {port}"
+                found, port, analysis, of, salt if len(found.analyses) == 1 else f"{salt} {port}"
             )
     return blocks
 
@@ -337,14 +337,12 @@ def importance_blocks(run: RunDirectory, salt: str) -> list[Block]:
     return blocks
 
 
-def _blocks_of_output(
-    evaluation: Evaluation, port: Port, analysis: Analysis, title: str, salt: str
-) -> list[Block]:
-    named = evaluation.outputs_have_names
+def _blocks_of_output(found: Analysed, port: Port, analysis: Analysis, title: str, salt: str) -> list[Block]:
+    named = found.outputs_have_names
     rows = f"{analysis.rows:,} validation rows"
-    how = combination_text(evaluation.combination, evaluation.networks, evaluation.kind)
-    told = f"Each row is predicted {how}; weights: {evaluation.weights.text}."
-    said = Paragraph(f"{told} {evaluation.undecided_text}".rstrip(), "muted")
+    how = combination_text(found.combination, found.networks, found.kind)
+    told = f"Each row is predicted {how}; weights: {found.weights.text}."
+    said = Paragraph(f"{told} {found.undecided_text}".rstrip(), "muted")
     pictures = {
         name: Picture(inline_svg(figure, _READ_ALOUD[name], f"{salt} {name}"), detailed=name == "confusion")
         for name, figure in analysis_figures(analysis, f"{port}, {rows}" if named else rows).items()

@@ -267,21 +267,77 @@ def evaluate_run(
         return evaluate_opened(open_run(run, access), split, mistakes, interval=interval)
 
 
+@dataclass(frozen=True)
+class Analysed:
+    """What lies behind a run's predictions of its validation rows; the attributes are those of `Evaluation`.
+
+    Attributes:
+        undecided_text: empty where there is neither calibration nor threshold.
+    """
+
+    weights: UsedWeights
+    networks: int
+    kind: MemberType | None
+    analyses: Mapping[Port, Analysis | None]
+    combination: Combination
+    undecided_text: str = ""
+
+    @property
+    def outputs_have_names(self) -> bool:
+        """Whether there are several outputs, or the only one has a name."""
+        return named(self.analyses)
+
+
+def analyse_validation(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, mistakes: int = 5) -> Analysed:
+    """The part of `evaluate_run` on validation rows that needs no scores, which PyTorch computes.
+
+    Raises:
+        UsageError, DataError: as from `evaluate_run`.
+    """
+    opened = open_run(run, access)
+    if decided_outputs(opened.spec):  # it tells how good they are without calibration, too
+        found = evaluate_opened(opened, "validation", mistakes)
+        return Analysed(
+            found.weights,
+            found.networks,
+            found.kind,
+            found.analyses,
+            found.combination,
+            found.undecided_text,
+        )
+    samples = samples_of(opened, "validation")
+    predicted = [_predict(opened, network, samples, "validation")[0] for network in opened.networks]
+    _unknown_in_validation(opened, predicted)
+    combined = _combined(opened, predicted)
+    return Analysed(
+        opened.weights,
+        len(opened.networks),
+        opened.member_type,
+        _analyses(opened, samples, combined, mistakes),
+        next(iter(combined.values())).how,
+    )
+
+
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """One network on its rows.
+class _Predicted:
+    """One network's outputs for its rows.
 
     Attributes:
         rows: their numbers in their split.
-        scored: its scores, and those of the baselines.
         outputs: (N, K) of each output, numbers in the target's own units.
         unknown: what validation rows hold that its training rows do not.
     """
 
     rows: Array
-    scored: Scored
     outputs: Mapping[Port, Array]
     unknown: list[Unknown]
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured(_Predicted):
+    """The same with `scored`: the network's scores, and those of the baselines."""
+
+    scored: Scored
 
 
 def evaluate_opened(
@@ -314,9 +370,7 @@ def evaluate_opened(
         members, kept = _at_one_epoch(run, record, members)
     if split == "validation":
         unknown = _unknown_in_validation(opened, measured)
-    combined = {
-        port: combine([(each.rows, each.outputs[port]) for each in measured]) for port in output_names(spec)
-    }
+    combined = _combined(opened, measured)
     scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
     ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
     averaged = one_model and next(iter(combined.values())).how == "ensemble"
@@ -372,10 +426,7 @@ def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bo
         return None
     plain = replace(opened, spec=as_trained(opened.spec))
     measured = [_measure(plain, network, samples, split) for network in plain.networks]
-    combined = {
-        port: combine([(each.rows, each.outputs[port]) for each in measured])
-        for port in output_names(plain.spec)
-    }
+    combined = _combined(plain, measured)
     scores = mean_of([each.scored.scores for each in measured])
     if one_model and (average := _ensemble(plain, samples, split, measured, combined, one_model=True)):
         scores = average
@@ -421,7 +472,7 @@ def _scores_of_members(opened: OpenRun, measured: Sequence[_Measured]) -> list[M
     ]
 
 
-def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Measured]) -> list[Unknown]:
+def _unknown_in_validation(opened: OpenRun, measured: Sequence[_Predicted]) -> list[Unknown]:
     """Values of the validation rows that training never saw. The listener is told where they are many."""
     unknown = together([each.unknown for each in measured], sum(len(each.rows) for each in measured))
     for found in unknown:
@@ -448,16 +499,30 @@ def samples_of(opened: OpenRun, split: Split) -> Samples:
     return dataset.test
 
 
-def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: Split) -> _Measured:
+def _combined(opened: OpenRun, predicted: Sequence[_Predicted]) -> dict[Port, Combined]:
+    """One prediction per row, by each output."""
+    names = output_names(opened.spec)
+    return {port: combine([(each.rows, each.outputs[port]) for each in predicted]) for port in names}
+
+
+def _predict(
+    opened: OpenRun, network: TrainedNetwork, samples: Samples, split: Split
+) -> tuple[_Predicted, Samples]:
+    """A network's outputs for its rows of a split, and these rows."""
     fold = opened.fold_of(network)
     rows = fold.validation_rows if split == "validation" else np.arange(len(samples))
     own = samples.take(rows) if split == "validation" else samples
-    known = known_targets(opened.dataset.train, fold.train_rows)
     unknown: list[Unknown] = []
     if split == "validation" and isinstance(own.inputs, Table):
         unknown = unknown_in([network.fitted], own)
+    return _Predicted(rows, opened.by_output(network, own), unknown), own
+
+
+def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: Split) -> _Measured:
+    found, own = _predict(opened, network, samples, split)
+    known = known_targets(opened.dataset.train, opened.fold_of(network).train_rows)
     scored = score(opened.spec, network.fitted, network.weights, own, known, opened.device)
-    return _Measured(rows, scored, opened.by_output(network, own), unknown)
+    return _Measured(found.rows, found.outputs, found.unknown, scored)
 
 
 def _linear(

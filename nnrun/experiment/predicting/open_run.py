@@ -25,7 +25,7 @@ from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.overrides import with_changes
-from nnrun.training.device import resolve_device
+from nnrun.training.device import is_surely_cpu, resolve_device
 from nnrun.validation.splits import Fold
 
 
@@ -39,7 +39,7 @@ class OpenRun:
         networks: those that are used.
         weights: of which epochs they are.
         dataset: the run's own.
-        device: where to compute.
+        known_device: where to compute; None for the CPU that `access` means, which need not be asked for.
         access: how it was opened.
     """
 
@@ -48,8 +48,13 @@ class OpenRun:
     networks: tuple[TrainedNetwork, ...]
     weights: UsedWeights
     dataset: Dataset
-    device: torch.device
+    known_device: torch.device | None
     access: Access
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute; imports PyTorch."""
+        return resolve_device(self.access.device) if self.known_device is None else self.known_device
 
     @property
     def member_type(self) -> MemberType | None:
@@ -79,13 +84,15 @@ class OpenRun:
     ) -> dict[Port, Array]:
         """What a network gives by each of its outputs, (N, K); `logits` as `outputs_function` has it."""
         inputs = samples.by_input(network.fitted.inputs)
-        function = outputs_function(self.spec, network.fitted, network.weights, self.device, logits=logits)
+        function = outputs_function(
+            self.spec, network.fitted, network.weights, self.known_device, logits=logits
+        )
         return in_own_units(network.fitted, function(inputs))
 
     def by_member(self, network: TrainedNetwork, samples: Samples) -> dict[Port, Array]:
         """The same for each member of a network that is an ensemble, (M, N, K); of any other (1, N, K)."""
         inputs = samples.by_input(network.fitted.inputs)
-        function = members_function(self.spec, network.fitted, network.weights, self.device)
+        function = members_function(self.spec, network.fitted, network.weights, self.known_device)
         return in_own_units(network.fitted, function(inputs))
 
     def of_output(self, port: Port) -> OpenRun:
@@ -120,7 +127,7 @@ def open_run(run: RunDirectory, access: Access) -> OpenRun:
         UsageError: there is no such network or device.
         DataError: the run's files or data are missing, damaged or changed.
     """
-    device = resolve_device(access.device)
+    device = None if is_surely_cpu(access.device) else resolve_device(access.device)
     changes = with_changes(access.overrides, {"init_weights": None})
     spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)
