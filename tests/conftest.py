@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nnrun.data.files import read_table
 from nnrun.limits import usable_cpus
 from nnrun.native import library
 from tests.support import commands
@@ -174,8 +175,10 @@ def _apart(
     """No test sees or changes the caches of the person who runs it."""
     monkeypatch.setenv("NNRUN_CACHE_DIR", str(session_cache))
     monkeypatch.setenv("HOME", str(new_folder("home")))
-    # What a screen shows must not depend on how long the first test that needs the compiler waits for it.
+    # What a screen shows must not depend on how long the first test that needs the compiler waits for it, or
+    # how long a small file is read while others take the CPUs.
     monkeypatch.setattr(library, "_SECONDS_IN_SILENCE", 600)
+    monkeypatch.setattr(read_table, "_SECONDS_BETWEEN_MESSAGES", 600)
 
 
 @pytest.fixture

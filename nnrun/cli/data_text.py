@@ -11,6 +11,7 @@ from nnrun.errors import one_line, printable
 from nnrun.spec.wording import counted
 
 _MOST_COLUMNS = 64
+_MANY, _NAMED_OF_MANY = 4, 3  # columns of one warning
 _MOST_VALUES = 8
 _LONGEST_NAME, _LONGEST_VALUE = 28, 24
 _LEAST_ROOM = 30  # for what a column holds
@@ -217,10 +218,28 @@ def file_text(document: dict[str, Any]) -> str:
                 text_width(),
             )
         )
-    warnings = [f"warning: column '{c['name']}' {text}" for c in columns for text in c["warnings"]]
+    warnings = _warnings(columns)
     if warnings:
         parts.append("\n".join(paragraph(text, text_width()) for text in warnings))
     return "\n\n".join(parts)
+
+
+def _warnings(columns: Sequence[dict[str, Any]]) -> list[str]:
+    """What is doubtful about columns; what holds for many of them once, and no more than fit a screen."""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        for text in column["warnings"]:
+            names.setdefault(text, []).append(f"'{column['name']}'")
+    found = []
+    for text, of in names.items():
+        if len(of) < _MANY:
+            found += [f"warning: column {name} {text}" for name in of]
+        else:
+            some = f"{', '.join(of[:_NAMED_OF_MANY])} and {len(of) - _NAMED_OF_MANY:,} more"
+            found.append(f"warning: each of {len(of):,} columns ({some}) {text}")
+    hidden = len(found) - _MOST_COLUMNS
+    more = [f"... and {counted(hidden, 'more warning')}; --json shows all"] if hidden > 0 else []
+    return [*found[:_MOST_COLUMNS], *more]
 
 
 def _columns_table(columns: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ Figures are made with matplotlib's objects, without pyplot: no window, no displa
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ Phase = Literal["training", "validation"]
 
 _LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 _WIDTH, _HEIGHT = 7.0, 4.5
+_NOTE_WIDTH = 85  # letters, beside the axis of a figure of this width
 _MOST_IN_A_COLUMN = 4
 _MANY_DOTS = 80
 _LONGEST_LABEL = 46
@@ -229,8 +231,9 @@ def _draw_panel(ax: Axes, measure: str, curves: Sequence[Curve], note: str, outp
     remarks = [note] if note else []
     if best is not None:
         remarks.append(f"○ best at epoch {best}")
-    ax.set_title(title, loc="left", fontsize=12, pad=22 if remarks else 8)
-    ax.text(0, 1.025, "   ".join(remarks), transform=ax.transAxes, fontsize=9.5, color=GREY)
+    lines = textwrap.wrap("   ".join(remarks), _NOTE_WIDTH)  # a longer line would narrow the axes
+    ax.set_title(title, loc="left", fontsize=12, pad=8 + 14 * len(lines))
+    ax.text(0, 1.025, "\n".join(lines), transform=ax.transAxes, fontsize=9.5, color=GREY)
     ax.set_ylabel(name[0].upper() + name[1:], fontsize=11)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     ax.margins(x=0.02)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.lazy_torch import AutogradFunction, F, torch
+from nnrun.model.kernels.convolution import ConvolvedImages
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.replica_rows import RowIndices, rows_among_all, take_rows
 
@@ -134,7 +135,7 @@ def by_column(
     return ByColumn(columns, torch.from_numpy(rows).to(device), torch.from_numpy(starts).to(device), values)
 
 
-Batch: TypeAlias = "Tensor | SparseBatch | EmbeddedWords"
+Batch: TypeAlias = "Tensor | SparseBatch | EmbeddedWords | ConvolvedImages"
 
 
 def dense(batch: Batch) -> Tensor:
@@ -144,7 +145,7 @@ def dense(batch: Batch) -> Tensor:
 
 def replicas_of(batch: Batch) -> int:
     """R."""
-    return batch.replicas if isinstance(batch, SparseBatch) else len(dense(batch))
+    return batch.replicas if isinstance(batch, SparseBatch | ConvolvedImages) else len(dense(batch))
 
 
 @dataclass(frozen=True)

@@ -402,7 +402,8 @@ class Network:
         same = self.members is not None and layer.weights_path in self.members.same
         if not same or replicas_of(x) == replicas:
             return layer.forward(parameters, x, rng, new_buffers)
-        rows = dense(x).reshape(replicas, -1, *x.shape[2:])
+        x = dense(x)
+        rows = x.reshape(replicas, -1, *x.shape[2:])
         made = dense(layer.forward(parameters, rows, rng, new_buffers))
         return made.reshape(*x.shape[:2], *made.shape[2:])
 

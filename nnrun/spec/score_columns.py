@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from nnrun.spec import schema
 
@@ -110,26 +111,47 @@ def chooser(spec: schema.ExperimentSpec) -> str | None:
     return watched if watched.startswith("val_") else "val_loss"
 
 
+class BestRule(NamedTuple):
+    """Which epochs count as the best of a column, and which gains.
+
+    Attributes:
+        min_delta: a gain must be larger than this to count.
+        start_from: so many epochs at the beginning do not count, unless there are no others.
+    """
+
+    min_delta: float = 0.0
+    start_from: int = 0
+
+    def begins_at(self, epoch: int) -> bool:
+        """Whether this is the first epoch that counts, and takes the place of those before."""
+        return 0 < self.start_from == epoch - 1
+
+
+ALL_COUNT: Final = BestRule()
+
+
 @dataclass
 class BestEpoch:
     """The best value of a column so far.
 
     Attributes:
         maximize: whether larger is better.
-        min_delta: a gain must be larger than this to count.
+        rule: which epochs count, and which gains.
         value: the best value so far, NaN before the first. NaN and infinities never count as best.
         epoch: its epoch, the first of equals; None before the first.
     """
 
     maximize: bool
-    min_delta: float = 0.0
+    rule: BestRule = ALL_COUNT
     value: float = math.nan
     epoch: int | None = None
 
     def improved(self, epoch: int, value: float) -> bool:
         """Take note of an epoch's value, and say whether it is the best so far by more than `min_delta`."""
+        if self.rule.begins_at(epoch):
+            self.value, self.epoch = math.nan, None
         gain = value - self.value if self.maximize else self.value - value
-        if math.isfinite(value) and (self.epoch is None or gain > self.min_delta):
+        if math.isfinite(value) and (self.epoch is None or gain > self.rule.min_delta):
             self.value, self.epoch = value, epoch
             return True
         return False

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import PurePath
+from typing import Final
 
 from nnrun.errors import one_line
 
@@ -15,17 +16,35 @@ LARGE = 1e7
 """From here on scores are written with an exponent."""
 
 
+_ELSEWHERE: Final = {
+    "bs": "batch_size",
+    "eps": "epsilon",
+    "hiddensize": "units",
+    "hiddenunits": "units",
+    "lr": "learning_rate",
+    "nestimators": "members",
+    "nsplits": "k",
+    "outchannels": "filters",
+    "outfeatures": "units",
+    "p": "rate",
+    "wd": "weight_decay",
+}
+"""Names, folded, that PyTorch, scikit-learn and papers have for keys, too different to be guessed."""
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str | None:
     """The name in `allowed` that `word` most probably means, or None.
 
     Case, hyphens, blanks and underscores do not count: `CategoricalCrossentropy` means
-    `categorical_crossentropy`.
+    `categorical_crossentropy`. Other libraries' names are known too: `lr` means `learning_rate`.
     """
     if len(word) > 4 * _LONGEST_QUOTE:
         return None  # difflib takes quadratic time, and no name is that long
     folded: dict[str, str] = {}
     for name in allowed:
         folded.setdefault(_fold(name), name)
+    if (elsewhere := _ELSEWHERE.get(_fold(word))) in folded.values():
+        return elsewhere
     matches = get_close_matches(_fold(word), folded, n=1, cutoff=0.65)
     return folded[matches[0]] if matches else None
 

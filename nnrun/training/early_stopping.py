@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nnrun.spec import schema
-from nnrun.spec.score_columns import BestEpoch
+from nnrun.spec.score_columns import BestEpoch, BestRule
 
 
 @dataclass
@@ -24,7 +24,7 @@ class EarlyStopping:
     _may_stop: bool = False
 
     def __post_init__(self) -> None:
-        self._best = BestEpoch(self.maximize, self.spec.min_delta)
+        self._best = BestEpoch(self.maximize, BestRule(self.spec.min_delta))
 
     @property
     def best(self) -> float:

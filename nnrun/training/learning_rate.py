@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnrun.spec import schema
-from nnrun.spec.score_columns import BestEpoch
+from nnrun.spec.score_columns import BestEpoch, BestRule
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Plateau:
     _grace: int = 0
 
     def __post_init__(self) -> None:
-        self._best = BestEpoch(self.maximize, self.spec.min_delta)
+        self._best = BestEpoch(self.maximize, BestRule(self.spec.min_delta))
 
     def ended(self, epoch: int, columns: Mapping[str, float]) -> None:
         """Take note of an epoch's columns, and reduce the rate where it is time."""

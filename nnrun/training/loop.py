@@ -15,7 +15,7 @@ from nnrun.lazy_torch import torch
 from nnrun.replica_rows import RowIndices
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
-from nnrun.spec.score_columns import INNER, BestEpoch
+from nnrun.spec.score_columns import ALL_COUNT, INNER, BestEpoch, BestRule
 from nnrun.spec.wording import listing, quoted
 from nnrun.training.early_stopping import EarlyStopping
 from nnrun.training.engine import Engine
@@ -68,7 +68,7 @@ class Schedule:
         rates_maximize: as `maximize`, of the column that `reduce_on_plateau` monitors.
         best_by: the validation column whose best epoch's weights are kept; None where there is none.
         best_maximize: as `maximize`, of that column.
-        best_min_delta: an improvement of that column counts where it is larger than this.
+        best_rule: which epochs count as the best by that column, and which gains.
         seconds: how long the epochs may take; None for as long as they do.
     """
 
@@ -81,7 +81,7 @@ class Schedule:
     rates_maximize: bool = False
     best_by: str | None = None
     best_maximize: bool = False
-    best_min_delta: float = 0.0
+    best_rule: BestRule = ALL_COUNT
     seconds: float | None = None
 
 
@@ -198,8 +198,8 @@ class Trainer:
             }
         self._rates = {r.number: self._learning_rate(r) for r in self.replicas}
         if self.schedule.best_by is not None:
-            maximize, min_delta = self.schedule.best_maximize, self.schedule.best_min_delta
-            self._bests = {r.number: BestEpoch(maximize, min_delta) for r in self.replicas}
+            maximize, rule = self.schedule.best_maximize, self.schedule.best_rule
+            self._bests = {r.number: BestEpoch(maximize, rule) for r in self.replicas}
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train, giving a record after each epoch. Use it once.
@@ -362,6 +362,8 @@ class Trainer:
         for number, columns in rows.items():
             self._rates[number].ended(epoch, columns)
             watcher, tracker = self._watchers.get(number), self._bests.get(number)
+            if schedule.best_rule.begins_at(epoch):
+                self.best.pop(number, None)
             best = tracker is not None and tracker.improved(epoch, columns[str(schedule.best_by)])
             restorable = (
                 watcher is not None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nnrun.history_table import HistoryTable
 from nnrun.spec import schema
-from nnrun.spec.score_columns import BestEpoch, without_phase
+from nnrun.spec.score_columns import ALL_COUNT, BestEpoch, BestRule, without_phase
 from nnrun.validation.student_t import t_quantile
 
 Mode = Literal["min", "max"]
@@ -130,12 +130,9 @@ def monitor_mode(column: str, directions: Mapping[str, bool] | None = None) -> M
     return "max" if measure in _HIGHER_IS_BETTER or measure.endswith(_SCORE) else "min"
 
 
-def best_epoch(values: Values, mode: Mode, min_delta: float = 0.0) -> int | None:
-    """The epoch (from 1) of the best value, the first of equals; None where no value is finite.
-
-    A value is better than the best before it where the gain is larger than `min_delta`.
-    """
-    best = BestEpoch(mode == "max", min_delta)
+def best_epoch(values: Values, mode: Mode, rule: BestRule = ALL_COUNT) -> int | None:
+    """The epoch (from 1) of the best value that counts, the first of equals; None where none is finite."""
+    best = BestEpoch(mode == "max", rule)
     for epoch, value in enumerate(np.asarray(values, dtype=float).tolist(), start=1):
         best.improved(epoch, value)
     return best.epoch
@@ -154,7 +151,7 @@ class ChosenEpoch:
     smoothed_over: int | None = None
 
 
-def choose_epoch(values: Values, mode: Mode, *, networks: int, min_delta: float = 0.0) -> ChosenEpoch:
+def choose_epoch(values: Values, mode: Mode, *, networks: int, rule: BestRule = ALL_COUNT) -> ChosenEpoch:
     """The best epoch, by the rule that holds wherever nnrun names one.
 
     Of one network it is the epoch of the best value: that network was kept and can be used. The mean over
@@ -166,11 +163,11 @@ def choose_epoch(values: Values, mode: Mode, *, networks: int, min_delta: float 
             last epoch that all reached.
         mode: which values are best.
         networks: how many.
-        min_delta: of one network, how much better the best must be (`early_stopping: restore_best`).
+        rule: which epochs count; of one network also by how much the best must be better.
     """
     if networks == 1:
-        return ChosenEpoch(best_epoch(values, mode, min_delta))
-    epoch = smoothed_best_epoch(values, mode)
+        return ChosenEpoch(best_epoch(values, mode, rule))
+    epoch = smoothed_best_epoch(values, mode, rule.start_from)
     return ChosenEpoch(epoch, None if epoch is None else smoothing_window(epoch))
 
 
@@ -189,12 +186,13 @@ def smooth(values: Values, factor: float) -> Values:
     return points
 
 
-def smoothed_best_epoch(values: Values, mode: Mode) -> int | None:
+def smoothed_best_epoch(values: Values, mode: Mode, start_from: int = 0) -> int | None:
     """The best epoch (from 1) of a noisy curve, once it is smooth (`smooth_both_sides`).
 
-    Of 4 folds the raw curve's best is partly that epoch's luck. None where no value is finite.
+    Of 4 folds the raw curve's best is partly that epoch's luck. None where no value that counts is finite.
+    So many epochs at the beginning as `start_from` do not count, unless there are no others.
     """
-    return best_epoch(smooth_both_sides(values), mode)
+    return best_epoch(smooth_both_sides(values), mode, BestRule(start_from=start_from))
 
 
 def smoothing_window(epoch: int) -> int:

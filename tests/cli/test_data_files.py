@@ -187,3 +187,14 @@ species            category        0  Adelie 10, Chinstrap 10, Gentoo…""",
 flipper_length_mm: number (all values are numbers)
 species: category (3 different values)""",
     ]
+
+
+def test_a_warning_of_many_columns_is_said_once(run: Any, tmp_path: Path) -> None:
+    header = ["y", *(f"z{i}" for i in range(5)), *(f"code{i}" for i in range(70))]
+    rows = [[str(i), *["0"] * 5, *[f"0{i % 3}{j}" for j in range(70)]] for i in range(20)]
+    (tmp_path / "wide.csv").write_text("\n".join(map(",".join, [header, *rows])) + "\n")
+    code, out, _ = run(str(tmp_path / "wide.csv"))
+    assert code == 0
+    assert "\nwarning: each of 5 columns ('z0', 'z1', 'z2' and 2 more) is 0 in every row\n" in out
+    assert sum(line.startswith("warning: ") for line in out.splitlines()) == 64
+    assert out.splitlines()[-1] == "... and 8 more warnings; --json shows all"  # of y too, an index

@@ -630,3 +630,12 @@ def test_other_files_are_told_what_to_do(name: str, code: int, sentence: str, ca
     Path("images/cats/a.png").write_bytes(b"")
     assert main(["init", name, "--yes"]) == code
     assert capsys.readouterr().err.startswith(f"error: {sentence}")
+
+
+def test_what_is_said_of_a_file_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A target with gaps has the file read again."""
+    lines = [f"{i * 7 % 13},{i % 5},{i * 1.5 if i % 9 else ''}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *lines, ",,"]) + "\n")
+    spec = tmp_path / "t.yaml"
+    assert main(["init", str(tmp_path / "t.csv"), "--target", "y", "--yes", "-o", str(spec)]) == 0
+    assert capsys.readouterr().err.count("left out 1 line with only separators") == 1

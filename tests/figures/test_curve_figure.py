@@ -12,6 +12,8 @@ from nnrun.figures.curve_figure import Curve, curve_of, curves_figure, name_of, 
 from nnrun.figures.style import COLOURS
 from tests.support.history_tables import history_table
 
+LONG = "mean of the folds of two-20261130T114502Z-52c5, which trained them, to epoch 24, that all reached"
+
 
 def history(epochs: int = 20) -> pd.DataFrame:
     at = np.arange(1, epochs + 1)
@@ -142,11 +144,14 @@ def test_everything_can_be_drawn_and_equal_figures_give_equal_files(
 
 @pytest.mark.parametrize("runs", [1, 2, 7])
 @pytest.mark.parametrize("measures", [1, 3])
-def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int) -> None:
+@pytest.mark.parametrize("note", ["mean of the folds, smoothed (0.9)", LONG], ids=["short", "long"])
+def test_nothing_is_cut_off_or_overlaps(runs: int, measures: int, note: str) -> None:
     curve = drawn(history(), "loss", "reuters-20260101T000000Z-aaaa" * 2, best_epoch=9)
     names = ["loss", "accuracy", "top_k"][:measures]
-    figure = curves_figure({name: [curve] * runs for name in names}, note="mean of the folds, smoothed (0.9)")
+    figure = curves_figure({name: [curve] * runs for name in names}, note=note)
     figure.draw_without_rendering()
+    for ax in figure.axes:
+        assert ax.get_window_extent().width > 0.8 * figure.bbox.width
     legend = figure.legends[0].get_window_extent()
     boxes = [ax.get_tightbbox() for ax in figure.axes]
     for box in [legend, *boxes]:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.model.inputs import SparseBatch, SparseInputs
-from nnrun.model.kernels.embedding import EmbeddedWords
+from nnrun.model.inputs import SparseBatch, SparseInputs, dense
 from nnrun.model.layers import LAYERS, DenseLayer, DropoutLayer
 from nnrun.model.layers.base import penalty_of
 from nnrun.model.network import Network, RowShape, build_network
@@ -212,8 +211,7 @@ def test_a_layer_has_the_shape_it_declares_and_its_parameters_get_gradients(
     h: Any = x
     for before in network.layers[: place + 1]:
         h = before.forward(everything, h, rng, new_buffers)
-    if isinstance(h, EmbeddedWords):
-        h = h.dense
+    h = dense(h)
     assert h.shape == (REPLICAS, ROWS, *layer.output_shape)
     assert (shown.position, shown.outputs) == (place, layer.output_shape)
     own = {k: v for k, v in everything.items() if k.startswith(f"{place}.")}
@@ -608,7 +606,7 @@ def test_words_are_looked_up_as_they_are_numbered() -> None:
     tables = torch.arange(20, dtype=torch.float32).view(2, 5, 2)
     words = torch.tensor([[[0.0, 4.0, 1.0]], [[2.0, 2.0, 3.0]]])
     found: Any = network.layers[0].forward({"0.weight": tables}, words, None, None)
-    vectors = found.dense if isinstance(found, EmbeddedWords) else found  # from C++, or PyTorch
+    vectors = dense(found)  # from C++, or PyTorch
     assert vectors.tolist() == [[[[0, 1], [8, 9], [2, 3]]], [[[14, 15], [14, 15], [16, 17]]]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnrun.spec.wording import counted, listing_of_some, nearest_file, score_text, with_std
+from nnrun.spec.wording import counted, listing_of_some, nearest, nearest_file, score_text, with_std
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,14 @@ from nnrun.spec.wording import counted, listing_of_some, nearest_file, score_tex
 )
 def test_counted_things(number: int, noun: str, said: str) -> None:
     assert counted(number, noun) == said
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("lr", "learning_rate"), ("LR", "learning_rate"), ("eps", "epsilon"), ("wd", None), ("rhoo", "rho")],
+)
+def test_names_of_other_libraries_are_known(word: str, meant: str | None) -> None:
+    assert nearest(word, ["learning_rate", "epsilon", "rho", "momentum"]) == meant
 
 
 @pytest.mark.parametrize(

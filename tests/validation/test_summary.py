@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nnrun.spec.score_columns import BestRule
 from nnrun.validation.summary import (
     LARGEST_WIDTH,
     WIDTH_SHARE,
@@ -184,6 +185,18 @@ def test_where_noise_moves_the_minimum_it_is_nearer_to_the_real_one(lowest: int)
         smoothed.append(curve[(smoothed_best_epoch(noisy, "min") or 0) - 1])
     best = curve.min()
     assert np.mean(smoothed) - best < 0.6 * (np.mean(raw) - best)
+
+
+@pytest.mark.parametrize(
+    ("start_from", "epoch"), [(0, 1), (1, 3), (3, 4), (4, 5), (5, 1), (9, 1)], ids=lambda value: str(value)
+)
+def test_the_first_epochs_may_not_count(start_from: int, epoch: int) -> None:
+    values = np.array([1.0, 5.0, 2.0, 3.0, 4.0])
+    assert best_epoch(values, "min", BestRule(start_from=start_from)) == epoch
+    assert best_epoch(-values, "max", BestRule(start_from=start_from)) == epoch
+    rising = np.linspace(1, 2, 9)
+    expected = 1 if start_from >= len(rising) else start_from + 1
+    assert smoothed_best_epoch(rising, "min", start_from) == expected
 
 
 def test_a_curve_that_still_falls_is_best_at_its_end() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from nnrun.errors import NnrunError
 from nnrun.experiment.finished.verdict import (
+    best_rule,
     chosen_on,
     interval_of,
     members_of,
-    min_delta_of_best,
 )
 from nnrun.history_table import HistoryTable
 from nnrun.records import RunRecord
@@ -38,7 +38,7 @@ def choose_within(
     assert column is not None, "lint wants validation for nested"
     found = {}
     for outer, table in history.groups(history["fold"] // spec.validation.number_of_folds):
-        chosen = chosen_on(table, column, directions(spec), min_delta_of_best(spec, column))
+        chosen = chosen_on(table, column, directions(spec), best_rule(spec, column))
         if chosen.epoch is None:
             continue
         validated = [name for name in table.columns if name.startswith("val_")]

@@ -12,7 +12,15 @@ from nnrun.records import Member, RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import ChosenFrom, MemberRecord
 from nnrun.spec import schema
 from nnrun.spec.ports import output_views
-from nnrun.spec.score_columns import INNER, best_epoch_column, directions, metric_column, without_phase
+from nnrun.spec.score_columns import (
+    ALL_COUNT,
+    INNER,
+    BestRule,
+    best_epoch_column,
+    directions,
+    metric_column,
+    without_phase,
+)
 from nnrun.spec.wording import listing
 from nnrun.validation.summary import (
     MORE_EPOCHS,
@@ -52,7 +60,7 @@ def verdict(
         found.last_epoch, found.last_std = len(table), _row(table, len(table), "_std")
     if column is not None:
         own = directions(spec)
-        chosen = chosen_on(history, column, own, min_delta_of_best(spec, column))
+        chosen = chosen_on(history, column, own, best_rule(spec, column))
         found.best_epoch, found.smoothed_over = epoch, _ = chosen.epoch, chosen.smoothed_over
         if epoch is None:
             found.verdict = _never_finite(history, column, member_type)
@@ -83,18 +91,19 @@ def best_of_run(record: RunRecord, history: HistoryTable) -> tuple[str | None, i
     return column, chosen_on(history, column, record.directions).epoch
 
 
-def min_delta_of_best(spec: schema.ExperimentSpec, column: str) -> float:
-    """By how much more than this an epoch must be better in `column` to be the best of one network.
+def best_rule(spec: schema.ExperimentSpec, column: str) -> BestRule:
+    """Which epochs count as the best in `column`, and by how much more they must be better.
 
     Where early stopping restores the weights of the best epoch by the column that chooses, the two are one.
     """
     stopping = spec.early_stopping
-    restores = stopping is not None and stopping.restore_best and stopping.monitor == column
-    return stopping.min_delta if stopping is not None and restores else 0.0
+    if stopping is None or stopping.monitor != column:
+        return ALL_COUNT
+    return BestRule(stopping.min_delta if stopping.restore_best else 0.0, stopping.start_from_epoch)
 
 
 def chosen_on(
-    history: HistoryTable, column: str, own: Mapping[str, bool], min_delta: float = 0.0
+    history: HistoryTable, column: str, own: Mapping[str, bool], rule: BestRule = ALL_COUNT
 ) -> ChosenEpoch:
     """The best epoch of a history by one of its columns; of several networks by their mean."""
     table, member_type = _one_curve(history), member_type_of(history.columns)
@@ -102,7 +111,7 @@ def chosen_on(
         table.floats(column if column in table else f"{column}_mean"),
         monitor_mode(column, own),
         networks=1 if member_type is None else _networks(history, member_type),
-        min_delta=min_delta,
+        rule=rule,
     )
 
 

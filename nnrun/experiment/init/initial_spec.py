@@ -82,11 +82,12 @@ def initial_spec(
         path: where the spec will lie.
         wanted: what is known already.
         answers: who is asked the rest.
-        on_message: takes sentences about the file.
+        on_message: takes sentences about the file, each once.
 
     Raises:
         UsageError, DataError: there is no such file or column, or it cannot be learned from.
     """
+    on_message = _once(on_message)  # the file is read again once it is known what is missing where
     if file.is_dir():
         if wanted.targets or wanted.task == "regression" or wanted.test is not None:
             raise UsageError(
@@ -117,6 +118,18 @@ def initial_spec(
         tasks,
     )
     return initial_spec_of_file(request, read, on_message)
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """What hands on each sentence once."""
+    told: set[str] = set()
+
+    def hear(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            tell(text)
+
+    return hear
 
 
 def _of_npz(file: Path, path: Path, wanted: Wanted, on_message: Callable[[str], None]) -> InitialSpec:

@@ -14,7 +14,7 @@ from nnrun.errors import NnrunError
 from nnrun.experiment.finished.cautions import cautions
 from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, load_networks
-from nnrun.experiment.finished.verdict import min_delta_of_best
+from nnrun.experiment.finished.verdict import best_rule
 from nnrun.experiment.predicting.open_run import OpenRun
 from nnrun.experiment.predicting.out_of_fold import keep_out_of_fold
 from nnrun.experiment.running.checkpointer import Checkpointer, CheckpointState
@@ -34,7 +34,7 @@ from nnrun.records import RunDirectory, WeightsEpoch, look_at_test_set, refuse_u
 from nnrun.records.run_record import EnsembleRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.reading.load import LoadedSpec
-from nnrun.spec.score_columns import directions
+from nnrun.spec.score_columns import ALL_COUNT, directions
 from nnrun.training.backends.choice import make_engine
 from nnrun.training.device import cpu_setup
 from nnrun.training.engine import Engine
@@ -349,7 +349,7 @@ def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], second
             maximize=stopping is not None and monitor_mode(stopping.monitor, own) == "max",
             best_by=best_by,
             best_maximize=best_by is not None and monitor_mode(best_by, own) == "max",
-            best_min_delta=0.0 if best_by is None else min_delta_of_best(spec, best_by),
+            best_rule=ALL_COUNT if best_by is None else best_rule(spec, best_by),
             rates=spec.learning_rate_schedule,
             rates_maximize=any(monitor_mode(plateau.monitor, own) == "max" for plateau in plateaus),
             seconds=seconds,

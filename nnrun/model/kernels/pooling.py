@@ -31,6 +31,14 @@ class Pooling(ctypes.Structure):
     )  # fmt: skip
 
 
+def pooling_of(images: int, height: int, width: int, channels: int, windows: Windows) -> Pooling:
+    """Of so many images of this size."""
+    return Pooling(
+        images, height, width, channels, *windows.size, *windows.strides, *windows.before,
+        *windows.after, torch.get_num_threads(),
+    )  # fmt: skip
+
+
 def largest(x_NHWC: Tensor, windows: Windows) -> Tensor | None:
     """(N, height, width, C): the largest number of each window; None where PyTorch must find it."""
     if math.prod(windows.size) > MOST_PLACES or x_NHWC.numel() == 0:
@@ -52,10 +60,7 @@ class _Pool(AutogradFunction):
         """(N, H, W, C) → (N, height, width, C)."""
         x_NHWC = x_NHWC.contiguous()
         images, height, width, channels = x_NHWC.shape
-        job = Pooling(
-            images, height, width, channels, *windows.size, *windows.strides, *windows.before,
-            *windows.after, torch.get_num_threads(),
-        )  # fmt: skip
+        job = pooling_of(images, height, width, channels, windows)
         y = x_NHWC.new_empty((images, *windows.counts(height, width), channels))
         places = torch.empty_like(y, dtype=torch.uint8) if ctx.needs_input_grad[0] else None
         library.pool(ctypes.byref(job), address(x_NHWC), address(y), address(places))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nnrun.lazy_torch import F
 from nnrun.model.activations import ACTIVATIONS
+from nnrun.model.inputs import Batch
+from nnrun.model.kernels import convolution as in_cpp
 from nnrun.model.kernels.convolution import LIBRARY
 from nnrun.model.layers.base import Layer, Parameters, Weight, along_last
 from nnrun.model.layers.convolve import as_kernels, convolve, convolve_transposed
@@ -118,8 +120,18 @@ class ConvolutionLayer(WindowedLayer[schema.Conv1D | schema.Conv2D]):
 
     def forward(
         self, parameters: Parameters, x: Tensor, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
-    ) -> Tensor:
-        """activation(convolution + bias); convolution as networks have it, the kernel not flipped."""
+    ) -> Batch:
+        """activation(convolution + bias); convolution as networks have it, the kernel not flipped.
+
+        What C++ computes of images waits for the next layer, which may ask for what it pools of them alone.
+        """
+        activation = self._spec.activation
+        if self.places == 2 and activation in ("relu", "linear"):
+            bias = parameters[self.name("bias")] if self._spec.use_bias else None
+            kernel, relu = parameters[self.name("weight")], activation == "relu"
+            waiting = in_cpp.convolved(self.images(x), kernel, bias, self.windows, relu=relu)
+            if waiting is not None:
+                return waiting
         return self.convolved(parameters, self.images(x), self.windows)
 
 

@@ -35,9 +35,9 @@ def convolve(
         relu: whether negative sums become 0.
     """
     if groups == 1:
-        found = in_cpp.convolved(x_RBHWC, kernel, bias_RO, windows, relu=relu)
-        if found is not None:
-            return found
+        waiting = in_cpp.convolved(x_RBHWC, kernel, bias_RO, windows, relu=relu)
+        if waiting is not None:
+            return waiting.dense
 
     def convolved(images: Tensor, kernel: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         images, padding = windows.padded(images, 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from nnrun.lazy_torch import F, torch
 from nnrun.model.inputs import Batch, dense
 from nnrun.model.kernels import pooling as in_cpp
+from nnrun.model.kernels.convolution import ConvolvedImages
 from nnrun.model.kernels.embedding import EmbeddedWords
 from nnrun.model.layers.base import Layer, Parameters
 from nnrun.model.rng import BatchRng
@@ -63,10 +64,22 @@ class WindowPoolingLayer(Layer[P], Generic[P]):
 class MaxPoolingLayer(WindowPoolingLayer[schema.MaxPooling]):
     """The largest number of each window."""
 
+    takes: ClassVar[tuple[type[Batch], ...]] = (ConvolvedImages,)
+
     @classmethod
     def kernel_for(cls, spec: schema.MaxPooling) -> str | None:
         """For all of them."""
         return in_cpp.LIBRARY
+
+    def forward(
+        self, parameters: Parameters, x: Batch, rng: BatchRng | None, new_buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        """Of what a convolution makes nothing else need ever be there."""
+        if isinstance(x, ConvolvedImages):
+            found = x.pooled(self.windows)
+            if found is not None:
+                return found
+        return super().forward(parameters, dense(x), rng, new_buffers)
 
     def pooled(self, images_NHWC: Tensor) -> Tensor:
         """In C++, where that is there."""

@@ -5,10 +5,14 @@
 //
 // No window is copied. The number of an image that place k of the window at pixel p meets lies at
 // pixels[p] + places[k]: the matrix of all windows, (pixels, places), need not exist to be multiplied with.
+//
+// Where the largest number of each of other windows is all that is asked for (pooling.h), an image's sums are pooled
+// while they are in the caches, and so are their gradients made of those of the pooled.
 
 #include <algorithm>
 #include <vector>
 
+#include "pooling.h"
 #include "sums.h"
 #include "tasks.h"
 
@@ -224,8 +228,10 @@ void add_gradient_of_images(const Convolution& c, const Layout& at, float* x, In
 
 extern "C" {
 
-// y = convolution + bias, (R, B, height, width, O), of images x. `bias` is (R, O) or null.
-void convolve(const Convolution* convolution, const float* x, const float* kernel, const float* bias, float* y) {
+// y = convolution + bias, (R, B, height, width, O), of images x. `bias` is (R, O) or null. With `pooling`, which else is
+// null, y is what is pooled of that, and `places` takes the numbers of the places that it stood at, or is null.
+void convolve(const Convolution* convolution, const Pooling* pooling, const float* x, const float* kernel,
+              const float* bias, float* y, std::uint8_t* places) {
     const Convolution& c = *convolution;
     const Index blocks = blocks_of(c), O = c.filters;
     const Layout at(c, (c.images + blocks - 1) / blocks);
@@ -234,22 +240,28 @@ void convolve(const Convolution* convolution, const float* x, const float* kerne
         to_places(c, kernel + r * c.kernel_size(), turned.data());
         turn(&kernels[r * c.kernel_size()], turned.data(), O, c.places());
     }
+    const Index of_image = c.pixels() * O, given = pooling ? pooling->out_size() : of_image;
     share_out(c.replicas * blocks, c.threads, [&](Index task) {
         const Block block(c, blocks, task);
-        std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0);
+        std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0), sums(pooling ? at.group * of_image : 0);
         for (Index b = block.first; b < block.end; b += at.group) {
             const Index images = std::min(at.group, block.end - b), image = block.replica * c.images + b;
             forward_of_group(c, at, with_padding(c, x + image * c.image_size(), images, padded), images,
                              &kernels[block.replica * c.kernel_size()], bias ? bias + block.replica * O : nullptr,
-                             y + image * c.pixels() * O);
+                             pooling ? sums.data() : y + image * given);
+            for (Index i = 0; pooling && i < images; ++i) {
+                const Index first = (image + i) * given;
+                pool_image(*pooling, &sums[i * of_image], y + first, places ? places + first : nullptr);
+            }
         }
     });
 }
 
 // From d, the gradient of y = convolve(x), that of the kernel, of the bias, (R, O), and of the images; that of the
-// images is left out where dx is null.
-void convolve_back(const Convolution* convolution, const float* x, const float* kernel, const float* y, const float* d,
-                   float* dkernel, float* dbias, float* dx) {
+// images is left out where dx is null. `pooling` and `places` are those of `convolve`.
+void convolve_back(const Convolution* convolution, const Pooling* pooling, const float* x, const float* kernel,
+                   const float* y, const std::uint8_t* places, const float* d, float* dkernel, float* dbias,
+                   float* dx) {
     const Convolution& c = *convolution;
     const Index blocks = blocks_of(c), O = c.filters, size = c.kernel_size();
     const Layout at(c, (c.images + blocks - 1) / blocks);
@@ -257,19 +269,23 @@ void convolve_back(const Convolution* convolution, const float* x, const float* 
     for (Index r = 0; r < c.replicas && dx; ++r) to_places(c, kernel + r * size, &turned[r * size]);
     // Of each block (places, O), and then the bias's (O).
     std::vector<float> gradients(c.replicas * blocks * (size + O));
+    const Index of_image = c.pixels() * O, given = pooling ? pooling->out_size() : of_image;
     share_out(c.replicas * blocks, c.threads, [&](Index task) {
         const Block block(c, blocks, task);
         float* of_kernel = &gradients[task * (size + O)];
         std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0), spread(dx ? padded.size() : 0);
-        std::vector<float> masked(c.relu ? at.group * c.pixels() * O : 0);
+        std::vector<float> masked(c.relu ? at.group * given : 0), unpooled(pooling ? at.group * of_image : 0);
         for (Index b = block.first; b < block.end; b += at.group) {
             const Index images = std::min(at.group, block.end - b), image = block.replica * c.images + b;
-            const Index n = images * c.pixels() * O, first = image * c.pixels() * O;
+            const Index n = images * given, first = image * given;
             const float* own = d + first;
             if (c.relu) {
                 for (Index i = 0; i < n; ++i) masked[i] = y[first + i] <= 0 ? 0 : own[i];
                 own = masked.data();
             }
+            for (Index i = 0; pooling && i < images; ++i)
+                pool_image_back(*pooling, own + i * given, places + first + i * given, &unpooled[i * of_image]);
+            if (pooling) own = unpooled.data();
             const float* from = with_padding(c, x + image * c.image_size(), images, padded);
             add_gradient_of_kernel(c, at, from, images, own, of_kernel, of_kernel + size);
             if (!dx) continue;

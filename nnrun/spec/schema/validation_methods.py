@@ -23,7 +23,7 @@ class EarlyStopping(Config):
 
     `restore_best` puts back the weights of the best epoch at the end. With a `baseline` only an improvement
     that is better than it starts the patience anew. The first `start_from_epoch` epochs do not count, neither
-    as the best nor as waiting. Keras's `EarlyStopping`.
+    as the best (here and in the run's summary) nor as waiting. Keras's `EarlyStopping`.
 
     `on: inner` sets a `fraction` of each fold's training rows apart, on which preprocessing and network are
     not fitted. These inner rows alone decide when to stop and which epoch is the best, by the columns

@@ -166,6 +166,37 @@ def test_restored_weights_are_the_best_and_the_file_says_so(tmp_path: Path) -> N
     assert used.others == ""
 
 
+@pytest.mark.parametrize("validation", [None, KFOLD], ids=["one", "folds"])
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_epochs_before_start_from_epoch_are_not_the_best(
+    validation: Any, restore_best: bool, tmp_path: Path
+) -> None:
+    """From epoch 4 on the rate is so high that one of the first three would be the best."""
+    stopping = {"patience": 20, "restore_best": restore_best, "start_from_epoch": 3}
+    changes: dict[str, Any] = {"optimizer": "adam", "epochs": 8, "early_stopping": stopping}
+    changes["learning_rate_schedule"] = {"rates": [0.3] * 3 + [30.0] * 5}
+    run = train(tmp_path, **changes | ({} if validation is None else {"validation": validation}))
+    history = run.read_history()
+    losses = history["val_loss"].groupby(history["epoch"]).mean()
+    assert losses.idxmin() <= 3, "the case is of no use otherwise"
+    record = run.read_record()
+    assert record.best_epoch is not None
+    assert record.best_epoch > 3
+    _, used = load_networks(run, which="best")
+    _, kept = load_networks(run)
+    assert all(of is not None and of.epoch > 3 for of in used.epochs)
+    if restore_best:
+        assert used.epochs == kept.epochs
+        assert kept.others == ""
+    if validation is None:
+        assert used.epochs[0] is not None
+        assert used.epochs[0].epoch == record.best_epoch
+        assert record.best["val_loss"] == losses[losses.index > 3].min()
+    changes["learning_rate_schedule"] = {"rates": [0.3] * 2}
+    short = train(tmp_path, **changes | {"epochs": 2})  # no epoch counts: then they all do
+    assert short.read_record().best_epoch in (1, 2)
+
+
 def test_without_validation_there_are_no_best_weights(tmp_path: Path) -> None:
     run = train(tmp_path, validation="none")
     with pytest.raises(UsageError) as caught:

@@ -92,12 +92,16 @@ def test_every_level_of_this_machine(cpu: str, monkeypatch: pytest.MonkeyPatch) 
         assert_the_largest(*pooled)
 
 
+def made_by(x: Tensor, kernel: Tensor, bias: Tensor | None, windows: Windows, relu: bool) -> Tensor:
+    waiting = convolved(x, kernel, bias, windows, relu=relu)
+    assert waiting is not None
+    return waiting.dense
+
+
 def assert_exact(shape: Shape, with_bias: bool, relu: bool) -> None:
     windows, (x, kernel, bias) = problem(shape)
     given = [x, kernel, bias] if with_bias else [x, kernel]
-    found = convolved(x, kernel, bias if with_bias else None, windows, relu=relu)
-    assert found is not None
-
+    found = made_by(x, kernel, bias if with_bias else None, windows, relu)
     exactly = [tensor.detach().double().requires_grad_() for tensor in given]
     exact = by_pytorch(exactly[0], exactly[1], exactly[2] if with_bias else None, windows, relu)
     assert found.shape == exact.shape
@@ -111,10 +115,8 @@ def assert_exact(shape: Shape, with_bias: bool, relu: bool) -> None:
 
 def test_a_gradient_that_nobody_asks_for_is_left_out() -> None:
     windows, (x, kernel, bias) = problem(CONVOLUTIONS[2])
-    found = convolved(x.detach(), kernel, bias.detach(), windows, relu=True)
-    assert found is not None
-    whole = convolved(x, kernel, bias, windows, relu=True)
-    assert whole is not None
+    found = made_by(x.detach(), kernel, bias.detach(), windows, True)
+    whole = made_by(x, kernel, bias, windows, True)
     (alone,) = torch.autograd.grad(found.sum(), kernel)
     assert torch.equal(alone, torch.autograd.grad(whole.sum(), kernel)[0])
 
@@ -162,6 +164,46 @@ def assert_the_largest(
     assert torch.equal(alone, wanted)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("size", "strides", "padding"),
+    [
+        ([2, 2], [2, 2], "valid"),
+        ([3, 2], [2, 1], "same"),  # windows overlap
+        ([1, 2], [2, 3], "valid"),  # windows lie apart
+    ],
+)
+@pytest.mark.parametrize("shape", CONVOLUTIONS)
+def test_pooled_while_they_are_convolved(
+    shape: Shape, size: list[int], strides: list[int], padding: Any, relu: bool
+) -> None:
+    """Bit for bit what pooling of the whole images gives, forward and backward."""
+    windows, given = problem(shape)
+    places = windows.counts(*given[0].shape[2:4])
+    if padding == "valid" and (places[0] < size[0] or places[1] < size[1]):
+        return  # no window fits
+    pools = Windows.along(places, size, strides, padding)
+    x, kernel, bias = given
+    waiting = convolved(x, kernel, bias, windows, relu=relu)
+    assert waiting is not None
+    together = waiting.pooled(pools)
+    assert together is not None
+    apart = largest(waiting.dense.flatten(0, 1), pools)
+    assert apart is not None
+    apart = apart.view(together.shape)
+    assert torch.equal(together, apart)
+    weights = torch.randn(apart.shape, generator=torch.Generator().manual_seed(3))
+    gradients = torch.autograd.grad((together * weights).sum(), given)
+    for mine, wanted in zip(gradients, torch.autograd.grad((apart * weights).sum(), given), strict=True):
+        assert torch.equal(mine, wanted)
+    assert waiting.pooled(pools) is None, "what is there already is pooled as it is"
+    alone = convolved(x.detach(), kernel.detach(), bias.detach(), windows, relu=relu)
+    assert alone is not None
+    unlearned = alone.pooled(pools)
+    assert unlearned is not None
+    assert torch.equal(unlearned, apart)
+
+
 def test_not_a_number_stays_one() -> None:
     x = torch.zeros(1, 4, 4, 17)
     x[0, 1, 1, 3] = float("nan")
@@ -170,8 +212,7 @@ def test_not_a_number_stays_one() -> None:
     assert found is not None
     assert found.isnan().nonzero().tolist() == [[0, 0, 0, 3]]
     windows = Windows.along([4, 4], [1, 1], [1, 1], "valid")
-    summed = convolved(x[None], torch.ones(1, 2, 17, 1, 1), None, windows, relu=True)
-    assert summed is not None
+    summed = made_by(x[None], torch.ones(1, 2, 17, 1, 1), None, windows, True)
     assert summed.isnan().nonzero().tolist() == [[0, 0, 1, 1, 0], [0, 0, 1, 1, 1]]
 
 
@@ -183,9 +224,8 @@ def test_numbers_do_not_depend_on_the_number_of_threads(shape: Shape) -> None:
     for threads in (1, 2, 3, 8):
         torch.set_num_threads(threads)
         x, kernel, bias = given
-        summed = convolved(x, kernel, bias, windows, relu=True)
+        summed = made_by(x, kernel, bias, windows, True)
         pooled = largest(x.flatten(0, 1), pool)
-        assert summed is not None
         assert pooled is not None
         gradients = torch.autograd.grad(summed.sin().sum() + pooled.sin().sum(), given)
         found.append([summed.detach(), pooled.detach(), *gradients])

@@ -1,6 +1,7 @@
 """Rows of words in C++: an embedding whose vectors are averaged, beside what PyTorch computes."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnrun.model.inputs import DenseInputs
+from nnrun.model.mapped_inputs import MappedInputs
 from nnrun.spec.ports import INPUT
 from nnrun.training.backends import native as native_backend
 from nnrun.training.backends.native import NativeBackend
@@ -170,6 +172,27 @@ def test_words_in_bytes(own: bool) -> None:
     inputs = DenseInputs(torch.from_numpy(bytes_), torch.from_numpy(values.astype(np.float32)))
     problem = problem_of([*MEAN, SIGMOID])
     assert_alike(dataclasses.replace(problem, inputs={INPUT: inputs}))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_words_that_lie_in_a_file(kind: Any, tmp_path: Path) -> None:
+    """The same bits as of rows in memory."""
+    problem = problem_of([*MASKED, SIGMOID])
+    x = words_of(30, 12)[0].astype(kind)
+    np.save(tmp_path / "words.npy", x)
+    values = None if kind is np.float32 else torch.arange(256, dtype=torch.float32).view(1, 1, 256)
+    file = np.load(tmp_path / "words.npy", mmap_mode="r")
+    found = []
+    for rows_of in (
+        DenseInputs(torch.from_numpy(x[None]), values),
+        MappedInputs((file,), torch.device("cpu"), values),
+    ):
+        own = dataclasses.replace(problem, inputs={INPUT: rows_of})
+        engine = native(own, first_weights(own, range(2)))
+        losses = [epoch(engine, (58, 53), number).losses for number in (1, 2)]
+        found.append(([*losses, engine.evaluate(several_rows([N, N])).losses], engine.weights()))
+    assert found[0][0] == found[1][0]
+    assert_same(found[0][1], found[1][1], exactly=True)
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
