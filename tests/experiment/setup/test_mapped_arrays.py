@@ -19,6 +19,7 @@ from nnrun.experiment.setup import mapped_rows
 from nnrun.mapped_arrays import is_mapped
 from nnrun.paths import cache_dir
 from nnrun.spec.reading.load import load_spec
+from nnrun.training.backends.native_outputs import NativeOutputs
 from tests.support.image_folders import write_images
 from tests.support.small_experiments import (
     BINARY,
@@ -214,9 +215,11 @@ def test_a_cache_that_cannot_be_written_leaves_the_array_in_memory(
     assert "; it stays in memory, and reading will take as long next time\n" in said
 
 
+@pytest.mark.parametrize("by_cpp", [False, True])
 @pytest.mark.parametrize("spec", [REGRESSION, IMAGES])
 @pytest.mark.parametrize("validation", [HOLDOUT, KFOLD])
 def test_measured_and_predicted_some_rows_at_a_time(
+    by_cpp: bool,
     spec: dict[str, Any],
     validation: dict[str, Any],
     tmp_path: Path,
@@ -233,6 +236,10 @@ def test_measured_and_predicted_some_rows_at_a_time(
     capsys.readouterr()
     monkeypatch.setattr("nnrun.experiment.predicting.outputs._ROWS_AT_ONCE", 32)
     monkeypatch.setattr("nnrun.training.problem.BLOCK_ELEMENTS", 1024)
+    elements = 32 * int(np.prod(arrays["x_train"].shape[1:]))  # of 32 rows
+    monkeypatch.setattr("nnrun.experiment.predicting.chain_outputs.BLOCK_ELEMENTS", elements)
+    if not by_cpp:
+        monkeypatch.setattr(NativeOutputs, "of", lambda *arguments: None)
     most: list[int] = []
     transform = FittedInputs.transform
 
