@@ -9,6 +9,7 @@ other than the main one, which Python never interrupts.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,20 @@ def exit_code_of_interruption() -> int:
     return 128 + (signal.SIGINT if _first is None else _first)
 
 
+def _tell_no_lost_answers() -> None:
+    """Have Python write nothing of a KeyboardInterrupt that gets lost; `stop_if_leaving` answers after it."""
+    before = sys.unraisablehook
+    if getattr(before, "tells_no_lost_answers", False):
+        return
+
+    def tell(found: sys.UnraisableHookArgs) -> None:
+        if not (_leaving and issubclass(found.exc_type, KeyboardInterrupt)):
+            before(found)
+
+    tell.tells_no_lost_answers = True  # type: ignore[attr-defined]
+    sys.unraisablehook = tell
+
+
 class Leave:
     """How a command answers requests to stop: the first as Ctrl-C does, the second by leaving at once.
 
@@ -48,6 +63,7 @@ class Leave:
         """Answer those that nobody has changed: under nohup SIGHUP is ignored, and stays so."""
         global _leaving, _first
         _leaving, _first = False, None
+        _tell_no_lost_answers()
         for number in REQUESTS:
             untouched = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             if signal.getsignal(number) is untouched:

@@ -1,6 +1,8 @@
 """Ctrl-C waits for what belongs together."""
 
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,32 @@ def test_a_ctrl_c_is_raised_at_the_end() -> None:
         work()
     assert done == ["the rest"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_of_an_answer_that_is_swallowed_nothing_is_printed_and_it_is_given_later() -> None:
+    """As in a callback of an import that is under way."""
+    program = """
+import signal
+from nnrun.interrupts import Leave, stop_if_leaving
+class Finalized:
+    def __init__(self, error):
+        self.error = error
+    def __del__(self):
+        if self.error:
+            raise self.error
+        signal.raise_signal(signal.SIGINT)
+Leave().install()
+Finalized(ValueError("told"))
+Finalized(None)
+try:
+    stop_if_leaving()
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "stopped\n"
+    assert "ValueError: told" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
 
 
 def test_without_one_nothing_is_raised() -> None:

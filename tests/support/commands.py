@@ -27,11 +27,12 @@ _SERVER = Path(__file__).with_name("fork_server.py")
 
 # Variables that are looked up when they are needed. Any other may have been read by an import of the server.
 _READ_LATE = ("NNRUN_", "PYTEST_", "HOME", "PATH", "PWD", "OLDPWD", "TMPDIR", "CXX", "COLUMNS")
+_READ_LATE += ("MLFLOW_", "_MLFLOW_")  # which MLflow sets for processes that it knows nothing of
 _READ_LATE += ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_", "GLOO_")  # of torchrun
 _READ_LATE_ALONE = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "_")
 
-# Set by scikit-learn or MLflow when it is imported, here perhaps after the server was started.
-_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "_MLFLOW_TELEMETRY_SESSION_ID")
+# Set by scikit-learn when it is imported, here perhaps after the server was started.
+_SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
 
 ENVIRONMENT: dict[str, str] = {}
 """What no test has changed yet (`tests/conftest.py`): a server with what one changed would serve no other."""
@@ -114,7 +115,9 @@ def start_nnrun(
     server, its_own = _server("all")
     differing = {name for name, _ in environment.items() ^ its_own.items()}
     alike = (*_READ_LATE_ALONE, *_SET_BY_IMPORTS)
-    if not all(name.startswith(_READ_LATE) or name in alike for name in differing):
+    read_early = sorted(name for name in differing if not name.startswith(_READ_LATE) and name not in alike)
+    if read_early:
+        assert "PYTEST_NNRUN_SETUP" not in environment, f"{read_early} ask for a new process, without a setup"
         return start_new_nnrun(*arguments, cwd=cwd, env=env, piped=piped)
     return _forked(server, arguments, cwd, environment, piped)
 
