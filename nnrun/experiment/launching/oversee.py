@@ -95,9 +95,7 @@ class Oversight:
         while not self._take_results():
             stop_if_leaving()
             self._pass_on_words()
-            for sentence in self.launcher.troubles():
-                troubles.append(sentence)
-                self.audience.message(f"{sentence}; its work goes to another")
+            troubles += self._tell_troubles()
             signs = [sign for sign in self.folder.workers() if not observer.is_gone(sign.name)]
             self.audience.at_work(signs)
             for part in given_up(self.folder, self.plan, observer):
@@ -111,6 +109,14 @@ class Oversight:
                 why = f" ({'; '.join(troubles)})" if troubles else ""
                 raise NnrunError(f"All workers have ended{why}, with {left} to do. Start it again to go on.")
             time.sleep(_POLL)
+        self._tell_troubles()  # of those whose work another did since the last look
+
+    def _tell_troubles(self) -> list[str]:
+        """Say what became of workers that ended as they should not, of each once."""
+        found = self.launcher.troubles()
+        for sentence in found:
+            self.audience.message(f"{sentence}; its work goes to another")
+        return found
 
     def _take_results(self) -> bool:
         """Take in what is new; whether all is there."""
