@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 PRESET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NNRUN_RUNS_DIR", "NNRUN_THREADS", "PYTHONPATH")
+PRESET += ("PYTHONDONTWRITEBYTECODE",)  # each process would compile what it imports
 """Variables of the person's shell that would make a system slower, or give it other files."""
 
 COMPILED = (
