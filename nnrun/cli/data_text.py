@@ -8,7 +8,7 @@ from typing import Any
 
 from nnrun.cli.output import paragraph, shortened, table, text_width
 from nnrun.errors import one_line, printable
-from nnrun.spec.wording import counted
+from nnrun.spec.wording import counted, listing_of_some
 
 _MOST_COLUMNS = 64
 _MANY, _NAMED_OF_MANY = 4, 3  # columns of one warning
@@ -235,7 +235,7 @@ def _warnings(columns: Sequence[dict[str, Any]]) -> list[str]:
         if len(of) < _MANY:
             found += [f"warning: column {name} {text}" for name in of]
         else:
-            some = f"{', '.join(of[:_NAMED_OF_MANY])} and {len(of) - _NAMED_OF_MANY:,} more"
+            some = listing_of_some(of, _NAMED_OF_MANY)
             found.append(f"warning: each of {len(of):,} columns ({some}) {text}")
     hidden = len(found) - _MOST_COLUMNS
     more = [f"... and {counted(hidden, 'more warning')}; --json shows all"] if hidden > 0 else []

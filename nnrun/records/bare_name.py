@@ -173,9 +173,8 @@ def best_of_their_sweeps(
     """Those among runs that are the best trial of their sweep, with it and which trial that is in words."""
     made_by: dict[str, list[RunDirectory]] = {}
     for run in runs:
-        with contextlib.suppress(
-            DataError
-        ):  # a record that cannot be read says of nothing that it is the best
+        # A record that cannot be read says of nothing that it is the best.
+        with contextlib.suppress(DataError):
             sweep_id = run.read_written_record().sweep
             if sweep_id is not None:
                 made_by.setdefault(sweep_id, []).append(run)

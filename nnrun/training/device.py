@@ -17,6 +17,15 @@ _GPU_FILES = ("nvidia[0-9]*", "nvidiactl", "nvhost-*", "nvgpu*", "nvmap", "dxg",
 """What the drivers of GPUs for which PyTorch is built put into /dev on Linux."""
 
 
+def device_unless_cpu(wanted: str) -> torch.device | None:
+    """What `resolve_device` gives; None for the CPU, where that is known without importing PyTorch.
+
+    Raises:
+        UsageError: as from `resolve_device`.
+    """
+    return None if is_surely_cpu(wanted) else resolve_device(wanted)
+
+
 def is_surely_cpu(wanted: str) -> bool:
     """Whether `resolve_device` gives the CPU, where that is known without importing PyTorch."""
     if wanted == "auto" and sys.platform == "linux" and "torch" not in sys.modules:

@@ -25,7 +25,7 @@ from nnrun.spec import schema
 from nnrun.spec.custom_objects import refuse_what_is_not_allowed
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.overrides import with_changes
-from nnrun.training.device import is_surely_cpu, resolve_device
+from nnrun.training.device import device_unless_cpu, resolve_device
 from nnrun.validation.splits import Fold
 
 
@@ -127,7 +127,7 @@ def open_run(run: RunDirectory, access: Access) -> OpenRun:
         UsageError: there is no such network or device.
         DataError: the run's files or data are missing, damaged or changed.
     """
-    device = None if is_surely_cpu(access.device) else resolve_device(access.device)
+    device = device_unless_cpu(access.device)
     changes = with_changes(access.overrides, {"init_weights": None})
     spec = load_spec_of_data(run, changes, access.data_dir).spec
     refuse_what_is_not_allowed(spec)

@@ -46,7 +46,7 @@ from nnrun.records import RunDirectory
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, inputs_are_told
 from nnrun.spec.wording import counted, listing, quoted
-from nnrun.training.device import is_surely_cpu, resolve_device
+from nnrun.training.device import device_unless_cpu
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,8 +167,7 @@ def load_predictor(
             none.
         DataError: the run's files are missing or damaged.
     """
-    listener = access.listener
-    device = None if is_surely_cpu(access.device) else resolve_device(access.device)
+    device, listener = device_unless_cpu(access.device), access.listener
     spec = load_spec_of_networks(run)
     networks, used = choose_networks(run, access.member, access.weights)
     listener.message(used.sentence)

@@ -317,13 +317,16 @@ def _training(record: RunRecord, spec_text: str) -> str:
 def _what_repeats_it(record: RunRecord) -> str:
     """What the spec below is, and which commands make the model of it once more."""
     ensemble = record.ensemble
-    linear = None if ensemble is None else ensemble.linear_member
-    if linear is not None and linear.model is not None:
+    if (
+        ensemble is not None
+        and ensemble.linear_member is not None
+        and ensemble.linear_member.model is not None
+    ):
         return (
             "The spec of the whole model, every default filled in. Its networks and its linear models were "
             "fitted one after the other, to the same rows; `nnrun train` would train them together, which "
             "gives another model. What repeats it is the spec with `linear_member` that its networks were "
-            f"trained by: `nnrun train`, then `nnrun final RUN --members {ensemble.of if ensemble else ''}`."
+            f"trained by: `nnrun train`, then `nnrun final RUN --members {ensemble.of}`."
         )
     ids = record.member_ids
     command = "nnrun train"

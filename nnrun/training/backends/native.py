@@ -136,6 +136,13 @@ def declare(library: ctypes.CDLL) -> None:
     library.train.restype = library.measure.restype = None
 
 
+def threads_of_call(products: int) -> int:
+    """How many threads share the work of a call with so many products; no bit of the result depends on it."""
+    if products < WORTH_THREADS:
+        return 1
+    return wanted_threads() or free_cpus()
+
+
 def _unknown_of_words(layers: Sequence[schema.Component]) -> str | None:
     """An embedding whose vectors are not averaged at once, or an average of something else."""
     embedded = isinstance(layers[0], schema.Embedding)
@@ -257,10 +264,7 @@ class NativeBackend:
         return SegmentResult({TOTAL: losses}, {self._port: logits})
 
     def _threads(self, rows: int) -> int:
-        """How many threads share the work of so many rows; no bit of the result depends on it."""
-        if rows * self._products < WORTH_THREADS:
-            return 1
-        return wanted_threads() or free_cpus()
+        return threads_of_call(rows * self._products)
 
     def _job(
         self,
@@ -291,10 +295,11 @@ class NativeBackend:
             loss=native_job.LOSSES.index(loss.kind),
         )
         inputs: Any = data.inputs[self._input]
-        rows_GN = inputs.rows_in_matrix(data.data_index, data.segment.rows_GN)
-        words = None
-        if self._words is not None:
-            words, rows_GN = self._words.of(data.segment.rows_GN, data.data_index, inputs, layers[0].inputs)
+        rows_GN, words = data.segment.rows_GN, None
+        if self._words is None:
+            rows_GN = inputs.rows_in_matrix(data.data_index, rows_GN)
+        else:
+            words, rows_GN = self._words.of(rows_GN, data.data_index, inputs, layers[0].inputs)
         held += [torch.from_numpy(np.ascontiguousarray(rows_GN)), words]
         job.rows = address(held[-2])
         if words is not None:

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nnrun.interrupts import stop_if_asked
-from nnrun.limits import cxx_compiler, free_cpus, wanted_threads
+from nnrun.limits import cxx_compiler
 from nnrun.native.library import NotCompiledError, load_library
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.native import (
     EVALUATED_AT_ONCE,
-    WORTH_THREADS,
     NativeBackend,
     declare,
+    threads_of_call,
     unknown_in,
 )
 
@@ -131,6 +131,4 @@ class NativeOutputs:
         return np.concatenate(found)
 
     def _threads(self, rows: int) -> int:
-        if rows * self._products < WORTH_THREADS:
-            return 1
-        return wanted_threads() or free_cpus()
+        return threads_of_call(rows * self._products)
