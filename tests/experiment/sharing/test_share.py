@@ -14,8 +14,8 @@ from nnrun.cli import main
 from nnrun.errors import NnrunError, UsageError
 from nnrun.records import RunDirectory
 from nnrun.records.run_record import CodeRecord
-from tests.experiment.running.test_linear_member import spec_over
-from tests.experiment.serving.test_answers import CASES, of_table, people, small, trained
+from tests.support.linear_member_specs import spec_over
+from tests.support.served_runs import CASES, of_table, people, small, trained
 from tests.support.small_experiments import BINARY, KFOLD, check_screen, write_small
 
 
