@@ -29,9 +29,13 @@ class FileState:
     @classmethod
     def of(cls, status: os.stat_result) -> FileState:
         """What `os.stat` says."""
+        return cls(cls.text_of(status), max(status.st_mtime_ns, status.st_ctime_ns))
+
+    @staticmethod
+    def text_of(status: os.stat_result) -> str:
+        """The text alone."""
         written, changed = status.st_mtime_ns, status.st_ctime_ns
-        text = f"{status.st_dev} {status.st_ino} {status.st_size} {written} {changed}"
-        return cls(text, max(written, changed))
+        return f"{status.st_dev} {status.st_ino} {status.st_size} {written} {changed}"
 
     def lasts(self, now_ns: int) -> bool:
         """Whether each change from now on gives another state; one just after another may not."""

@@ -9,12 +9,13 @@ imported for type checking only.
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnrun.garbage import without_collecting
 from nnrun.interrupts import uninterrupted
+from nnrun.torch_compilers import compilers_later
 
 if TYPE_CHECKING:
     import torch as torch
@@ -32,15 +33,9 @@ else:
 
     def _imported(name: str) -> ModuleType:
         """The module. To look for garbage on the way takes a twentieth of the time, and all objects stay."""
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            # A KeyboardInterrupt in Python that PyTorch's C++ calls meanwhile aborts the process.
-            with uninterrupted():
-                return import_module(name)
-        finally:
-            if collecting:
-                gc.enable()
+        # A KeyboardInterrupt in Python that PyTorch's C++ calls meanwhile aborts the process.
+        with without_collecting(), uninterrupted(), compilers_later():
+            return import_module(name)
 
     torch = _Lazy("torch")
     F = _Lazy("torch.nn.functional")

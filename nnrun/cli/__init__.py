@@ -147,6 +147,12 @@ def _say(text: str, kind: str, exit_code: int, as_json: bool, error: BaseExcepti
             print_json(document | ({} if error is None else folder_document(error)))
 
 
+_ONLY_COMPUTE = frozenset(
+    ("train", "kfold", "sweep", "lr", "curve", "final", "evaluate", "importance", "predict", "tune")
+)
+"""The commands that train and predict, and compile or export nothing of PyTorch's."""
+
+
 def entry_point() -> None:
     """The installed `nnrun` command. SIGTERM and SIGHUP end it as Ctrl-C does, with codes of their own.
 
@@ -161,6 +167,10 @@ def entry_point() -> None:
     leave.install()
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first to be registered is called last
+    if sys.argv[1:2] and sys.argv[1] in _ONLY_COMPUTE and "TORCHELASTIC_RUN_ID" not in os.environ:
+        from nnrun.torch_compilers import leave_compilers_for_later
+
+        leave_compilers_for_later()
     code = main()
     if leave.came is not None and code in (0, 1):  # what the command called has swallowed the request to stop
         with contextlib.suppress(OSError):

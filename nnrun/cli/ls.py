@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,7 +103,7 @@ def ls(
     from nnrun.records import MEASURING_COMMANDS, all_looks, list_runs
     from nnrun.spec.wording import counted, listing
 
-    every = list_runs(runs_dir)
+    every = list_runs(runs_dir, sizes=True)
     # Sorted before one is left out: which columns there are does not depend on what is shown.
     ordered = sort_runs(every, sort or "started", reverse=reverse)
     fitting = select_runs(ordered, name=name, status=status, command=command, data=data)
@@ -167,10 +169,7 @@ def as_row(
     `scores` is how many of validation and of test are shown at most. LOOK is which
     look at its test set its last was, of how many by experiments of its name, and by any where that differs.
     """
-    validation, kept = (
-        {name[4:]: value for name, value in of.items() if name.startswith("val_")}
-        for of in (run.best, run.kept)
-    )
+    validated_first = _after("val_", sort)
     epochs = "" if run.epochs is None else str(run.epochs)
     if run.best_epoch is not None:
         epochs = f"{epochs or '?'}, best {run.best_epoch}"
@@ -180,10 +179,10 @@ def as_row(
         "COMMAND": _printable(_command(run)),
         "DEVICE": _printable(run.device or ""),
         "EPOCHS": epochs,
-        "VALIDATION": _scores(validation, _after("val_", sort), scores)
+        "VALIDATION": _scores(run.best, "val_", validated_first, scores)
         + (_OPTIMISTIC if run.optimistic else ""),
-        _KEPT: _scores(kept, _after("val_", sort), scores),
-        "TEST": _scores(run.test, _after("test_", sort), scores),
+        _KEPT: _scores(run.kept, "val_", validated_first, scores),
+        "TEST": _scores(run.test, "", _after("test_", sort), scores),
         "LOOK": "" if looks is None else _look(run, looks),
         "STARTED": _local_time(run.started),
         "TOOK": _duration(run.seconds),
@@ -304,13 +303,26 @@ def _after(prefix: str, sort: str | None) -> str:
     return sort.removeprefix(prefix) if sort is not None and sort.startswith(prefix) else ""
 
 
-def _scores(scores: Mapping[str, float], first: str, at_most: int) -> str:
+def _scores(scores: Mapping[str, float], prefix: str, first: str, at_most: int) -> str:
+    """So many of the scores whose names begin with `prefix`, which is left out; that called `first` first."""
     if not scores:
         return ""
-    plain = [(name.removesuffix("_mean"), value) for name, value in scores.items()]
-    plain.sort(key=lambda score: score[0] != first)
-    shown = [f"{_printable(name)} {value:.4g}" for name, value in plain[:at_most]]
-    return ", ".join(shown) + (", ..." if len(plain) > at_most else "")
+    shown = [
+        f"{label} {value:.4g}"
+        for name, value in (_with_first(scores, prefix, first) if first else scores.items())
+        if (label := _label(name, prefix)) is not None
+    ]
+    return ", ".join(shown[:at_most]) + (", ..." if len(shown) > at_most else "")
+
+
+def _with_first(scores: Mapping[str, float], prefix: str, first: str) -> list[tuple[str, float]]:
+    return sorted(scores.items(), key=lambda score: _label(score[0], prefix) != first)
+
+
+@cache  # most runs have the same scores
+def _label(name: str, prefix: str) -> str | None:
+    """What a score is called beside its value; None where it does not begin with `prefix`."""
+    return _printable(name[len(prefix) :].removesuffix("_mean")) if name.startswith(prefix) else None
 
 
 def _printable(text: str) -> str:
@@ -325,10 +337,9 @@ def _printable(text: str) -> str:
 def _local_time(moment: datetime | None) -> str:
     if moment is None:
         return ""
-    try:
-        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, ValueError, OSError):  # a year that this machine's clock does not know
-        return moment.strftime("%Y-%m-%d %H:%M")
+    with suppress(OverflowError, ValueError, OSError):  # a year that this machine's clock does not know
+        moment = moment.astimezone()
+    return moment.isoformat(" ", "minutes")[:16]  # without the offset
 
 
 def _duration(seconds: float | None) -> str:

@@ -117,7 +117,8 @@ def folder_document(error: BaseException) -> dict[str, str]:
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows in aligned columns; those of `right` are aligned to the right. Each cell stands in one line."""
-    rows = [[one_line(cell) for cell in row] for row in rows]
+    # Nearly all rows need no change, and there may be many: one look at each instead of one at each cell.
+    rows = [row if "".join(row).isprintable() else [one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     line = "  ".join(f"{{:{'>' if i in right else '<'}{width}}}" for i, width in enumerate(widths))
     return "\n".join([line.format(*row).rstrip() for row in rows])

@@ -200,7 +200,8 @@ def _compile(name: str, compiler: str, cpu: str, target: Path) -> None:
     said = ""
     # Not every compiler knows -march, or this machine's CPU; only GCC knows its parameters.
     for flags in ((*_FLAGS, f"-march={cpu}", _FUSED), (*_FLAGS, f"-march={cpu}"), _FLAGS):
-        code, said = _run([compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(target)], end)
+        command = [compiler, *flags, str(SOURCES / f"{name}.cpp"), "-o", str(target)]
+        code, said = _run(command, end, scratch=target.parent)
         if code == 0 and not target.is_file():
             raise NotCompiledError(f"{compiler} ended without an error but wrote no library")
         if code == 0:
@@ -212,8 +213,11 @@ def _compile(name: str, compiler: str, cpu: str, target: Path) -> None:
 _compiler_at_work: subprocess.Popen[bytes] | None = None
 
 
-def _run(command: Sequence[str], end: float) -> tuple[int, str]:
-    """The exit code and the messages of a compiler, which is stopped where it is not done by `end`."""
+def _run(command: Sequence[str], end: float, scratch: Path) -> tuple[int, str]:
+    """The exit code and the messages of a compiler, which is stopped where it is not done by `end`.
+
+    `scratch` is for its own files: one that is stopped does not delete them.
+    """
     global _compiler_at_work
     try:
         # A session of its own: what the compiler starts is ended with it.
@@ -223,6 +227,7 @@ def _run(command: Sequence[str], end: float) -> tuple[int, str]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            env={**os.environ, **dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch))},
         )
     except OSError as error:
         raise NotCompiledError(f"{command[0]}: {error}") from error

@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import get_args
 
 from nnrun.errors import AmbiguousRunError, DataError, UsageError
+from nnrun.garbage import without_collecting
 from nnrun.records.bare_name import STAMP, better_trial_text, is_called, no_run, run_of_name, sweep_of_name
 from nnrun.records.run_directory import RECORD, RUN_ID, RunDirectory, new_id
 from nnrun.records.run_record import MEASURING_COMMANDS, RunRecord, RunStatus
 from nnrun.records.run_summary import BROKEN, RunSummary, summary_of
-from nnrun.records.summary_cache import Row, file_state, read_rows, row_of, summary_of_row, write_rows
+from nnrun.records.summary_cache import (
+    Row,
+    file_state,
+    measured,
+    read_rows,
+    row_of,
+    summary_of_row,
+    write_rows,
+)
 from nnrun.records.sweep_directory import SweepDirectory, find_sweep, list_sweeps
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
@@ -196,12 +205,16 @@ def runs_of_sweep(sweep_id: str, runs_dir: Path) -> list[RunSummary]:
     return [summary for summary in _summaries(runs_dir) if summary.sweep == sweep_id]
 
 
-def list_runs(runs_dir: Path) -> list[RunSummary]:
-    """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual."""
-    return sorted(_summaries(runs_dir), key=_age_key, reverse=True)
+def list_runs(runs_dir: Path, *, sizes: bool = False) -> list[RunSummary]:
+    """All runs, newest first. A run whose record cannot be read is listed as broken, the rest as usual.
+
+    With `sizes` the sizes of their files are looked up together; else each is measured when it is asked for.
+    """
+    with without_collecting():
+        return sorted(_summaries(runs_dir, sizes=sizes), key=_age_key, reverse=True)
 
 
-def _summaries(runs_dir: Path) -> list[RunSummary]:
+def _summaries(runs_dir: Path, *, sizes: bool = False) -> list[RunSummary]:
     """All runs by id: those that are unchanged since they were read last from the cache."""
     now_ns, names = time.time_ns(), sorted(_folders(runs_dir))
     kept = read_rows(runs_dir) if len(names) >= _WORTH_KEEPING else {}
@@ -210,16 +223,22 @@ def _summaries(runs_dir: Path) -> list[RunSummary]:
     rows: dict[str, Row] = {}
     for name in names:
         run = RunDirectory(runs_dir / name)
-        state = file_state(os.path.join(folder, name, RECORD))
+        path = os.path.join(folder, name)
+        state = file_state(os.path.join(path, RECORD))
         row = kept.get(name)
-        if state is not None and row is not None and row[0] == state.text:
-            rows[name] = row
-            found.append(summary_of_row(run, row))
-        elif state is not None or _was_run(run):
+        summary = size = None
+        if state is None or row is None or row[0] != state.text:
+            if state is None and not _was_run(run):
+                continue
             summary, lasts = _summary_and_whether_it_lasts(run)
+            row = row_of(state, summary) if lasts and state is not None and state.lasts(now_ns) else None
+        if row is not None:
+            if sizes:
+                row, size = measured(path, row, now_ns)
+            rows[name] = row
+            summary = summary_of_row(run, row, size)
+        if summary is not None:
             found.append(summary)
-            if lasts and state is not None and state.lasts(now_ns):
-                rows[name] = row_of(state, summary)
     if sum(row is not kept.get(name) for name, row in rows.items()) >= _WORTH_KEEPING:
         write_rows(runs_dir, rows)
     return found

@@ -44,6 +44,7 @@ from nnrun.atomic_files import (
     write_text,
 )
 from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.records.files_size import measure
 from nnrun.records.history import HistoryWriter, epochs_begun, read_csv, to_csv
 from nnrun.records.run_record import VERSION, Member, RunRecord, member_of_folder
 from nnrun.records.weights import (
@@ -129,18 +130,7 @@ class RunDirectory:
 
     def size(self) -> int:
         """The bytes of all its files; of those that come or go meanwhile as many as are found."""
-        total, folders = 0, [os.fspath(self.path)]
-        while folders:
-            with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif not (entry.is_symlink() and os.path.isdir(entry.path)):
-                        try:
-                            total += entry.stat(follow_symlinks=False).st_size
-                        except OSError:
-                            continue
-        return total
+        return measure(os.fspath(self.path)).bytes
 
     # --- who is at work on it ---
 

@@ -43,6 +43,7 @@ class RunSummary:
             epochs.
         optimistic: whether the rows of `best` chose its epoch, or it among the trials of a sweep.
         parent, reproduces: as its record has them.
+        known_size: the bytes of its files, where the list has them.
     """
 
     run: RunDirectory
@@ -69,6 +70,7 @@ class RunSummary:
     kept: Mapping[str, float] = field(default_factory=dict)
     parent: str | None = None
     reproduces: str | None = None
+    known_size: int | None = field(default=None, compare=False)
 
     @cached_property
     def id(self) -> str:
@@ -78,7 +80,7 @@ class RunSummary:
     @cached_property
     def size(self) -> int:
         """The bytes of its files."""
-        return self.run.size()
+        return self.run.size() if self.known_size is None else self.known_size
 
 
 def summary_of(run: RunDirectory, record: RunRecord, problem: str | None = None) -> RunSummary:

@@ -6,8 +6,10 @@ status, which no program can set back. So a run.json in the same state holds the
 from it alone. Kept are only runs of which that is true: not one whose run.json says `running`, which depends
 on its history and on who is at work on it, and not one that is broken.
 
-The size of a run's files is not kept. Adding a file changes the time of the folder that it lies in, but
-writing into one that is there, as other programs may, changes no folder: only its own state tells.
+The size of a run's files is kept with the state of its folder and of those in it, which change as soon as a
+file is added, replaced or removed: nnrun writes the files of a run that has ended in no other way. What
+another program writes into a file in place is measured when a folder has changed: to ask for each file would
+take longer than all else that a list does.
 
 The file is replaced whole, so commands may do it at the same time: the last one's stays, and each is right.
 One that is missing, damaged, of another format, or that another user could have written, counts as empty.
@@ -31,17 +33,23 @@ from typing import Any, Final
 from nnrun.atomic_files import write_whole
 from nnrun.file_state import FileState
 from nnrun.paths import cache_dir, distrust_entry, make_private, private_place
+from nnrun.records.files_size import folders_state, measure
 from nnrun.records.looks import Look
 from nnrun.records.run_directory import RunDirectory
 from nnrun.records.run_summary import RunSummary
 
-_VERSION: Final = 5
+_VERSION: Final = 6
 """To be raised where the same run.json gives another summary, or a row holds the same in another form."""
-_FIELDS: Final = [field.name for field in fields(RunSummary) if field.name not in ("run", "problem")]
+_FIELDS: Final = [
+    field.name for field in fields(RunSummary) if field.name not in ("run", "problem", "known_size")
+]
 _SECONDS_UNUSED: Final = 30 * 86400.0
 
 Row = list[Any]
-"""The state of run.json, and the values of `_FIELDS` as JSON holds them."""
+"""The state of run.json, the size of the run's files, and the values of `_FIELDS` as JSON holds them.
+
+The size is None where it was not asked for, else the state of the folders, the bytes, and the folders within.
+"""
 
 
 def file_state(path: str) -> FileState | None:
@@ -66,35 +74,38 @@ def row_of(state: FileState, summary: RunSummary) -> Row:
     for name in ("started", "ended"):
         values[name] = None if values[name] is None else values[name].isoformat()
     values["looks"] = [astuple(look) for look in summary.looks]
-    return [state.text, *values.values()]
+    return [state.text, None, *values.values()]
 
 
-def summary_of_row(run: RunDirectory, row: Row) -> RunSummary:
+def measured(path: str, row: Row, now_ns: int) -> tuple[Row, int]:
+    """The row with the size of the run's files, and their bytes.
+
+    Args:
+        path: the run's folder.
+        row: as it was kept, or new.
+        now_ns: the time from before anything was looked at, in nanoseconds since 1970.
+    """
+    size = row[1]
+    if size is not None and size[0] == folders_state(path, size[2]):
+        return row, size[1]
+    found = measure(path)
+    if found.state is not None and found.state.lasts(now_ns):
+        return [row[0], [found.state.text, found.bytes, found.folders], *row[2:]], found.bytes
+    return (row if size is None else [row[0], None, *row[2:]]), found.bytes
+
+
+def summary_of_row(run: RunDirectory, row: Row, known_size: int | None = None) -> RunSummary:
     """The summary that a row was made of."""
-    _, status, name, command, device, sweep, started, ended, *rest = row
-    seconds, epochs, best_epoch, best, test, data, directions, looks, look, *others_of_run = rest
-    # Positions, not keywords: this is most of what a run costs that is not read.
-    return RunSummary(
-        run,
-        status,
-        None,
-        name,
-        command,
-        device,
-        sweep,
-        None if started is None else datetime.fromisoformat(started),
-        None if ended is None else datetime.fromisoformat(ended),
-        seconds,
-        epochs,
-        best_epoch,
-        best,
-        test,
-        tuple(data),
-        directions,
-        tuple([Look(of, tuple(sha256), *others) for of, sha256, *others in looks]),
-        look,
-        *others_of_run,
-    )
+    values = dict(zip(_FIELDS, row[2:], strict=True))
+    for name in ("started", "ended"):
+        values[name] = None if values[name] is None else datetime.fromisoformat(values[name])
+    values["data"] = tuple(values["data"])
+    values["looks"] = tuple([Look(of, tuple(sha256), *others) for of, sha256, *others in values["looks"]])
+    # Not by its constructor, which sets the fields of a frozen dataclass one by one: that would be most of
+    # what a run costs that is not read.
+    summary = object.__new__(RunSummary)
+    vars(summary).update(values, run=run, problem=None, known_size=known_size)
+    return summary
 
 
 def read_rows(runs_dir: Path) -> dict[str, Row]:

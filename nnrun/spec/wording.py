@@ -78,9 +78,9 @@ def listing(names: Iterable[str], last: str = "or") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def listing_of_some(names: Sequence[str], most: int) -> str:
-    """`a, b and c`; of more than `most`, `a, b and 12 more`."""
-    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+def listing_of_some(names: Sequence[str], most: int, others: str = "more") -> str:
+    """`a, b and c`; of more than `most`, `a, b and 12 more`, or what `others` calls them."""
+    more = [f"{len(names) - most:,} {others}"] if len(names) > most else []
     return listing([*names[:most], *more], "and")
 
 

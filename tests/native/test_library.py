@@ -272,12 +272,17 @@ def test_the_end_of_a_process_does_not_wait_for_a_compiler(
 ) -> None:
     """Whether Ctrl-C comes while training waits for it, or nothing needs it any more."""
     compiler_script(
-        tmp_path, monkeypatch, f"echo $$ > {tmp_path}/n; mv {tmp_path}/n {tmp_path}/number; sleep 1000"
+        tmp_path,
+        monkeypatch,
+        f"mktemp; echo $$ > {tmp_path}/n; mv {tmp_path}/n {tmp_path}/number; sleep 1000",
     )
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     command = [sys.executable, "-c", _HANGS, str(tmp_path / "number"), how]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ("KeyboardInterrupt" in ended.stderr) is (how == "waits")
     wait_for_the_end_of(int((tmp_path / "number").read_text()))
+    assert not list((tmp_path / "temporary").iterdir())  # what a killed compiler cannot delete itself
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is a shell script")

@@ -14,6 +14,7 @@ import pytest
 from nnrun import file_state
 from nnrun.cli import main
 from nnrun.records import RunDirectory, RunSummary, list_runs, runs_of_sweep, summary_cache
+from nnrun.records.files_size import FilesSize, measure
 from tests.support.runs_on_disk import make_run, records_read, write_record
 
 MANY = 40  # more than are read again rather than kept
@@ -57,7 +58,7 @@ def listed(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Listed:
 
     def of_now() -> tuple[list[RunSummary], list[str]]:
         read.clear()
-        found, found_read = list_runs(runs_dir), sorted(read)
+        found, found_read = list_runs(runs_dir, sizes=True), sorted(read)
         with monkeypatch.context() as patch:
             patch.setenv("NNRUN_CACHE_DIR", str(runs_dir.parent / "none"))
             uncached = list_runs(runs_dir)
@@ -143,9 +144,29 @@ def test_files_that_come_later_count(runs_dir: Path, listed: Listed) -> None:
     (run.run.figure("curve")).write_bytes(bytes(1000))
     found, read = listed()
     assert (found[0].size, read) == (size + 1100, [])
-    with (run.run.path / "network.onnx").open("ab") as file:  # changes the time of no folder
-        file.write(bytes(7))
-    assert listed()[0][0].size == size + 1107
+    (run.run.path / "plots" / "curve.png").unlink()
+    assert listed()[0][0].size == size + 100
+    shutil.rmtree(run.run.path / "plots")
+    (run.run.path / "network.onnx").write_bytes(bytes(7))  # in place: the folder tells
+    assert listed()[0][0].size == size + 7
+
+
+def test_files_are_not_measured_again_where_no_folder_changed(
+    runs_dir: Path, listed: Listed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = listed()[0]
+    with before[1].run.figure("curve").open("wb") as file:
+        file.write(bytes(50))
+    measured: list[str] = []
+
+    def measure_and_tell(path: str) -> FilesSize:
+        measured.append(path)
+        return measure(path)
+
+    monkeypatch.setattr(summary_cache, "measure", measure_and_tell)
+    after = list_runs(runs_dir, sizes=True)
+    assert measured == [str(before[1].run.path)]
+    assert [run.size for run in after] == [run.size + 50 * (run.id == before[1].id) for run in before]
 
 
 @pytest.mark.parametrize(

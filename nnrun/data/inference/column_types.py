@@ -52,7 +52,7 @@ from nnrun.data.value_names import (
 from nnrun.errors import printable
 from nnrun.mapped_arrays import leave_memory
 from nnrun.spec.schema import ColumnType
-from nnrun.spec.wording import counted, listing, quoted
+from nnrun.spec.wording import counted, listing_of_some, quoted
 
 _FEW_NAMES: Final = 20
 _AT_ONCE: Final = 1 << 22
@@ -277,9 +277,8 @@ def _hint_of_texts(name: str, guess: NumberGuess) -> ColumnWarning:
 
 
 def _numbers_and_others(guess: NumberGuess, example: str = "") -> str:
-    shown = listing([quoted(text) for text in guess.others[:_SHOWN_OTHERS]], "and")
-    more = f" and {len(guess.others) - _SHOWN_OTHERS:,} other texts" if guess.others[_SHOWN_OTHERS:] else ""
-    return f"holds numbers{example} in {guess.numbers:,} of {guess.of:,} values, and also {shown}{more}"
+    shown = listing_of_some([quoted(text) for text in guess.others], _SHOWN_OTHERS, "others")
+    return f"holds numbers{example} in {guess.numbers:,} of {guess.of:,} values, and also {shown}"
 
 
 def _marks(guess: NumberGuess) -> str:

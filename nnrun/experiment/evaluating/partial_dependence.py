@@ -28,7 +28,7 @@ from nnrun.experiment.predicting.outputs import in_own_units, outputs_of_inputs
 from nnrun.records.importance_record import CurveLine, DependenceCurve
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import derive_seed
-from nnrun.spec.wording import nearest, quoted
+from nnrun.spec.wording import listing_of_some, nearest, quoted
 from nnrun.validation.frozen_random import frozen_random
 
 MOST_VALUES = 20
@@ -96,11 +96,10 @@ def _planned(
     if name not in known:
         near = nearest(name, known)
         like = sorted(known, key=lambda other: -SequenceMatcher(None, name, other).ratio())
-        shown = [quoted(other) for other in like[:_MOST_NAMES]]
-        more = f" and {len(known) - _MOST_NAMES:,} more" if len(known) > _MOST_NAMES else ""
+        shown = listing_of_some([quoted(other) for other in like], _MOST_NAMES)
         raise UsageError(
             f"--curve {quoted(name)}: the networks of {opened.run.id} take no such column."
-            f"{f' Did you mean {quoted(near)}?' if near else ''} They take {', '.join(shown)}{more}."
+            f"{f' Did you mean {quoted(near)}?' if near else ''} They take {shown}."
         )
     raw = known[name].raw(opened.dataset.train)
     if raw is None or isinstance(raw, TextColumn):

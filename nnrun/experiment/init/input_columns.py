@@ -17,6 +17,7 @@ from nnrun.spec.wording import counted, quoted
 
 _NEARLY_EMPTY: Final = 0.95
 _FEWEST_VALUES: Final = 4
+_MIXED: Final = ("mixed", "spelling")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Inputs:
         giveaways: column → how it tells the target: copies of it.
         suspects: column → how it tells the target, where that may be a good measurement: they are inputs.
         copies: column → an input that it says the same as.
+        mixed: input that is read as a category → what tells that it may have been meant as numbers, as the
+            end of a sentence that begins with it.
         kept_giveaways: the giveaways are among `names` after all, since nothing else was left.
         tells: giveaway or suspect → the target that it tells.
     """
@@ -38,6 +41,7 @@ class Inputs:
     giveaways: Mapping[str, str]
     suspects: Mapping[str, str] = field(default_factory=dict)
     copies: Mapping[str, str] = field(default_factory=dict)
+    mixed: Mapping[str, str] = field(default_factory=dict)
     kept_giveaways: bool = False
     tells: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,7 +91,8 @@ def choose_inputs(
                 tells.setdefault(name, target)
     kept = tuple(name for name in others if name not in left_out and name not in giveaways)
     if kept:
-        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept), tells=tells)
+        mixed = {name: why for name in kept if (why := _mixed(others[name]))}
+        return Inputs(kept, left_out, giveaways, suspects, copies_among(file, kept), mixed, tells=tells)
     if giveaways:
         return Inputs(tuple(giveaways), left_out, giveaways, suspects, kept_giveaways=True, tells=tells)
     counting = [name for name in left_out if name in roles.rows | roles.members and name != group]
@@ -105,6 +110,11 @@ def group_of(file: ReadTable, roles: Roles, targets: Sequence[str]) -> str | Non
     """The id whose rows belong together: of several the one with the most values, which is the finest."""
     able = [name for name in roles.members if name not in targets]
     return max(able, key=lambda name: (file.columns[name].distinct or 0, name), default=None)
+
+
+def _mixed(inferred: ColumnInference) -> str | None:
+    """What tells that a category may have been meant as numbers."""
+    return next((warning.text for warning in inferred.warnings if warning.kind in _MIXED), None)
 
 
 def _why_useless(

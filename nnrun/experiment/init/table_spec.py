@@ -50,7 +50,7 @@ from nnrun.experiment.init.writing import (
     spec_text,
 )
 from nnrun.spec import schema
-from nnrun.spec.wording import counted, listing, quoted
+from nnrun.spec.wording import counted, listing, listing_of_some, quoted
 from nnrun.spec.writing.dump import flow
 
 _LISTED_INPUTS: Final = 200
@@ -458,6 +458,7 @@ def _input_lines(decided: _Decided) -> list[str]:
             for name, how in inputs.suspects.items()
         ),
         *(f"left out: {quoted(name)} {why}" for name, why in inputs.left_out.items()),
+        *(f"read as a category: {quoted(name)} {why}" for name, why in inputs.mixed.items()),
         *(
             f"{quoted(name)} carries the same information as {quoted(of)}: one of them is enough"
             for name, of in inputs.copies.items()
@@ -497,6 +498,11 @@ def _chosen(decided: _Decided) -> dict[str, str]:
         chosen["labels?"] = f"{some(decided.other_labels)}: to predict all, give --target for each"
     if unused:
         chosen["left out"] = some(unused)
+    if inputs.mixed:
+        name, why = next(iter(inputs.mixed.items()))
+        others = [quoted(other) for other in inputs.mixed if other != name]
+        also = f"; likewise {listing_of_some(others, 7)}" if others else ""
+        chosen["numbers?"] = f"{quoted(name)} {why}{also}"
     if inputs.giveaways:
         kept = " (kept: nothing else is left)" if inputs.kept_giveaways else ""
         gives = "gives" if len(inputs.giveaways) == 1 else "give"

@@ -20,7 +20,7 @@ from nnrun.spec.reading.load import SpecTree, read_spec
 from nnrun.spec.reading.nodes import plain
 from nnrun.spec.reading.overrides import Override, Overrides
 from nnrun.spec.reading.sources import SpecSource
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.wording import listing, listing_of_some, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,10 +227,9 @@ def _of_table(frame: pd.DataFrame, keys: Mapping[str, Any], *, needs_target: boo
     own = {key: value for key, value in keys.items() if key in schema.Jsonl.model_fields}
     if needs_target and not own.get("target"):
         names = [quoted(column_name(name)) for name in frame.columns]
-        more = "" if len(names) <= 8 else f" and {len(names) - 8:,} more"
         raise UsageError(
             "data: the spec does not say which column is the target. Write `dataset: {jsonl: {target: "
-            f"COLUMN}}}}`, without a path; the columns are {', '.join(names[:8])}{more}."
+            f"COLUMN}}}}`, without a path; the columns are {listing_of_some(names, 8)}."
         )
     types = {**declared_types(frame), **(own.get("types") or {})}
     return {**own, "types": types} if types else own

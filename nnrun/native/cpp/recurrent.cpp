@@ -4,7 +4,7 @@
 // Rows are taken in blocks, and a block through all steps before the next one. What a block computes, and the
 // order in which the gradients of blocks are added, do not depend on the number of threads.
 
-#include <vector>
+#include <optional>
 
 #include "functions.h"
 #include "sums.h"
@@ -38,20 +38,28 @@ namespace {
 constexpr Index block_rows = 64;
 
 // A cell computes one number of each unit at a step. `x` and `h` are the parts of the step and of what was given
-// before in its gates, U numbers apart; with `together` x has the sum of both.
+// before in its gates, U numbers apart; with `together` x has the sum of both. First `open` activates the gates that
+// wait for nothing, of many rows, and then `step` computes the rest: each chain of instructions that wait for one
+// another stays so short that the CPU is at several rows at a time.
 struct Lstm {
     static constexpr Index gates = 4, kept = 4, biases = 1;
     static constexpr bool together = true;
 
     template <class T>
-    static void step(const float* x, const float*, Index U, float* kept, const float*, const float* cell_before,
-                     float* given, float* cell) {
-        const T in = vector_sigmoid(load<T>(x)), forget = vector_sigmoid(load<T>(x + U));
-        const T fresh = vector_tanh(load<T>(x + 2 * U)), out = vector_sigmoid(load<T>(x + 3 * U));
+    static void open(const float* x, const float*, Index U, float* kept) {
+        store<T>(kept, vector_sigmoid(load<T>(x)));
+        store<T>(kept + U, vector_sigmoid(load<T>(x + U)));
+        store<T>(kept + 2 * U, vector_tanh(load<T>(x + 2 * U)));
+        store<T>(kept + 3 * U, vector_sigmoid(load<T>(x + 3 * U)));
+    }
+
+    template <class T>
+    static void step(const float*, Index U, float* kept, const float*, const float* cell_before, float* given,
+                     float* cell) {
+        const T in = load<T>(kept), forget = load<T>(kept + U), fresh = load<T>(kept + 2 * U);
         const T c = forget * load<T>(cell_before) + in * fresh;
         store<T>(cell, c);
-        store<T>(given, out * vector_tanh(c));
-        store<T>(kept, in), store<T>(kept + U, forget), store<T>(kept + 2 * U, fresh), store<T>(kept + 3 * U, out);
+        store<T>(given, load<T>(kept + 3 * U) * vector_tanh(c));
     }
 
     // The gradients of what was given, d, and of the cell, d_cell, become those of the step before, but for what
@@ -77,15 +85,18 @@ struct Gru {
     static constexpr bool together = false;
 
     template <class T>
-    static void step(const float* x, const float* h, Index U, float* kept, const float* before, const float*,
-                     float* given, float*) {
-        const T update = vector_sigmoid(T(load<T>(x) + load<T>(h)));
-        const T reset = vector_sigmoid(T(load<T>(x + U) + load<T>(h + U)));
-        const T recurrent = load<T>(h + 2 * U);
+    static void open(const float* x, const float* h, Index U, float* kept) {
+        store<T>(kept, vector_sigmoid(T(load<T>(x) + load<T>(h))));
+        store<T>(kept + U, vector_sigmoid(T(load<T>(x + U) + load<T>(h + U))));
+        store<T>(kept + 3 * U, load<T>(h + 2 * U));
+    }
+
+    template <class T>
+    static void step(const float* x, Index U, float* kept, const float* before, const float*, float* given, float*) {
+        const T update = load<T>(kept), reset = load<T>(kept + U), recurrent = load<T>(kept + 3 * U);
         const T candidate = vector_tanh(T(load<T>(x + 2 * U) + reset * recurrent));
         store<T>(given, update * load<T>(before) + (1 - update) * candidate);
-        store<T>(kept, update), store<T>(kept + U, reset), store<T>(kept + 2 * U, candidate);
-        store<T>(kept + 3 * U, recurrent);
+        store<T>(kept + 2 * U, candidate);
     }
 
     template <class T>
@@ -102,22 +113,29 @@ struct Gru {
     }
 };
 
-// Columns side by side of the units: f(a T, the first column of it) for all of them.
+// f(a T, the first unit of it) for all units: whole vectors of them, and then shorter ones.
 template <class F>
 inline void each_unit(Index U, F f) {
-    strips(U, [=](auto strip, Index j) { each_of_strip(strip, j, f); });
+    strips_from(Strip<Widest, 1>{}, 0, U, [=](auto strip, Index j) { one_vector(strip, j, f); });
 }
 
-template <class T, int C, class F>
-inline void each_of_strip(Strip<T, C>, Index j, F f) {
-    for (int c = 0; c < C; ++c) f(T{}, j + c * width<T>);
-}
+template <class T, class F>
+inline void one_vector(Strip<T, 1>, Index j, F f) { f(T{}, j); }
+
+// A kernel as products read it, copied once for all steps.
+struct Packed {
+    Buffer numbers;
+
+    Packed(const float* kernel, Index rows, Index columns) : numbers(packed_size(columns, rows)) {
+        pack_all(numbers.data(), kernel, columns, rows);
+    }
+};
 
 // The rows of one replica that are taken through all steps together.
 template <class Cell>
 class Block {
   public:
-    static constexpr Index G = Cell::gates;
+    static constexpr Index G = Cell::gates, kept = Cell::kept;
 
     Block(const Sequences& all, Index task)
         : s(all), blocks((all.B + block_rows - 1) / block_rows), task_(task), r(task / blocks),
@@ -126,24 +144,24 @@ class Block {
           recurrent_kernel(all.recurrent_kernel + r * all.U * columns), of_x_(n * columns), of_h_(n * columns) {}
 
     void forward() {
-        std::vector<float> own;  // where nothing is kept: one step, which the next one overwrites
-        Index step_of_gates = n * Cell::kept * s.U, step_of_state = n * s.U;
+        Buffer own;  // where nothing is kept: one step, which the next one overwrites
+        Index step_of_gates = n * kept * s.U, step_of_state = n * s.U;
         float *gates, *given, *cells;
         if (s.keep) {
-            gates = s.gates + row * s.T * Cell::kept * s.U;
+            gates = s.gates + row * s.T * kept * s.U;
             given = s.given + row * (s.T + 1) * s.U;
             cells = s.cells + row * (s.T + 1) * s.U;
         } else {
-            own.resize(step_of_gates + 2 * step_of_state);
+            own = Buffer(step_of_gates + 2 * step_of_state);
             gates = own.data(), given = gates + step_of_gates, cells = given + step_of_state;
             step_of_gates = step_of_state = 0;
         }
         std::fill_n(given, n * s.U, 0.0f);
         std::fill_n(cells, n * s.U, 0.0f);
+        const Packed of_x(input_kernel, s.D, columns), of_h(recurrent_kernel, s.U, columns);
         for (Index t = 0; t < s.T; ++t) {
-            project(t, given);
-            for (Index i = 0; i < n; ++i)
-                step_of_row(t, i, gates, given, given + step_of_state, cells, cells + step_of_state);
+            project(of_x, of_h, t, given);
+            take_step(t, gates, given, given + step_of_state, cells, cells + step_of_state);
             gates += step_of_gates, given += step_of_state, cells += step_of_state;
             if (s.all_steps)
                 for (Index i = 0; i < n; ++i)
@@ -153,31 +171,40 @@ class Block {
     }
 
     void backward() {
-        std::vector<float> d(n * s.U), d_cell(n * s.U), d_x(n * s.D);
-        std::vector<float> turned_input(columns * s.D), turned_recurrent(columns * s.U);
-        if (s.d_x) transpose(turned_input.data(), input_kernel, s.D, columns);
-        transpose(turned_recurrent.data(), recurrent_kernel, s.U, columns);
-        if (!s.all_steps) std::copy_n(s.d_outputs + row * s.U, n * s.U, d.begin());
-        float* d_of_h = Cell::together ? of_x_.data() : of_h_.data();
+        Buffer d_buffer(n * s.U), d_cell_buffer(n * s.U), d_x(n * s.D);
+        float *d = d_buffer.data(), *d_cell = d_cell_buffer.data();
+        std::fill_n(d, n * s.U, 0.0f);
+        std::fill_n(d_cell, n * s.U, 0.0f);
+        if (!s.all_steps) std::copy_n(s.d_outputs + row * s.U, n * s.U, d);
+        const Packed of_h = turned(recurrent_kernel, s.U);
+        const std::optional<Packed> of_x = s.d_x ? std::optional(turned(input_kernel, s.D)) : std::nullopt;
+        const float* d_of_h = Cell::together ? of_x_.data() : of_h_.data();
         for (Index t = s.T; t-- > 0;) {
-            const float* gates = s.gates + (row * s.T + t * n) * Cell::kept * s.U;
             const float* before = s.given + (row * (s.T + 1) + t * n) * s.U;
-            const float* cells = s.cells + (row * (s.T + 1) + t * n) * s.U;
             if (s.all_steps)
                 for (Index i = 0; i < n; ++i) {
                     const float* d_output = s.d_outputs + ((row + i) * s.T + t) * s.U;
                     for (Index j = 0; j < s.U; ++j) d[i * s.U + j] += d_output[j];
                 }
-            for (Index i = 0; i < n; ++i) back_of_row(t, i, gates, before, cells, &d[i * s.U], &d_cell[i * s.U]);
+            back_of_step(t, before, d, d_cell);
             add_gradients(t, before, d_of_h);
-            add_product(d.data(), n, s.U, d_of_h, columns, 1, turned_recurrent.data(), columns);
-            if (!s.d_x) continue;
-            product(d_x.data(), n, s.D, same_row(nullptr), of_x_.data(), columns, 1, turned_input.data(), columns);
-            for (Index i = 0; i < n; ++i) std::copy_n(&d_x[i * s.D], s.D, s.d_x + ((row + i) * s.T + t) * s.D);
+            product_of_packed(d, n, s.U, {d, s.U, 1}, d_of_h, columns, 1, of_h.numbers.data(), columns);
+            if (!of_x) continue;
+            product_of_packed(d_x.data(), n, s.D, same_row(nullptr), of_x_.data(), columns, 1, of_x->numbers.data(),
+                              columns);
+            for (Index i = 0; i < n; ++i)
+                std::copy_n(d_x.data() + i * s.D, s.D, s.d_x + ((row + i) * s.T + t) * s.D);
         }
     }
 
   private:
+    // A kernel of (inputs, columns), turned.
+    Packed turned(const float* kernel, Index inputs) const {
+        Buffer whole(inputs * columns);
+        transpose(whole.data(), kernel, inputs, columns);
+        return {whole.data(), columns, inputs};
+    }
+
     // The features of a step of all rows, which lie `between_rows` numbers apart.
     const float* x_of_step(Index t) const { return s.x + (row * s.T + t) * s.D; }
 
@@ -188,64 +215,79 @@ class Block {
     }
 
     // What the step, and what was given before, contribute to the gates.
-    void project(Index t, const float* before) {
-        product(of_x_.data(), n, columns, bias(0), x_of_step(t), between_rows(), 1, input_kernel, s.D);
-        if (Cell::together) add_product(of_x_.data(), n, columns, before, s.U, 1, recurrent_kernel, s.U);
-        else product(of_h_.data(), n, columns, bias(1), before, s.U, 1, recurrent_kernel, s.U);
+    void project(const Packed& of_x, const Packed& of_h, Index t, const float* before) {
+        product_of_packed(of_x_.data(), n, columns, bias(0), x_of_step(t), between_rows(), 1, of_x.numbers.data(), s.D);
+        float* y = Cell::together ? of_x_.data() : of_h_.data();
+        product_of_packed(y, n, columns, Cell::together ? Start{y, columns, 1} : bias(1), before, s.U, 1,
+                          of_h.numbers.data(), s.U);
     }
 
     bool counts(Index t, Index i) const { return !s.counts || s.counts[(row + i) * s.T + t]; }
 
-    void step_of_row(Index t, Index i, float* gates, const float* before, float* given, const float* cell_before,
-                     float* cell) {
-        const Index U = s.U, at = i * U;
-        if (!counts(t, i)) {
-            if (given == before) return;
-            std::copy_n(before + at, U, given + at);
-            std::copy_n(cell_before + at, U, cell + at);
-            return;
-        }
-        const float *x = &of_x_[i * columns], *h = &of_h_[i * columns];
-        gates += i * Cell::kept * U, before += at, given += at, cell_before += at, cell += at;
+    // The gates of a row that does not count are never read.
+    void take_step(Index t, float* gates, const float* before, float* given, const float* cells_before, float* cells) {
+        const Index U = s.U;
+        const float *x = of_x_.data(), *h = of_h_.data();
         each_unit(U, [=](auto like, Index j) {
-            Cell::template step<decltype(like)>(x + j, h + j, U, gates + j, before + j, cell_before + j, given + j,
-                                                cell + j);
+            for (Index i = 0; i < n; ++i)
+                Cell::template open<decltype(like)>(x + i * columns + j, h + i * columns + j, U,
+                                                    gates + i * kept * U + j);
+        });
+        each_unit(U, [=](auto like, Index j) {
+            using T = decltype(like);
+            for (Index i = 0; i < n; ++i) {
+                const Index at = i * U + j;
+                if (counts(t, i)) {
+                    Cell::template step<T>(x + i * columns + j, U, gates + i * kept * U + j, before + at,
+                                           cells_before + at, given + at, cells + at);
+                } else {
+                    store<T>(given + at, load<T>(before + at));
+                    store<T>(cells + at, load<T>(cells_before + at));
+                }
+            }
         });
     }
 
-    void back_of_row(Index t, Index i, const float* gates, const float* before, const float* cells, float* d,
-                     float* d_cell) {
-        const Index U = s.U, at = i * U;
-        float *d_of_x = &of_x_[i * columns], *d_of_h = &of_h_[i * columns];
-        if (!counts(t, i)) {  // d and d_cell are those of the step before, too
-            std::fill_n(d_of_x, columns, 0.0f);
-            std::fill_n(d_of_h, columns, 0.0f);
-            return;
-        }
-        gates += i * Cell::kept * U, before += at;
-        const float *cell_before = cells + at, *cell = cell_before + n * U;
+    // From d and d_cell the gradients of the gates; d and d_cell become those of the step before, but for what comes
+    // through the gates. The gradients of the biases grow with them, row by row.
+    void back_of_step(Index t, const float* before, float* d, float* d_cell) {
+        const Index U = s.U;
+        const float* gates = s.gates + (row * s.T + t * n) * kept * U;
+        const float *cells_before = s.cells + (row * (s.T + 1) + t * n) * U, *cells = cells_before + n * U;
+        float *d_of_x = of_x_.data(), *d_of_h = of_h_.data();
+        float* d_bias = s.d_bias ? s.d_bias + task_ * Cell::biases * columns : nullptr;
         each_unit(U, [=](auto like, Index j) {
-            Cell::template back<decltype(like)>(gates + j, U, before + j, cell_before + j, cell + j, d + j,
-                                                d_cell + j, d_of_x + j, d_of_h + j);
+            using T = decltype(like);
+            T sums[Cell::biases * G] = {};
+            for (Index g = 0; d_bias && g < Cell::biases * G; ++g) sums[g] = load<T>(d_bias + g * U + j);
+            for (Index i = 0; i < n; ++i) {
+                const Index at = i * U + j;
+                float *d_x = d_of_x + i * columns + j, *d_h = d_of_h + i * columns + j;
+                const float* of_row = gates + i * kept * U + j;
+                if (counts(t, i)) {
+                    Cell::template back<T>(of_row, U, before + at, cells_before + at, cells + at, d + at, d_cell + at,
+                                           d_x, d_h);
+                } else {  // d and d_cell are those of the step before, too
+                    for (Index g = 0; g < G; ++g) store<T>(d_x + g * U, T{}), store<T>(d_h + g * U, T{});
+                }
+                for (Index g = 0; g < G; ++g) sums[g] += load<T>(d_x + g * U);
+                for (Index g = 0; g < (Cell::biases - 1) * G; ++g) sums[G + g] += load<T>(d_h + g * U);
+            }
+            for (Index g = 0; d_bias && g < Cell::biases * G; ++g) store<T>(d_bias + g * U + j, sums[g]);
         });
     }
 
-    // Those of the kernels and biases, from those of the gates.
+    // Those of the kernels, from those of the gates.
     void add_gradients(Index t, const float* before, const float* d_of_h) {
         add_product(s.d_input_kernel + task_ * s.D * columns, s.D, columns, x_of_step(t), 1, between_rows(),
                     of_x_.data(), n);
         add_product(s.d_recurrent_kernel + task_ * s.U * columns, s.U, columns, before, 1, s.U, d_of_h, n);
-        if (!s.d_bias) return;
-        float* d_bias = s.d_bias + task_ * Cell::biases * columns;
-        const float one = 1;
-        add_product(d_bias, 1, columns, &one, 0, 0, of_x_.data(), n);
-        if (Cell::biases == 2) add_product(d_bias + columns, 1, columns, &one, 0, 0, d_of_h, n);
     }
 
     const Sequences& s;
     const Index blocks, task_, r, first, n, row, columns;
     const float *input_kernel, *recurrent_kernel;
-    std::vector<float> of_x_, of_h_;  // of one step; in the backward pass their gradients
+    Buffer of_x_, of_h_;  // of one step; in the backward pass their gradients
 };
 
 // The gradients of all blocks of each replica are added to those of the first.

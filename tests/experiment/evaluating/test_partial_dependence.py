@@ -147,7 +147,7 @@ def test_a_network_that_gives_no_numbers_has_no_curve(
 
 def test_what_has_no_curve(tmp_path: Path) -> None:
     run = train(tmp_path)
-    no_such = r"^--curve 'x': the networks of small-.* take no such column\. They take '0', '1', '2'\.$"
+    no_such = r"^--curve 'x': the networks of small-.* take no such column\. They take '0', '1' and '2'\.$"
     with pytest.raises(UsageError, match=no_such):
         curves_of(run, "x")
     rows = pd.DataFrame({"y": np.arange(48.0) % 7, "x": np.arange(48.0) ** 2 % 17})

@@ -41,6 +41,20 @@ def test_the_inputs(tmp_path: Path) -> None:
     assert set(inputs.giveaways) == {"again"}
 
 
+def test_a_category_that_may_have_been_meant_as_numbers_is_told(tmp_path: Path) -> None:
+    """It would be trained on as one category a number, which nobody wants."""
+    columns = {name: [*["tbd", "none", "?!"], *[0.25 + i for i in range(27)]] for name in ("size", "weight")}
+    table(tmp_path, {**columns, "grade": ["a1", "b2", "c3"] * 10, "y": NUMBERS})
+    found = initial_spec_of_file(Request(tmp_path / "t.csv", ("y",), "regression", tmp_path / "s.yaml"))
+    said, spec = found.chosen, " ".join(found.text.replace("# ", "").split())
+    holds = "'size' holds numbers in 27 of 30 values, and also '?!', 'none' and 'tbd': correct those"
+    assert said["numbers?"].startswith(holds)
+    assert said["numbers?"].endswith("; likewise 'weight'")
+    assert f"read as a category: {holds}" in spec
+    assert "read as a category: 'weight'" in spec
+    assert "read as a category: 'grade'" not in spec
+
+
 @pytest.mark.parametrize("columns", [{"again": OTHERS}, {"id": range(30)}])
 def test_the_last_input_stays(columns: dict[str, Sequence[object]], tmp_path: Path) -> None:
     """A giveaway is told all the same."""
