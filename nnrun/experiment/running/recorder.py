@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.data.labels import Labels
@@ -495,6 +496,11 @@ def git_commit() -> str | None:
     """The working folder's commit, `+` behind it where files differ from it; None outside a repository."""
     command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     try:
+        here = Path.cwd()
+        if "GIT_DIR" not in os.environ and not any(
+            (each / ".git").exists() for each in (here, *here.parents)
+        ):
+            return None  # as git would say, which takes longer to start than many an epoch
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return None
