@@ -28,6 +28,8 @@ _NAME = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.[0-9a
 """An older nnrun named no machine."""
 
 _A_DAY = 86400.0
+_PLAIN = frozenset((str, int, bool))
+"""Types of values that JSON holds as they are."""
 
 
 def unfinished(path: Path) -> Path:
@@ -84,6 +86,8 @@ def _is_abandoned(entry: os.DirEntry[str], machine: str | None, process: int) ->
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: NumPy's numbers as Python's, paths as text, NaN and infinity as None."""
+    if value is None or type(value) in _PLAIN:  # most values: the questions below take ten times as long
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

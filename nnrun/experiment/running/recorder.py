@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -175,7 +175,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         parameters=job.groups[0].network.parameter_count,
         data=[DataRecord(**source.as_record()) for source in job.dataset.sources],
         versions=versions(),
-        git_commit=git_commit(),
+        git_commit=_git_commit_lately(),
         test_uses=[],
     )
     if settings.command == "final" and job.member_type is not None:
@@ -509,3 +509,17 @@ def git_commit() -> str | None:
     if commit == "(initial)":  # a repository without a commit
         return None
     return commit + "+" * any(not line.startswith("#") for line in lines)
+
+
+def _git_commit_lately() -> str | None:
+    """The same, asked once a second at most: the trials of a sweep begin many at a time."""
+    try:
+        here = os.stat(os.curdir)
+    except OSError:  # the folder is gone
+        return None
+    return _git_commit_at(here.st_dev, here.st_ino, int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _git_commit_at(device: int, folder: int, second: int) -> str | None:
+    return git_commit()
