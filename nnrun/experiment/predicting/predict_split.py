@@ -174,7 +174,7 @@ def predict_split(
         refuse_level(interval)
         refuse_rows_of_calibration(split)
     listener = access.listener
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         opened = open_run(run, access)
         spec, networks = opened.spec, opened.networks
         samples, rows = _rows_of(opened, split)

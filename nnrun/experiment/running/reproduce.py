@@ -129,8 +129,8 @@ def reproduce_run(
     record = original.read_record()
     if record.status != "completed":
         raise UsageError(
-            f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
-            "train` trains its spec again."
+            f"{original.id} is {record.status}: only a completed run has an end to compare with. From the "
+            f"start: {original.command_again(record)}"
         )
     if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
         raise UsageError(
