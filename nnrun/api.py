@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from nnrun.experiment.checking.check import CheckedData
     from nnrun.experiment.ejecting.eject import Ejected
-    from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.evaluating.evaluation import Evaluation
     from nnrun.experiment.finished.load_run import Access
     from nnrun.experiment.launching.launcher import Workers
     from nnrun.experiment.publishing.destination import Published

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnrun.garbage import without_collecting
 from nnrun.interrupts import uninterrupted
+from nnrun.torch_compilers import compilers_later
 
 if TYPE_CHECKING:
     import torch as torch
@@ -33,7 +34,7 @@ else:
     def _imported(name: str) -> ModuleType:
         """The module. To look for garbage on the way takes a twentieth of the time, and all objects stay."""
         # A KeyboardInterrupt in Python that PyTorch's C++ calls meanwhile aborts the process.
-        with without_collecting(), uninterrupted():
+        with without_collecting(), uninterrupted(), compilers_later():
             return import_module(name)
 
     torch = _Lazy("torch")

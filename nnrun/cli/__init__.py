@@ -19,6 +19,7 @@ from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, 
 from nnrun.cli.torchrun import only_follows, refuse_other_commands, tell_torchrun
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
+from nnrun.own_process import begin_own_process
 from nnrun.spec.allowed_modules import allowing
 from nnrun.version import __version__
 
@@ -147,6 +148,12 @@ def _say(text: str, kind: str, exit_code: int, as_json: bool, error: BaseExcepti
             print_json(document | ({} if error is None else folder_document(error)))
 
 
+_ONLY_COMPUTE = frozenset(
+    ("train", "kfold", "sweep", "lr", "curve", "final", "evaluate", "importance", "predict", "tune")
+)
+"""The commands that train and predict, and compile or export nothing of PyTorch's."""
+
+
 def entry_point() -> None:
     """The installed `nnrun` command. SIGTERM and SIGHUP end it as Ctrl-C does, with codes of their own.
 
@@ -154,13 +161,18 @@ def entry_point() -> None:
     """
     # torch, pandas and the like make hundreds of thousands of objects that live to the end. To look through
     # them for garbage every 700 objects is a tenth of a short command's time.
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(200_000, 50, 50)
+    begin_own_process()
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
     leave = Leave()
     leave.install()
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first to be registered is called last
+    if sys.argv[1:2] and sys.argv[1] in _ONLY_COMPUTE and "TORCHELASTIC_RUN_ID" not in os.environ:
+        from nnrun.torch_compilers import leave_compilers_for_later
+
+        leave_compilers_for_later()
     code = main()
     if leave.came is not None and code in (0, 1):  # what the command called has swallowed the request to stop
         with contextlib.suppress(OSError):

@@ -32,7 +32,9 @@ def check(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", metavar="COLUMN", help="Of a FILE: the column to predict. Repeat it for several."
+            "--target",
+            metavar="COLUMN",
+            help="Of a FILE: the column to predict. Repeat it for several, or write commas between them.",
         ),
     ] = None,
     task: Annotated[

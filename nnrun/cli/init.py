@@ -41,8 +41,8 @@ Targets = Annotated[
     typer.Option(
         "--target",
         metavar="COLUMN",
-        help="The column to predict. Repeat it for several: each gets an output, labels that are 0 or 1 one "
-        "together.",
+        help="The column to predict. Repeat it for several, or write commas between them: each gets an "
+        "output, labels that are 0 or 1 one together.",
         show_default=False,
     ),
 ]
@@ -154,7 +154,7 @@ class _Terminal:
     def target(self, read: ReadTable, default: ChosenTarget) -> ChosenTarget:
         """Which column is to be predicted, or several."""
         from nnrun.experiment.init.initial_spec import ChosenTarget
-        from nnrun.experiment.init.target import why_no_target
+        from nnrun.experiment.init.target import named_columns, why_no_target
 
         (best,) = default.names
         why = f", {default.why}" if default.why else ""
@@ -166,8 +166,7 @@ class _Terminal:
         message("For several, write commas between them.")
         while True:
             answer = str(typer.prompt("Which column should be predicted?", default=best, err=True)).strip()
-            # A column may have commas in its name.
-            names = [answer] if answer in read.columns else [name.strip() for name in answer.split(",")]
+            names = named_columns(read, answer)
             wrong = next((name for name in names if name not in read.columns), None)
             if wrong is not None:
                 message(f"There is no column {printable(wrong)!r}.")

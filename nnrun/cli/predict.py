@@ -41,7 +41,8 @@ Input = Annotated[
     str | None,
     typer.Argument(
         metavar="INPUT",
-        help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; a folder of texts; or - for stdin.",
+        help="A .csv, .tsv, .jsonl, .parquet, .txt or .npz file; an image; a folder of texts or images; or - "
+        "for stdin.",
         show_default=False,
     ),
 ]
@@ -109,7 +110,7 @@ def predict(
 
     Rows are numbered from 0; several networks are averaged. Of folds each validation row is predicted by the
     network that did not train on it. With --split `file_row` is the row of the table's file, from 0 as pandas
-    counts, and `file` a folder's file. A look at the test set is counted in the run's record.
+    counts. `file` names the file of a folder. A look at the test set is counted in the run's record.
     """
     form = _Form(output, format_, probabilities, spread, interval, asking.as_json)
     _refuse_contradictions(form, input_, split)
@@ -168,27 +169,31 @@ def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access,
         "look": look,
         "look_of_any": of_any,
     }
-    _give(found, found.blocks(), form, told, dict)
+    _give(found, found.blocks(), found.layout(probabilities=shown), form, told, dict)
 
 
 def _predict_input(run: RunDirectory, input_: str, form: _Form, access: Access, skip_bad: bool) -> None:
-    from nnrun.experiment.predicting.predict import load_predictor, predict_source, unknown_counts
+    from nnrun.experiment.predicting.predict import list_files, load_predictor, predict_source, unknown_counts
     from nnrun.experiment.predicting.predict_split import refuse_without_probabilities
 
     predictor = load_predictor(run, access, spread=form.spread, interval=form.interval)
     if form.probabilities:
         refuse_without_probabilities(predictor.run, predictor.output_decoders)
-    source = _source(input_, predictor)
+    source = list_files(predictor, _source(input_, predictor), access.listener)
     unknown = unknown_counts(predictor)
     predicted = predict_source(
         predictor, source, skip_bad=skip_bad, unknown=unknown, listener=access.listener
     )
-    _give(predictor, predicted, form, {}, lambda: {"unknown": [u.as_document() for u in unknown.found]})
+    table = predictor.layout(probabilities=form.probabilities, places=source.places)
+    _give(
+        predictor, predicted, table, form, {}, lambda: {"unknown": [u.as_document() for u in unknown.found]}
+    )
 
 
 def _give(
     asked: Predictor | SplitPredictions,
     predicted: Iterator[PredictedRows],
+    table: PredictionTable,
     form: _Form,
     told: Mapping[str, Any],
     found: Callable[[], Mapping[str, Any]],
@@ -198,11 +203,11 @@ def _give(
     Args:
         asked: the networks.
         predicted: block by block.
+        table: how they are written.
         form: where to, and how.
         told: more for the head of a JSON document; empty for rows without targets.
         found: what is known of the rows once all were predicted, for its end.
     """
-    table = asked.layout(probabilities=form.probabilities)
     table.refuse_one_name_twice()
     if form.output is not None:
         is_jsonl = form.output.suffix.lower() in (".jsonl", ".ndjson")
@@ -225,10 +230,7 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     from nnrun.data.new_rows.row_source import source_of, stream_source
 
     if input_ != _STDIN:
-        source = source_of(options.path(input_))
-        if source.kind == "folder":
-            message(f"{source.name}: a row for each file, in the order of their paths")
-        return source
+        return source_of(options.path(input_))
     if sys.stdin is None:
         raise UsageError("stdin is closed: there is nothing to read.")
     kind = predictor.decoder.kind_of_lines

@@ -50,6 +50,7 @@ from nnrun.spec.ports import input_views, location_of_output, output_views
 from nnrun.spec.reading.grammar import Location
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.wording import listing
+from nnrun.torch_compilers import whole_torch
 
 _OWN_FOLDER = str(Path(__file__).parents[1]) + os.sep
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -163,6 +164,7 @@ def _import(module: str) -> Any:
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing there stands before what is installed
+    whole_torch()  # it may use anything of PyTorch
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

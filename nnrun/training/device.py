@@ -12,6 +12,7 @@ from pathlib import Path
 from nnrun.errors import NnrunError, UsageError
 from nnrun.lazy_torch import torch
 from nnrun.limits import usable_cpus, wanted_threads
+from nnrun.torch_compilers import whole_torch
 
 _GPU_FILES = ("nvidia[0-9]*", "nvidiactl", "nvhost-*", "nvgpu*", "nvmap", "dxg", "kfd")
 """What the drivers of GPUs for which PyTorch is built put into /dev on Linux."""
@@ -35,10 +36,11 @@ def is_surely_cpu(wanted: str) -> bool:
 
 def resolve_device(wanted: str) -> torch.device:
     """`auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N` → the device. A named GPU must be there."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cpu":
+    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
+    whole_torch()
+    if wanted == "auto":
+        return torch.device("cuda")
     match = re.fullmatch(r"cuda(?::(\d+))?", wanted)
     if match is None:
         raise UsageError(f"--device is {wanted!r}; it must be auto, cpu, cuda or cuda:N, N a number from 0.")

@@ -124,7 +124,10 @@ def catboost(problem: Problem) -> Floats:
     from catboost import CatBoostClassifier, CatBoostRegressor
 
     def known(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(**{name: _known(frame[[name]])[name] for name in problem.texts})
+        found = frame.copy()
+        for name in problem.texts:
+            found[name] = _known(frame[[name]])[name]
+        return found
 
     kind: Any = CatBoostClassifier if problem.classes else CatBoostRegressor
     model = kind(thread_count=1, verbose=False, random_seed=0, allow_writing_files=False)
@@ -139,7 +142,8 @@ def realmlp(problem: Problem) -> Floats:
     kind: Any = RealMLP_TD_Classifier if problem.classes else RealMLP_TD_Regressor
     numbers = [name for name in train if name not in problem.texts]
     middle = problem.train[numbers].median()  # it refuses missing numbers
-    train, scored = (frame.assign(**frame[numbers].fillna(middle)) for frame in (train, scored))
+    for frame in (train, scored):
+        frame[numbers] = frame[numbers].fillna(middle)
     return _fit(problem, kind(device="cpu", random_state=0, n_threads=1, verbosity=0), train, scored)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nnrun.cli import main
 from tests.support.commands import nnrun_command
@@ -106,6 +107,13 @@ def test_several_targets_have_an_output_each(capsys: Capture) -> None:
     printed = printed._replace(out=f"{printed.out}--- birds.yaml\n{Path('birds.yaml').read_text()}")
     check_screen("init_outputs", printed)
     trains("birds.yaml", capsys)
+    assert main(["init", "birds.csv", "--target", "species, bill_mm", "-o", "again.yaml"]) == 0
+    assert Path("again.yaml").read_text() == Path("birds.yaml").read_text()
+    Path("commas.csv").write_text(
+        'a,"b, c",b,c\n' + "".join(f"{i},{i % 7},{i % 5},{i % 3}\n" for i in range(40))
+    )
+    assert main(["init", "commas.csv", "--target", "b, c", "--yes"]) == 0  # a column has that name
+    assert yaml.safe_load(Path("commas.yaml").read_text())["dataset"]["csv"]["target"] == "b, c"
 
 
 def test_a_folder_of_texts(capsys: Capture) -> None:

@@ -1,6 +1,7 @@
 """The house rules that a machine can check: who imports whom, who knows which file, what starting costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,6 +184,20 @@ def test_the_file_names_of_a_run_are_known() -> None:
 def test_only_records_knows_a_file_name_under_runs() -> None:
     texts = [(place, node.value) for place, node in outside(ast.Constant, "records/")]
     assert [place for place, text in texts if any(name in str(text) for name in FILE_NAMES)] == []
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several share lives in tests/support."""
+    tests = Path(__file__).parents[1]
+    found = []
+    for path in tests.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [
+                f"{path.relative_to(tests)}: {name}" for name in names if re.match(r"tests\..*\btest_", name)
+            ]
+    assert found == []
 
 
 def test_only_commands_print() -> None:

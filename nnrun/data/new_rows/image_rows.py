@@ -42,11 +42,15 @@ def image_files(source: RowSource) -> tuple[list[Path], int]:
     return images, shown - len(images)
 
 
-def image_batches(
-    source: RowSource, files: Sequence[Path], row_shape: tuple[int, ...], mode: Mode
-) -> Iterator[InputBatch]:
-    """The images as rows of this shape, resized to it; one that cannot be read is a bad row, told by name."""
+def image_batches(source: RowSource, row_shape: tuple[int, ...]) -> Iterator[InputBatch]:
+    """The files of a source, which are images, as rows of this shape, resized to it.
+
+    One that cannot be read is a bad row, told by name.
+    """
+    mode = mode_of(row_shape)
     assert source.path is not None, "images are files"
+    assert mode is not None, "a shape of images"
+    files = source.files or []
     folder = source.path if source.kind == "folder" else source.path.parent
     most = rows_at_once(math.prod(row_shape))
     for start in range(0, len(files), most):

@@ -8,15 +8,18 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
+import numpy as np
+
 from nnrun.data.files.images import IMAGE_SUFFIXES
 from nnrun.data.files.open_file import GZIP, MAX_LINE, Opened, is_row_file, opened, reading, whole_lines
 from nnrun.data.files.utf8 import BOM, is_utf8
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import DataError, UsageError, printable
 from nnrun.spec.wording import listing
 
@@ -66,6 +69,7 @@ class RowSource:
         path: the file; None for `stream`.
         stream: bytes that are open already.
         delimiter: between the fields of CSV, where the first line has it; else the line tells.
+        files: of a folder, each a row, in the order of their paths; None where they are not listed yet.
     """
 
     name: str
@@ -73,6 +77,15 @@ class RowSource:
     path: Path | None = None
     stream: BinaryIO | None = None
     delimiter: str | None = None
+    files: Sequence[Path] | None = None
+
+    @property
+    def places(self) -> RowPlaces | None:
+        """The file of each row of a folder, from the folder on; None for rows of one file."""
+        if self.kind != "folder" or self.files is None or self.path is None:
+            return None
+        names = [file.relative_to(self.path).as_posix() for file in self.files]
+        return RowPlaces(files=np.array(names, dtype=object))
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
@@ -140,8 +153,7 @@ def value_rows(source: RowSource) -> Iterator[list[RawRow]]:
         DataError: the source cannot be read.
     """
     if source.kind == "folder":
-        assert source.path is not None, "a folder has a path"
-        yield from _text_files(source.path, source.name)
+        yield from _texts(source)
         return
     value = _text if source.kind == "txt" else _json
     with source.opened() as file:
@@ -164,14 +176,27 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape").rstrip("\r")
 
 
-def _text_files(folder: Path, name: str) -> Iterator[list[RawRow]]:
-    """Each text of a folder, and of its folders, as a row; in the order of their paths."""
-    with reading(name):
-        files = sorted(path for path in folder.rglob("*") if is_row_file(path, (_TEXT,)) and path.is_file())
+def text_files(source: RowSource) -> list[Path]:
+    """The texts of a folder and of its folders, in the order of their paths.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    assert source.path is not None, "a folder has a path"
+    with reading(source.name):
+        every = source.path.rglob("*")
+        return sorted(path for path in every if is_row_file(path, (_TEXT,)) and path.is_file())
+
+
+def _texts(source: RowSource) -> Iterator[list[RawRow]]:
+    """Each text of a folder as a row."""
+    assert source.path is not None, "a folder has a path"
+    files = text_files(source) if source.files is None else source.files
     if not files:
-        raise DataError(f"{name} is a folder and holds no file that ends in {_TEXT}.")
+        raise DataError(f"{source.name} is a folder and holds no file that ends in {_TEXT}.")
     for first in range(0, len(files), _FILES_AT_ONCE):
-        yield [RawRow(None, _text_of(path, folder, name)) for path in files[first : first + _FILES_AT_ONCE]]
+        some = files[first : first + _FILES_AT_ONCE]
+        yield [RawRow(None, _text_of(path, source.path, source.name)) for path in some]
 
 
 def _text_of(path: Path, folder: Path, name: str) -> str | Unreadable:

@@ -19,6 +19,7 @@ from nnrun.experiment.init.target import (
     TaskName,
     default_task,
     labels_of,
+    named_columns,
     possible_tasks,
     require_target,
 )
@@ -101,7 +102,8 @@ def initial_spec(
     read = read_file(file, on_message)
     if wanted.test is not None:
         _require_same_columns(read, read_file(wanted.test, on_message))
-    chosen = ChosenTarget(wanted.targets) if wanted.targets else _target(read, file, answers)
+    named = dict.fromkeys(name for text in wanted.targets for name in named_columns(read, text))
+    chosen = ChosenTarget(tuple(named)) if named else _target(read, file, answers)
     for name in chosen.names:
         require_target(read, name)
     several = len(chosen.names) > 1

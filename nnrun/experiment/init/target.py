@@ -56,6 +56,13 @@ def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
     return f"{_A_CLASS} {quoted(rarest)} in a single row, {use}" if counts[rarest] < 2 else None
 
 
+def named_columns(file: ReadTable, text: str) -> tuple[str, ...]:
+    """The column of this name; several where a person wrote commas between them and no name has commas."""
+    if text in file.columns or "," not in text:
+        return (text,)
+    return tuple(name.strip() for name in text.split(","))
+
+
 def require_target(file: ReadTable, name: str) -> None:
     """Raise where a column that somebody named cannot be predicted.
 

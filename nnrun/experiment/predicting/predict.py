@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnrun.data.dataset import Array, RawInputs, RowsByInput
+from nnrun.data.files.images import IMAGE_SUFFIXES
+from nnrun.data.files.open_file import is_row_file
 from nnrun.data.frames import refuse_unusable
 from nnrun.data.new_rows.image_rows import image_batches, image_files, mode_of
 from nnrun.data.new_rows.input_batches import BadRow, InputBatch, RowDecoder, input_batches
-from nnrun.data.new_rows.row_source import RowSource
+from nnrun.data.new_rows.row_source import RowSource, text_files
 from nnrun.data.preprocess.unknown_values import UnknownCounts, tables_of
+from nnrun.data.row_places import RowPlaces
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.finished.decisions import decided_spec
 from nnrun.experiment.finished.load_run import (
@@ -91,11 +94,15 @@ class Predictor:
         """Between the fields of the CSV that they were trained on, where the spec says it."""
         return self.spec.dataset.delimiter if isinstance(self.spec.dataset, schema.Csv) else None
 
-    def layout(self, *, probabilities: bool) -> PredictionTable:
-        """How its predictions are written."""
+    def layout(self, *, probabilities: bool, places: RowPlaces | None = None) -> PredictionTable:
+        """How its predictions are written; with `places`, beside the file of each row."""
         intervals = () if self.calibrated is None else self.calibrated.of_outputs
         return PredictionTable(
-            self.output_decoders, probabilities=probabilities, spread=self.spread, intervals=tuple(intervals)
+            self.output_decoders,
+            probabilities=probabilities,
+            spread=self.spread,
+            intervals=tuple(intervals),
+            places=places,
         )
 
     def by_input(self, inputs: RawInputs | RowsByInput) -> Mapping[Port, RawInputs]:
@@ -231,8 +238,8 @@ def predict_source(
         DataError: the source cannot be read; or a row is bad: says which, and what is wrong with it.
     """
     unknown = unknown_counts(predictor) if unknown is None else unknown
-    source = replace(source, delimiter=predictor.delimiter)
-    for batch in _batches_of(predictor, source, listener):
+    source = replace(list_files(predictor, source, listener), delimiter=predictor.delimiter)
+    for batch in _batches_of(predictor, source):
         predicted, bad = _predicted(predictor, batch)
         if bad and not skip_bad:
             raise DataError(f"{source.name}: {bad[0]}. --skip-bad skips such rows.")
@@ -244,24 +251,53 @@ def predict_source(
         listener.message(f"{source.name}: {found}")
 
 
-def _batches_of(predictor: Predictor, source: RowSource, listener: Listener) -> Iterator[InputBatch]:
-    """The rows of a source; images resized to what the network takes, where it takes such rows."""
-    shapes = [inputs.raw_shape or () for inputs in predictor.networks[0].fitted.inputs.values()]
-    shape = shapes[0]
-    mode = mode_of(shape)
-    if len(shapes) > 1 and any(map(mode_of, shapes)) and source.kind == "image":
-        predictor.decoder.refuse_texts(source.name)  # it takes images, but not from such a file
-    if mode is not None and len(shapes) == 1 and source.kind in ("image", "folder"):
+def list_files(predictor: Predictor, source: RowSource, listener: Listener = SILENT) -> RowSource:
+    """A folder, or an image, with the files that are its rows: images where the network takes such rows.
+
+    Any other source, and one whose files are listed already, is returned as it is.
+
+    Args:
+        predictor: the networks.
+        source: the rows.
+        listener: receives a message on which files are rows.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    if source.kind not in ("image", "folder") or source.files is not None:
+        return source
+    shape = _image_shape(predictor)
+    if shape is not None:
         files, others = image_files(source)
         if files:
             left_out = f"; {counted(others, 'file')} of other kinds left out" if others else ""
-            listener.message(
-                f"{source.name}: {counted(len(files), 'image')}, in the order of their paths, resized to "
-                f"{shape[0]} by {shape[1]} pixels ({mode}){left_out}"
-            )
-            yield from image_batches(source, files, shape, mode)
-            return
-    yield from input_batches(source, predictor.decoder)
+            images = f"{counted(len(files), 'image')}, in the order of their paths, "
+            of_folder = images if source.kind == "folder" else ""
+            resized = f"resized to {shape[0]} by {shape[1]} pixels ({mode_of(shape)})"
+            listener.message(f"{source.name}: {of_folder}{resized}{left_out}")
+            return replace(source, files=files)
+    if source.kind == "image":
+        return source
+    listener.message(f"{source.name}: a row for each file, in the order of their paths")
+    return replace(source, files=text_files(source))
+
+
+def _image_shape(predictor: Predictor) -> tuple[int, ...] | None:
+    """(H, W) or (H, W, 3) of the rows, where the only input of the networks takes images."""
+    shapes = [inputs.raw_shape or () for inputs in predictor.networks[0].fitted.inputs.values()]
+    return shapes[0] if len(shapes) == 1 and mode_of(shapes[0]) is not None else None
+
+
+def _batches_of(predictor: Predictor, source: RowSource) -> Iterator[InputBatch]:
+    """The rows of a source; images resized to what the network takes, where it takes such rows."""
+    inputs = predictor.networks[0].fitted.inputs.values()
+    if source.kind == "image" and len(inputs) > 1 and any(mode_of(i.raw_shape or ()) for i in inputs):
+        predictor.decoder.refuse_texts(source.name)  # it takes images, but not from such a file
+    shape = _image_shape(predictor)
+    if shape is not None and source.files and is_row_file(source.files[0], IMAGE_SUFFIXES):
+        yield from image_batches(source, shape)
+    else:
+        yield from input_batches(source, predictor.decoder)
 
 
 def predict_values(predictor: Predictor, inputs: Any, *, probabilities: bool = True) -> pd.DataFrame:

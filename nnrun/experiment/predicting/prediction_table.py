@@ -50,8 +50,8 @@ class PredictionTable:
         spread: whether the standard deviations over several networks have.
         intervals: the outputs whose predictions have an interval, or a set of classes, beside them.
         beside: names of columns between the row's number and its place; who writes them has their values.
-        places: where each row of the split stands in its file or folder; None where there is none, and for
-            new rows, whose number is the place.
+        places: where each row stands in the data set's file or in a folder; None where there is none, and for
+            new rows of one file, whose number is the place.
     """
 
     decoders: Mapping[Port, OutputDecoder]

@@ -51,6 +51,7 @@ from nnrun.spec.duration import seconds_of
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port
 from nnrun.spec.score_columns import best_epoch_column
+from nnrun.torch_compilers import whole_torch
 from nnrun.training.backends.choice import Choice, Policy, begin_compiling, choose
 from nnrun.training.device import deterministic, threads_for
 from nnrun.training.problem import TrainingProblem
@@ -410,6 +411,7 @@ def _problem_without_rows(
     inputs = group.fitted[0].inputs
     if group.bytes_if_stacked is None or any(each.sparse for each in inputs.values()):
         return problem_of(spec, group, dataset, device, listener)
+    whole_torch()
     # Of tensors on the device `meta` there is all but their values.
     rows: dict[Port, Inputs] = {
         port: DenseInputs(torch.empty((1, len(dataset.train), *each.shape), device="meta"))

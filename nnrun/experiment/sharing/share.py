@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +62,30 @@ def share_run(
     text = card_text(predictor, looks, license_, spec_text)
     target = run if folder is None or folder.resolve() == run.path.resolve() else RunDirectory(folder)
     _refuse(target, run, text, overwrite)
-    if target is not run:
-        members = run.members() if access.member is None else [n.member for n in predictor.networks]
+    if target is run:
+        return Shared(run.write_card(text), run.path)
+    members = run.members() if access.member is None else [n.member for n in predictor.networks]
+    with _all_or_nothing(target.path):
         run.copy_model(
             target.path, text_without_folders(run.read_spec(), own), spec_text, list(members) or [None]
         )
-    return Shared(target.write_card(text), target.path)
+        return Shared(target.write_card(text), target.path)
+
+
+@contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[None]:
+    """Delete what was added to a folder, and the folder if it is new, where not all could be written.
+
+    A part of a model would be no run, and the same command would refuse to write beside it.
+    """
+    there = {folder, *folder.rglob("*")} if folder.is_dir() else set()
+    try:
+        yield
+    except BaseException:
+        for path in sorted({folder, *folder.rglob("*")} - there, reverse=True):  # what is within comes first
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        raise
 
 
 def _refuse(target: RunDirectory, run: RunDirectory, text: str, overwrite: bool) -> None:

@@ -19,13 +19,7 @@ from nnrun.native.library import NotCompiledError, load_library
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
-from nnrun.training.backends.native import (
-    EVALUATED_AT_ONCE,
-    NativeBackend,
-    declare,
-    threads_of_call,
-    unknown_in,
-)
+from nnrun.training.backends.native import EVALUATED_AT_ONCE, NativeBackend, declare, threads_of_call
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,11 +33,25 @@ _ROWS_A_CALL = 16_384
 """Between two moments at which Python can answer a signal."""
 
 
+def computes(spec: schema.ExperimentSpec) -> bool:
+    """Whether a network is a chain that C++ computes, whatever loss and optimizer it was trained with."""
+    graph = graph_of(spec)
+    layers = graph.layers
+    if spec.inputs or spec.outputs or spec.ensemble is not None or not graph.is_chain:
+        return False
+    if not all(isinstance(layer, _LAYERS) for layer in layers):
+        return False
+    activations = {layer.activation for layer in layers if isinstance(layer, schema.Dense)}
+    return activations <= {*native_job.ACTIVATIONS} and not any(
+        isinstance(layer, schema.Flatten) for layer in layers[1:]
+    )
+
+
 class NativeOutputs:
     """The values before the last activation of one network, row by row.
 
     Args:
-        spec: the network's experiment; C++ trains it.
+        spec: the network's experiment, of which C++ computes the layers (`computes`).
         weights: its kernels (F, U) and biases (U,), by their names in a weights file.
         library: from `nnrun.native.library`.
     """
@@ -73,9 +81,8 @@ class NativeOutputs:
 
     @classmethod
     def of(cls, spec: schema.ExperimentSpec, weights: Mapping[str, Floats]) -> NativeOutputs | None:
-        """None where C++ does not train such a spec, has other layers for it, or cannot be compiled here."""
-        known = all(isinstance(layer, _LAYERS) for layer in graph_of(spec).layers)
-        if not known or unknown_in(spec) is not None or cxx_compiler() is None:
+        """None where C++ does not compute such layers, or cannot be compiled here."""
+        if not computes(spec) or cxx_compiler() is None:
             return None
         try:
             return cls(spec, weights, load_library(NativeBackend.library))

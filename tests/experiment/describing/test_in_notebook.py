@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import nnrun
 from nnrun.errors import UsageError
-from tests.figures.test_fragment import Text
+from tests.support.html_text import Text
 from tests.support.small_experiments import KFOLD, write_small
 
 

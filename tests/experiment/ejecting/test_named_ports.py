@@ -11,7 +11,7 @@ import pytest
 
 import nnrun
 from nnrun.errors import UsageError
-from tests.experiment.ejecting.test_ejected_scripts import needs_keras, same_histories, styled
+from tests.support.ejected_scripts import needs_keras, same_histories, styled
 
 BOTH = pytest.mark.parametrize("to", ["pytorch", pytest.param("keras", marks=needs_keras)])
 

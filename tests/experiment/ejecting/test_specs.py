@@ -20,7 +20,7 @@ from nnrun.data.archives.download import PUBLISHED_TABLES
 from nnrun.data.sources import published_table
 from nnrun.errors import UsageError
 from nnrun.spec import schema
-from tests.experiment.ejecting.test_ejected_scripts import SPECS, styled, write_tokens
+from tests.support.ejected_scripts import SPECS, styled, write_tokens
 
 GOLDEN = Path(__file__).parent / "specs.txt"
 To = Literal["pytorch", "keras"]

@@ -9,14 +9,13 @@ import os
 import re
 import runpy
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from nnrun.cli import main
 from nnrun.data.preprocess.datetimes import FittedDatetime
@@ -25,9 +24,8 @@ from nnrun.data.table import CategoryColumn
 from nnrun.experiment.exporting.step_programs import ENCODERS, FILLS, REFUSED
 from nnrun.experiment.exporting.string_nodes import may_be_odd
 from tests.support.odd_tables import CASES, columns_of, odd_rows, spec_of, training_rows, write_rows
+from tests.support.onnx_columns import Capture, Row, asked, predicted, trained
 
-Capture = pytest.CaptureFixture[str]
-Row = Mapping[str, str]
 _SHARED = Path(os.environ.get("NNRUN_DATA_DIR", "/nowhere"))
 
 
@@ -42,43 +40,6 @@ def test_every_step_is_computed_or_refused() -> None:
     assert not ENCODERS.keys() & REFUSED.keys()
     named = {kind for steps, _ in CASES.values() for step in steps for kind in step}
     assert named >= {cls.spec.kind for cls in ENCODERS}, "and a case in tests/support/odd_tables.py"
-
-
-def trained(folder: Path, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run of the spec in runs/, in this folder."""
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        pytest.importorskip(name, reason="ONNX comes with the extra `onnx`")
-    monkeypatch.chdir(folder)
-    (folder / "odd.yaml").write_text(yaml.safe_dump(spec))
-    assert main(["train", "odd.yaml", "-q"]) == 0
-
-
-def predicted(path: Path, capsys: Capture) -> dict[int, float]:
-    """Row → the probability of class 1, as `nnrun predict` says; a row that it refuses is left out."""
-    capsys.readouterr()
-    main(["predict", "@last", str(path), "--probabilities", "--skip-bad", "-q"])
-    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    return {int(row["row"]): float(row["probability_1"]) for row in rows}
-
-
-def asked(path: Path, rows: Sequence[Row], at_once: int = 10**6) -> np.ndarray:
-    """(N, K) what onnxruntime says of rows of CSV."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    found = []
-    for start in range(0, max(1, len(rows)), at_once):
-        feeds: dict[str, Any] = {}
-        for taken in session.get_inputs():
-            fields = [row[taken.name] for row in rows[start : start + at_once]]
-            if taken.type == "tensor(string)":
-                feeds[taken.name] = np.array(fields, object)[:, None]
-            else:
-                dtype = np.float64 if taken.type == "tensor(double)" else np.float32
-                numbers = [float(field) if field.strip() not in ("", "NA") else np.nan for field in fields]
-                feeds[taken.name] = np.array(numbers, dtype)[:, None]
-        found.append(session.run(None, feeds)[0])
-    return np.concatenate(found)
 
 
 def may_be_refused(row: Row, columns: Sequence[str]) -> bool:

@@ -18,8 +18,8 @@ from nnrun.experiment.exporting.onnx_operators import RULES
 from nnrun.experiment.exporting.onnx_trace import NotLoweredError
 from nnrun.model.activations import ACTIVATIONS
 from nnrun.target_scale import QuantileCurve, TargetScale
-from tests.experiment.exporting.test_columns_onnx import asked, predicted, trained
 from tests.support.odd_tables import spec_of, training_rows, write_rows
+from tests.support.onnx_columns import asked, predicted, trained
 from tests.support.onnx_files import written
 from tests.support.small_experiments import write_small
 

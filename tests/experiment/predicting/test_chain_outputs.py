@@ -59,8 +59,13 @@ def trained(folder: Path, spec: dict[str, Any], arrays: Any = None, **changes: A
         (CLASSES, three_classes(), numbers(seed=1)["x_train"]),
         (TOKENS, growing_tokens(), None),
         ({**BINARY, "calibrate": "temperature"}, None, numbers(seed=1)["x_train"]),
+        (
+            {**REGRESSION, "optimizer": "nadam", "loss": "log_cosh", "gradient_clip": {"norm": 1.0}},
+            None,
+            numbers(seed=1)["x_train"],
+        ),
     ],
-    ids=["linear", "sigmoid", "softmax", "sparse rows", "calibrated"],
+    ids=["linear", "sigmoid", "softmax", "sparse rows", "calibrated", "trained by PyTorch"],
 )
 @pytest.mark.parametrize("logits", [False, True])
 def test_they_are_pytorch_s(

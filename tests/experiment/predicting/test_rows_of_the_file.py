@@ -137,7 +137,9 @@ def test_the_forms_of_predictions_agree(tmp_path: Path, capsys: pytest.CaptureFi
     assert [row["file_row"] for row in json.loads(capsys.readouterr().out)["predictions"]] == rows
 
 
-def test_rows_of_a_folder_have_the_names_of_their_files(tmp_path: Path) -> None:
+def test_rows_of_a_folder_have_the_names_of_their_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(0)
     for name in ("ant", "bee"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -157,6 +159,39 @@ def test_rows_of_a_folder_have_the_names_of_their_files(tmp_path: Path) -> None:
     assert [Path(file).parent.name for file in kept["file"]] == kept["target"].tolist()
     files = [*kept["file"], *nnrun.predict(run, split="test")["file"]]
     assert sorted(files) == sorted(f"{name}/{i}, {name}.png" for name in ("ant", "bee") for i in range(9))
+
+    (tmp_path / "images" / "bee" / "0, bee.png").write_bytes(b"no image")  # new rows, and one is skipped
+    base = ["predict", str(run.path), str(tmp_path / "images"), "--skip-bad", "-q", "-o"]
+    assert main([*base, str(tmp_path / "out.csv")]) == 0
+    assert main([*base, str(tmp_path / "out.jsonl")]) == 0
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert list(found) == ["row", "file", "prediction", "probability"]
+    rows = [f"{name}/{i}, {name}.png" for name in ("ant", "bee") for i in range(9)]
+    assert found["file"].tolist() == [file for file in rows if file != "bee/0, bee.png"]
+    assert [rows[row] for row in found["row"]] == found["file"].tolist()
+    assert pd.read_json(tmp_path / "out.jsonl", lines=True)["file"].tolist() == found["file"].tolist()
+    assert main(["predict", str(run.path), str(tmp_path / "images" / "ant" / "1, ant.png"), "-q"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2] == "row,prediction,probability"
+
+
+def test_texts_of_a_folder_too(tmp_path: Path) -> None:
+    for name, word in (("good", "fine"), ("bad", "dull")):
+        (tmp_path / "texts" / name).mkdir(parents=True)
+        for i in range(6):
+            (tmp_path / "texts" / name / f"{i}.txt").write_text(f"a {word} film {i}")
+    spec = {
+        "dataset": {"text_folder": {"path": str(tmp_path / "texts")}},
+        "preprocessing": {"inputs": {"text": {"num_words": 20}}},
+        "layers": [{"dense": {"units": 1, "activation": "sigmoid"}}],
+        "loss": "binary_crossentropy",
+        "epochs": 1,
+        "validation": {"holdout": {"fraction": 0.3}},
+    }
+    (tmp_path / "spec.yaml").write_text(json.dumps(spec))
+    run = nnrun.train(tmp_path / "spec.yaml", runs_dir=tmp_path / "runs")
+    output = tmp_path / "out.csv"
+    assert main(["predict", str(run.path), str(tmp_path / "texts" / "good"), "-q", "-o", str(output)]) == 0
+    assert pd.read_csv(output)["file"].tolist() == [f"{i}.txt" for i in range(6)]
 
 
 def test_rows_of_arrays_are_their_number(tmp_path: Path) -> None:

@@ -34,12 +34,12 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
-from tests.experiment.exporting.test_named_ports import GRAPH
-from tests.experiment.exporting.test_named_ports import arrays as graph_arrays
-from tests.model.test_layers import CASES as LAYER_CASES
-from tests.model.test_layers import between, inputs, lively
+from tests.support.layer_cases import CASES as LAYER_CASES
+from tests.support.layer_cases import between, inputs, lively
 from tests.support.odd_tables import CASES, odd_rows, spec_of, training_rows, write_rows
 from tests.support.small_experiments import BINARY, REGRESSION, growing_tokens, numbers, write_small
+from tests.support.two_ports import GRAPH
+from tests.support.two_ports import arrays as graph_arrays
 
 Capture = pytest.CaptureFixture[str]
 PROBABILITIES = ["--probabilities"]

@@ -15,9 +15,9 @@ import pytest
 import nnrun
 from nnrun.cli import main
 from nnrun.errors import DataError
-from tests.experiment.exporting.test_named_ports import GRAPH
-from tests.experiment.exporting.test_named_ports import arrays as graph_arrays
 from tests.support.small_experiments import BINARY, REGRESSION, growing_tokens, write_small
+from tests.support.two_ports import GRAPH
+from tests.support.two_ports import arrays as graph_arrays
 
 GOOD = [1, 2.5, -3]
 

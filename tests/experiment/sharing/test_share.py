@@ -11,11 +11,11 @@ import yaml
 
 import nnrun
 from nnrun.cli import main
-from nnrun.errors import UsageError
+from nnrun.errors import NnrunError, UsageError
 from nnrun.records import RunDirectory
 from nnrun.records.run_record import CodeRecord
-from tests.experiment.running.test_linear_member import spec_over
-from tests.experiment.serving.test_answers import CASES, of_table, people, small, trained
+from tests.support.linear_member_specs import spec_over
+from tests.support.served_runs import CASES, of_table, people, small, trained
 from tests.support.small_experiments import BINARY, KFOLD, check_screen, write_small
 
 
@@ -193,6 +193,31 @@ def test_what_lies_there_is_not_lost(tmp_path: Path) -> None:
     nnrun.card(run, tmp_path / "clone")
     # The card of a run that was shared already is written from the folder alone.
     assert nnrun.card(tmp_path / "clone", overwrite=True).parent == tmp_path / "clone"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_where_not_all_can_be_written_nothing_stays(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the same command goes through as soon as the disk has room again."""
+    run = nnrun.train(write_small(tmp_path, validation=KFOLD), runs_dir=tmp_path / "runs")
+    hub = tmp_path / "hub"
+    if there:
+        hub.mkdir()
+        (hub / "LICENSE").write_text("MIT")
+    before = sorted(tmp_path.rglob("*"))
+
+    def full(self: RunDirectory, text: str) -> Path:
+        assert (self.path / "fold-2" / "weights.safetensors").is_file()
+        raise NnrunError(f"Cannot write {self.path}: No space left on device.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "write_card", full)
+        with pytest.raises(NnrunError, match="No space left"):
+            nnrun.card(run, hub)
+    assert sorted(tmp_path.rglob("*")) == before
+    nnrun.card(run, hub)
+    assert nnrun.load_run(hub).path == hub
 
 
 def test_names_of_columns_and_classes_are_no_markdown(tmp_path: Path) -> None:
