@@ -28,6 +28,8 @@ _NAME = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-)?(?P<process>\d+)\.[0-9a
 """An older nnrun named no machine."""
 
 _A_DAY = 86400.0
+_PLAIN = frozenset((str, int, bool))
+"""Types of values that JSON holds as they are."""
 
 
 def unfinished(path: Path) -> Path:
@@ -44,16 +46,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     remove_abandoned(path.parent)
     temporary = unfinished(path)
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask has it; safetensors would make it private
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o666))
+        mode = os.stat(temporary).st_mode  # as the user's umask has it; safetensors would make it private
         write(temporary)
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        handle = os.open(temporary, os.O_RDONLY)
+        try:
+            if os.fstat(handle).st_mode != mode:
+                os.chmod(temporary, mode)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):  # a disk that is read-only now has said so above
-            temporary.unlink(missing_ok=True)
+    except BaseException:
+        with contextlib.suppress(OSError):  # a disk that is read-only now has said so
+            os.unlink(temporary)
+        raise
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -79,6 +86,8 @@ def _is_abandoned(entry: os.DirEntry[str], machine: str | None, process: int) ->
 
 def plain(value: Any) -> Any:
     """A value as JSON can hold it: NumPy's numbers as Python's, paths as text, NaN and infinity as None."""
+    if value is None or type(value) in _PLAIN:  # most values: the questions below take ten times as long
+        return value
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -94,6 +103,8 @@ def plain(value: Any) -> Any:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where they are missing."""
+    if os.path.isdir(folder):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -36,9 +37,12 @@ settings.register_profile("same", _PATIENT, derandomize=True)
 settings.register_profile("search", _PATIENT, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start inherits it.
+# A shell that starts the tests in the background has them ignore Ctrl-C, `nohup` the end of a terminal, and
+# all that they start inherits it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Messages are as wide as they are, however wide the terminal of the person who runs the tests. readline,
 # which debuggers import, sets the variable for processes that are started, unseen by `os.environ`.
@@ -72,9 +76,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if _ample(_IN_MEMORY) and config.option.basetemp is None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_IN_MEMORY))
     file: Path | None = config.getoption("--write-skipped")
     if file is not None and "PYTEST_XDIST_WORKER" not in os.environ:  # workers tell this process
         config.pluginmanager.register(_Skipped(file))
+
+
+_IN_MEMORY = Path("/dev/shm")
+"""A file system in memory, on Linux. Tests write 100,000 small files, and would wait for a disk."""
+
+_NEEDED_BYTES = 4 << 30
+
+
+def _ample(folder: Path) -> bool:
+    """Whether a folder in memory can be written and has room, and the memory to be had is twice that."""
+    try:
+        room = shutil.disk_usage(folder).free
+        found = re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return False
+    available = 1024 * int(found[1]) if found else 0
+    return os.access(folder, os.W_OK) and room > _NEEDED_BYTES and available > 2 * _NEEDED_BYTES
 
 
 class _Skipped:

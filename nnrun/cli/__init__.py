@@ -19,6 +19,7 @@ from nnrun.cli.output import Unheard, readable_streams, replace_closed_streams, 
 from nnrun.cli.torchrun import only_follows, refuse_other_commands, tell_torchrun
 from nnrun.errors import EXIT_INTERRUPTED, AmbiguousRunError, NnrunError, UsageError
 from nnrun.interrupts import Leave, exit_code_of_interruption
+from nnrun.own_process import begin_own_process
 from nnrun.spec.allowed_modules import allowing
 from nnrun.version import __version__
 
@@ -160,7 +161,8 @@ def entry_point() -> None:
     """
     # torch, pandas and the like make hundreds of thousands of objects that live to the end. To look through
     # them for garbage every 700 objects is a tenth of a short command's time.
-    gc.set_threshold(100_000, 50, 50)
+    gc.set_threshold(200_000, 50, 50)
+    begin_own_process()
     replace_closed_streams()
     sys.stderr = cast(TextIO, Unheard(sys.stderr))
     leave = Leave()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import subprocess
+import sys
 
 import pytest
 from matplotlib import rc_context
+from matplotlib.lines import Line2D
 
 from nnrun.figures.style import ShownFigure, empty_figure
 
@@ -30,3 +34,20 @@ def test_a_figure_that_is_drawn_once_is_that_of_matplotlib_which_draws_it_twice(
     once = saved(kind)
     monkeypatch.delattr(ShownFigure, "draw")
     assert once == saved(kind)
+
+
+def test_in_a_command_figures_are_the_same_and_artists_have_short_docstrings() -> None:
+    script = """
+import hashlib
+from nnrun.own_process import begin_own_process
+begin_own_process()
+import nnrun.figures
+from tests.figures.test_style import saved
+from matplotlib.lines import Line2D
+from matplotlib.axes import Axes
+print(hashlib.sha256(saved("png")).hexdigest())
+print('linewidth: float' in Line2D.set.__doc__, len(Axes.plot.__doc__) > 1000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [hashlib.sha256(saved("png")).hexdigest(), "False", "True"]
+    assert "linewidth: float" in (Line2D.set.__doc__ or "")

@@ -18,7 +18,8 @@ from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.correlated_columns import correlated_columns
-from nnrun.experiment.evaluating.evaluate import Split, samples_of
+from nnrun.experiment.evaluating.evaluate import samples_of
+from nnrun.experiment.evaluating.evaluation import Split
 from nnrun.experiment.evaluating.exchanged_columns import InputColumn, PreparedRows, input_columns
 from nnrun.experiment.evaluating.partial_dependence import PlannedCurve, measure_curves, plan_curves
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork

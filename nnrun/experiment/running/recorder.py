@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from nnrun.data.labels import Labels
@@ -173,7 +175,7 @@ def first_record(run: RunDirectory, job: Job, threads: int) -> RunRecord:
         parameters=job.groups[0].network.parameter_count,
         data=[DataRecord(**source.as_record()) for source in job.dataset.sources],
         versions=versions(),
-        git_commit=git_commit(),
+        git_commit=_git_commit_lately(),
         test_uses=[],
     )
     if settings.command == "final" and job.member_type is not None:
@@ -494,6 +496,11 @@ def git_commit() -> str | None:
     """The working folder's commit, `+` behind it where files differ from it; None outside a repository."""
     command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     try:
+        here = Path.cwd()
+        if "GIT_DIR" not in os.environ and not any(
+            (each / ".git").exists() for each in (here, *here.parents)
+        ):
+            return None  # as git would say, which takes longer to start than many an epoch
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout
     except (OSError, subprocess.SubprocessError):
         return None
@@ -502,3 +509,17 @@ def git_commit() -> str | None:
     if commit == "(initial)":  # a repository without a commit
         return None
     return commit + "+" * any(not line.startswith("#") for line in lines)
+
+
+def _git_commit_lately() -> str | None:
+    """The same, asked once a second at most: the trials of a sweep begin many at a time."""
+    try:
+        here = os.stat(os.curdir)
+    except OSError:  # the folder is gone
+        return None
+    return _git_commit_at(here.st_dev, here.st_ino, int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _git_commit_at(device: int, folder: int, second: int) -> str | None:
+    return git_commit()

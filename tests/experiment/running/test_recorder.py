@@ -45,7 +45,7 @@ def git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def test_the_commit_and_whether_files_differ_from_it(folder: Path) -> None:
+def test_the_commit_and_whether_files_differ_from_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git("init", "--quiet")
     (folder / "spec.yaml").write_text("epochs: 1\n")
     git("add", "spec.yaml")
@@ -55,6 +55,15 @@ def test_the_commit_and_whether_files_differ_from_it(folder: Path) -> None:
     (folder / "untracked").touch()
     assert git_commit() == commit
     (folder / "spec.yaml").write_text("epochs: 2\n")
+    assert git_commit() == f"{commit}+"
+    within = folder / "runs" / "today"
+    within.mkdir(parents=True)
+    monkeypatch.chdir(within)
+    assert git_commit() == f"{commit}+"
+    monkeypatch.chdir(folder.parent)
+    assert git_commit() is None
+    monkeypatch.setenv("GIT_DIR", str(folder / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(folder))
     assert git_commit() == f"{commit}+"
 
 

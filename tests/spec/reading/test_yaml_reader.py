@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nnrun.errors import SpecError
+from nnrun.spec.reading import yaml_reader
 from nnrun.spec.reading.nodes import MapNode, ScalarNode, SourceText, plain
 from nnrun.spec.reading.yaml_reader import MAX_BYTES, decode, read_value, read_yaml
 
@@ -202,6 +204,29 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         screen = problem.render()
         assert all(character.isprintable() or character == "\n" for character in screen)
         assert problem.line is None or problem.snippet is not None
+
+
+SPEC = (Path(__file__).parents[3] / "specs" / "reuters.yaml").read_text(encoding="utf-8")
+
+
+@settings(max_examples=400)
+@given(st.lists(YAML_PIECES | st.sampled_from(SPEC.splitlines(keepends=True)), max_size=15).map("".join))
+@example(SPEC)
+@example("{a: , b: 1}")
+@example("a: 'b\n  c'\nd: \"e\"\n")
+def test_libyaml_and_pyyaml_say_the_same(text: str) -> None:
+    """Each value and its place, and each message: with either parser, whichever is taken."""
+
+    def said() -> object:
+        try:
+            return read_yaml(SourceText("spec.yaml", text))
+        except SpecError as error:
+            return str(error)
+
+    with pytest.MonkeyPatch.context() as patch:
+        found = said()
+        patch.setattr(yaml_reader, "_C_LOADER", None)
+        assert found == said()
 
 
 @given(st.binary(max_size=200))
