@@ -6,6 +6,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_MANY = 10_000
+
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
@@ -16,9 +18,10 @@ def without_collecting() -> Iterator[None]:
         yield
     finally:
         if collecting:
-            # The next search would look through all that was made meanwhile. This moves it to the objects
-            # that have lasted, and takes no time; not where somebody has frozen some, to stay so.
-            if gc.get_freeze_count() == 0:
+            # The next search would look through all that was made meanwhile. Where that is much, this moves
+            # it to the objects that have lasted, and takes no time; not where somebody has frozen some, to
+            # stay so. To count the frozen is to visit each.
+            if gc.get_count()[0] > _MANY and gc.get_freeze_count() == 0:
                 gc.freeze()
                 gc.unfreeze()
             gc.enable()

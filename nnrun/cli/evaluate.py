@@ -25,7 +25,7 @@ from nnrun.spec.wording import counted, listing, quoted, with_std
 if TYPE_CHECKING:
     from nnrun.cli.analysis_tables import Brief
     from nnrun.experiment.evaluating.error_analysis import Analysis
-    from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.evaluating.evaluation import Evaluation
 
 
 _MISTAKES = 5
@@ -63,7 +63,8 @@ def evaluate(
     Each look at the test set is counted in the run's record.
     """
     from nnrun.cli.running import listener_for
-    from nnrun.experiment.evaluating.evaluate import evaluate_run, write_figures
+    from nnrun.experiment.evaluating.evaluate import evaluate_run
+    from nnrun.experiment.evaluating.evaluation import write_figures
     from nnrun.records import find_run
 
     number = _MISTAKES if mistakes is None else mistakes

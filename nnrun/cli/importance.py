@@ -19,39 +19,45 @@ if TYPE_CHECKING:
     from nnrun.records.importance_record import ImportanceRecord
 
 
+_Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="METRIC",
+        help="The score that gets worse: loss, or a metric of the spec. Default: its first metric.",
+        show_default=False,
+    ),
+]
+_Output = Annotated[
+    str | None,
+    typer.Option("--output", metavar="NAME", help="One of several outputs.", show_default=False),
+]
+_Repeats = Annotated[
+    int | None,
+    typer.Option(
+        "--repeats",
+        min=1,
+        metavar="N",
+        help="Shuffle each column N times. Default: 5.",
+        show_default=False,
+    ),
+]
+_Curves = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--curve",
+        metavar="COLUMN",
+        help="Show what is predicted on average for each value of this column; again for another.",
+    ),
+]
+
+
 def importance(
     run: options.Run,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            "--metric",
-            metavar="METRIC",
-            help="The score that gets worse: loss, or a metric of the spec. Default: its first metric.",
-            show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", metavar="NAME", help="One of several outputs.", show_default=False),
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            "--repeats",
-            min=1,
-            metavar="N",
-            help="Shuffle each column N times. Default: 5.",
-            show_default=False,
-        ),
-    ] = None,
-    curve: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--curve",
-            metavar="COLUMN",
-            help="Show what is predicted on average for each value of this column; again for another.",
-        ),
-    ] = None,
+    metric: _Metric = None,
+    output: _Output = None,
+    repeats: _Repeats = None,
+    curve: _Curves = None,
     split: Annotated[Split, typer.Option("--split", help="The rows to ask about.")] = "validation",
     seed: Annotated[
         int | None, typer.Option("--seed", help="Shuffle in another way; default: by the spec's seed.")

@@ -14,29 +14,32 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
+_K = Annotated[
+    int | None, typer.Option("--k", min=2, help="Number of folds; default: as the spec says, else 4.")
+]
+_Repeats = Annotated[
+    int | None,
+    typer.Option("--repeats", min=1, help="Number of repeats, each with another split; needs shuffle: true."),
+]
+_Nested = Annotated[
+    int | None,
+    typer.Option(
+        "--nested",
+        min=2,
+        metavar="K",
+        help="Choose the epoch anew within each of K outer folds, and score it on the fold.",
+    ),
+]
+
+
 def kfold(
     spec: options.SpecOrNone = None,
-    k: Annotated[
-        int | None, typer.Option("--k", min=2, help="Number of folds; default: as the spec says, else 4.")
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            "--repeats", min=1, help="Number of repeats, each with another split; needs shuffle: true."
-        ),
-    ] = None,
+    k: _K = None,
+    repeats: _Repeats = None,
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, help="Train only this fold, counted from 0.")
     ] = None,
-    nested: Annotated[
-        int | None,
-        typer.Option(
-            "--nested",
-            min=2,
-            metavar="K",
-            help="Choose the epoch anew within each of K outer folds, and score it on the fold.",
-        ),
-    ] = None,
+    nested: _Nested = None,
     members: options.NestedMembers = None,
     time: options.Time = None,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnrun.cli.options import Resuming, Training
 from nnrun.cli.output import live_screen, message, print_result
@@ -102,7 +102,7 @@ def resume_and_report(
 
     Args:
         resuming: names the run.
-        options: `device` is `auto` for the run's; who computes the steps, `compile_`, is the run's always.
+        options: `device` is `auto` for the run's; `compile_` is the run's always.
         command: that `--resume` was given to. `train` resumes a run of any command, others only their own.
         spec: the spec that was named as well; it must be the run's.
         overrides: what the command line changes in the run's spec where none was named.
@@ -110,14 +110,12 @@ def resume_and_report(
         workers: who goes on with a run that workers share; default: as many as it has parts.
 
     Raises:
-        UsageError: one of `not_with` or `--compile` was given, or the run is one of another command.
+        UsageError: one of `not_with` was given, `--compile`, or a run of another command.
     """
-    fixed = {**(not_with or {}), "--compile": None if options.compile_ == "auto" else options.compile_}
-    given = [option for option, value in fixed.items() if value not in (None, False)]
-    if given:
-        raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
+    compile_ = None if options.compile_ == "auto" else options.compile_
+    _refuse_what_was_fixed({**(not_with or {}), "--compile": compile_})
 
-    from nnrun.experiment.running.nested import awaits_outer_run, go_on_with_nested
+    from nnrun.experiment.running.nested import go_on_with_nested
     from nnrun.experiment.running.on_ranks import leading
     from nnrun.experiment.running.resume import resume_run
     from nnrun.experiment.running.shared_run import is_shared, resume_shared
@@ -126,9 +124,42 @@ def resume_and_report(
 
     run = find_run(resuming.resume or "", options.runs_dir, tell=message)
     _refuse_another_command(run, command)
-
     shared = is_shared(run)
-    if shared and overrides and spec is None:
+    _refuse_by_workers(run, shared=shared, changed=bool(overrides) and spec is None, workers=workers)
+    how: dict[str, Any] = {
+        "spec": None if spec is None else spec.spec,
+        "data_dir": options.data_dir,
+        "device": None if options.device == "auto" else options.device,
+    }
+
+    def start(listener: Listener) -> RunDirectory:
+        if shared:
+            by = resume_shared(run, workers, listener=listener, **how)
+            return go_on_with_nested(run, options.settings(command), listener, by)
+        with leading(launched(), options.device) as ranks:
+            how["overrides"] = () if spec is not None else overrides
+            inexact = resuming.allow_inexact
+            done = resume_run(run, allow_inexact=inexact, listener=listener, ranks=ranks, **how)
+        outer = go_on_with_nested(run, options.settings(command), listener, workers)
+        if not done and outer is run and (overrides or not options.quiet):  # what was asked for is not done
+            message(f"{run.id} has ended: there is nothing to resume.{_what_would_go_on(run)}")
+        return outer
+
+    return train_and_report(start, options)
+
+
+def _refuse_what_was_fixed(fixed: Mapping[str, object]) -> None:
+    """Raise UsageError where one of the options was given: is neither None nor False."""
+    given = [option for option, value in fixed.items() if value is not None and value is not False]
+    if given:
+        raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
+
+
+def _refuse_by_workers(run: RunDirectory, *, shared: bool, changed: bool, workers: Workers | None) -> None:
+    """Raise UsageError where a shared run shall be changed, or workers shall share one that has no parts."""
+    from nnrun.experiment.running.nested import awaits_outer_run
+
+    if shared and changed:
         raise UsageError(
             f"{run.id} was shared among workers, and goes on as it began: leave out the changes of its spec."
         )
@@ -137,35 +168,6 @@ def resume_and_report(
             f"{run.id} has no parts that workers could go on with: it was not shared among any, or all parts "
             "have ended. Leave out --workers with --resume."
         )
-
-    def start(listener: Listener) -> RunDirectory:
-        if shared:
-            by = resume_shared(
-                run,
-                workers,
-                spec=None if spec is None else spec.spec,
-                data_dir=options.data_dir,
-                device=None if options.device == "auto" else options.device,
-                listener=listener,
-            )
-            return go_on_with_nested(run, options.settings(command), listener, by)
-        with leading(launched(), options.device) as ranks:
-            done = resume_run(
-                run,
-                spec=None if spec is None else spec.spec,
-                overrides=() if spec is not None else overrides,
-                data_dir=options.data_dir,
-                device=None if options.device == "auto" else options.device,
-                allow_inexact=resuming.allow_inexact,
-                listener=listener,
-                ranks=ranks,
-            )
-        outer = go_on_with_nested(run, options.settings(command), listener, workers)
-        if not done and outer is run and (overrides or not options.quiet):  # what was asked for is not done
-            message(f"{run.id} has ended: there is nothing to resume.{_what_would_go_on(run)}")
-        return outer
-
-    return train_and_report(start, options)
 
 
 def _what_would_go_on(run: RunDirectory) -> str:

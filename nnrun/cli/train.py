@@ -17,26 +17,30 @@ if TYPE_CHECKING:
     from nnrun.records import RunDirectory
 
 
+_Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        metavar="N",
+        help="Train one split with N seeds, counting up from the spec's; a spec with folds is refused.",
+    ),
+]
+_Worker = Annotated[
+    str | None,
+    typer.Option(
+        "--worker",
+        metavar="RUN",
+        help="Train folds or seeds of a run that trains with --workers, from any machine that sees it.",
+    ),
+]
+
+
 def train(
     spec: options.SpecOrNone = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            "--seeds",
-            min=1,
-            metavar="N",
-            help="Train one split with N seeds, counting up from the spec's; a spec with folds is refused.",
-        ),
-    ] = None,
+    seeds: _Seeds = None,
     time: options.Time = None,
-    worker: Annotated[
-        str | None,
-        typer.Option(
-            "--worker",
-            metavar="RUN",
-            help="Train folds or seeds of a run that trains with --workers, from any machine that sees it.",
-        ),
-    ] = None,
+    worker: _Worker = None,
     *,
     sharing: options.Sharing,
     resuming: options.Resuming,

@@ -69,6 +69,7 @@ def test_more_epochs(run: Path, capsys: Capture) -> None:
         ("resume_smoke", ["train", "--resume", "@last", "--smoke"]),
         ("resume_compile", ["train", "--resume", "@last", "--compile", "off"]),
         ("resume_folds", ["kfold", "--resume", "@last", "--k", "3"]),
+        ("resume_first_fold", ["kfold", "--resume", "@last", "--fold", "0"]),
         ("resume_kfold_of_one_network", ["kfold", "--resume", "@last"]),
         ("resume_kfold_of_one_network", ["kfold", "small.yaml", "--resume", "@last"]),
         ("resume_final_of_a_training", ["final", "--resume", "@last"]),

@@ -89,8 +89,7 @@ def read_table(
         types: column → its type, where that is known.
         on_message: called with the progress of reading.
         most_rows: stop after about so many; default: read all.
-        needed: groups of columns; each row needs a value in every column of one group. Other rows are left
-            out.
+        needed: groups of columns; rows without a value in every column of one group are left out.
 
     Raises:
         DataError: the file is damaged, it changed meanwhile, or no row is left.
@@ -116,17 +115,11 @@ def read_table(
     index = index_columns(kept.columns, reader.index)
     n_rows = kept.n_rows
     kept = _with_values(kept, needed, reader.name)
-    inferred = {}
-    for name, raw in kept.columns.items():
-        spelling = reader.spellings[name]
-        inferred[name] = infer(name, raw, types.get(name), typed=reader.typed, spelling=spelling)
-        if name in types and name not in said:
-            inferred[name] = replace(inferred[name], why="the file declares it so")
     left_out = n_rows - kept.n_rows
     return ReadTable(
         reader.name,
         sha256,
-        inferred,
+        {name: _inferred(reader, name, raw, types, said) for name, raw in kept.columns.items()},
         kept.n_rows,
         kept.lines,
         kept.places,
@@ -134,6 +127,19 @@ def read_table(
         index,
         left_out,
     )
+
+
+def _inferred(
+    reader: RowReader,
+    name: str,
+    raw: Raw,
+    types: Mapping[str, ColumnType],
+    said: Mapping[str, ColumnType],
+) -> ColumnInference:
+    """What a column is: `types` are those of the spec and of the file, `said` those of the spec."""
+    found = infer(name, raw, types.get(name), typed=reader.typed, spelling=reader.spellings[name])
+    declared = name in types and name not in said
+    return replace(found, why="the file declares it so") if declared else found
 
 
 def _version(reader: RowReader) -> tuple[int, ...]:

@@ -28,7 +28,8 @@ from nnrun.experiment.evaluating.error_analysis import (
     place_cells,
     place_headings,
 )
-from nnrun.experiment.evaluating.evaluate import Analysed, analyse_validation, analysis_figures
+from nnrun.experiment.evaluating.evaluate import analyse_validation
+from nnrun.experiment.evaluating.evaluation import Analysed, analysis_figures
 from nnrun.experiment.finished.decision_text import decisions_text
 from nnrun.experiment.finished.load_run import Access, load_run_spec
 from nnrun.experiment.finished.look_text import looks_text

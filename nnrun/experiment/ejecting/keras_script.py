@@ -179,22 +179,7 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         lines.append('    model.optimizer.learning_rate = FIRST["learning_rates"][epoch - 1]')
     apart = lesson.has_inner_rows or lesson.average is not None
     lines += [
-        "    scores = model.fit(",
-        f"        {_at(lesson.names_inputs, 'x', 'order')},",
-        f"        {_at(lesson.names_outputs, 'y', 'order')},",
-        "        batch_size=BATCH_SIZE,",
-        "        shuffle=False,  # they are in order",
-        "        verbose=0,",
-    ]
-    if weights is not None:
-        lines.append("        class_weight=class_weight,")
-    if lesson.averages_steps:
-        lines.append("        callbacks=[average],")
-    if lesson.validates and not apart:
-        lines += call_lines("        validation_data=(", _pair(lesson, "validation"), "),", indent=4)
-        lines.append("        validation_batch_size=1000,")
-    lines += [
-        "    ).history",
+        *_fit_call(lesson, weighted=weights is not None, validates=lesson.validates and not apart),
         *([] if apart else _SECONDS),
         '    row = {"fold": fold, "epoch": epoch}' if loops else '    row = {"epoch": epoch}',
         "    row |= {name: values[0] for name, values in scores.items()}",
@@ -212,6 +197,32 @@ def _fit(lesson: Lesson, model: Sequence[str], arrays: Mapping[str, Array]) -> l
         '    """Train a model, epoch by epoch."""',
         *(f"    {x}" for x in lines),
     ]
+
+
+def _fit_call(lesson: Lesson, *, weighted: bool, validates: bool) -> list[str]:
+    """The call of Keras that trains one epoch.
+
+    Args:
+        lesson: what is trained.
+        weighted: whether classes have weights.
+        validates: whether Keras measures the validation rows.
+    """
+    lines = [
+        "    scores = model.fit(",
+        f"        {_at(lesson.names_inputs, 'x', 'order')},",
+        f"        {_at(lesson.names_outputs, 'y', 'order')},",
+        "        batch_size=BATCH_SIZE,",
+        "        shuffle=False,  # they are in order",
+        "        verbose=0,",
+    ]
+    if weighted:
+        lines.append("        class_weight=class_weight,")
+    if lesson.averages_steps:
+        lines.append("        callbacks=[average],")
+    if validates:
+        lines += call_lines("        validation_data=(", _pair(lesson, "validation"), "),", indent=4)
+        lines.append("        validation_batch_size=1000,")
+    return [*lines, "    ).history"]
 
 
 def _at(named: bool, values: str, rows: str) -> str:

@@ -82,7 +82,46 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
     Raises:
         UsageError: the optimizer, or an option of it, cannot be written.
     """
-    own: Any = spec.optimizer
+    own = spec.optimizer
+    _refuse_what_is_not_written(own)
+    says, lines = OPTIMIZERS[type(own)](own)
+    text = "\n".join(lines)
+    squared = "squared(w)" if embeds and squares_gradients(own) else "g**2"
+    text = text.replace("squared(w)", squared)
+    loop = "for i, w in enumerate(self.weights):" if "[i]" in text else "for w in self.weights:"
+    unpack = "            g = w.grad"
+    if _has_squares(text):
+        if "[i]" in text:
+            unpack = "            g, v = w.grad, self.squares[i]"
+        else:
+            loop = "for w, v in zip(self.weights, self.squares):"
+    optimizer = [
+        "class Optimizer:",
+        f'    """{says}"""',
+        "",
+        "    def __init__(self, network):",
+        "        self.weights = [w for w in network.parameters() if w.requires_grad]",
+        *_state_lines(own, text),
+        "",
+        "    @torch.no_grad()",
+        "    def step(self, rate):",
+        *_clip_lines(spec.gradient_clip),
+        *(["        self.steps += 1"] if "self.steps" in text else []),
+        f"        {loop}",
+        unpack,
+        *text.splitlines(),
+    ]
+    return optimizer if squared == "g**2" else [*_SQUARED, "", "", *optimizer]
+
+
+_SQUARED = (
+    "def squared(w):",
+    '    """The squares of a gradient; of an embedding those of its places."""',
+    '    return w.squares if hasattr(w, "squares") else w.grad**2',
+)
+
+
+def _refuse_what_is_not_written(own: Any) -> None:
     if type(own) not in OPTIMIZERS:
         raise refuse(f"the optimizer {own.kind}", can_write(OPTIMIZERS))
     for option in ("amsgrad", "centered"):
@@ -90,18 +129,17 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
             raise refuse(f"{option} of the optimizer {own.kind}")
     if own.weight_decay and not isinstance(own, schema.Adam | schema.AdamW):
         raise refuse(f"weight_decay of the optimizer {own.kind}")
-    says, lines = OPTIMIZERS[type(own)](own)
-    text = "\n".join(lines)
-    squared = "squared(w)" if embeds and squares_gradients(own) else "g**2"
-    text = text.replace("squared(w)", squared)
-    clip = spec.gradient_clip
-    before = []
-    if clip is not None and clip.norm is not None:
-        before = [f"        nn.utils.clip_grad_norm_(self.weights, {clip.norm!r})"]
-    elif clip is not None:
-        before = [f"        nn.utils.clip_grad_value_(self.weights, {clip.value!r})"]
+
+
+def _has_squares(text: str) -> bool:
+    """Whether the lines of a step keep squares of gradients, as `v`."""
+    return " v." in text or "(v " in text
+
+
+def _state_lines(own: Any, text: str) -> list[str]:
+    """What `__init__` makes: what the lines of a step use."""
     state = []
-    if " v." in text or "(v " in text:
+    if _has_squares(text):
         first = own.initial_accumulator_value if isinstance(own, schema.Adagrad) else 0.0
         made = f"torch.full_like(w, {first!r})" if first else "torch.zeros_like(w)"
         state.append(f"        self.squares = [{made} for w in self.weights]")
@@ -115,36 +153,12 @@ def optimizer_lines(spec: ExperimentSpec, *, embeds: bool) -> list[str]:
         state.append("        self.means = [torch.zeros_like(w) for w in self.weights]")
     if "self.steps" in text:
         state.append("        self.steps = 0")
-        before.append("        self.steps += 1")
-    loop = "for i, w in enumerate(self.weights):" if "[i]" in text else "for w in self.weights:"
-    unpack = ["            g = w.grad"]
-    if "self.squares" in "".join(state):
-        if "[i]" in text:
-            unpack = ["            g, v = w.grad, self.squares[i]"]
-        else:
-            loop = "for w, v in zip(self.weights, self.squares):"
-    head = [
-        "class Optimizer:",
-        f'    """{says}"""',
-        "",
-        "    def __init__(self, network):",
-        "        self.weights = [w for w in network.parameters() if w.requires_grad]",
-        *state,
-        "",
-        "    @torch.no_grad()",
-        "    def step(self, rate):",
-        *before,
-        f"        {loop}",
-        *unpack,
-        *text.splitlines(),
-    ]
-    if squared == "g**2":
-        return head
-    return [
-        "def squared(w):",
-        '    """The squares of a gradient; of an embedding those of its places."""',
-        '    return w.squares if hasattr(w, "squares") else w.grad**2',
-        "",
-        "",
-        *head,
-    ]
+    return state
+
+
+def _clip_lines(clip: schema.GradientClip | None) -> list[str]:
+    if clip is None:
+        return []
+    if clip.norm is not None:
+        return [f"        nn.utils.clip_grad_norm_(self.weights, {clip.norm!r})"]
+    return [f"        nn.utils.clip_grad_value_(self.weights, {clip.value!r})"]

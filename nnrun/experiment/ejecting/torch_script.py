@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nnrun.experiment.ejecting.lesson import Array, Lesson
@@ -26,6 +28,7 @@ from nnrun.experiment.ejecting.torch_outputs import output_functions
 from nnrun.experiment.ejecting.torch_training import fit_function
 from nnrun.experiment.ejecting_rows.data_code import data_code
 from nnrun.experiment.ejecting_rows.row_code import fold_arrays, prepare_lines
+from nnrun.experiment.scripting.network_script import NetworkScript
 from nnrun.experiment.scripting.parts import collected, names_in
 
 _PARTS = ("nnrun.experiment.ejecting.torch_parts", "nnrun.experiment.ejecting_rows.row_parts")
@@ -57,14 +60,6 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     network = codes[0].source
     if any(code.source != network for code in codes):
         raise refuse("folds whose networks differ in more than the number of features")
-    arrays: dict[str, Array] = {**data.arrays, **fold_arrays(lesson)}
-    for fold, code in enumerate(codes):
-        prefix = f"fold-{fold}/" if lesson.has_folds else ""
-        for member, state in enumerate(code.states):
-            own = f"{prefix}members.{member}." if len(code.states) > 1 else prefix
-            arrays |= {f"{own}{key}": value for key, value in state.items()}
-    if lesson.spec.learning_rate_schedule:
-        arrays["learning_rates"] = np.array(lesson.rates)
     if lesson.names_outputs:
         functions, sklearn = output_functions(lesson)
     else:
@@ -90,17 +85,37 @@ def torch_script(lesson: Lesson, name: str) -> Script:
     imports |= set(data.imports) | {"from pathlib import Path"}
     used = names_in("\n\n\n".join([*parts, *body]))
     imports |= sklearn | needed_imports(used) | {line for needs, line in _IMPORTS.items() if needs in used}
-    constants = [f"SEED = {lesson.spec.seed}"] if any("SEED" in part for part in parts) else []
-    constants += [f"EPOCHS = {lesson.spec.epochs}", f"BATCH_SIZE = {lesson.spec.batch_size}"]
-    if not lesson.spec.learning_rate_schedule:
-        constants.append(f"LEARNING_RATE = {lesson.spec.optimizer.learning_rate!r}")
-    constants += stopping_constants(lesson)
-    if sum(value.size for state in codes[0].states for value in state.values()) < _SMALL:
-        constants.append("torch.set_num_threads(1)  # so small a network is faster on one")
-    constants += assigned("COLUMNS", ",".join(lesson.columns))
-    constants += list(data.helpers)
-    constants.append(f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")')
-    constants.append(f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))')
+    constants = [
+        *([f"SEED = {lesson.spec.seed}"] if any("SEED" in part for part in parts) else []),
+        *_constants(lesson, codes[0]),
+        *data.helpers,
+        f'HISTORY = Path(__file__).with_name("{name}{HISTORY}")',
+        f'FIRST = np.load(Path(__file__).with_name("{name}{WEIGHTS}"))',
+    ]
     needs, notes = ("numpy", "torch", *needed(imports)), notes_of(lesson)
     source = join_parts(head(lesson, name, "PyTorch", needs, notes), imports, constants, [*parts, *body])
-    return Script(source, arrays, notes)
+    return Script(source, {**data.arrays, **_arrays(lesson, codes)}, notes)
+
+
+def _arrays(lesson: Lesson, codes: Sequence[NetworkScript]) -> dict[str, Array]:
+    """What the file beside the script holds, but for the rows: folds, first weights and learning rates."""
+    arrays: dict[str, Array] = dict(fold_arrays(lesson))
+    for fold, code in enumerate(codes):
+        prefix = f"fold-{fold}/" if lesson.has_folds else ""
+        for member, state in enumerate(code.states):
+            own = f"{prefix}members.{member}." if len(code.states) > 1 else prefix
+            arrays |= {f"{own}{key}": value for key, value in state.items()}
+    if lesson.spec.learning_rate_schedule:
+        arrays["learning_rates"] = np.array(lesson.rates)
+    return arrays
+
+
+def _constants(lesson: Lesson, code: NetworkScript) -> list[str]:
+    """How long and by what rows a script trains."""
+    lines = [f"EPOCHS = {lesson.spec.epochs}", f"BATCH_SIZE = {lesson.spec.batch_size}"]
+    if not lesson.spec.learning_rate_schedule:
+        lines.append(f"LEARNING_RATE = {lesson.spec.optimizer.learning_rate!r}")
+    lines += stopping_constants(lesson)
+    if sum(value.size for state in code.states for value in state.values()) < _SMALL:
+        lines.append("torch.set_num_threads(1)  # so small a network is faster on one")
+    return [*lines, *assigned("COLUMNS", ",".join(lesson.columns))]

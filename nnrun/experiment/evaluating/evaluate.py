@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -21,14 +20,14 @@ from nnrun.data.dataset import Array, TokenRows
 from nnrun.data.preprocess.unknown_values import Unknown, together, unknown_in
 from nnrun.data.summaries.describe_data import row_in_one_line
 from nnrun.data.table import Table
-from nnrun.errors import UsageError, one_line
+from nnrun.errors import UsageError
 from nnrun.experiment.evaluating.coverage import coverage_of
 from nnrun.experiment.evaluating.error_analysis import (
     Analysis,
     Classification,
-    Residuals,
     analyse,
 )
+from nnrun.experiment.evaluating.evaluation import Analysed, Evaluation, MemberScores, Split, Undecided
 from nnrun.experiment.finished.cautions import not_better
 from nnrun.experiment.finished.decisions import as_trained, decided_outputs, open_outputs
 from nnrun.experiment.finished.load_run import (
@@ -38,7 +37,6 @@ from nnrun.experiment.finished.load_run import (
     load_spec_of_networks,
 )
 from nnrun.experiment.finished.run_scores import validation_at
-from nnrun.experiment.finished.used_weights import UsedWeights
 from nnrun.experiment.predicting.intervals import (
     Calibrated,
     calibrate,
@@ -49,189 +47,14 @@ from nnrun.experiment.predicting.open_run import OpenRun, open_run
 from nnrun.experiment.predicting.outputs import Combination, Combined, combine
 from nnrun.experiment.running.score import Scored, known_targets, linear_score, score, score_ensemble, std_of
 from nnrun.experiment.setup.baseline import mean_of
-from nnrun.records import MemberType, RunDirectory, RunRecord, member_of_folder
+from nnrun.records import RunDirectory, RunRecord, member_of_folder
 from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
-from nnrun.spec.ports import OUTPUT, Port, named, output_names
-from nnrun.spec.wording import listing, quoted
+from nnrun.spec.ports import Port, output_names
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Split = Literal["test", "validation"]
-
-
-@dataclass(frozen=True)
-class MemberScores:
-    """One network of a run.
-
-    Attributes:
-        member: the name of its folder; None for a run of one network.
-        epoch: of these scores.
-        rows: how many it was measured on.
-        scores: name → value.
-    """
-
-    member: str | None
-    epoch: int | None
-    rows: int
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Undecided:
-    """Networks as they were trained, without calibration and at a threshold of 0.5.
-
-    Attributes:
-        scores: name → value.
-        calibration_errors: of each calibrated output the expected calibration error, of one prediction per
-            row.
-        thresholds: of each output that has another one than 0.5, above which the second class is predicted.
-        fitted_on_these_rows: whether calibration or threshold were fitted on the very rows that are scored,
-            so that the scores with them are optimistic.
-        fitted: which of them were fitted, and not given: `calibration`, `threshold`.
-    """
-
-    scores: dict[str, float]
-    calibration_errors: dict[Port, float]
-    thresholds: dict[Port, float]
-    fitted_on_these_rows: bool
-    fitted: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """What `nnrun evaluate` found.
-
-    Attributes:
-        run: the run's folder.
-        name: the experiment's name.
-        data: the data set, as a spec names it.
-        split: `test` or `validation`.
-        rows: rows that each network was measured on (of the first fold or seed).
-        weights: which weights were measured, and of which epochs they are.
-        networks: how many networks; the scores are their mean.
-        kind: what tells them apart (`fold`, `seed`); None where there is one.
-        members: each network and its scores.
-        members_mean: where the networks, averaged, are one model: name → (mean, standard deviation) over what
-            each scores alone. `scores` are then the model's: of the average on the test set; on validation
-            rows of the predictions that `combination` tells of, all rows together. Else None.
-        scores: name → value.
-        std: name → standard deviation over the networks; empty for one network.
-        scores_epoch: the epoch of these scores; None where the networks have different ones.
-        kept: where validation rows chose an epoch for each network by itself: what the kept weights score on
-            these same rows, name → (mean, standard deviation). It is optimistic, so `scores` are those of
-            one epoch of all networks, from the history. Else None.
-        ensemble: where several networks were asked about the same rows, name → what the mean of their outputs
-            scores; else None.
-        baseline: name → what a predictor that never looks at the inputs scores.
-        undecided: where the spec has a calibration or a threshold, what the networks score without, as they
-            were trained; else None.
-        test_uses: how often this run has looked at the test set, this time included.
-        look: which look at this test set it was by experiments of this name, from 1; None for validation
-            rows and for a smoke run.
-        analyses: for each output what lies behind its scores, from one prediction per row that has its
-            target; None where the targets are neither classes or labels nor one number per row.
-        combination: how several networks gave that one prediction.
-        not_better_than_baseline: each score that does not beat its baseline, and both.
-        linear_baseline: what linear models score on these rows, fitted to the training rows of the networks;
-            None where none is wanted.
-        not_better_than_linear: as `not_better_than_baseline`.
-        unknown: what these rows hold that training never saw.
-        calibrated: what intervals and sets come from, where they were asked for.
-        coverage: how many rows they cover; likewise.
-    """
-
-    run: RunDirectory
-    name: str
-    data: str
-    split: Split
-    rows: int
-    weights: UsedWeights
-    networks: int
-    kind: MemberType | None
-    members: list[MemberScores]
-    members_mean: dict[str, tuple[float, float]] | None
-    scores: dict[str, float]
-    std: dict[str, float]
-    scores_epoch: int | None
-    kept: dict[str, tuple[float, float]] | None
-    ensemble: dict[str, float] | None
-    baseline: dict[str, float]
-    undecided: Undecided | None
-    test_uses: int
-    look: int | None
-    look_of_any: int | None
-    analyses: Mapping[Port, Analysis | None]
-    combination: Combination
-    not_better_than_baseline: dict[str, list[float]]
-    linear_baseline: LinearBaselineRecord | None
-    not_better_than_linear: dict[str, list[float]]
-    unknown: Sequence[Unknown] = ()
-    calibrated: Calibrated | None = None
-    coverage: Sequence[CoverageRecord] = ()
-
-    def __repr__(self) -> str:
-        from nnrun.experiment.evaluating.in_notebook import evaluation_text
-
-        return evaluation_text(self)
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        from nnrun.experiment.evaluating.in_notebook import evaluation_html
-
-        return evaluation_html(self)
-
-    @property
-    def epoch(self) -> int | None:
-        """The epoch whose weights were measured; None for several networks of different epochs."""
-        return self.weights.epoch
-
-    @property
-    def analysis(self) -> Analysis | None:
-        """What lies behind the scores of the only output; None where outputs have names, too."""
-        return None if self.outputs_have_names else self.analyses[OUTPUT]
-
-    @property
-    def outputs_have_names(self) -> bool:
-        """Whether there are several outputs, or the only one has a name."""
-        return named(self.analyses)
-
-    @property
-    def undecided_text(self) -> str:
-        """What the scores are with and without a calibration or a threshold; empty where there is neither."""
-        undecided = self.undecided
-        if undecided is None:
-            return ""
-        calibrated = bool(undecided.calibration_errors) or not undecided.thresholds
-        parts = ["without calibration"] if calibrated else []
-        parts += ["at a threshold of 0.5"] if undecided.thresholds else []
-        too = "" if self.kept is None else f", as is the history's epoch {self.scores_epoch}"
-        text = f"As trained: {', '.join(parts)}{too}."
-        for port, error in undecided.calibration_errors.items():
-            of = f" of {quoted(port)}" if self.outputs_have_names else ""
-            text += f" The expected calibration error{of} was then {error:.4f}."
-        for port, threshold in undecided.thresholds.items():
-            if threshold == schema.HALF:
-                continue
-            of = f"Of {quoted(port)} the" if self.outputs_have_names else "The"
-            text += (
-                f" {of} second class is predicted above {threshold:.4g}; the calibration below is of the "
-                "more probable class, as at 0.5."
-            )
-        if undecided.fitted_on_these_rows:
-            were, them = ("were", "them") if len(undecided.fitted) > 1 else ("was", "it")
-            text += (
-                f" The {listing(undecided.fitted, 'and')} {were} fitted on these very rows, so the scores "
-                f"with {them} are optimistic; nnrun show {self.run.id} has those that are cross-fitted."
-            )
-        return text
-
-    @property
-    def chosen_on_these_rows(self) -> bool:
-        """Whether the epoch of the measured weights was chosen by their scores on the very same rows."""
-        return self.split == "validation" and self.weights.chosen_on_validation
+    pass
 
 
 def evaluate_run(
@@ -263,29 +86,8 @@ def evaluate_run(
     if interval is not None:
         refuse_level(interval)
         refuse_rows_of_calibration(split)
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         return evaluate_opened(open_run(run, access), split, mistakes, interval=interval)
-
-
-@dataclass(frozen=True)
-class Analysed:
-    """What lies behind a run's predictions of its validation rows; the attributes are those of `Evaluation`.
-
-    Attributes:
-        undecided_text: empty where there is neither calibration nor threshold.
-    """
-
-    weights: UsedWeights
-    networks: int
-    kind: MemberType | None
-    analyses: Mapping[Port, Analysis | None]
-    combination: Combination
-    undecided_text: str = ""
-
-    @property
-    def outputs_have_names(self) -> bool:
-        """Whether there are several outputs, or the only one has a name."""
-        return named(self.analyses)
 
 
 def analyse_validation(run: RunDirectory, access: Access = DEFAULT_ACCESS, *, mistakes: int = 5) -> Analysed:
@@ -340,6 +142,51 @@ class _Measured(_Predicted):
     scored: Scored
 
 
+@dataclass(frozen=True, eq=False)
+class _Networks:
+    """All networks of a run, measured on the rows of a split.
+
+    Attributes:
+        opened: the run.
+        split: which rows.
+        samples: of them, or of all training rows where the split is `validation`.
+        each: what each network gives for its rows, and its scores.
+        combined: of each output one prediction per row.
+        one_model: whether their average is one model.
+    """
+
+    opened: OpenRun
+    split: Split
+    samples: Samples
+    each: Sequence[_Measured]
+    combined: Mapping[Port, Combined]
+    one_model: bool
+
+    @property
+    def combination(self) -> Combination:
+        """How several networks give one prediction per row."""
+        return next(iter(self.combined.values())).how
+
+
+def _measure_networks(opened: OpenRun, samples: Samples, split: Split, *, one_model: bool) -> _Networks:
+    measured = [_measure(opened, network, samples, split) for network in opened.networks]
+    one_model = one_model and len(measured) > 1
+    return _Networks(opened, split, samples, measured, _combined(opened, measured), one_model)
+
+
+@dataclass(frozen=True)
+class _RunScores:
+    """What a run scores; the attributes are those of `Evaluation`."""
+
+    members: list[MemberScores]
+    members_mean: dict[str, tuple[float, float]] | None
+    scores: dict[str, float]
+    std: dict[str, float]
+    scores_epoch: int | None
+    kept: dict[str, tuple[float, float]] | None
+    ensemble: dict[str, float] | None
+
+
 def evaluate_opened(
     opened: OpenRun,
     split: Split,
@@ -352,89 +199,92 @@ def evaluate_opened(
 
     Args:
         opened: the run.
-        split: which rows.
-        mistakes: how many wrong or worst rows to name.
+        split, mistakes, interval: as `evaluate_run` has them.
         command: what the look at the test set is recorded as.
-        interval: as `evaluate_run` has it.
     """
-    run, spec, dataset, weights = opened.run, opened.spec, opened.dataset, opened.weights
+    run, spec, weights = opened.run, opened.spec, opened.weights
     samples = samples_of(opened, split)
     calibrated = None if interval is None else calibrate(opened, interval, tell=True)
     unknown, look = opened.count_look(command) if split == "test" else ([], None)
     record = run.read_record()
-    measured = [_measure(opened, network, samples, split) for network in opened.networks]
-    members = _scores_of_members(opened, measured)
-    one_model = record.ensemble is not None and len(measured) > 1
-    kept = None
-    if split == "validation" and weights.chosen_apart and not one_model:
-        members, kept = _at_one_epoch(run, record, members)
+    networks = _measure_networks(opened, samples, split, one_model=record.ensemble is not None)
     if split == "validation":
-        unknown = _unknown_in_validation(opened, measured)
-    combined = _combined(opened, measured)
-    scores, baseline = mean_of([m.scores for m in members]), mean_of([m.scored.baseline for m in measured])
-    ensemble = _ensemble(opened, samples, split, measured, combined, one_model=one_model)
-    averaged = one_model and next(iter(combined.values())).how == "ensemble"
-    linear = None if record.smoke else _linear(opened, samples, split, measured, averaged=averaged)
-    std = std_of([m.scores for m in members]) if len(members) > 1 else {}
-    members_mean = None
-    if one_model and ensemble is not None:
-        members_mean = _mean_and_std(members)
-        scores, std, ensemble = ensemble, {}, None
+        unknown = _unknown_in_validation(opened, networks.each)
+    found = _run_scores(networks, record)
+    baseline = mean_of([each.scored.baseline for each in networks.each])
+    linear = None if record.smoke else _linear(networks)
     evaluation = Evaluation(
         run=run,
         name=spec.name,
-        data=dataset.name,
+        data=opened.dataset.name,
         split=split,
-        rows=len(measured[0].rows),
+        rows=len(networks.each[0].rows),
         weights=weights,
         networks=len(opened.networks),
         kind=opened.member_type,
-        members=members,
-        members_mean=members_mean,
-        scores=scores,
-        std=std,
-        scores_epoch=weights.epoch if kept is None else members[0].epoch,
-        kept=kept,
-        ensemble=ensemble,
+        **vars(found),
         baseline=baseline,
-        undecided=_undecided(opened, samples, split, one_model=one_model),
+        undecided=_undecided(networks),
         test_uses=len(record.test_uses),
         look=None if look is None else look.by_name,
         look_of_any=None if look is None else look.by_any,
-        analyses=_analyses(opened, samples, combined, mistakes),
-        combination=next(iter(combined.values())).how,
-        not_better_than_baseline={} if record.smoke else not_better(scores, baseline, spec),
+        analyses=_analyses(opened, samples, networks.combined, mistakes),
+        combination=networks.combination,
+        not_better_than_baseline={} if record.smoke else not_better(found.scores, baseline, spec),
         linear_baseline=linear,
-        not_better_than_linear={}
-        if linear is None
-        else not_better(scores, linear.scores, spec, of_constant=False),
+        not_better_than_linear=_not_better_than_linear(found.scores, linear, spec),
         unknown=unknown,
         calibrated=calibrated,
-        coverage=[]
-        if calibrated is None
-        else coverage_of(calibrated, samples, [each.outputs for each in measured], weights.text),
+        coverage=[] if calibrated is None else _coverage(calibrated, networks),
     )
     if split == "test":
         _record_test_scores(evaluation, record)
     return evaluation
 
 
-def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bool) -> Undecided | None:
+def _run_scores(networks: _Networks, record: RunRecord) -> _RunScores:
+    """The scores of the networks and of all together: their mean, or those of the one model that they are."""
+    opened, weights = networks.opened, networks.opened.weights
+    members = _scores_of_members(opened, networks.each)
+    ensemble = _ensemble(networks)
+    if networks.one_model and ensemble is not None:
+        return _RunScores(members, _mean_and_std(members), ensemble, {}, weights.epoch, None, None)
+    kept = None
+    if networks.split == "validation" and weights.chosen_apart and not networks.one_model:
+        members, kept = _at_one_epoch(opened.run, record, members)
+    each = [member.scores for member in members]
+    std = std_of(each) if len(members) > 1 else {}
+    epoch = weights.epoch if kept is None else members[0].epoch
+    return _RunScores(members, None, mean_of(each), std, epoch, kept, ensemble)
+
+
+def _not_better_than_linear(
+    scores: dict[str, float], linear: LinearBaselineRecord | None, spec: schema.ExperimentSpec
+) -> dict[str, list[float]]:
+    return {} if linear is None else not_better(scores, linear.scores, spec, of_constant=False)
+
+
+def _coverage(calibrated: Calibrated, networks: _Networks) -> Sequence[CoverageRecord]:
+    outputs = [each.outputs for each in networks.each]
+    return coverage_of(calibrated, networks.samples, outputs, networks.opened.weights.text)
+
+
+def _undecided(networks: _Networks) -> Undecided | None:
     """The same networks without calibration and threshold; None where the spec has neither."""
+    opened, samples = networks.opened, networks.samples
     decided = decided_outputs(opened.spec)
     if not decided:
         return None
     plain = replace(opened, spec=as_trained(opened.spec))
-    measured = [_measure(plain, network, samples, split) for network in plain.networks]
-    combined = _combined(plain, measured)
-    scores = mean_of([each.scored.scores for each in measured])
-    if one_model and (average := _ensemble(plain, samples, split, measured, combined, one_model=True)):
+    measured = _measure_networks(plain, samples, networks.split, one_model=networks.one_model)
+    scores = mean_of([each.scored.scores for each in measured.each])
+    if networks.one_model and (average := _ensemble(measured)):
         scores = average
     errors, thresholds = {}, {}
     for port, view in decided.items():
         if view.threshold is not None and view.threshold.at is not None:
             thresholds[port] = view.threshold.at
-        found = _analysis(plain.of_output(port), samples.output(port), combined[port], 0)
+        found = _analysis(plain.of_output(port), samples.output(port), measured.combined[port], 0)
         if view.calibrate is not None and isinstance(found, Classification):
             errors[port] = found.calibration.error
     own = open_outputs(load_spec_of_networks(opened.run))
@@ -443,7 +293,8 @@ def _undecided(opened: OpenRun, samples: Samples, split: Split, *, one_model: bo
         "threshold": any(of.threshold is not None and of.threshold.at is None for of in own.values()),
     }
     names = tuple(name for name, is_fitted in fitted.items() if is_fitted)
-    return Undecided(scores, errors, thresholds, bool(own) and split == "validation", names)
+    on_these_rows = bool(own) and networks.split == "validation"
+    return Undecided(scores, errors, thresholds, on_these_rows, names)
 
 
 def _at_one_epoch(
@@ -525,37 +376,32 @@ def _measure(opened: OpenRun, network: TrainedNetwork, samples: Samples, split: 
     return _Measured(found.rows, found.outputs, found.unknown, scored)
 
 
-def _linear(
-    opened: OpenRun, samples: Samples, split: Split, measured: Sequence[_Measured], *, averaged: bool
-) -> LinearBaselineRecord | None:
+def _linear(networks: _Networks) -> LinearBaselineRecord | None:
     """What linear models score on the same rows, each fitted to the training rows of a network; averaged
     where the networks are one model."""
-    networks = [(each.fitted, opened.fold_of(each).train_rows) for each in opened.networks]
-    scored = [samples.take(each.rows) if split == "validation" else samples for each in measured]
-    train, device = opened.dataset.train, opened.device
-    return linear_score(opened.spec, networks, train, scored, device, averaged=averaged)
+    opened, samples = networks.opened, networks.samples
+    fitted = [(each.fitted, opened.fold_of(each).train_rows) for each in opened.networks]
+    of_folds = networks.split == "validation"
+    scored = [samples.take(each.rows) if of_folds else samples for each in networks.each]
+    averaged = networks.one_model and networks.combination == "ensemble"
+    return linear_score(opened.spec, fitted, opened.dataset.train, scored, opened.device, averaged=averaged)
 
 
-def _ensemble(
-    opened: OpenRun,
-    samples: Samples,
-    split: Split,
-    measured: Sequence[_Measured],
-    combined: Mapping[Port, Combined],
-    *,
-    one_model: bool,
-) -> dict[str, float] | None:
+def _ensemble(networks: _Networks) -> dict[str, float] | None:
     """What the mean of the networks' outputs scores, where all were asked about the same rows.
 
     Of one model also where each row was predicted by the networks that did not train on it.
     """
-    first = next(iter(combined.values()))
-    if first.how != "ensemble" and not one_model:
+    if networks.combination != "ensemble" and not networks.one_model:
         return None
+    opened, samples = networks.opened, networks.samples
+    rows = next(iter(networks.combined.values())).rows
     parts = [(network.fitted, network.weights) for network in opened.networks]
-    asked = samples.take(first.rows) if split == "validation" else samples
-    outputs = {port: found.outputs for port, found in combined.items()}
-    by = None if first.how == "ensemble" else np.stack([np.isin(first.rows, each.rows) for each in measured])
+    asked = samples.take(rows) if networks.split == "validation" else samples
+    outputs = {port: found.outputs for port, found in networks.combined.items()}
+    by = None
+    if networks.combination != "ensemble":
+        by = np.stack([np.isin(rows, each.rows) for each in networks.each])
     return score_ensemble(opened.spec, parts, asked, outputs, opened.device, by)
 
 
@@ -607,47 +453,6 @@ def _record_test_scores(evaluation: Evaluation, record: RunRecord) -> None:
     if evaluation.std:
         record.test_std = evaluation.std
     evaluation.run.write_record(record)
-
-
-def write_figures(evaluation: Evaluation) -> list[Path]:
-    """Draw what the tables say into the run's folder of figures; each split's figure replaces the one before.
-
-    Raises:
-        NnrunError: a figure cannot be written.
-    """
-    from nnrun.figures.curve_figure import save
-
-    paths: dict[Path, Figure] = {}
-    for port, analysis in evaluation.analyses.items():
-        if analysis is None:
-            continue
-        rows = f"{analysis.rows:,} {evaluation.split} rows"
-        name, note = (f"{port}_", f"{port}, {rows}") if evaluation.outputs_have_names else ("", rows)
-        made = analysis_figures(analysis, note)
-        paths |= {evaluation.run.figure(f"{name}{figure}"): drawn for figure, drawn in made.items()}
-    for path, figure in paths.items():
-        save(figure, path)
-    return list(paths)
-
-
-def analysis_figures(analysis: Analysis, rows: str) -> dict[str, Figure]:
-    """Name → figure of what an analysis found. `rows` says what was measured: `404 test rows`."""
-    from nnrun.figures import evaluation_figures as figures
-
-    if isinstance(analysis, Residuals):
-        return {"residuals": figures.residuals_figure(analysis.true, analysis.predicted, rows)}
-    if isinstance(analysis, Classification):
-        calibration = analysis.calibration
-        bins = [(b.low, b.high, b.rows, b.confidence, b.accuracy) for b in calibration.bins]
-        names = [one_line(of_class.name) for of_class in analysis.classes]
-        return {
-            "confusion": figures.confusion_figure(np.array(analysis.confusion), names, rows),
-            "calibration": figures.calibration_figure(np.array(bins), calibration.error, rows),
-        }
-    seen = [label for label in analysis.labels if label.support or label.predicted] or list(analysis.labels)
-    scores = np.array([(label.precision, label.recall, label.f1) for label in seen])
-    support, names = np.array([label.support for label in seen]), [one_line(label.name) for label in seen]
-    return {"labels": figures.labels_figure(scores, support, names, rows)}
 
 
 def _text_of(opened: OpenRun, samples: Samples) -> Callable[[int], str]:

@@ -18,7 +18,8 @@ from nnrun.data import Samples
 from nnrun.data.dataset import Array
 from nnrun.errors import DataError, UsageError
 from nnrun.experiment.evaluating.correlated_columns import correlated_columns
-from nnrun.experiment.evaluating.evaluate import Split, samples_of
+from nnrun.experiment.evaluating.evaluate import samples_of
+from nnrun.experiment.evaluating.evaluation import Split
 from nnrun.experiment.evaluating.exchanged_columns import InputColumn, PreparedRows, input_columns
 from nnrun.experiment.evaluating.partial_dependence import PlannedCurve, measure_curves, plan_curves
 from nnrun.experiment.finished.load_run import DEFAULT_ACCESS, Access, TrainedNetwork
@@ -99,7 +100,7 @@ def measure_importance(
             f"{run.id} is a smoke run: its networks learned from generated rows, to which no column matters. "
             "Train the spec on its data first."
         )
-    with run.owned() if settings.split == "test" else nullcontext():
+    with run.owned_for_a_look() if settings.split == "test" else nullcontext():
         opened = open_run(run, access)
         scores = _scores_asked_for(opened.spec, settings)
         columns = input_columns(

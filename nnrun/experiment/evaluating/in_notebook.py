@@ -13,7 +13,7 @@ from nnrun.figures.svg import inline_svg
 from nnrun.spec.wording import counted, score_text, with_std
 
 if TYPE_CHECKING:
-    from nnrun.experiment.evaluating.evaluate import Evaluation
+    from nnrun.experiment.evaluating.evaluation import Evaluation
 
 _MOST_CLASSES = 20
 
@@ -87,7 +87,7 @@ def _of_each(what: str, each: tuple[ClassScores, ...], of: str) -> Table:
 
 
 def _pictures(evaluation: Evaluation, analysis: Analysis | None, salt: str) -> list[Picture]:
-    from nnrun.experiment.evaluating.evaluate import analysis_figures
+    from nnrun.experiment.evaluating.evaluation import analysis_figures
 
     if analysis is None:
         return []

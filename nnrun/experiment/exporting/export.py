@@ -16,6 +16,7 @@ from nnrun.atomic_files import replace_file
 from nnrun.data import FittedPreprocessing
 from nnrun.data.catalog import is_at_hand
 from nnrun.data.dataset import Array, RawInputs, TokenRows
+from nnrun.data.labels import Labels
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess import FittedColumn, FittedInputs
 from nnrun.data.table import CategoryColumn, Column, NumberColumn, Table, TextColumn
@@ -149,10 +150,9 @@ def export_run(
     *,
     float64: bool = False,
 ) -> Exported:
-    """Write one of a run's networks, or of an ensemble the average of all, to a file, read it again, and
-    compare its predictions with the run's.
+    """Write one of a run's networks, or of an ensemble the average of all, to a file.
 
-    The file appears once they agree, and not before.
+    The file appears once it was read again and its predictions agree with the run's, and not before.
 
     Args:
         run: the run's folder.
@@ -171,69 +171,131 @@ def export_run(
         require_onnx()
     if format_ not in FORMATS:
         refuse_foreign_arrays(path.with_suffix(ARRAYS))
-    networks, used = _networks(run, access)
-    own_spec = load_spec_of_networks(run, access.data_dir)
-    spec = decided_spec(run, own_spec, used, access.listener.message)
-    metadata = _metadata(run, networks, used, dump_spec(without_folders(spec)))
-    export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
-    fitted = [network.fitted for network in networks]
+    export, used, intervals = _content(run, format_, access, float64=float64)
     labels = load_labels(run)
-    decoders, views = output_decoders(spec, fitted[0], labels), output_views(spec)
-    kind, script, intervals = FORMATS.get(format_), None, None
-    if kind is not None:
-        intervals = file_intervals(run, spec, access, export.output_names)
-    if intervals is not None:
-        metadata |= metadata_of(intervals=intervals.as_document())
-    if kind is None:
-        model = Model(run.id, spec, networks, decoders, labels.file_columns, labels.feature_names)
-        script = script_of(model, path.stem)
-        refuse_taken_name(path, script[0])
-    elif kind.program:
-        for each in export.inputs.values():
-            each.refuse_steps_without_program()
-        export.columns  # noqa: B018  # refuses what a program cannot hold before anything is computed
-    unanswered = 0
-    inputs, rows_from = _rows_to_compare(run, spec, fitted, access.data_dir)
-    own = predictions_of(spec, [(network.fitted, network.weights) for network in networks], inputs)
-    if kind is None:
-        assert script is not None, "a script was written"
-        found = ask_script(*script, path.stem, model, inputs)
-        difference = max(_difference(own[port], found[port], path, _of(spec, port), False) for port in own)
-        replace_file(path.with_suffix(ARRAYS), lambda temporary: temporary.write_bytes(script[1]))
-        replace_file(path, lambda temporary: temporary.write_text(script[0], encoding="utf-8"))
-    else:
-        if format_ == "onnx":
-            of = f"the average of {len(networks)} networks" if len(networks) > 1 else "the network"
-            access.listener.message(f"writing {of} as ONNX")
-        difference, unanswered = _write_and_compare(export, kind, path, inputs, own)
+    decoders = output_decoders(export.spec, export.networks[0].fitted, labels)
+    file = FORMATS.get(format_) or _script(run, export, decoders, labels, path)
+    is_program = isinstance(file, Format) and file.program
+    if is_program:
+        _refuse_what_no_program_holds(export)
+    if format_ == "onnx":
+        several = len(export.networks) > 1
+        of = f"the average of {len(export.networks)} networks" if several else "the network"
+        access.listener.message(f"writing {of} as ONNX")
+    compared = _write_and_compare(run, export, file, path, access.data_dir)
     return Exported(
         path=path,
         format=format_,
         run=run,
-        member=metadata.get("member"),
-        averaged=tuple(json.loads(metadata.get("members", "[]"))),
+        member=export.metadata.get("member"),
+        averaged=tuple(json.loads(export.metadata.get("members", "[]"))),
         weights=used,
-        inputs=_exported_inputs(export, program=kind is not None and kind.program),
-        outputs={
-            export.output_names[port]: ExportedOutput(
-                fitted[0].outputs[port].n_outputs, decoder, calibration_in_words(views[port])
-            )
-            for port, decoder in decoders.items()
-        },
+        inputs=_exported_inputs(export, program=is_program),
+        outputs=_exported_outputs(export, decoders),
         named_inputs=export.named_inputs,
-        named_outputs=bool(spec.outputs),
-        rows=len(next(iter(own.values()))) - unanswered,
-        rows_from=rows_from,
-        difference=difference,
-        beside=None if kind is not None else path.with_suffix(ARRAYS),
-        unanswered=unanswered,
+        named_outputs=bool(export.spec.outputs),
+        rows=compared.rows,
+        rows_from=compared.rows_from,
+        difference=compared.difference,
+        beside=path.with_suffix(ARRAYS) if isinstance(file, _Script) else None,
+        unanswered=compared.unanswered,
         intervals=intervals,
     )
+
+
+def _content(
+    run: RunDirectory, format_: FormatName, access: Access, *, float64: bool
+) -> tuple[Export, UsedWeights, FileIntervals | None]:
+    """What goes into the file, of which epochs its weights are, and what it says of intervals.
+
+    A script has no metadata, and no intervals in it.
+    """
+    networks, used = _networks(run, access)
+    spec = decided_spec(run, load_spec_of_networks(run, access.data_dir), used, access.listener.message)
+    metadata = _metadata(run, networks, used, dump_spec(without_folders(spec)))
+    export = Export(spec, networks, metadata, float64, by_columns=format_ == "onnx")
+    intervals = file_intervals(run, spec, access, export.output_names) if format_ in FORMATS else None
+    if intervals is not None:
+        metadata |= metadata_of(intervals=intervals.as_document())
+    return export, used, intervals
+
+
+def _refuse_what_no_program_holds(export: Export) -> None:
+    """Raise UsageError where a program cannot contain the preprocessing, before anything is computed."""
+    for each in export.inputs.values():
+        each.refuse_steps_without_program()
+    export.columns  # noqa: B018  # building them refuses, too
+
+
+@dataclass(frozen=True, eq=False)
+class _Script:
+    """A script that is not yet written: the model, the script's text, and the .npz file beside it."""
+
+    model: Model
+    text: str
+    arrays: bytes
+
+
+def _script(
+    run: RunDirectory, export: Export, decoders: Mapping[Port, OutputDecoder], labels: Labels, path: Path
+) -> _Script:
+    spec, networks = export.spec, export.networks
+    model = Model(run.id, spec, networks, decoders, labels.file_columns, labels.feature_names)
+    text, arrays = script_of(model, path.stem)
+    refuse_taken_name(path, text)
+    return _Script(model, text, arrays)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """How a file that was written compares with the run; the attributes are those of `Exported`."""
+
+    rows: int
+    rows_from: str
+    difference: float
+    unanswered: int
+
+
+def _write_and_compare(
+    run: RunDirectory, export: Export, file: Format | _Script, path: Path, data_dir: Path | None
+) -> _Compared:
+    """Write a file that says of some rows what the run says."""
+    networks = export.networks
+    fitted = [each.fitted for each in networks]
+    inputs, rows_from = _rows_to_compare(run, export.spec, fitted, data_dir)
+    own = predictions_of(export.spec, [(each.fitted, each.weights) for each in networks], inputs)
+    if isinstance(file, _Script):
+        difference, unanswered = _compare_and_write_script(file, path, inputs, own), 0
+    else:
+        difference, unanswered = _write_and_ask(export, file, path, inputs, own)
+    return _Compared(len(next(iter(own.values()))) - unanswered, rows_from, difference, unanswered)
+
+
+def _compare_and_write_script(
+    script: _Script, path: Path, inputs: Mapping[Port, RawInputs], own: Mapping[Port, Array]
+) -> float:
+    """Run the script on the inputs, and write it and its arrays where it agrees; the largest difference."""
+    found = ask_script(script.text, script.arrays, path.stem, script.model, inputs)
+    spec = script.model.spec
+    difference = max(_difference(own[port], found[port], path, _of(spec, port), False) for port in own)
+    replace_file(path.with_suffix(ARRAYS), lambda temporary: temporary.write_bytes(script.arrays))
+    replace_file(path, lambda temporary: temporary.write_text(script.text, encoding="utf-8"))
+    return difference
 
 
 def _of(spec: schema.ExperimentSpec, port: Port) -> str:
     """Of which output predictions are, where it has a name."""
     return f" for {quoted(port)}" if spec.outputs else ""
+
+
+def _exported_outputs(export: Export, decoders: Mapping[Port, OutputDecoder]) -> dict[str, ExportedOutput]:
+    outputs, views = export.networks[0].fitted.outputs, output_views(export.spec)
+    return {
+        export.output_names[port]: ExportedOutput(
+            outputs[port].n_outputs, decoder, calibration_in_words(views[port])
+        )
+        for port, decoder in decoders.items()
+    }
 
 
 def _exported_inputs(export: Export, *, program: bool) -> dict[str, ExportedInput]:
@@ -295,7 +357,7 @@ def _networks(run: RunDirectory, access: Access) -> tuple[tuple[TrainedNetwork, 
     return networks, used
 
 
-def _write_and_compare(
+def _write_and_ask(
     export: Export, kind: Format, path: Path, inputs: Mapping[Port, RawInputs], own: Mapping[Port, Array]
 ) -> tuple[float, int]:
     """Write the file and ask it about the inputs.

@@ -156,15 +156,15 @@ def predict_split(
         run: the run.
         split: which rows.
         access: how it is opened. Its listener hears which weights are used, which networks predict each row.
-        probabilities: whether the predictions are to be shown with a column for each class. What such a table
-            cannot hold is refused before the test set is looked at.
-        need_probabilities: refuse networks that have none, before the test set is looked at.
+        probabilities: whether the predictions are to be shown with a column for each class.
+        need_probabilities: refuse networks that have none.
         spread: whether the standard deviation over the networks that predict a row, and over their members,
             is asked for.
         interval: the share of rows that intervals, or sets of classes, are to cover; for test rows only.
 
-    Raises:
-        UsageError: there are no such rows, or several networks were trained on different ones.
+    Raises, before the test set is looked at:
+        UsageError: there are no such rows, several networks were trained on different ones, or they do not
+            give what is asked for.
         DataError: the run's files or data are missing, damaged or changed.
         LockedError: another process writes into the run's record.
     """
@@ -173,69 +173,114 @@ def predict_split(
     if interval is not None:
         refuse_level(interval)
         refuse_rows_of_calibration(split)
-    listener = access.listener
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         opened = open_run(run, access)
-        spec, networks = opened.spec, opened.networks
-        samples, rows = _rows_of(opened, split)
+        spec = opened.spec
+        rows = _rows_of(opened, split)
         labels = Labels.of(opened.dataset) if spec.outputs else load_labels(run)
-        decoders = output_decoders(spec, networks[0].fitted, labels)
+        decoders = output_decoders(spec, opened.networks[0].fitted, labels)
         if need_probabilities:
             refuse_without_probabilities(run, decoders)
         if spread:
-            _refuse_without_spread(run, decoders, split, rows, number_of_members(spec))
+            _refuse_without_spread(run, decoders, rows, number_of_members(spec))
         calibrated = None if interval is None else calibrate(opened, interval, tell=True)
-        calibrations = {} if calibrated is None else calibrated.of_outputs
         table = PredictionTable(
             decoders,
             probabilities=probabilities,
             targets=True,
             spread=spread,
-            intervals=calibrations,
-            places=samples.places,
+            intervals={} if calibrated is None else calibrated.of_outputs,
+            places=rows.samples.places,
         )
         table.refuse_one_name_twice()
-        listener.message(opened.weights.sentence)
+        access.listener.message(opened.weights.sentence)
         _, look = opened.count_look("predict") if split == "test" else ([], None)
-    each = [(own, opened.by_output(n, samples.take(own))) for n, own in zip(networks, rows, strict=True)]
+    return _predictions(opened, rows, decoders, calibrated, look, spread=spread)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The rows of a split.
+
+    Attributes:
+        split: its name.
+        samples: where they are: the test set, or the training set, of which a network may be asked a part.
+        of_networks: for each network the numbers of the rows that it is asked about.
+    """
+
+    split: Split
+    samples: Samples
+    of_networks: Sequence[Array]
+
+
+def _predictions(
+    opened: OpenRun,
+    rows: _Rows,
+    decoders: Mapping[Port, OutputDecoder],
+    calibrated: Calibrated | None,
+    look: LookCount | None,
+    *,
+    spread: bool,
+) -> SplitPredictions:
+    """Ask the networks; the arguments are those of the attributes of `SplitPredictions`."""
+    asked = zip(opened.networks, rows.of_networks, strict=True)
+    each = [(own, opened.by_output(network, rows.samples.take(own))) for network, own in asked]
     parts = {port: [(own, outputs[port]) for own, outputs in each] for port in decoders}
+    found = _combined(opened, rows.split, parts)
+    first = next(iter(found.values()))
+    of_outputs = {port: rows.samples.output(port) for port in found}
+    calibrations = {} if calibrated is None else calibrated.of_outputs
+    return SplitPredictions(
+        opened,
+        decoders,
+        rows.split,
+        found,
+        targets={port: of.targets[first.rows] for port, of in of_outputs.items()},
+        present={p: of.present[first.rows] for p, of in of_outputs.items() if of.present is not None},
+        look=look,
+        spread=_spreads(opened, rows, parts) if spread else {},
+        regions={
+            port: calibration.regions(np.stack([outputs for _, outputs in parts[port]]))
+            for port, calibration in calibrations.items()
+        },
+        calibrated=calibrated,
+        places=rows.samples.places,
+    )
+
+
+def _combined(
+    opened: OpenRun, split: Split, parts: Mapping[Port, list[tuple[Array, Array]]]
+) -> dict[Port, Combined]:
+    """One prediction per row, by each output; how it is made of those of the networks is told.
+
+    Raises:
+        DataError: one is no finite number.
+    """
     found = {port: combine(of_output) for port, of_output in parts.items()}
     for port, combined in found.items():
-        with told_of(spec, port):
+        with told_of(opened.spec, port):
             _refuse_what_is_not_finite(split, combined)
-    first = next(iter(found.values()))
-    if len(networks) > 1:
-        how = combination_text(first.how, len(networks), opened.member_type)
-        listener.message(f"each row is predicted {how}")
-    own = {port: samples.output(port) for port in found}
-    targets = {port: of_output.targets[first.rows] for port, of_output in own.items()}
-    present = {p: of.present[first.rows] for p, of in own.items() if of.present is not None}
-    spreads = _spreads(opened, samples, rows, parts) if spread else {}
-    regions = {
-        port: calibration.regions(np.stack([outputs for _, outputs in parts[port]]))
-        for port, calibration in calibrations.items()
-    }
-    return SplitPredictions(
-        opened, decoders, split, found, targets, present, look, spreads, regions, calibrated, samples.places
-    )
+    if len(opened.networks) > 1:
+        how = next(iter(found.values())).how
+        text = combination_text(how, len(opened.networks), opened.member_type)
+        opened.access.listener.message(f"each row is predicted {text}")
+    return found
 
 
 def _refuse_without_spread(
     run: RunDirectory,
     decoders: Mapping[Port, OutputDecoder],
-    split: Split,
-    rows: Sequence[Array],
+    rows: _Rows,
     members: int,
 ) -> None:
-    """Refuse a spread that nothing has: `rows` are those of each network, which has so many members."""
-    refuse_without_spread(run.id, decoders, len(rows) * members)
-    _refuse_rows_of_one_network(split, list(rows) * members)
+    """Refuse a spread that nothing has, of networks with so many members each."""
+    refuse_without_spread(run.id, decoders, len(rows.of_networks) * members)
+    _refuse_rows_of_one_network(rows.split, list(rows.of_networks) * members)
 
 
 def _spreads(
     opened: OpenRun,
-    samples: Samples,
-    rows: Sequence[Array],
+    rows: _Rows,
     parts: Mapping[Port, list[tuple[Array, Array]]],
 ) -> dict[Port, Array]:
     """Of each output the standard deviation over the networks that predict a row, and their members.
@@ -244,8 +289,8 @@ def _spreads(
     """
     if number_of_members(opened.spec) > 1:
         parts = {port: [] for port in parts}
-        for network, own in zip(opened.networks, rows, strict=True):
-            for port, members in opened.by_member(network, samples.take(own)).items():
+        for network, own in zip(opened.networks, rows.of_networks, strict=True):
+            for port, members in opened.by_member(network, rows.samples.take(own)).items():
                 parts[port] += [(own, outputs) for outputs in members]
     return {port: spread_over_networks(of_output, combine(of_output)) for port, of_output in parts.items()}
 
@@ -278,13 +323,12 @@ def _refuse_rows_of_one_network(split: Split, rows: Sequence[Array]) -> None:
         )
 
 
-def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
-    """The samples, and for each network the numbers of the rows that it is asked about."""
+def _rows_of(opened: OpenRun, split: Split) -> _Rows:
     run, dataset, networks = opened.run, opened.dataset, opened.networks
     if split == "test":
         if dataset.test is None:
             raise UsageError(f"--split test: {dataset.name} has no test set.")
-        return dataset.test, [np.arange(len(dataset.test))] * len(networks)
+        return _Rows(split, dataset.test, [np.arange(len(dataset.test))] * len(networks))
     folds = [opened.fold_of(network) for network in networks]
     if split == "validation":
         if isinstance(opened.spec.validation, schema.NoValidation):
@@ -292,7 +336,7 @@ def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
                 f"--split validation: {run.id} was trained on all training rows and has no validation rows. "
                 "Use --split train."
             )
-        return dataset.train, [fold.validation_rows for fold in folds]
+        return _Rows(split, dataset.train, [fold.validation_rows for fold in folds])
     rows = [np.sort(fold.train_rows) for fold in folds]
     if any(not np.array_equal(own, rows[0]) for own in rows[1:]):
         members = [network.member for network in networks if network.member is not None]
@@ -302,7 +346,7 @@ def _rows_of(opened: OpenRun, split: Split) -> tuple[Samples, list[Array]]:
             f"Name one with --member ({names}); or use --split validation, where each row is predicted by "
             "networks that did not train on it."
         )
-    return dataset.train, rows
+    return _Rows(split, dataset.train, rows)
 
 
 def _refuse_what_is_not_finite(split: Split, combined: Combined) -> None:

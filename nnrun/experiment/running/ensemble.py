@@ -25,7 +25,8 @@ import numpy as np
 from nnrun.data.load_data import load_data
 from nnrun.data.preprocess.unknown_values import unknown_in_test_set
 from nnrun.errors import UsageError
-from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened
+from nnrun.experiment.evaluating.evaluate import evaluate_opened
+from nnrun.experiment.evaluating.evaluation import Evaluation
 from nnrun.experiment.finished.decision_text import given_decision
 from nnrun.experiment.finished.decisions import as_trained, decided_outputs, decided_spec
 from nnrun.experiment.finished.ensemble_text import linear_member_text

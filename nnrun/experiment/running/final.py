@@ -21,7 +21,7 @@ from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.data_location import refuse_lost_files
 from nnrun.experiment.setup.folds import with_validation
 from nnrun.records import RunDirectory, RunRecord, SweepDirectory, member_type_of
-from nnrun.records.run_record import DecisionRecord
+from nnrun.records.run_record import ChosenFrom, DecisionRecord
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
 from nnrun.spec.reading.load import LoadedSpec, read_kept_spec
@@ -31,6 +31,11 @@ from nnrun.spec.wording import counted, listing
 from nnrun.validation.calibration import Decision
 
 Epochs = int | Literal["best"]
+
+_NO_LINEAR_MEMBER = (
+    "linear_member has no effect on one network that is trained on all rows: it is for the networks of folds "
+    "(nnrun final RUN --members folds)"
+)
 
 
 def final_of_run(
@@ -67,48 +72,54 @@ def final_of_run(
     if epochs == "best" and is_overridden(overrides, "epochs"):
         epochs = loaded.spec.epochs
     elif epochs == "best":
-        chosen = chosen_epoch(parent, record)
-        if chosen is None and record.is_nested:
-            raise UsageError(
-                f"{parent.id} has no best epoch, since each of its folds has the epoch that was chosen "
-                "within it. For the model, choose once more on all rows, without outer folds"
-                f"{_without_outer_folds(parent, record)}. Or say how long to train with --epochs N."
-            )
-        if chosen is None:
-            raise UsageError(
-                f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
-            )
+        chosen = _best_epoch(parent, record)
         epochs = chosen.epoch
     smoke = settings.smoke or record.smoke
     if not smoke:
         refuse_lost_files(loaded.spec, parent.id)
     if watched_by_schedule(loaded.spec) is not None:
-        rates, sentence = replayed_schedule(parent, loaded.spec)
-        changes = {"learning_rate_schedule": [rates]}
-        loaded = replace(loaded, spec=loaded.spec.model_copy(update=changes))
-        listener.message(sentence)
+        loaded = _with_replayed_schedule(parent, loaded, listener)
     loaded, decisions = _with_decisions_of(parent, loaded, at_best=chosen is not None)
     for told in decisions:
         listener.message(decision_text(told))
     if loaded.spec.linear_member:
-        listener.message(
-            "linear_member has no effect on one network that is trained on all rows: it is for the networks "
-            "of folds (nnrun final RUN --members folds)"
-        )
-    return final_of_spec(
-        loaded,
-        replace(
-            settings,
-            decisions=decisions,
-            parent=parent.id,
-            parent_data=record.data_hashes,
-            chosen_from=chosen,
-            smoke=smoke,
-        ),
-        epochs=epochs,
-        test=test,
-        listener=listener,
+        listener.message(_NO_LINEAR_MEMBER)
+    settings = replace(
+        settings,
+        decisions=decisions,
+        parent=parent.id,
+        parent_data=record.data_hashes,
+        chosen_from=chosen,
+        smoke=smoke,
     )
+    return final_of_spec(loaded, settings, epochs=epochs, test=test, listener=listener)
+
+
+def _best_epoch(parent: RunDirectory, record: RunRecord) -> ChosenFrom:
+    """The epoch that the run's validation chose.
+
+    Raises:
+        UsageError: it chose none.
+    """
+    chosen = chosen_epoch(parent, record)
+    if chosen is not None:
+        return chosen
+    if record.is_nested:
+        raise UsageError(
+            f"{parent.id} has no best epoch, since each of its folds has the epoch that was chosen "
+            "within it. For the model, choose once more on all rows, without outer folds"
+            f"{_without_outer_folds(parent, record)}. Or say how long to train with --epochs N."
+        )
+    raise UsageError(
+        f"{parent.id} has no best epoch, since {_why(record)}; say how long to train with --epochs N."
+    )
+
+
+def _with_replayed_schedule(parent: RunDirectory, loaded: LoadedSpec, listener: Listener) -> LoadedSpec:
+    """The spec with the learning rates of the run, which is told."""
+    rates, sentence = replayed_schedule(parent, loaded.spec)
+    listener.message(sentence)
+    return replace(loaded, spec=loaded.spec.model_copy(update={"learning_rate_schedule": [rates]}))
 
 
 def _with_decisions_of(

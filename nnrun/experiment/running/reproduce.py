@@ -127,17 +127,7 @@ def reproduce_run(
             trained, or its device is not here.
     """
     record = original.read_record()
-    if record.status != "completed":
-        raise UsageError(
-            f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
-            "train` trains its spec again."
-        )
-    if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
-        raise UsageError(
-            f"{original.id} is made of the networks of {record.parent} and of linear models, and nothing was "
-            f"trained in it. Reproduce what trained them, nnrun reproduce {record.parent}, and make it "
-            "again: nnrun final NEW_RUN --members folds."
-        )
+    _refuse_what_cannot_be_repeated(original, record)
     recorded: Policy = "recorded" if record.compiled else "auto" if record.compiled is None else "off"
     settings = Settings(
         command=record.command or "train",
@@ -163,6 +153,20 @@ def reproduce_run(
         changed_conditions(record, run.read_record()),
         bool(record.test_uses),
     )
+
+
+def _refuse_what_cannot_be_repeated(original: RunDirectory, record: RunRecord) -> None:
+    if record.status != "completed":
+        raise UsageError(
+            f"{original.id} is {record.status}: only a completed run has an end to compare with. From the "
+            f"start: {original.command_again(record)}"
+        )
+    if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
+        raise UsageError(
+            f"{original.id} is made of the networks of {record.parent} and of linear models, and nothing was "
+            f"trained in it. Reproduce what trained them, nnrun reproduce {record.parent}, and make it "
+            "again: nnrun final NEW_RUN --members folds."
+        )
 
 
 def _as_long(loaded: LoadedSpec, original: RunDirectory, record: RunRecord, listener: Listener) -> LoadedSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -310,17 +310,7 @@ def train_group(
                     last.take(epoch)
                     if checkpointer is not None and trainer.epoch == epoch.epoch:  # else it diverged
                         checkpointer.epoch_ended(trainer)
-                for recorder, part in parts.items():
-                    own = recorder.run.job.listener
-                    try:
-                        own.epoch(part)
-                    except StopTraining as reason:
-                        if len(recorders) == 1:
-                            raise
-                        recorder.stopped(reason)
-                        trainer.leave_out(recorder.member_ids.keys())
-                    if warning := recorder.told_of_drowned_loss(part):
-                        own.message(f"warning: {warning}")
+                _tell(parts, trainer, alone=len(recorders) == 1)
     except BaseException as reason:
         with uninterrupted():
             # Where later epochs of before are still in the history, their weights stay as well.
@@ -331,6 +321,21 @@ def train_group(
         raise
     last.weights, last.epochs = trainer.finished, trainer.finished_epochs
     keep_ends()
+
+
+def _tell(parts: Mapping[Recorder, EpochRecord], trainer: Trainer, *, alone: bool) -> None:
+    """Tell the listener of each run of its part of an epoch. One that it stops is left out, if not alone."""
+    for recorder, part in parts.items():
+        listener = recorder.run.job.listener
+        try:
+            listener.epoch(part)
+        except StopTraining as reason:
+            if alone:
+                raise
+            recorder.stopped(reason)
+            trainer.leave_out(recorder.member_ids.keys())
+        if warning := recorder.told_of_drowned_loss(part):
+            listener.message(f"warning: {warning}")
 
 
 def _trainer(group: Group, engine: Engine, recorders: Sequence[Recorder], seconds: float | None) -> Trainer:

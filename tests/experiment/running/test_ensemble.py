@@ -18,7 +18,8 @@ from nnrun.experiment.describing.learning_curves import make_panels
 from nnrun.experiment.describing.report import report_page
 from nnrun.experiment.evaluating.compare import compare_runs
 from nnrun.experiment.evaluating.compare_text import notes
-from nnrun.experiment.evaluating.evaluate import Evaluation, evaluate_opened, evaluate_run
+from nnrun.experiment.evaluating.evaluate import evaluate_opened, evaluate_run
+from nnrun.experiment.evaluating.evaluation import Evaluation
 from nnrun.experiment.finished.ensemble_text import ensemble_columns
 from nnrun.experiment.finished.load_run import Access
 from nnrun.experiment.finished.record_text import caution_text

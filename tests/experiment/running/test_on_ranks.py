@@ -242,7 +242,18 @@ def wait_for_epochs(folder: Path, epochs: int) -> Path:
     return only_run(folder / "runs")
 
 
-LONG = ("--epochs", "150", "-q")
+LONG = ("--epochs", "30", "-q")
+
+SLOW = """
+import time
+from nnrun.experiment.running.recorder import Recorder
+epoch = Recorder.epoch
+def slowly(self, *given, **named):
+    epoch(self, *given, **named)
+    time.sleep(0.3)
+Recorder.epoch = slowly
+"""
+"""Wait after each epoch, so that a run is at work when it is to be stopped."""
 
 
 @pytest.mark.parametrize(("what", "rank"), [(signal.SIGKILL, 2), (signal.SIGTERM, 1), (signal.SIGSTOP, 1)])
@@ -251,7 +262,8 @@ def test_a_rank_that_dies_or_hangs_ends_the_run_as_interrupted(
 ) -> None:
     """The other ranks end by themselves, and the run goes on as if nothing had happened."""
     write_small(tmp_path, BINARY, layers=CASES["dropout"][0]["layers"])
-    processes = start_on_ranks(3, "train", "small.yaml", *LONG, cwd=tmp_path, env={"NNRUN_RANK_TIMEOUT": "3"})
+    slow = {"NNRUN_RANK_TIMEOUT": "3", "PYTEST_NNRUN_SETUP": SLOW}
+    processes = start_on_ranks(3, "train", "small.yaml", *LONG, cwd=tmp_path, env=slow)
     run = wait_for_epochs(tmp_path, 5)
     os.kill(processes[rank].pid, what)
     others = [process for index, process in enumerate(processes) if index != rank]
@@ -266,9 +278,9 @@ def test_a_rank_that_dies_or_hangs_ends_the_run_as_interrupted(
     assert record_of(run)["error"].startswith("one of the processes that train together has ended")
 
     done = epochs_of(run)
-    assert 5 <= done < 150
-    last = str(min(done + 10, 150))
-    for process in run_on_ranks(3, "train", "--resume", str(run), "--epochs", "150", cwd=tmp_path):
+    assert 5 <= done < 30
+    last = str(min(done + 10, 30))
+    for process in run_on_ranks(3, "train", "--resume", str(run), "--epochs", "30", cwd=tmp_path):
         assert process.returncode == 0, process.stderr
     (found,) = histories(tmp_path)
     whole = tmp_path / "whole"
@@ -281,7 +293,8 @@ def test_a_rank_that_dies_or_hangs_ends_the_run_as_interrupted(
 
 def test_a_request_to_stop(tmp_path: Path) -> None:
     write_small(tmp_path)
-    processes = start_on_ranks(2, "train", "small.yaml", *LONG, cwd=tmp_path)
+    slow = {"PYTEST_NNRUN_SETUP": SLOW}
+    processes = start_on_ranks(2, "train", "small.yaml", *LONG, cwd=tmp_path, env=slow)
     run = wait_for_epochs(tmp_path, 3)
     os.kill(processes[0].pid, signal.SIGINT)
     leader, other = outcomes(processes)
