@@ -22,10 +22,11 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -142,6 +143,23 @@ class RunDirectory:
         """
         return locked(self.path, f"another process is working on {self.id}. Wait until it ends, or stop it.")
 
+    @contextmanager
+    def owned_for_a_look(self) -> Iterator[None]:
+        """Hold the run, to count a use of the test set in its record.
+
+        A record that says `running` although nobody held the run is of a killed one, and from now on says
+        so: while this process holds it, nobody could tell.
+
+        Raises:
+            LockedError: another process is working on it.
+        """
+        killed = self.is_owned() is False
+        with self.owned():
+            record = self.read_written_record()
+            if killed and record.status == "running":
+                self.write_record(self._counted(self._killed(record)))
+            yield
+
     def is_owned(self) -> bool | None:
         """Whether some process is working on it; None where that cannot be known."""
         return is_held(self.path)
@@ -218,7 +236,15 @@ class RunDirectory:
             record = self.read_written_record()  # it may have ended between the two looks
             if record.status != "running":
                 return record
-            record.status, record.error = "interrupted", KILLED
+            self._killed(record)
+        return self._counted(record)
+
+    def _killed(self, record: RunRecord) -> RunRecord:
+        record.status, record.error = "interrupted", KILLED
+        return record
+
+    def _counted(self, record: RunRecord) -> RunRecord:
+        """With the epochs of the history, and without what was derived from fewer."""
         epochs = epochs_begun(self.path / _HISTORY)
         if epochs != record.epochs_run:
             record.unset(*_DERIVED)
@@ -429,7 +455,22 @@ class RunDirectory:
         remove_unfinished(self.path)
         for folder, _, _ in os.walk(self.path):
             remove_abandoned(Path(folder))
-        return read_checkpoint(self.path, interpret)
+        try:
+            return read_checkpoint(self.path, interpret)
+        except DataError as error:
+            raise DataError(f"{error} From the start: {self.command_again()}") from error
+
+    def command_again(self, record: RunRecord | None = None) -> str:
+        """The command that trains once more, from the start, what this run trained or was to train.
+
+        Args:
+            record: its record; None where that is to be read.
+        """
+        if record is None:
+            record = RunRecord(id=self.id)
+            with contextlib.suppress(DataError):  # one that cannot be read says nothing more
+                record = self.read_record()
+        return f"{record.command_again} {shlex.quote(str(self.resolved_spec))}"
 
     def can_go_on(self, record: RunRecord) -> bool:
         """Whether a run with this record, which is not running now, was interrupted and can be resumed."""

@@ -173,7 +173,7 @@ def predict_split(
     if interval is not None:
         refuse_level(interval)
         refuse_rows_of_calibration(split)
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         opened = open_run(run, access)
         spec = opened.spec
         rows = _rows_of(opened, split)
