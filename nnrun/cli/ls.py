@@ -347,7 +347,7 @@ def _local_time(moment: datetime | None) -> str:
     if moment is None:
         return ""
     with suppress(OverflowError, ValueError, OSError):  # a year that this machine's clock does not know
-        moment = moment.astimezone()
+        moment = datetime.fromtimestamp(moment.timestamp())
     return moment.isoformat(" ", "minutes")[:16]  # without the offset
 
 

@@ -162,9 +162,9 @@ def predict_split(
             is asked for.
         interval: the share of rows that intervals, or sets of classes, are to cover; for test rows only.
 
-    Raises, before the test set is looked at:
-        UsageError: there are no such rows, several networks were trained on different ones, or they do not
-            give what is asked for.
+    Raises:
+        UsageError, before the test set is looked at: there are no such rows, several networks were trained on
+            different ones, or they do not give what is asked for.
         DataError: the run's files or data are missing, damaged or changed.
         LockedError: another process writes into the run's record.
     """
