@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.atomic_files import (
     is_held,
+    is_unfinished,
     locked,
     make_folder,
     read_json_object,
@@ -128,6 +129,17 @@ class RunDirectory:
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
+
+    def has_specs_alone(self) -> bool:
+        """Whether it is the folder of a run that was killed before it had a record, so that it holds nothing.
+
+        What is written of a run before its record are its specs, and hidden files that they are renamed from.
+        """
+        try:
+            found = {entry.name for entry in os.scandir(self.path) if not is_unfinished(entry.name)}
+        except OSError:
+            return False
+        return RUN_ID.fullmatch(self.id) is not None and found <= {_SPEC, _RESOLVED}
 
     def size(self) -> int:
         """The bytes of all its files; of those that come or go meanwhile as many as are found."""
