@@ -555,11 +555,10 @@ def final(
     """Retrain from scratch on all training rows, then use the test set; this makes a new run.
 
     Args:
-        source: a run (or its path, id, name, or `@last`), whose best epoch decides how long, or a spec.
+        source: a run, or what `load_run` takes, whose best epoch decides how long; or a spec.
         data: of a spec, as for `train`.
         epochs: number of epochs; default: `best` for a run, the spec's own for a spec.
-        members: make the networks that a run of several folds or seeds has, averaged, the model: nothing is
-            trained. `overrides` then only say where its files are.
+        members: make the average of a run's folds or seeds the model; `overrides` then only locate its files.
         weights: of these networks the weights that training ended with, or only those of best epochs.
         seeds: train with this many seeds, two or more, from the spec's up: their average is the model.
         allow_unknown: use the test set even if most of its rows hold a value that no training row has.
@@ -572,16 +571,15 @@ def final(
     from nnrun.experiment.setup.groups import Selection
     from nnrun.spec.reading.load import load_spec
 
-    selection = Selection(seeds=_whole(seeds, "seeds", 2, "an average takes"))
-    epochs = _of_python(epochs)
+    selection, epochs = Selection(seeds=_whole(seeds, "seeds", 2, "an average takes")), _of_python(epochs)
     places = (_runs_dir(runs_dir), _data_dir(data_dir), device)
     settings = Settings("final", *places, smoke, selection, allow_unknown=allow_unknown)
     spec = None if isinstance(source, Run) or not is_spec_file(source) else source
-    if members is None and weights != "last":
-        raise UsageError("weights is for members, whose networks are trained; leave it out.")
     if members is not None:
         not_with = {"epochs": epochs, "seeds": seeds, "smoke": smoke}
         refuse_what_trains(f"members={members!r}", _called(spec), not_with)
+    elif weights != "last":
+        raise UsageError("weights is for members, whose networks are trained; leave it out.")
     if spec is None and data is not None:
         raise UsageError("data is for a spec; a run has its own rows. Leave it out.")
     changes = _changes(overrides, spec or "", data, runs_dir)
@@ -590,14 +588,11 @@ def final(
         if spec is not None:
             if epochs == "best":
                 raise UsageError("epochs='best' needs a run with validation; give the run, or a number.")
-            made = final_of_spec(load_spec(spec, changes), settings, epochs=epochs, **how)
-        else:
-            run, how = _run(source, runs_dir)._directory, {**how, "overrides": changes}
-            if members is None:
-                made = final_of_run(run, settings, epochs="best" if epochs is None else epochs, **how)
-            else:
-                made = final_of_members(run, settings, members, weights=weights, **how)
-    return Run(made.path)
+            return Run(final_of_spec(load_spec(spec, changes), settings, epochs=epochs, **how).path)
+        run, how = _run(source, runs_dir)._directory, {**how, "overrides": changes}
+        if members is not None:
+            return Run(final_of_members(run, settings, members, weights=weights, **how).path)
+        return Run(final_of_run(run, settings, epochs="best" if epochs is None else epochs, **how).path)
 
 
 def _of_python(value: Any) -> Any:
@@ -703,16 +698,9 @@ def tune(
         request = replace(request, time_limit=canonical_duration(time_limit))
     listener = TuneLines(_write_line) if verbose else TuneListener()
     found = tune_file(request, settings, report_writer(settings.data_dir), listener)
-    folds = None if found.folds is None else Run(found.folds.path)
-    return Tuned(
-        Run(found.model.path),
-        folds,
-        Sweep(found.sweep.path),
-        place,
-        found.best,
-        found.report,
-        found.commands,
-    )
+    model, folds = Run(found.model.path), None if found.folds is None else Run(found.folds.path)
+    sweep_ = Sweep(found.sweep.path)
+    return Tuned(model, folds, sweep_, place, found.best, found.report, found.commands)
 
 
 def where_words(settings: Settings) -> list[str]:
@@ -882,35 +870,29 @@ def predict(
     """Predict new rows with a run's networks, which needs only the run; or rows of its data set (`split`).
 
     Args:
-        run: the run, or what `load_run` takes: a path, an id, a name, `@last`. Of several networks the
-            outputs are averaged.
+        run: the run, or what `load_run` takes. The outputs of several networks are averaged.
         inputs: an array (N, F), a data frame with the features' names, or a list of rows; for IMDB and
             Reuters a list of texts, or of token lists. Where a spec names its inputs, of a table a data frame
             with the columns of all of them, of an npz a dict with the array of each input by its name.
-        split: instead of inputs, rows of the run's own data set: `train`, `validation` or `test`. Of folds
-            each validation row is predicted by the network that did not train on it. A look at the test set
-            is counted in the run's record.
+        split: instead of inputs, rows of the run's own data set. Of folds each validation row is predicted by
+            the network that did not train on it. A look at the test set is counted in the run's record.
         member: one of several networks: `fold-2`, `seed-7`.
         weights: those that training ended with, or those of the best epoch.
         probabilities: whether the probability of each class has a column.
-        spread: whether each number and probability has a column with its standard deviation over the run's
-            networks, `<column>_std`.
+        spread: whether numbers and probabilities have their standard deviation over networks, `<column>_std`.
         interval: the share of rows, such as 0.9, that an interval of each number (`<column>_lower` and
             `<column>_upper`), or a set of classes (`<column>_set`), is to cover. It comes from rows that the
             networks did not train on, so the run's data are read. For inputs and for test rows.
         overrides, allow_unknown: with `split`, as for `evaluate`.
-        runs_dir: where the run is looked for, if it is named.
+        runs_dir, device, allow_custom: as for `train`.
         data_dir: where a word index is looked for, where the run kept no vocabulary.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        allow_custom: as for `train`.
 
     Returns:
         One row for each row of the inputs: `prediction` (a class by its name, or a number in the target's own
         units) and, for classes, `probability` and `probability_<class>` of each. With `split` also `target`,
-        the true one, and of a table `file_row`, its row of the file (`pandas.read_csv(FILE).iloc[file_row]`),
-        of a folder `file`; the index is the row's number in the training or the test set. Of named outputs
-        each has `<output>`, for classes `<output>_probability` and `<output>_<class>`, and with `split`
-        `<output>_target`.
+        the true one, and `file_row`, its row of a table (`pandas.read_csv(FILE).iloc[file_row]`), or `file`,
+        of a folder; the index is its number in the training or test set. Of named outputs each has
+        `<output>`, for classes `<output>_probability` and `<output>_<class>`, and `<output>_target`.
     """
     from nnrun.experiment.predicting.predict import load_predictor, predict_values
     from nnrun.experiment.predicting.predict_split import predict_split

@@ -63,6 +63,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether a file is called as the hidden ones that `write_whole` fills."""
+    return _NAME.fullmatch(name) is not None
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove the hidden files in a folder whose process is gone; errors are for whoever writes there next.
 

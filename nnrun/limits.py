@@ -51,11 +51,15 @@ def usable_cpus(root: Path = Path("/")) -> int:
 
     Workers that were started together divide them.
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [_quota(version, group) for version, group in control_groups("cpu", root)]
-    there = min([affinity, *(int(quota) for quota in quotas if quota is not None)])
+    there = min([_affinity(), *(int(quota) for quota in quotas if quota is not None)])
     share = os.environ.get(CPU_SHARE, "")
     return max(1, there // int(share) if share.isdecimal() and int(share) else there)
+
+
+def _affinity() -> int:
+    """The CPUs that this process may be moved to."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_cpus() -> int:
@@ -64,7 +68,10 @@ def free_cpus() -> int:
     if not hasattr(os, "getloadavg"):
         return usable_cpus()
     others = max(0.0, os.getloadavg()[0] - 1)  # this process is one of those that compute
-    return max(1, min(usable_cpus(), round((os.cpu_count() or 1) - others)))
+    idle = round((os.cpu_count() or 1) - others)
+    if min(idle, _affinity()) <= 1:  # as segment after segment asks: nothing need be read for it
+        return 1
+    return min(usable_cpus(), idle)
 
 
 def _quota(version: int, group: Path) -> float | None:

@@ -52,9 +52,8 @@ def compare(
     """
     check_format(as_json=as_json, as_csv=as_csv)
     if output is not None and (no_figure or spec_only):
-        raise UsageError(
-            f"-o asks for a figure and {'--no-figure' if no_figure else '--spec-only'} for none."
-        )
+        option = "--no-figure" if no_figure else "--spec-only"
+        raise UsageError(f"-o asks for a figure and {option} for none.")
     options.check_figure(output)
     if equal and spec_only:
         raise UsageError("--equal asks about scores, --spec-only for none.")
@@ -64,12 +63,7 @@ def compare(
 
     found = find_runs(runs, runs_dir, tell=message)
     if len(found) < 2:
-        same = ""
-        if len(runs) > 1:
-            named = list(dict.fromkeys(map(quoted, runs)))
-            said = "is named more than once" if len(named) == 1 else "are the same run"
-            same = f": {listing(named, 'and')} {said}"
-        raise UsageError(f"compare needs at least two runs, but got only {found[0].id}{same}.")
+        raise UsageError(f"compare needs at least two runs, but got only {found[0].id}{_same_run(runs)}.")
     if spec_only:
         from nnrun.experiment.finished.run_scores import read_run_spec
 
@@ -91,6 +85,15 @@ def compare(
             message(f"Figure  {figure}")
     else:
         print(printable(_text(comparison, names, figure)))
+
+
+def _same_run(names: Sequence[str]) -> str:
+    """Why names that were typed are those of one run; empty where only one was."""
+    if len(names) < 2:
+        return ""
+    named = list(dict.fromkeys(map(quoted, names)))
+    said = "is named more than once" if len(named) == 1 else "are the same run"
+    return f": {listing(named, 'and')} {said}"
 
 
 def _equal_within(texts: Sequence[str]) -> EqualWithin | None:

@@ -96,6 +96,8 @@ def final(
                 "--members": members,
                 "--seeds": seeds,
                 "--weights": weights,
+                "--epochs best": epochs == _BEST,
+                "--allow-unknown": allow_unknown,
             },
         )
     if source is None:

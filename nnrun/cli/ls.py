@@ -69,23 +69,27 @@ _NARROWER: tuple[str | _Short, ...] = (
 )
 
 
+_Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="KEY",
+        help="started, name, status, epochs, took, size, or a score, best first: val_loss, test_mae, ...",
+    ),
+]
+_Status = Annotated[
+    str | None,
+    typer.Option("--status", metavar="STATUS", help="Only runs with this status: completed, ..."),
+]
+
+
 def ls(
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            help="started, name, status, epochs, took, size, or a score, best first: val_loss, test_mae, ...",
-        ),
-    ] = None,
+    sort: _Sort = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
     name: Annotated[
         str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
     ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="STATUS", help="Only runs with this status: completed, ..."),
-    ] = None,
+    status: _Status = None,
     command: Annotated[
         str | None, typer.Option("--command", metavar="NAME", help="Only runs of this command: kfold, ...")
     ] = None,
@@ -254,17 +258,22 @@ def _table(
         else:
             hidden.append(step)
         text = _lines(shown, hidden)
+    notes = _notes([{name: row[name] for name in row if name not in hidden} for row in shown], runs)
+    return "\n".join([text, *(paragraph(note, width) for note in notes)])
+
+
+def _notes(shown: Sequence[Mapping[str, str]], runs: Sequence[RunSummary]) -> list[str]:
+    """What a table explains of itself: marks, columns and letters that are in it."""
+    notes = []
+    if any(row.get("VALIDATION", "").endswith(_OPTIMISTIC) for row in shown):
+        notes.append(_OPTIMISTIC_TEXT)
+    if any(row.get(_KEPT) for row in shown):
+        notes.append(_KEPT_TEXT)
     letters = {row[_LETTER]: run.status for row, run in zip(shown, runs, strict=True) if row.get(_LETTER)}
-    validated = [row["VALIDATION"] for row in shown] if "VALIDATION" not in hidden else []
-    if any(cell.endswith(_OPTIMISTIC) for cell in validated):
-        text += "\n" + paragraph(_OPTIMISTIC_TEXT, width)
-    if _KEPT not in hidden and any(row.get(_KEPT) for row in shown):
-        text += "\n" + paragraph(_KEPT_TEXT, width)
     if letters:
-        text += "\n" + paragraph(
-            f"{_LETTER}: {', '.join(f'{letter} {status}' for letter, status in letters.items())}", width
-        )
-    return text
+        said = ", ".join(f"{letter} {status}" for letter, status in letters.items())
+        notes.append(f"{_LETTER}: {said}")
+    return notes
 
 
 def _ordered(row: Mapping[str, str]) -> dict[str, str]:
@@ -338,7 +347,7 @@ def _local_time(moment: datetime | None) -> str:
     if moment is None:
         return ""
     with suppress(OverflowError, ValueError, OSError):  # a year that this machine's clock does not know
-        moment = moment.astimezone()
+        moment = datetime.fromtimestamp(moment.timestamp())
     return moment.isoformat(" ", "minutes")[:16]  # without the offset
 
 

@@ -293,6 +293,10 @@ class Resuming:
     resume: Resume = None
     allow_inexact: AllowInexact = False
 
+    def __post_init__(self) -> None:
+        if self.allow_inexact and self.resume is None:
+            raise UsageError("--allow-inexact is for --resume, which continues a run; leave it out.")
+
 
 @dataclass(frozen=True)
 class Changes:

@@ -36,6 +36,11 @@ Split = Literal["train", "validation", "test"]
 Format = Literal["csv", "jsonl"]
 """How predictions are written."""
 
+_NOT_WRITTEN = frozenset(
+    (".tsv", ".tab", ".json", ".parquet", ".feather", ".arrow", ".npz", ".npy", ".xlsx", ".xls", ".html")
+)
+"""Endings by which other programs read a file as something that predictions are not written as."""
+
 
 Input = Annotated[
     str | None,
@@ -142,7 +147,7 @@ def _refuse_contradictions(form: _Form, input_: str | None, split: Split | None)
     if form.as_json and form.format is not None and form.output is None:
         raise UsageError("--json prints one document: leave --format out, or name a file with -o.")
     if form.output is not None:
-        _refuse_target(form.output, input_)
+        _refuse_target(form.output, input_, named_format=form.format is not None)
 
 
 def _predict_split(run: RunDirectory, split: Split, form: _Form, access: Access, quiet: bool) -> None:
@@ -240,11 +245,17 @@ def _source(input_: str, predictor: Predictor) -> RowSource:
     return stream_source("stdin", stream, kind)
 
 
-def _refuse_target(output: Path, input_: str | None) -> None:
+def _refuse_target(output: Path, input_: str | None, *, named_format: bool) -> None:
     """A file is replaced as a whole, so it must be one, and not the one that is read."""
     if output.exists() and not output.is_file():
         raise UsageError(f"-o {output} is not a regular file. Without -o predictions go to stdout.")
-    if output.suffix.lower() == ".gz":
+    suffix = output.suffix.lower()
+    if suffix in _NOT_WRITTEN and not named_format:
+        raise UsageError(
+            f"-o {output}: predictions are written as CSV (.csv) or as JSON lines (.jsonl), not as {suffix}. "
+            "Name the file so, or say by --format csv or --format jsonl what it is to hold."
+        )
+    if suffix == ".gz":
         raise UsageError(f"-o {output}: files are not compressed here; leave -o out and pipe through gzip.")
     if (
         input_ is not None

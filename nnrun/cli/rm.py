@@ -20,22 +20,27 @@ if TYPE_CHECKING:
     Doomed = RunDirectory | SweepDirectory
 
 
+_Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN...",
+        help="A run or a sweep: a path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
+        show_default=False,
+        autocompletion=completing.runs,
+    ),
+]
+_Name = Annotated[
+    str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
+]
+_Status = Annotated[
+    str | None, typer.Option("--status", metavar="STATUS", help="Only runs with this status: failed, ...")
+]
+
+
 def rm(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="RUN...",
-            help="A run or a sweep: a path, an id or a prefix of one, @last, or a pattern: 'imdb*'.",
-            show_default=False,
-            autocompletion=completing.runs,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
-    ] = None,
-    status: Annotated[
-        str | None, typer.Option("--status", metavar="STATUS", help="Only runs with this status: failed, ...")
-    ] = None,
+    runs: _Runs = None,
+    name: _Name = None,
+    status: _Status = None,
     trials: Annotated[
         bool, typer.Option("--trials", help="Of a sweep also the runs that it made, which stay otherwise.")
     ] = False,

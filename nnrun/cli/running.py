@@ -150,7 +150,7 @@ def resume_and_report(
 
 def _refuse_what_was_fixed(fixed: Mapping[str, object]) -> None:
     """Raise UsageError where one of the options was given: is neither None nor False."""
-    given = [option for option, value in fixed.items() if value not in (None, False)]
+    given = [option for option, value in fixed.items() if value is not None and value is not False]
     if given:
         raise UsageError(f"{given[0]} was fixed when the run started; leave it out with --resume.")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from nnrun.errors import EXIT_INTERRUPTED, UsageError
 
 Method = Literal["grid", "random", "tpe"]
 
+
+if TYPE_CHECKING:
+    from nnrun.records import SweepDirectory
 
 Over = Annotated[
     list[str] | None,
@@ -109,24 +113,8 @@ def sweep(
                 "--resume SWEEP continues a sweep as it was started; only --trials may change, to add "
                 "trials, and --time. Leave out the other options, or start its spec with them as a new sweep."
             )
-        from nnrun.records import find_sweep
-
-        begun = find_sweep(resume, runs_dir)
+        begun = _begun(resume, runs_dir, trials)
         record, _ = begun.read_sound_part()
-        if record.command is not None:
-            raise UsageError(
-                f"{begun.id} was started by `nnrun {record.command}`. Type that command again: it goes on."
-            )
-        if trials is not None and record.method == "grid":
-            raise UsageError(
-                f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "
-                "add trials, start a new sweep of its spec with more values (--over)."
-            )
-        if trials is not None and any(trial.outer_fold is not None for trial in record.trials):
-            raise UsageError(
-                f"--trials {trials}: {begun.id} searches within each outer fold, with as many trials in each "
-                "as it was started with. For more, start a new sweep of its spec."
-            )
         spec, smoke, runs_dir = begun.resolved_spec, record.smoke, begun.path.parent
     plan = load_sweep(options.required(spec, "sweep"), of_spec, over or (), given)
 
@@ -139,6 +127,33 @@ def sweep(
         training,
         plan.warnings,
     )
+
+
+def _begun(reference: str, runs_dir: Path, trials: int | None) -> SweepDirectory:
+    """The sweep to go on with.
+
+    Raises:
+        UsageError: another command made it, or more `trials` are asked for and it cannot have them.
+    """
+    from nnrun.records import find_sweep
+
+    begun = find_sweep(reference, runs_dir)
+    record, _ = begun.read_sound_part()
+    if record.command is not None:
+        raise UsageError(
+            f"{begun.id} was started by `nnrun {record.command}`. Type that command again: it goes on."
+        )
+    if trials is not None and record.method == "grid":
+        raise UsageError(
+            f"--trials {trials}: {begun.id} is a grid, which tries every combination of its values. To "
+            "add trials, start a new sweep of its spec with more values (--over)."
+        )
+    if trials is not None and any(trial.outer_fold is not None for trial in record.trials):
+        raise UsageError(
+            f"--trials {trials}: {begun.id} searches within each outer fold, with as many trials in each "
+            "as it was started with. For more, start a new sweep of its spec."
+        )
+    return begun
 
 
 def _work(reference: str, training: options.Training) -> int:

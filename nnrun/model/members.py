@@ -22,9 +22,9 @@ from nnrun.model.activations import ACTIVATIONS
 from nnrun.model.inputs import Batch, SparseBatch, dense, replicas_of
 from nnrun.model.layers import DenseLayer, Layer, Parameters, Weight
 from nnrun.model.layers.initializers import Shape, Values, ones
+from nnrun.output_transforms.target_scale import TargetScale, one_for_each
 from nnrun.spec import schema
 from nnrun.spec.random_streams import RandomSource
-from nnrun.target_scale import TargetScale, one_for_each
 
 if TYPE_CHECKING:
     from torch import Tensor

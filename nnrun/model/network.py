@@ -21,6 +21,7 @@ from nnrun.model.layers.custom_layer import CustomLayer, Pattern, pattern_of
 from nnrun.model.layers.initializers import Shape
 from nnrun.model.members import Members, mean_logits, members_of
 from nnrun.model.rng import BatchRng
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec import schema
 from nnrun.spec.graph import Graph, GraphNode, Source, graph_of
 from nnrun.spec.ports import Port, input_views
@@ -28,7 +29,6 @@ from nnrun.spec.random_streams import RandomSource
 from nnrun.spec.reading.nodes import spell_path
 from nnrun.spec.schema.layer_shapes import shape_text
 from nnrun.spec.shapes import taken_shape, trace
-from nnrun.target_scale import TargetScale
 
 if TYPE_CHECKING:
     from torch import Tensor

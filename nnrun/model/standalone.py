@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nnrun.calibrator import Calibrator
 from nnrun.model.network import Network
+from nnrun.output_transforms.calibrator import Calibrator
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec.ports import Port
-from nnrun.target_scale import TargetScale
 
 Preprocess = Callable[[Tensor], Tensor]
 

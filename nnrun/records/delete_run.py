@@ -18,14 +18,16 @@ from nnrun.records.test_set_uses import append_looks, missing_in_ledger
 def delete_run(run: RunDirectory, runs_dir: Path) -> None:
     """Delete a run's folder. Refuses whatever is not beyond doubt a run of ours.
 
-    A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id.
+    A run is a real folder (no link) directly under `runs_dir`, whose record names this very folder as its id;
+    or which has the name of a run and holds nothing but specs, since it was killed before it had a record.
     Its looks at a test set stay counted: those that the ledger lacks are written there first.
     """
     refuse_to_delete(run, runs_dir)
     with run.owned():
-        missing = missing_in_ledger(runs_dir, looks_of_record(run.read_record()))
-        if missing:
-            append_looks(runs_dir, missing)
+        if run.is_run():
+            missing = missing_in_ledger(runs_dir, looks_of_record(run.read_record()))
+            if missing:
+                append_looks(runs_dir, missing)
         _delete(run.path, runs_dir)
 
 
@@ -106,6 +108,8 @@ def _why_no_folder_of_ours(path: Path, runs_dir: Path) -> str | None:
 def _why_not_delete(run: RunDirectory, runs_dir: Path) -> str | None:
     if (refusal := _why_no_folder_of_ours(run.path, runs_dir)) is not None:
         return refusal
+    if run.has_specs_alone():
+        return None
     if not run.is_run() or (run.path / RECORD).is_symlink():
         return "it has no run.json, so it may not be a run; delete it by hand if you are sure"
     try:

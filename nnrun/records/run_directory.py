@@ -22,10 +22,11 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnrun.atomic_files import (
     is_held,
+    is_unfinished,
     locked,
     make_folder,
     read_json_object,
@@ -128,6 +130,17 @@ class RunDirectory:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
 
+    def has_specs_alone(self) -> bool:
+        """Whether it is the folder of a run that was killed before it had a record, so that it holds nothing.
+
+        What is written of a run before its record are its specs, and hidden files that they are renamed from.
+        """
+        try:
+            found = {entry.name for entry in os.scandir(self.path) if not is_unfinished(entry.name)}
+        except OSError:
+            return False
+        return RUN_ID.fullmatch(self.id) is not None and found <= {_SPEC, _RESOLVED}
+
     def size(self) -> int:
         """The bytes of all its files; of those that come or go meanwhile as many as are found."""
         return measure(os.fspath(self.path)).bytes
@@ -141,6 +154,23 @@ class RunDirectory:
             LockedError: another process is working on it.
         """
         return locked(self.path, f"another process is working on {self.id}. Wait until it ends, or stop it.")
+
+    @contextmanager
+    def owned_for_a_look(self) -> Iterator[None]:
+        """Hold the run, to count a use of the test set in its record.
+
+        A record that says `running` although nobody held the run is of a killed one, and from now on says
+        so: while this process holds it, nobody could tell.
+
+        Raises:
+            LockedError: another process is working on it.
+        """
+        killed = self.is_owned() is False
+        with self.owned():
+            record = self.read_written_record()
+            if killed and record.status == "running":
+                self.write_record(self._counted(self._killed(record)))
+            yield
 
     def is_owned(self) -> bool | None:
         """Whether some process is working on it; None where that cannot be known."""
@@ -218,7 +248,15 @@ class RunDirectory:
             record = self.read_written_record()  # it may have ended between the two looks
             if record.status != "running":
                 return record
-            record.status, record.error = "interrupted", KILLED
+            self._killed(record)
+        return self._counted(record)
+
+    def _killed(self, record: RunRecord) -> RunRecord:
+        record.status, record.error = "interrupted", KILLED
+        return record
+
+    def _counted(self, record: RunRecord) -> RunRecord:
+        """With the epochs of the history, and without what was derived from fewer."""
         epochs = epochs_begun(self.path / _HISTORY)
         if epochs != record.epochs_run:
             record.unset(*_DERIVED)
@@ -429,7 +467,22 @@ class RunDirectory:
         remove_unfinished(self.path)
         for folder, _, _ in os.walk(self.path):
             remove_abandoned(Path(folder))
-        return read_checkpoint(self.path, interpret)
+        try:
+            return read_checkpoint(self.path, interpret)
+        except DataError as error:
+            raise DataError(f"{error} From the start: {self.command_again()}") from error
+
+    def command_again(self, record: RunRecord | None = None) -> str:
+        """The command that trains once more, from the start, what this run trained or was to train.
+
+        Args:
+            record: its record; None where that is to be read.
+        """
+        if record is None:
+            record = RunRecord(id=self.id)
+            with contextlib.suppress(DataError):  # one that cannot be read says nothing more
+                record = self.read_record()
+        return f"{record.command_again} {shlex.quote(str(self.resolved_spec))}"
 
     def can_go_on(self, record: RunRecord) -> bool:
         """Whether a run with this record, which is not running now, was interrupted and can be resumed."""

@@ -802,6 +802,22 @@ class RunRecord(_Record):
         return self.folds or self.seeds or []
 
     @property
+    def training_command(self) -> str:
+        """What trains the run's resolved spec, which does not say which fold or how many seeds it was."""
+        ids = self.member_ids
+        if self.member_type == "seed":
+            return f"nnrun train --seeds {len(ids)}"
+        return f"nnrun kfold --fold {ids[0]}" if len(ids) == 1 else "nnrun train"
+
+    @property
+    def command_again(self) -> str:
+        """The same for the run as a whole: on generated rows, or with its use of the test set."""
+        command = self.training_command
+        if self.command == "final":
+            command = command.replace("nnrun train", "nnrun final")
+        return f"{command} --smoke" if self.smoke else command
+
+    @property
     def named_members(self) -> list[Member | None]:
         """The networks by name, ascending; [None] for a run of one network."""
         member_type = self.member_type

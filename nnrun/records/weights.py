@@ -285,13 +285,9 @@ def read_checkpoint(run: Path, interpret: Callable[[Checkpoint], T]) -> T:
         except DataError as error:
             damaged.append(str(error))
     if damaged:
-        raise DataError(
-            f"{run} has no intact checkpoint, so the run cannot be resumed. {' '.join(damaged)} "
-            "`nnrun train` on its spec.yaml trains it again from the start."
-        )
+        raise DataError(f"{run} has no intact checkpoint, so the run cannot be resumed. {' '.join(damaged)}")
     raise DataError(
-        f"{run} has no checkpoint: it ended before the first was written, or was written by an older nnrun. "
-        "`nnrun train` on its spec.yaml trains it again from the start."
+        f"{run} has no checkpoint: it ended before the first was written, or was written by an older nnrun."
     )
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 
 from nnrun.lazy_torch import torch
+from nnrun.output_transforms.target_scale import TargetScale, one_for_each
 from nnrun.replica_rows import RowIndices, take_rows
 from nnrun.spec import schema
 from nnrun.spec.ports import Port
 from nnrun.spec.random_streams import RandomSource
-from nnrun.target_scale import TargetScale, one_for_each
 from nnrun.training.losses import RowLoss
 from nnrun.training.metric_types import Metric, Scored
 from nnrun.training.optimizers import Clip, Optimizer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnrun.calibrator import Calibrator
+from nnrun.output_transforms.calibrator import Calibrator
 from nnrun.spec import schema
 
 Floats = npt.NDArray[np.float64]

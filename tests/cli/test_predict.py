@@ -233,6 +233,8 @@ def test_a_file_is_written_whole_or_not_at_all(folds: Path, capsys: Capture) -> 
         (["rows.csv", "-o", "rows.csv"], 2, "is the input file"),
         (["rows.csv", "-o", "/dev/null"], 2, "is not a regular file"),
         (["rows.csv", "-o", "p.csv.gz"], 2, "pipe through gzip"),
+        (["rows.csv", "-o", "p.parquet"], 2, "as CSV (.csv) or as JSON lines (.jsonl), not as .parquet"),
+        (["rows.csv", "-o", "p.TSV"], 2, "as CSV (.csv) or as JSON lines (.jsonl), not as .tsv"),
         (["rows.csv", "-o", "."], 2, "is not a regular file"),
         (["rows.csv", "--format", "xml"], 2, "'--format'"),
         (["empty.csv"], 4, "empty.csv holds no rows"),
@@ -245,6 +247,12 @@ def test_what_cannot_be(arguments: list[str], code: int, said: str, folds: Path,
     assert printed.out == ""
     assert said in printed.err
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize(("form", "begins"), [("csv", "row,prediction\n0,"), ("jsonl", '{"row": 0, ')])
+def test_with_a_format_any_name_is_taken(form: str, begins: str, folds: Path) -> None:
+    assert main(["predict", "@last", "rows.csv", "-q", "-o", "p.json", "--format", form]) == 0
+    assert (folds / "p.json").read_text().startswith(begins)
 
 
 def test_json_is_one_document_also_where_it_fails(folds: Path, capsys: Capture) -> None:

@@ -112,6 +112,17 @@ def test_one_that_is_not_beyond_doubt_a_run_keeps_all(runs: Path, capsys: pytest
     assert elsewhere.is_run()
 
 
+def test_a_pattern_takes_what_a_run_killed_before_its_record_left(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = runs / "c-run-20261130T120000Z-abcd"
+    killed.mkdir()
+    (killed / "spec.yaml").write_text("")
+    assert main(["rm", "*", "--yes"]) == 0
+    assert f"Deleted {killed}\n" in capsys.readouterr().out
+    assert names(runs) == []
+
+
 def test_one_run_in_two_spellings_is_one(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rm", "a-run", str((runs / "a-run").resolve()), "--yes"]) == 0
     assert capsys.readouterr().out == "Deleted runs/a-run\nFreed 82 B.\n"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 import nnrun
 import nnrun.experiment.sweeping.sweep
 from nnrun.cli import main
+from nnrun.errors import UsageError
 from nnrun.experiment.running.listener import Listener
 from nnrun.records import list_runs, list_sweeps
 from nnrun.training.loop import EpochRecord
@@ -279,6 +281,20 @@ def test_a_spec_of_another_file_is_not_taken(folder: Path, capsys: Capture) -> N
         "error: cars.yaml is there, and predicts price. Leave out --target to use it, choose another name "
         "with -o, or overwrite it with --new.\n"
     )
+
+
+def test_a_spec_of_several_targets_is_taken_when_they_are_typed_again(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_further(*_: object) -> NoReturn:
+        raise UsageError("as far as the sweep")
+
+    monkeypatch.setattr("nnrun.experiment.tuning.tune.sizes_to_sweep", no_further)
+    for _ in range(2):  # the first writes the spec
+        assert main(["tune", "cars.csv", "--target", "price, age"]) == 2
+        assert capsys.readouterr().err.endswith("error: as far as the sweep\n")
+    assert main(["tune", "cars.csv", "--target", "age"]) == 2
+    assert "cars.yaml is there, and predicts price, age." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_nested_sweep_killed_at_many_moments(method: str, helper: Helper, tmp_
     section = {**TPE, "trials": 2} if method == "tpe" else GRID
     write_small(tmp_path, epochs=2, nested=3, sweep=section, validation={"holdout": {"fraction": 0.3}})
     scores = []
-    kills(helper, tmp_path, every=45, first=7)
+    kills(helper, tmp_path, every=51, first=7)
     for folder in tmp_path.glob("*/"):
         if list_sweeps(folder):
             nested = the_sweep(folder).read_record().nested
@@ -209,7 +209,7 @@ def test_a_sweep_killed_again_and_again_comes_to_its_end(helper: Helper, tmp_pat
     write_small(tmp_path, epochs=2, sweep={**GRID, "together": 1})
     assert helper.run(tmp_path / "whole") == 0
     starts = 1
-    while helper.run(tmp_path / "runs", 33) == -9:
+    while helper.run(tmp_path / "runs", 40) == -9:
         starts += 1
         assert starts < 20
     assert starts > 3

@@ -274,6 +274,23 @@ def test_what_is_not_beyond_doubt_a_run_is_not_deleted(runs_dir: Path, tmp_path:
     assert renamed.is_run()
 
 
+def test_what_a_run_killed_before_its_record_left_is_deleted(runs_dir: Path) -> None:
+    id_ = "boston-20260101T000000Z-abcd"
+    for names in ([], ["spec.yaml", "resolved.yaml"], ["spec.yaml", ".resolved.yaml.0123abcd-77.beef.tmp"]):
+        run = RunDirectory(runs_dir / id_)
+        run.path.mkdir()
+        for name in names:
+            (run.path / name).write_text("")
+        delete_run(find_run(id_, runs_dir), runs_dir)
+        assert not run.path.exists()
+    for folder, file in ((id_, "notes.txt"), (id_, ".hidden"), ("boston", "spec.yaml")):
+        other = RunDirectory(runs_dir / folder)
+        other.path.mkdir(exist_ok=True)
+        (other.path / file).write_text("")
+        with pytest.raises(UsageError, match=r"was not deleted: it has no run\.json"):
+            delete_run(other, runs_dir)
+
+
 def test_the_name_of_a_sweep_s_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

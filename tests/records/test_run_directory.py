@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnrun.errors import DataError, NnrunError, UsageError
+from nnrun.errors import DataError, LockedError, NnrunError, UsageError
 from nnrun.records import Member, RunDirectory, RunRecord, create_run, run_directory
 from nnrun.records.run_directory import slug
 from nnrun.records.run_record import VERSION
@@ -232,10 +232,30 @@ def test_missing_weights_say_why(run: RunDirectory) -> None:
         run.read_weights()
     with pytest.raises(DataError, match=f"network was saved. It can go on: nnrun train --resume {run.id}"):
         run.read_weights()  # nobody is at work on it: it was killed
+    with run.owned_for_a_look(), pytest.raises(DataError, match=r"network was saved\. It can go on"):
+        run.read_weights()  # nor is who only looks
     run.write_weights({"a": np.zeros(1)}, Member("fold", 1))
     with pytest.raises(DataError) as caught:
         run.read_weights(Member("fold", 0))
     assert str(caught.value) == f"{run.path} has no fold-0/weights.safetensors: it holds fold 1."
+
+
+def test_who_looks_leaves_a_killed_run_as_it_is_listed(run: RunDirectory) -> None:
+    run.write_record(RunRecord(id=run.id, status="running", epochs_run=7))
+    before = run.read_record()
+    assert (before.status, before.epochs_run) == ("interrupted", 0)  # it has no history
+    with run.owned_for_a_look():
+        assert run.read_record().to_json() == before.to_json()
+    assert run.read_written_record().to_json() == before.to_json()
+
+
+def test_who_looks_finds_a_run_that_trains_as_it_is(run: RunDirectory) -> None:
+    run.write_record(RunRecord(id=run.id, status="running"))
+    with run.owned():
+        with pytest.raises(LockedError), run.owned_for_a_look():
+            pass
+        assert run.read_record().status == "running"
+    assert run.read_written_record().status == "running"
 
 
 def test_damaged_weights_are_said_in_a_sentence(run: RunDirectory) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nnrun.model.network import Network
-from nnrun.target_scale import TargetScale
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.training.backends.native import NativeBackend
 from nnrun.training.problem import TrainingProblem
 from tests.support.small_problems import (

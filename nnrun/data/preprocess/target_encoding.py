@@ -21,9 +21,9 @@ from nnrun.data.preprocess.fitted_step import (
 )
 from nnrun.data.preprocess.quantile_steps import normal_quantile, number_of_quantiles, quantiles_of
 from nnrun.errors import DataError
+from nnrun.output_transforms.target_scale import QuantileCurve, TargetScale
 from nnrun.spec import schema
 from nnrun.spec.wording import quoted
-from nnrun.target_scale import QuantileCurve, TargetScale
 
 _SEQUENCES, _CHARACTERS = schema.ClassSequenceTargets.kind, schema.CharactersTargets.kind
 _FEW_DIGITS = 1e-6  # of the targets' spread, by which rounding moves them: scores show no more digits

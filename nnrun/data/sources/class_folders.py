@@ -75,12 +75,8 @@ def load_class_folders(
         DataError: there are no two classes, or a file cannot be read.
     """
     parts = folder_parts(root, kind)
-    if parts.test is not None and test_rows is not None:
-        raise DataError(
-            f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no effect: remove it."
-        )
+    test_root = _test_root(root, parts, test_rows, kind)
     train_files = files_of(parts.train, kind)
-    test_root = parts.test if test_rows is None else _test_folder(test_rows, kind)
     names = tuple(train_files)
     _refuse_one_class(parts.train, names, kind)
     sources = [_source(parts.train, train_files)]
@@ -113,6 +109,19 @@ def load_class_folders(
         feature_names=feature_names,
         smoke=context.smoke,
     )
+
+
+def _test_root(
+    root: Path, parts: FolderParts, test_rows: schema.TestRows | None, kind: FileKind
+) -> Path | None:
+    """The folder of the test classes: in the folder itself, or the one that the spec names, if any."""
+    if test_rows is None:
+        return parts.test
+    if parts.test is not None:
+        raise DataError(
+            f"{shown_path(root)} has a folder {_TEST}, so the spec's `test` has no effect: remove it."
+        )
+    return _test_folder(test_rows, kind)
 
 
 def _test_folder(test_rows: schema.TestRows, kind: FileKind) -> Path | None:

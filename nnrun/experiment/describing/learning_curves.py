@@ -110,14 +110,20 @@ def make_panels(
             empty[measure] = without
         if len(without) < len(drawn):
             curves[measure] = drawn
-    remarks = sources[0].remarks if len(runs) == 1 else []
-    if len(runs) > 1 and any(source.last < source.epochs for source in sources):
+    remarks = _remarks(sources, smooth=smooth, skip=skip, log=log)
+    outputs = tuple(dict.fromkeys(name for names in have for name in outputs_among(names)))
+    return Panels(curves, ", ".join(remarks), left_out, empty, log, outputs)
+
+
+def _remarks(sources: Sequence[_Source], *, smooth: float, skip: int, log: bool) -> list[str]:
+    """What is to be known of the curves."""
+    remarks = list(sources[0].remarks) if len(sources) == 1 else []
+    if len(sources) > 1 and any(source.last < source.epochs for source in sources):
         remarks.append("means end with the first of their folds or seeds")
     remarks += [f"smoothed ({smooth:g})"] if smooth else []
     remarks += [f"from epoch {skip + 1}"] if skip else []
     remarks += ["logarithmic"] if log else []
-    outputs = tuple(dict.fromkeys(name for names in have for name in outputs_among(names)))
-    return Panels(curves, ", ".join(remarks), left_out, empty, log, outputs)
+    return remarks
 
 
 def _wanted(

@@ -86,7 +86,7 @@ def evaluate_run(
     if interval is not None:
         refuse_level(interval)
         refuse_rows_of_calibration(split)
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         return evaluate_opened(open_run(run, access), split, mistakes, interval=interval)
 
 

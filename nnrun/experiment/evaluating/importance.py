@@ -100,7 +100,7 @@ def measure_importance(
             f"{run.id} is a smoke run: its networks learned from generated rows, to which no column matters. "
             "Train the spec on its data first."
         )
-    with run.owned() if settings.split == "test" else nullcontext():
+    with run.owned_for_a_look() if settings.split == "test" else nullcontext():
         opened = open_run(run, access)
         scores = _scores_asked_for(opened.spec, settings)
         columns = input_columns(

@@ -58,9 +58,12 @@ def why_no_classes(inferred: ColumnInference, n_rows: int) -> str | None:
 
 def named_columns(file: ReadTable, text: str) -> tuple[str, ...]:
     """The column of this name; several where a person wrote commas between them and no name has commas."""
-    if text in file.columns or "," not in text:
-        return (text,)
-    return tuple(name.strip() for name in text.split(","))
+    return (text,) if text in file.columns else columns_of_list(text)
+
+
+def columns_of_list(text: str) -> tuple[str, ...]:
+    """The names between the commas that a person wrote."""
+    return tuple(name.strip() for name in text.split(",")) if "," in text else (text,)
 
 
 def require_target(file: ReadTable, name: str) -> None:

@@ -17,9 +17,9 @@ from nnrun.experiment.setup.rows_on_demand import RowsOnDemand
 from nnrun.lazy_torch import torch
 from nnrun.model.inputs import Batch, Inputs
 from nnrun.model.network import network_of
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec import schema
 from nnrun.spec.ports import Port, output_views
-from nnrun.target_scale import TargetScale
 from nnrun.training.device import cpu_setup, threads_for
 from nnrun.training.metric_types import has_logits
 from nnrun.training.problem import BLOCK_ELEMENTS

@@ -162,9 +162,9 @@ def predict_split(
             is asked for.
         interval: the share of rows that intervals, or sets of classes, are to cover; for test rows only.
 
-    Raises, before the test set is looked at:
-        UsageError: there are no such rows, several networks were trained on different ones, or they do not
-            give what is asked for.
+    Raises:
+        UsageError, before the test set is looked at: there are no such rows, several networks were trained on
+            different ones, or they do not give what is asked for.
         DataError: the run's files or data are missing, damaged or changed.
         LockedError: another process writes into the run's record.
     """
@@ -173,7 +173,7 @@ def predict_split(
     if interval is not None:
         refuse_level(interval)
         refuse_rows_of_calibration(split)
-    with run.owned() if split == "test" else nullcontext():
+    with run.owned_for_a_look() if split == "test" else nullcontext():
         opened = open_run(run, access)
         spec = opened.spec
         rows = _rows_of(opened, split)

@@ -65,7 +65,7 @@ class CheckpointState(BaseModel):
         tensors: of the group.
     """
 
-    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(strict=True, arbitrary_types_allowed=True, defer_build=True)
 
     group: Count
     epoch: Count

@@ -257,28 +257,19 @@ def prepare_job(
     if len(groups) > 1:
         why = _why_in_turn(groups, settings.selection.member_type(spec) or "replica")
         listener.message(f"{why}, with the same results")
-    planned: list[PlannedGroup] = []
-    work: list[int] = []
-    constants: list[dict[str, float]] = []
-    row_bytes: list[int] = []
-    for group in groups:
-        problem = _problem_without_rows(spec, group, dataset, device, listener)
-        on_ranks = settings.ranks is not None
-        planned.append(plan_group(group, problem, settings.compile, on_ranks=on_ranks))
-        own_threads = planned[-1].choice.backend.own_threads
-        work.append(0 if own_threads else work_per_step(problem, group))
-        constants += baselines(problem, group)
-        row_bytes.append(problem.bytes_per_network)
+    measured = [_measured_group(spec, settings, group, dataset, device, listener) for group in groups]
+    planned = [each.planned for each in measured]
     listener.detail(planned[0].choice.reason)
     in_files = any(each.problem is not None and each.problem.streams for each in planned)
-    memory = estimate_memory(dataset, groups, max(row_bytes), spec, rows_in_files=in_files)
+    row_bytes = max(each.bytes_per_network for each in measured)
+    memory = estimate_memory(dataset, groups, row_bytes, spec, rows_in_files=in_files)
     refuse_what_does_not_fit(memory, device, listener.message)
     job = Job(
         spec=spec,
         settings=settings,
         dataset=dataset,
         groups=groups,
-        baselines=dict(zip((m.id for group in groups for m in group.members), constants, strict=True)),
+        baselines={id_: scores for each in measured for id_, scores in each.baselines.items()},
         device=device,
         compiled=planned[0].choice.compiled,
         listener=listener,
@@ -289,7 +280,41 @@ def prepare_job(
         linear=_linear(spec, settings, dataset, planned, device),
     )
     beside = 1 if settings.ranks is None else settings.ranks.launch.local_world_size
-    return job, Plan(planned, given, settings.threads or threads_for(max(work), beside), vectors)
+    threads = settings.threads or threads_for(max(each.work for each in measured), beside)
+    return job, Plan(planned, given, threads, vectors)
+
+
+@dataclass(frozen=True)
+class _MeasuredGroup:
+    """How a group trains, and what that takes.
+
+    Attributes:
+        planned: the group, and who computes its steps.
+        work: multiplications of a step, for the choice of threads; 0 where the backend has its own.
+        bytes_per_network: of the prepared rows.
+        baselines: of each network, by its id, name → what a predictor that ignores the inputs scores.
+    """
+
+    planned: PlannedGroup
+    work: int
+    bytes_per_network: int
+    baselines: dict[int, dict[str, float]]
+
+
+def _measured_group(
+    spec: schema.ExperimentSpec,
+    settings: Settings,
+    group: Group,
+    dataset: Dataset,
+    device: torch.device,
+    listener: Listener,
+) -> _MeasuredGroup:
+    problem = _problem_without_rows(spec, group, dataset, device, listener)
+    planned = plan_group(group, problem, settings.compile, on_ranks=settings.ranks is not None)
+    work = 0 if planned.choice.backend.own_threads else work_per_step(problem, group)
+    ids = [member.id for member in group.members]
+    scores = dict(zip(ids, baselines(problem, group), strict=True))
+    return _MeasuredGroup(planned, work, problem.bytes_per_network, scores)
 
 
 def _linear(

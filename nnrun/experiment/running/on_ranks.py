@@ -97,9 +97,10 @@ def prepare_together(
     return prepared
 
 
-def dismiss(ranks: Ranks) -> None:
-    """There is nothing to train: the others leave."""
-    ranks.from_first(None)
+def dismiss(ranks: Ranks | None) -> None:
+    """There is nothing to train: the others, if any, leave."""
+    if ranks is not None:
+        ranks.from_first(None)
 
 
 def _told(settings: Settings) -> dict[str, Any]:

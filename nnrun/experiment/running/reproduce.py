@@ -158,8 +158,8 @@ def reproduce_run(
 def _refuse_what_cannot_be_repeated(original: RunDirectory, record: RunRecord) -> None:
     if record.status != "completed":
         raise UsageError(
-            f"{original.id} is {record.status}: only a completed run has an end to compare with. `nnrun "
-            "train` trains its spec again."
+            f"{original.id} is {record.status}: only a completed run has an end to compare with. From the "
+            f"start: {original.command_again(record)}"
         )
     if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
         raise UsageError(

@@ -60,30 +60,25 @@ def resume_run(
     ranks: Ranks | None = None,
     part: bool = False,
 ) -> bool:
-    """Go on with a run from the last epoch that was kept.
+    """Go on with a run from the last epoch that was kept; False where it has ended and is left as it is.
 
-    On a CPU its weights and its history, the seconds left out, come out as those of a run that was never
-    interrupted, bit for bit.
+    On a CPU its weights and its history, but for the seconds, become those of a run without interruption.
 
     Args:
         run: the run.
         spec: what it should be the run of, every default filled in; default: its own.
-        overrides: changes of the spec. Nothing but more epochs is allowed.
+        overrides: changes of the spec: more epochs, and nothing else.
         data_dir: where data files are looked for first.
         device: default: the run's.
         allow_inexact: go on although versions, device or the like are others, and note it in the record.
-        seconds: how long it may train now, if that is less than what is left of the spec's time limit.
+        seconds: how long it may train now, if the spec's time limit leaves more.
         listener: is told what happens.
-        ranks: the processes that go on together; None where this one does so alone.
-        part: as `Settings` has it.
-
-    Returns:
-        Whether there was anything to do: a run that has ended is left as it is.
+        ranks, part: as `Settings` has them.
 
     Raises:
         LockedError: another process is at work on the run.
         DataError: there is no whole checkpoint, or the data are different.
-        UsageError: the run or the changes are such that it cannot go on.
+        UsageError: the run cannot go on, or not with the changes.
         RunInterrupted, DivergedError, StopTraining: as from `run_experiment`.
     """
     with run.owned():
@@ -94,8 +89,7 @@ def resume_run(
         wanted = _wanted_spec(run, own, spec, overrides, data_dir)
         _refuse_more_epochs(run, record, own, wanted.epochs)
         if record.status == "completed" and not _goes_further(record, wanted):
-            if ranks is not None:
-                dismiss(ranks)
+            dismiss(ranks)
             return False
         state = _state_to_resume(run, record, own, wanted)
         if not record.smoke:
@@ -105,9 +99,7 @@ def resume_run(
         with computing(chosen_device, wanted.deterministic):
             job, plan = prepare_together(without_first_weights(wanted), settings, chosen_device, listener)
             _refuse_other_data(run, record, state, job)
-            inexact = _other_conditions(state, job)
-            if inexact and not allow_inexact:
-                raise UsageError(_of_inexact(run, inexact))
+            inexact = _accepted_conditions(run, state, job, allow_inexact=allow_inexact)
             record = _record_of_resumption(run, record, job, plan, state, inexact)
             opening = _reopened(run, record, job, state, None if wanted == written else wanted)
             train_runs([opening], replace(plan, threads=state.threads), state)
@@ -336,6 +328,20 @@ def _refuse_other_data(run: RunDirectory, record: RunRecord, state: CheckpointSt
             + "\n".join(lines)
             + "\nRestore the data, or start a new run."
         )
+
+
+def _accepted_conditions(
+    run: RunDirectory, state: CheckpointState, job: Job, *, allow_inexact: bool
+) -> dict[str, tuple[Any, Any]]:
+    """What is another than when the checkpoint was written.
+
+    Raises:
+        UsageError: something is, and that is not allowed.
+    """
+    inexact = _other_conditions(state, job)
+    if inexact and not allow_inexact:
+        raise UsageError(_of_inexact(run, inexact))
+    return inexact
 
 
 def _other_conditions(state: CheckpointState, job: Job) -> dict[str, tuple[Any, Any]]:

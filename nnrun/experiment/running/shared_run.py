@@ -98,17 +98,8 @@ def resume_shared(
     """
     with run.owned():
         record = run.read_record()
-        if record.status == "diverged":
-            raise UsageError(
-                f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new "
-                "run."
-            )
         kept = read_kept_spec(run.read_resolved(), file=f"the spec of {run.id}")
-        left_out = ["sweep", *(["nested"] if kept.nested is None else [])]
-        if spec is not None and spec.model_copy(update=dict.fromkeys(left_out)) != kept:
-            raise UsageError(
-                f"{run.id} cannot be resumed with a different spec. Undo the changes, or start a new run."
-            )
+        _refuse_to_resume(run, record, kept, spec)
         work = starts(run.path)[-1]
         wait_for_the_end_of(work, listener.message)
         parts = work.read_plan().details[MEMBERS]
@@ -137,6 +128,24 @@ def resume_shared(
                 listener.message(f"resuming {run.id}: {_ended(work)} of {len(parts)} parts have ended")
                 _train(active, work, workers, threads, listener)
     return workers
+
+
+def _refuse_to_resume(
+    run: RunDirectory,
+    record: RunRecord,
+    kept: schema.ExperimentSpec,
+    wanted: schema.ExperimentSpec | None,
+) -> None:
+    """Raise UsageError where the run diverged, or another spec than the kept one is wanted."""
+    if record.status == "diverged":
+        raise UsageError(
+            f"{run.id} cannot be resumed: it diverged, and would again. Change its spec and start a new run."
+        )
+    left_out = ["sweep", *(["nested"] if kept.nested is None else [])]
+    if wanted is not None and wanted.model_copy(update=dict.fromkeys(left_out)) != kept:
+        raise UsageError(
+            f"{run.id} cannot be resumed with a different spec. Undo the changes, or start a new run."
+        )
 
 
 def refuse_what_is_not_shared(spec: schema.ExperimentSpec, settings: Settings) -> None:

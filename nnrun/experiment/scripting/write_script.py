@@ -18,8 +18,8 @@ from nnrun.experiment.scripting.script_model import Model, column_names, columns
 from nnrun.experiment.scripting.step_scripts import Learned
 from nnrun.experiment.scripting.table_script import RowScript
 from nnrun.model.network import network_of
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec import schema
-from nnrun.target_scale import TargetScale
 from nnrun.version import __version__
 
 ARRAYS = ".npz"

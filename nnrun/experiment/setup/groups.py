@@ -40,6 +40,7 @@ from nnrun.mapped_arrays import in_memory
 from nnrun.model.inputs import DenseInputs, Inputs, SparseInputs
 from nnrun.model.layers import DenseLayer
 from nnrun.model.network import Network, network_of
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.records import MemberType
 from nnrun.spec import schema
 from nnrun.spec.ports import (
@@ -51,7 +52,6 @@ from nnrun.spec.ports import (
     told_of_input,
 )
 from nnrun.spec.random_streams import RandomSource
-from nnrun.target_scale import TargetScale
 from nnrun.training.losses import build_loss
 from nnrun.training.metrics import build_metrics
 from nnrun.training.optimizers import build_clip, build_optimizer

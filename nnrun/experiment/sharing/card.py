@@ -328,13 +328,7 @@ def _what_repeats_it(record: RunRecord) -> str:
             "gives another model. What repeats it is the spec with `linear_member` that its networks were "
             f"trained by: `nnrun train`, then `nnrun final RUN --members {ensemble.of}`."
         )
-    ids = record.member_ids
-    command = "nnrun train"
-    if record.member_type == "seed":
-        command += f" --seeds {len(ids)}"
-    elif len(ids) == 1:
-        command = f"nnrun kfold --fold {ids[0]}"
-    text = f"The spec, every default filled in: with the data, `{command}` repeats "
+    text = f"The spec, every default filled in: with the data, `{record.training_command}` repeats "
     if ensemble is None or not ensemble.taken_over:
         return f"{text}it."
     return f"{text}its networks, and `nnrun final RUN --members {ensemble.of}` makes them one model."

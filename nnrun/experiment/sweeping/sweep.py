@@ -69,15 +69,7 @@ def run_sweep(
         SweepInterrupted: the user stopped it (a KeyboardInterrupt).
     """
     listener = listener or SweepListener()
-    for trial in plan.trials:
-        refuse_what_is_not_allowed(trial.loaded.spec)
-    refuse_what_is_not_allowed(plan.base.spec)
-    refuse_unwritable(settings.runs_dir)
-    resolve_device(settings.device)
-    if plan.sweep.method == "tpe":
-        require_optuna()
-    if workers is not None:
-        make_launcher(workers)  # to refuse what is not there before anything is made
+    _refuse_what_cannot_run(plan, settings, workers)
     settings = replace(settings, inner_folds=plan.base.spec.nested is not None)
     datasets = datasets or Datasets(settings, listener)
     datasets.check(plan)
@@ -97,6 +89,19 @@ def run_sweep(
             at_work = SweepAtWork(plan, settings, listener, datasets, opened.sweep, opened.record, workers)
             at_work.run(timing)
     return opened.sweep
+
+
+def _refuse_what_cannot_run(plan: SweepPlan, settings: Settings, workers: Workers | None) -> None:
+    """Refuse modules, folders, devices and launchers that are not there, before anything is made."""
+    for trial in plan.trials:
+        refuse_what_is_not_allowed(trial.loaded.spec)
+    refuse_what_is_not_allowed(plan.base.spec)
+    refuse_unwritable(settings.runs_dir)
+    resolve_device(settings.device)
+    if plan.sweep.method == "tpe":
+        require_optuna()
+    if workers is not None:
+        make_launcher(workers)  # which refuses what is not there
 
 
 def _first_record(

@@ -22,6 +22,7 @@ from pathlib import Path
 from nnrun.atomic_files import write_text
 from nnrun.errors import NnrunError, UsageError, printable
 from nnrun.experiment.init.initial_spec import Defaults, Wanted, initial_spec
+from nnrun.experiment.init.target import columns_of_list
 from nnrun.experiment.running.ensemble import final_of_members
 from nnrun.experiment.running.final import final_of_run
 from nnrun.experiment.running.job import Settings
@@ -241,7 +242,9 @@ class _Steps:
                 "with -o, or overwrite it with --new."
             )
         targets = tuple(map(str, getattr(dataset, "target", ())))
-        if request.wanted.targets and targets and targets != request.wanted.targets:
+        asked = request.wanted.targets
+        several = tuple(name for text in asked for name in columns_of_list(text))
+        if asked and targets and targets not in (asked, several):
             raise UsageError(
                 f"{shown} is there, and predicts {', '.join(targets)}. Leave out --target to use it, choose "
                 "another name with -o, or overwrite it with --new."

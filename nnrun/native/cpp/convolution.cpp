@@ -193,15 +193,16 @@ void forward_of_group(const Convolution& c, const Layout& at, const float* x, In
 }
 
 // Add what the gradient d of `images` images, (images * pixels, O), adds to that of the kernel, (places, O), and
-// of the bias.
+// of the bias; with `begins` there is nothing yet that it could be added to.
 void add_gradient_of_kernel(const Convolution& c, const Layout& at, const float* x, Index images, const float* d,
-                            float* kernel, float* bias) {
+                            float* kernel, float* bias, bool begins) {
     const Index O = c.filters, all = images * c.pixels();
-    for (Index p = 0; p < all; p += pixels_at_once) {
+    for (Index p = 0; p < all; p += pixels_at_once, begins = false) {
         const Index n = std::min(pixels_at_once, all - p);
-        gathered_product(kernel, {kernel, O, 1}, x, at.places.data(), c.places(), &at.pixels[p], n, d + p * O, O);
+        const Start of_kernel = begins ? same_row(nullptr) : Start{kernel, O, 1};
+        gathered_product(kernel, of_kernel, x, at.places.data(), c.places(), &at.pixels[p], n, d + p * O, O);
         const float one = 1;
-        product(bias, 1, O, {bias, O, 1}, &one, 0, 0, d + p * O, n);
+        product(bias, 1, O, begins ? same_row(nullptr) : Start{bias, O, 1}, &one, 0, 0, d + p * O, n);
     }
 }
 
@@ -235,23 +236,24 @@ void convolve(const Convolution* convolution, const Pooling* pooling, const floa
     const Convolution& c = *convolution;
     const Index blocks = blocks_of(c), O = c.filters;
     const Layout at(c, (c.images + blocks - 1) / blocks);
-    std::vector<float> kernels(c.replicas * c.kernel_size()), turned(c.kernel_size());
+    Buffer kernels(c.replicas * c.kernel_size()), turned(c.kernel_size());
     for (Index r = 0; r < c.replicas; ++r) {
         to_places(c, kernel + r * c.kernel_size(), turned.data());
-        turn(&kernels[r * c.kernel_size()], turned.data(), O, c.places());
+        turn(kernels.data() + r * c.kernel_size(), turned.data(), O, c.places());
     }
     const Index of_image = c.pixels() * O, given = pooling ? pooling->out_size() : of_image;
     share_out(c.replicas * blocks, c.threads, [&](Index task) {
         const Block block(c, blocks, task);
-        std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0), sums(pooling ? at.group * of_image : 0);
+        std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0);
+        Buffer sums(pooling ? at.group * of_image : 0);
         for (Index b = block.first; b < block.end; b += at.group) {
             const Index images = std::min(at.group, block.end - b), image = block.replica * c.images + b;
             forward_of_group(c, at, with_padding(c, x + image * c.image_size(), images, padded), images,
-                             &kernels[block.replica * c.kernel_size()], bias ? bias + block.replica * O : nullptr,
+                             kernels.data() + block.replica * c.kernel_size(), bias ? bias + block.replica * O : nullptr,
                              pooling ? sums.data() : y + image * given);
             for (Index i = 0; pooling && i < images; ++i) {
                 const Index first = (image + i) * given;
-                pool_image(*pooling, &sums[i * of_image], y + first, places ? places + first : nullptr);
+                pool_image(*pooling, sums.data() + i * of_image, y + first, places ? places + first : nullptr);
             }
         }
     });
@@ -265,42 +267,42 @@ void convolve_back(const Convolution* convolution, const Pooling* pooling, const
     const Convolution& c = *convolution;
     const Index blocks = blocks_of(c), O = c.filters, size = c.kernel_size();
     const Layout at(c, (c.images + blocks - 1) / blocks);
-    std::vector<float> turned(dx ? c.replicas * size : 0);
-    for (Index r = 0; r < c.replicas && dx; ++r) to_places(c, kernel + r * size, &turned[r * size]);
+    Buffer kernels(dx ? c.replicas * size : 0), turned(size);
+    for (Index r = 0; r < c.replicas && dx; ++r) to_places(c, kernel + r * size, kernels.data() + r * size);
     // Of each block (places, O), and then the bias's (O).
-    std::vector<float> gradients(c.replicas * blocks * (size + O));
+    Buffer gradients(c.replicas * blocks * (size + O));
     const Index of_image = c.pixels() * O, given = pooling ? pooling->out_size() : of_image;
     share_out(c.replicas * blocks, c.threads, [&](Index task) {
         const Block block(c, blocks, task);
-        float* of_kernel = &gradients[task * (size + O)];
+        float* of_kernel = gradients.data() + task * (size + O);
         std::vector<float> padded(c.pads() ? at.group * c.padded_size() : 0), spread(dx ? padded.size() : 0);
-        std::vector<float> masked(c.relu ? at.group * given : 0), unpooled(pooling ? at.group * of_image : 0);
+        Buffer masked(c.relu ? at.group * given : 0), unpooled(pooling ? at.group * of_image : 0);
         for (Index b = block.first; b < block.end; b += at.group) {
             const Index images = std::min(at.group, block.end - b), image = block.replica * c.images + b;
             const Index n = images * given, first = image * given;
             const float* own = d + first;
             if (c.relu) {
-                for (Index i = 0; i < n; ++i) masked[i] = y[first + i] <= 0 ? 0 : own[i];
-                own = masked.data();
+                float* kept = masked.data();
+                for (Index i = 0; i < n; ++i) kept[i] = y[first + i] <= 0 ? 0 : own[i];
+                own = kept;
             }
             for (Index i = 0; pooling && i < images; ++i)
-                pool_image_back(*pooling, own + i * given, places + first + i * given, &unpooled[i * of_image]);
+                pool_image_back(*pooling, own + i * given, places + first + i * given, unpooled.data() + i * of_image);
             if (pooling) own = unpooled.data();
             const float* from = with_padding(c, x + image * c.image_size(), images, padded);
-            add_gradient_of_kernel(c, at, from, images, own, of_kernel, of_kernel + size);
+            add_gradient_of_kernel(c, at, from, images, own, of_kernel, of_kernel + size, b == block.first);
             if (!dx) continue;
             float* to = dx + image * c.image_size();
             float* sums = c.pads() ? spread.data() : to;
             std::fill(sums, sums + images * c.padded_size(), 0.0f);
-            add_gradient_of_images(c, at, sums, images, own, &turned[block.replica * size]);
+            add_gradient_of_images(c, at, sums, images, own, kernels.data() + block.replica * size);
             if (c.pads()) without_padding(c, spread, images, to);
         }
     });
     for (Index r = 0; r < c.replicas; ++r) {
-        float* sum = &gradients[r * blocks * (size + O)];
+        float* sum = gradients.data() + r * blocks * (size + O);
         for (Index b = 1; b < blocks; ++b)
             for (Index i = 0; i < size + O; ++i) sum[i] += sum[b * (size + O) + i];
-        turned.resize(size);
         turn(turned.data(), sum, c.places(), O);
         from_places(c, turned.data(), dkernel + r * size);
         std::copy(sum + size, sum + size + O, dbias + r * O);

@@ -47,7 +47,8 @@ constexpr Index worth_a_crew = 20000000;  // products of a step that are worth w
 constexpr Index batches_of_a_task = 8;    // of rows to measure: worth more than what a network's buffers cost
 constexpr Index columns_at_once = 64;     // whose sums over a batch fit the first cache
 constexpr Index few_rows = 4;           // below so many, products row by row are faster than in tiles
-constexpr Index part_rows = 22 * tile_rows;  // of a batch that go through all layers together, and stay in the caches
+constexpr Index part_rows = packed_rows;  // of a batch that go through all layers together, and stay in the caches:
+                                          // as many as a product takes at once where it adds them to a gradient
 constexpr Index ahead_rows = 2;         // a row of the data is asked for so many rows before it is copied
 
 // Rows of a kernel of so many units whose gradient is computed at a time: whole tiles of them.

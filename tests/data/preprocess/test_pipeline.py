@@ -14,8 +14,8 @@ from nnrun.data import Dataset, DenseRows, FittedPreprocessing, Samples, SparseR
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
 from nnrun.data.preprocess.token_steps import multi_hot
 from nnrun.errors import DataError
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec import schema
-from nnrun.target_scale import TargetScale
 from tests.support.preprocessed import fit_preprocessing
 
 X = np.array([[1.0, 10.0, 7.0], [2.0, 10.0, 5.0], [3.0, 10.0, 9.0], [4.0, 10.0, -1.0]])

@@ -13,6 +13,7 @@ from nnrun.errors import DataError, DivergedError, UsageError
 from nnrun.experiment.evaluating.evaluate import evaluate_run
 from nnrun.experiment.finished.load_run import Access, load_networks
 from nnrun.experiment.predicting.predict import load_predictor
+from nnrun.experiment.predicting.predict_split import predict_split
 from nnrun.experiment.running.final import final_of_spec
 from nnrun.experiment.running.job import Settings
 from nnrun.experiment.running.train import run_experiment
@@ -115,6 +116,19 @@ def test_each_look_at_the_test_set_is_counted(tmp_path: Path) -> None:
     # What the run was before is left alone.
     assert record["status"] == "completed"
     assert (record["best_epoch"], record["baseline_on"]) == (3, "validation")
+
+
+def test_a_killed_run_is_not_said_to_be_training(tmp_path: Path) -> None:
+    run = train(tmp_path)
+    record = run.read_record()
+    record.status = "running"
+    run.write_record(record)
+    (run.path / "weights.safetensors").unlink()
+    ended = "has no weights.safetensors: the run ended before its network was saved."
+    with pytest.raises(DataError, match=ended):
+        evaluate_run(run)
+    with pytest.raises(DataError, match=ended):
+        predict_split(run, "test")
 
 
 def test_after_final_the_same_scores_are_found_and_the_look_counts_on(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nnrun.calibrator import Calibrator
 from nnrun.cli import main
 from nnrun.experiment.exporting import onnx_file
 from nnrun.experiment.exporting.onnx_operators import RULES
 from nnrun.experiment.exporting.onnx_trace import NotLoweredError
 from nnrun.model.activations import ACTIVATIONS
-from nnrun.target_scale import QuantileCurve, TargetScale
+from nnrun.output_transforms.calibrator import Calibrator
+from nnrun.output_transforms.target_scale import QuantileCurve, TargetScale
 from tests.support.odd_tables import spec_of, training_rows, write_rows
 from tests.support.onnx_columns import asked, predicted, trained
 from tests.support.onnx_files import written

@@ -22,7 +22,7 @@ from nnrun.experiment.running.resume import resume_run
 from nnrun.experiment.running.train import run_experiment
 from nnrun.experiment.setup.groups import Selection
 from nnrun.limits import cxx_compiler
-from nnrun.records import RunDirectory, member_type_of
+from nnrun.records import RunDirectory, RunRecord, member_type_of
 from nnrun.records.run_record import TrialOfSweep
 from nnrun.spec.reading.load import LoadedSpec, load_spec
 from nnrun.training.device import exact_on
@@ -401,15 +401,37 @@ def test_the_thread_count_is_that_of_before(tmp_path: Path, monkeypatch: pytest.
 
 def test_without_a_checkpoint(tmp_path: Path) -> None:
     run = stopped(load_small(tmp_path), tmp_path, 2)
+    again = f" From the start: nnrun train {run.path}/resolved.yaml"
     (checkpoint,) = run.path.glob("checkpoint-*")
     (checkpoint / "state.safetensors").write_bytes(b"")
-    with pytest.raises(DataError, match="has no intact checkpoint"):
+    with pytest.raises(DataError, match="has no intact checkpoint") as caught:
         resume_run(run)
+    assert str(caught.value).endswith(again)
     for file in checkpoint.iterdir():
         file.unlink()
     checkpoint.rmdir()
-    with pytest.raises(DataError, match="has no checkpoint: it ended before the first was written"):
+    with pytest.raises(DataError, match="has no checkpoint: it ended before the first was written") as caught:
         resume_run(run)
+    assert str(caught.value).endswith(again)
+
+
+@pytest.mark.parametrize(
+    ("record", "command"),
+    [
+        ({"command": "train"}, "nnrun train"),
+        ({"command": "train", "seeds": [3, 4]}, "nnrun train --seeds 2"),
+        ({"command": "kfold", "folds": [0, 1, 2], "smoke": True}, "nnrun train --smoke"),
+        ({"command": "kfold", "folds": [2]}, "nnrun kfold --fold 2"),
+        ({"command": "final"}, "nnrun final"),
+        ({"command": "final", "seeds": [0, 1]}, "nnrun final --seeds 2"),
+    ],
+)
+def test_the_command_from_the_start_trains_the_same(
+    record: dict[str, Any], command: str, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "a b")
+    found = run.command_again(RunRecord(id=run.id, **record))
+    assert found == f"{command} '{tmp_path}/a b/resolved.yaml'"
 
 
 @pytest.mark.parametrize("key", ["group", "conditions", "history", "record"])

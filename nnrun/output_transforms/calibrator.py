@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnrun.target_scale import AnyNumbers, interpolated
+from nnrun.output_transforms.target_scale import AnyNumbers, interpolated
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnrun.calibrator import Calibrator
+from nnrun.output_transforms.calibrator import Calibrator
 
 CURVE = ((-2.0, 0.0, 0.5, 3.0), (0.1, 0.1, 0.6, 0.95))
 

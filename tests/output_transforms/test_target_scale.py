@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnrun.data.preprocess.target_encoding import FittedTargets, fit_targets
+from nnrun.output_transforms.target_scale import TargetScale
 from nnrun.spec import schema
-from nnrun.target_scale import TargetScale
 
 numbers = st.floats(-0.99, 1e6)
 scales = st.builds(
