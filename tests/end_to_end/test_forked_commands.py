@@ -32,7 +32,7 @@ def test_a_forked_command_ends_as_a_new_one(arguments: list[str], stdin: str | N
 
 
 def test_a_variable_that_an_import_reads_needs_a_new_process(tmp_path: Path) -> None:
-    process = start_nnrun("--version", cwd=tmp_path, env={"OMP_NUM_THREADS": "1"})
+    process = start_nnrun("--version", cwd=tmp_path, env={"OMP_NUM_THREADS": "3"})
     assert isinstance(process, subprocess.Popen)
     assert process.communicate()[0].startswith("nnrun ")
 

@@ -38,7 +38,7 @@ TPE: dict[str, Any] = {
 # Each line of its input is [where, folder of the runs, moment or null]; each of its output the child's exit
 # code.
 HELPER = """
-import contextlib, io, json, os, signal, sys, tempfile
+import contextlib, gc, io, json, os, signal, sys, tempfile
 import matplotlib.figure, nnrun.figures.sweep_figure, nnrun.figures.curve_figure
 from nnrun.cli import main
 from nnrun.experiment.sweeping.sweep import run_sweep
@@ -74,6 +74,8 @@ for line in sys.stdin:
         with tempfile.TemporaryDirectory() as other, contextlib.redirect_stdout(io.StringIO()):
             command = ["sweep", folder + "/small.yaml", "--runs-dir", other, "--device", "cpu", "-q"]
             assert main([*command, "--compile", "off"]) == 0
+        gc.collect()
+        gc.freeze()  # a child that looks for garbage need not copy what it only looks at
         warm = True
     child = os.fork()
     if child == 0:
@@ -174,14 +176,14 @@ def kills(helper: Helper, folder: Path, every: int, first: int) -> None:
 @pytest.mark.slow
 def test_a_grid_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     write_small(tmp_path, epochs=2, sweep=GRID)
-    kills(helper, tmp_path, every=19, first=3)
+    kills(helper, tmp_path, every=14, first=3)
 
 
 @pytest.mark.slow
 def test_tpe_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     write_small(tmp_path, epochs=4, sweep=TPE)
-    kills(helper, tmp_path, every=45, first=5)
+    kills(helper, tmp_path, every=33, first=5)
 
 
 @pytest.mark.slow

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from nnrun.errors import DataError, NnrunError
 from nnrun.records import weights
 from nnrun.records.weights import Checkpoint, remove_unfinished, write_checkpoint
 from nnrun.records.weights import read_checkpoint as read_newest
+from tests.support.commands import run_program
 
 ARRAYS = {
     "a": np.array([[1.5, -0.0], [np.inf, 1e-45]], np.float32),
@@ -158,12 +157,7 @@ def test_killed_anywhere_there_is_always_a_whole_one(tmp_path: Path) -> None:
         run = tmp_path / str(call)
         run.mkdir()
         write_checkpoint(run, {"a": np.ones(4, np.float32)}, {"epoch": 1})
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED_AT, str(run), str(call)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_program(KILLED_AT, str(run), str(call), cwd=tmp_path)
         epochs.append(read_checkpoint(run).document["epoch"])
         remove_unfinished(run)
         assert all(name.startswith("checkpoint-") for name in names(run))

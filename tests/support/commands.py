@@ -189,6 +189,12 @@ def run_program(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+def run_script(path: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python file as `python PATH ARGUMENTS` does, forked as `run_program`."""
+    program = f"import runpy, sys; sys.argv[0] = {path!r}; runpy.run_path({path!r}, run_name='__main__')"
+    return run_program(program, *arguments, cwd=cwd)
+
+
 def forked_nnrun_for_a_shell(folder: Path, imported: Literal["all", "packages"] = "all") -> tuple[Path, int]:
     """Make `nnrun` for a shell: an executable that has a server fork the command.
 

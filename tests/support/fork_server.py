@@ -13,6 +13,8 @@ No thread is started and no parallel region of OpenMP entered before a fork, whi
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import importlib
 import io
@@ -147,6 +149,19 @@ def import_more(message: bytes) -> None:
         warm_up()
     gc.collect()
     gc.freeze()
+    use_large_pages()
+
+
+def use_large_pages() -> None:
+    """Have what lies in memory in pages of 2 MiB, of which a fork has few to copy: Linux 6.1 and later do."""
+    libc, collapse, size = ctypes.CDLL(None), 25, 1 << 21
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        for line in maps.readlines():
+            addresses, rights, *_ = line.split()
+            first, last = (int(each, 16) for each in addresses.split("-"))
+            first, last = -(-first // size) * size, last // size * size
+            if rights == "rw-p" and first < last:
+                libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), collapse)
 
 
 def reap(children: dict[int, socket.socket | None]) -> None:
@@ -191,6 +206,7 @@ def main() -> None:
     os.fsync = os.fstat  # type: ignore[assignment]  # as in tests/conftest.py
     gc.collect()
     gc.freeze()  # a child that looks for garbage need not copy what it only looks at
+    use_large_pages()
     become(serve(control))
     exec(os.environ.pop("PYTEST_NNRUN_SETUP", ""), {})  # what a test changes in this process
     if (program := os.environ.pop("PYTEST_PROGRAM", None)) is not None:

@@ -79,6 +79,10 @@ with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.Stri
     assert main(["evaluate", "@last", "--split", "validation", *runs]) == 0
 assert threads() == before
 gc.freeze()  # a child that looks for garbage need not copy what it only looks at
+sys.path.append(sys.argv[2])
+from fork_server import use_large_pages
+use_large_pages()
+sys.path.pop()
 shim = ctypes.CDLL(sys.argv[1]) if sys.argv[1] else None
 def started(arguments, folder, out, err):
     child = os.fork()
@@ -237,7 +241,7 @@ def server(shim: Path | None = None) -> Iterator[Server]:
     """Start one; it ends with the block."""
     preload = {} if shim is None else {"LD_PRELOAD": str(shim)}
     process = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, str(shim or "")],
+        [sys.executable, "-c", _SERVER, str(shim or ""), str(Path(__file__).parent)],
         env={**os.environ, **preload, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -34,6 +34,7 @@ from nnrun.model.network import Network, RowShape, build_network
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import INPUT, OUTPUT
+from tests.support.commands import run_script
 from tests.support.layer_cases import CASES as LAYER_CASES
 from tests.support.layer_cases import between, inputs, lively
 from tests.support.odd_tables import CASES, odd_rows, spec_of, training_rows, write_rows
@@ -260,7 +261,7 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     alone += "assert not {m for m in sys.modules if m.partition('.')[0] in ('pandas', 'sklearn', 'scipy')}"
     made = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
-    asked = subprocess.run([sys.executable, "model.py", "-h"], capture_output=True, text=True, check=False)
+    asked = run_script("model.py", "-h", cwd=tmp_path)
     assert (asked.returncode, asked.stderr) == (0, "")
     assert "python model.py ROWS  " in asked.stdout
     for arguments, message in (
@@ -269,8 +270,7 @@ def test_it_runs_without_nnrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         ("gone.csv", "gone.csv: No such file or directory"),
     ):
         (tmp_path / "bad.csv").write_text("color,full,flag,size,code\n,,,,3\n,,,x,3\n")
-        bad = [sys.executable, "model.py", *arguments.split()]
-        wrong = subprocess.run(bad, capture_output=True, text=True, check=False)
+        wrong = run_script("model.py", *arguments.split(), cwd=tmp_path)
         assert (wrong.returncode, wrong.stdout, wrong.stderr.startswith(message)) == (1, "", True)
     found = list(csv.DictReader(io.StringIO(made.stdout)))
     own = predicted("rows.csv", capsys, *PROBABILITIES)
@@ -480,9 +480,7 @@ def test_a_file_without_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     trained(tmp_path, monkeypatch, "train odd.yaml")
     assert main(["export", "@last", "-o", "model.py"]) == 0
     own = predicted("rows.csv", capsys, *PROBABILITIES)
-    made = subprocess.run(
-        [sys.executable, "model.py", "rows.csv"], capture_output=True, text=True, check=False
-    )
+    made = run_script("model.py", "rows.csv", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     found = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(made.stdout))]
     assert len(found) == len(own) == len(rows)

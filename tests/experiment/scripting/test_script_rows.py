@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 import nnrun
 from nnrun.cli import main
 from nnrun.errors import DataError
+from tests.support.commands import run_script
 from tests.support.small_experiments import BINARY, REGRESSION, growing_tokens, write_small
 from tests.support.two_ports import GRAPH
 from tests.support.two_ports import arrays as graph_arrays
@@ -144,9 +143,7 @@ def test_a_file_of_tokens_that_is_none(of_tokens: tuple[nnrun.Run, Any]) -> None
     run, _ = of_tokens
     folder = run.path.parent.parent
     (folder / "rows.jsonl").write_text("[1, 2]\n[1,\n")
-    made = subprocess.run(
-        [sys.executable, "model.py", "rows.jsonl"], cwd=folder, capture_output=True, text=True, check=False
-    )
+    made = run_script("model.py", "rows.jsonl", cwd=folder)
     assert (made.returncode, made.stdout) == (1, "")
     assert made.stderr.strip() == "rows.jsonl: row 1 is '[1,', which is not JSON"
 
@@ -212,9 +209,8 @@ def test_a_category_spelt_like_a_missing_value(tmp_path: Path, monkeypatch: pyte
     assert main(["predict", "@last", "rows.csv", "-o", "own.csv", "-q"]) == 0
     own = pd.read_csv("own.csv")["prediction"]
     assert main(["export", "@last", "-o", "model.py"]) == 0
-    made = subprocess.run(
-        [sys.executable, "model.py", "rows.csv"], capture_output=True, text=True, check=True, cwd=tmp_path
-    )
+    made = run_script("model.py", "rows.csv", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
     script = [float(line.split(",")[1]) for line in made.stdout.splitlines()[1:]]
     np.testing.assert_allclose(script, own, atol=1e-6)
     as_trained = pd.DataFrame(
