@@ -176,14 +176,14 @@ def kills(helper: Helper, folder: Path, every: int, first: int) -> None:
 @pytest.mark.slow
 def test_a_grid_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     write_small(tmp_path, epochs=2, sweep=GRID)
-    kills(helper, tmp_path, every=14, first=3)
+    kills(helper, tmp_path, every=16, first=3)
 
 
 @pytest.mark.slow
 def test_tpe_killed_at_many_moments(helper: Helper, tmp_path: Path) -> None:
     pytest.importorskip("optuna", reason="Optuna comes with the extra `sweep`")
     write_small(tmp_path, epochs=4, sweep=TPE)
-    kills(helper, tmp_path, every=33, first=5)
+    kills(helper, tmp_path, every=38, first=5)
 
 
 @pytest.mark.slow

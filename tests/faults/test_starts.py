@@ -20,7 +20,7 @@ from nnrun.cli import main
 from nnrun.errors import LockedError
 from nnrun.records import RunDirectory, create_run, delete_run, find_run, list_runs
 from nnrun.records.run_record import now
-from tests.support.commands import nnrun_command
+from tests.support.commands import nnrun_command, run_program
 from tests.support.runs_on_disk import make_run, scored_run, scores_of
 from tests.support.small_experiments import only_run, record_of, write_small
 
@@ -37,15 +37,10 @@ def test_fifty_starts_at_the_same_moment(tmp_path: Path) -> None:
     write_small(tmp_path, epochs=1)
     script = textwrap.dedent(
         """
-        import gc, os, sys
-        sys.path.append(sys.argv[1])
-        from tests.support.fork_server import import_nnrun, import_packages
-        import_nnrun()
-        import_packages()
+        import os, sys
         import torch
         from nnrun.cli import main
         torch.set_num_threads(1)
-        gc.freeze()
         gate, opened = os.pipe()
         children = []
         for _ in range(50):
@@ -60,14 +55,8 @@ def test_fifty_starts_at_the_same_moment(tmp_path: Path) -> None:
         sys.exit(max(codes))
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(Path(__file__).parents[2])],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = run_program(script, cwd=tmp_path, imported="all")
+    assert (done.returncode, done.stderr) == (0, "")
     runs = list_runs(tmp_path / "runs")
     assert len({run.id for run in runs}) == 50
     assert {run.status for run in runs} == {"completed"}

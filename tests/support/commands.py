@@ -169,19 +169,20 @@ def nnrun_command(
 
 
 def run_program(
-    program: str, *arguments: str, cwd: Path, keras: bool = False
+    program: str, *arguments: str, cwd: Path, imported: Literal["packages", "keras", "all"] = "packages"
 ) -> subprocess.CompletedProcess[str]:
     """Run Python code as `python -c` does, in a process forked after the imports of PyTorch and pandas.
 
     Args:
-        program: the code, which finds nothing of nnrun imported.
+        program: the code.
         arguments: `sys.argv` after the first.
         cwd: where.
-        keras: whether Keras is imported as well, which computes with PyTorch.
+        imported: what the code finds imported: nothing of nnrun; nor then, but Keras as well, which computes
+            with PyTorch; or all of nnrun, which has trained once.
     """
-    server, _ = _server("keras" if keras else "packages")
+    server, _ = _server(imported)
     variables = {**os.environ, "PYTEST_PROGRAM": program}
-    if keras:
+    if imported == "keras":
         variables["KERAS_BACKEND"] = "torch"
     process = _forked(server, arguments, cwd, variables, piped=False)
     out, err = process.communicate()

@@ -44,7 +44,9 @@ def same_histories(
         ejected = nnrun.eject(spec, to, scripts[name], data_dir=data_dir)
         assert scripts[name].read_text(encoding="utf-8").count("\n") == ejected.lines
         own[name] = nnrun.train(spec, runs_dir=folder / "runs", data_dir=data_dir).history
-    done = run_program(RUN_ALL, *map(str, scripts.values()), cwd=folder, keras=to == "keras")
+    done = run_program(
+        RUN_ALL, *map(str, scripts.values()), cwd=folder, imported="keras" if to == "keras" else "packages"
+    )
     assert done.returncode == 0, done.stderr
     for name, script in scripts.items():
         found = pd.read_csv(script.with_name(f"{name}_history.csv"))
