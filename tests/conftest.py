@@ -128,6 +128,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # to look after each 700 objects takes a twentieth of all tests' time
 
 
 @pytest.fixture(scope="session")
