@@ -125,15 +125,15 @@ def no_run(sweep: SweepDirectory) -> str:
             best = f", such as {trial.run} ({_what(trial, record)})"
     return (
         f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial{best}; "
-        f"`nnrun show {sweep.id}` lists them all."
+        f"`nnrun show {shlex.quote(str(sweep.path))}` lists them all."
     )
 
 
 def _scored_outer_folds(name: str, sweep: SweepDirectory) -> str:
     """That a name means no run of a sweep, and what to do instead."""
     return (
-        f"{name} is the sweep {_no_run_is_the_model(sweep)} Or name a run by its id; `nnrun show {sweep.id}` "
-        "lists them."
+        f"{name} is the sweep {_no_run_is_the_model(sweep)} Or name a run by its id; "
+        f"`nnrun show {shlex.quote(str(sweep.path))}` lists them."
     )
 
 

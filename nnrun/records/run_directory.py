@@ -126,6 +126,15 @@ class RunDirectory:
         """The folder that it is in, next to other runs."""
         return self.path.parent if self.path.name else self.path.resolve().parent
 
+    @property
+    def word(self) -> str:
+        """Its path as it is typed: a command finds an id in one folder of runs only."""
+        return shlex.quote(str(self.path))
+
+    def sibling(self, id_: str | None) -> RunDirectory:
+        """Another run in the same folder, such as the one that it came from."""
+        return RunDirectory(self.runs_dir / str(id_))
+
     def is_run(self) -> bool:
         """Whether the folder holds the record of a run."""
         return os.path.isfile(self.path / RECORD)  # False as well for what can be no path
@@ -539,7 +548,7 @@ class RunDirectory:
             return ImportanceRecord.model_validate(document)
         except ValueError:
             raise DataError(
-                f"{self.path / _IMPORTANCE} is damaged. `nnrun importance {self.id}` writes it again."
+                f"{self.path / _IMPORTANCE} is damaged. `nnrun importance {self.word}` writes it again."
             ) from None
 
     def remove_importance(self) -> None:
@@ -610,7 +619,7 @@ class RunDirectory:
         members = self.members()
         if members and member not in members:
             return f"it holds {', '.join(map(str, members))}."
-        resume = f" It can go on: nnrun train --resume {self.id}." if self.can_go_on(record) else ""
+        resume = f" It can go on: nnrun train --resume {self.word}." if self.can_go_on(record) else ""
         return f"the run ended before its network was saved.{resume}"
 
 

@@ -110,13 +110,13 @@ def test_diff_and_compare_say_what_to_name_instead(folder: Path, capsys: Capture
     assert capsys.readouterr().err == (
         f"error: {sweep.id} is a sweep, which has many specs. Name one: its best trial's, "
         f"runs/{sweep.id}/best.yaml; the one that repeats the sweep, runs/{sweep.id}/resolved.yaml; or a "
-        f"trial's run (nnrun show {sweep.id}).\n"
+        f"trial's run (nnrun show runs/{sweep.id}).\n"
     )
     assert main(["compare", sweep.id, str(best.run)]) == 2
     assert capsys.readouterr().err == (
         f"error: {sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial, "
-        f"such as {best.run} (trial {best.number}, the best by val_loss); `nnrun show {sweep.id}` lists them "
-        "all.\n"
+        f"such as {best.run} (trial {best.number}, the best by val_loss); `nnrun show runs/{sweep.id}` lists "
+        "them all.\n"
     )
 
 

@@ -403,7 +403,7 @@ def test_the_name_of_a_sweep_that_scored_outer_folds(
         model = f"nnrun final {Path('runs', best)} (trial {record['best']}, the best of all by val_loss)"
     said = (
         f"small is the sweep {sweep.name}, which scored outer folds: none of its runs is the model. For the "
-        f"model, {model}. Or name a run by its id; `nnrun show {sweep.name}` lists them."
+        f"model, {model}. Or name a run by its id; `nnrun show {Path('runs', sweep.name)}` lists them."
     )
     for of_run in (["evaluate", "small"], ["final", "small"], ["predict", "small", "small.npz"]):
         assert main(of_run) == 2

@@ -230,7 +230,7 @@ def test_missing_weights_say_why(run: RunDirectory) -> None:
     run.write_record(RunRecord(id=run.id, status="running"))
     with run.owned(), pytest.raises(DataError, match="training, and saves its networks when it ends"):
         run.read_weights()
-    with pytest.raises(DataError, match=f"network was saved. It can go on: nnrun train --resume {run.id}"):
+    with pytest.raises(DataError, match=f"network was saved. It can go on: nnrun train --resume {run.path}"):
         run.read_weights()  # nobody is at work on it: it was killed
     with run.owned_for_a_look(), pytest.raises(DataError, match=r"network was saved\. It can go on"):
         run.read_weights()  # nor is who only looks

@@ -228,7 +228,7 @@ def test_a_sweep_is_no_run(tmp_path: Path) -> None:
             find_run(reference, tmp_path)
         assert str(caught.value) == (
             f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a "
-            f"trial; `nnrun show {sweep.id}` lists them all."
+            f"trial; `nnrun show {sweep.path}` lists them all."
         )
     with pytest.raises(UsageError):
         find_run("@last", tmp_path)

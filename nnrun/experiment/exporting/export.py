@@ -352,7 +352,7 @@ def _networks(run: RunDirectory, access: Access) -> tuple[tuple[TrainedNetwork, 
         names = listing([member.folder for member in members])
         raise UsageError(
             f"{run.id} has {len(networks)} networks, and a file holds one: choose with --member {names}. "
-            f"Or make their average one model: nnrun final {run.id} --members {members[0].type}s."
+            f"Or make their average one model: nnrun final {run.word} --members {members[0].type}s."
         )
     return networks, used
 

@@ -277,9 +277,10 @@ def _of_all_rows(opened: OpenRun, level: float) -> str:
     parent = opened.run.read_record().parent
     if parent is None:
         return f"{text}Train the spec with k-fold (nnrun kfold SPEC), and ask that run."
+    validated = opened.run.sibling(parent).word
     return (
-        f"{text}Ask the run that was validated (nnrun predict {parent} --interval {level:g}); or, if "
-        f"that is of folds, make these the model (nnrun final {parent} --members folds)."
+        f"{text}Ask the run that was validated (nnrun predict {validated} INPUT --interval {level:g}); or, "
+        f"if that is of folds, make these the model (nnrun final {validated} --members folds)."
     )
 
 

@@ -159,7 +159,7 @@ def _refuse_unsuitable(parent: RunDirectory, record: RunRecord, members: Members
     if record.ensemble is not None:
         raise UsageError(
             f"--members {members}: {parent.id} is such a model already, the average of its "
-            f"{len(record.member_ids)} {record.ensemble.of}. Use it as it is: nnrun predict {parent.id} "
+            f"{len(record.member_ids)} {record.ensemble.of}. Use it as it is: nnrun predict {parent.word} "
             "INPUT."
         )
     if record.is_inner:
@@ -176,7 +176,7 @@ def _refuse_unsuitable(parent: RunDirectory, record: RunRecord, members: Members
     if record.status != "completed":
         raise UsageError(
             f"--members {members}: {parent.id} is {record.status}, so not all of its {members} were trained "
-            f"to their end. Resume it first: nnrun train --resume {parent.path}"
+            f"to their end. Resume it first: nnrun train --resume {parent.word}"
         )
     if len(record.member_ids) < 2:
         raise UsageError(

@@ -164,8 +164,8 @@ def _refuse_what_cannot_be_repeated(original: RunDirectory, record: RunRecord) -
     if record.ensemble is not None and (linear := record.ensemble.linear_member) and linear.model is not None:
         raise UsageError(
             f"{original.id} is made of the networks of {record.parent} and of linear models, and nothing was "
-            f"trained in it. Reproduce what trained them, nnrun reproduce {record.parent}, and make it "
-            "again: nnrun final NEW_RUN --members folds."
+            "trained in it. Reproduce what trained them, nnrun reproduce "
+            f"{original.sibling(record.parent).word}, and make it again: nnrun final NEW_RUN --members folds."
         )
 
 

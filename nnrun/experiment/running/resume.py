@@ -217,7 +217,7 @@ def _refuse_what_has_ended_for_good(run: RunDirectory, record: RunRecord) -> Non
     if record.ensemble is not None and record.ensemble.taken_over and record.status != "completed":
         raise UsageError(
             f"{run.id} cannot be resumed: nothing is trained in it, so it has no checkpoint. Make it again: "
-            f"nnrun final {record.parent} --members {record.ensemble.of}"
+            f"nnrun final {run.sibling(record.parent).word} --members {record.ensemble.of}"
         )
     if record.trial is not None and record.status != "completed":
         raise UsageError(

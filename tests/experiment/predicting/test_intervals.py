@@ -238,8 +238,8 @@ def test_a_run_of_all_training_rows_names_the_run_to_ask(tmp_path: Path) -> None
     assert str(caught.value) == (
         f"--interval: {run.id} was trained on all training rows, and nothing says how wrong it is on others: "
         "the errors of folds are those of other networks. Ask the run that was validated (nnrun predict "
-        f"{parent.id} --interval 0.9); or, if that is of folds, make these the model (nnrun final "
-        f"{parent.id} --members folds)."
+        f"{parent.path} INPUT --interval 0.9); or, if that is of folds, make these the model (nnrun final "
+        f"{parent.path} --members folds)."
     )
 
 

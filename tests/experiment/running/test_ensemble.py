@@ -393,7 +393,7 @@ def test_one_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
     record = made.read_record()
     record.status = "interrupted"
     made.write_record(record)
-    with pytest.raises(UsageError, match=f"Make it again: nnrun final {parent.id} --members folds"):
+    with pytest.raises(UsageError, match=f"Make it again: nnrun final {parent.path} --members folds"):
         resume_run(made)
 
 

@@ -310,5 +310,5 @@ def test_what_has_no_linear_model_is_averaged_without_one_and_says_why(
 
 def test_it_is_told_and_not_trained_again(tmp_path: Path) -> None:
     parent, made = of_folds(tmp_path)
-    with pytest.raises(UsageError, match=f"nnrun reproduce {parent.id}, and make it again"):
+    with pytest.raises(UsageError, match=f"nnrun reproduce {parent.path}, and make it again"):
         reproduce_run(made, runs_dir=tmp_path / "again")
