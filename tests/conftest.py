@@ -128,6 +128,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # after each 700 objects it takes a twentieth of the time
 
 
 @pytest.fixture(scope="session")
