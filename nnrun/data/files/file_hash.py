@@ -24,7 +24,7 @@ def remembered_sha256(path: Path) -> str:
     Whoever writes to a file changes the time of its last change of status, which no program can set back. So
     a file of the same place, size and times as at its last hashing has the same bytes. Only writes through a
     memory map may leave the times alone, where the page was written to before and is not on the disk yet; so
-    the file is brought there first.
+    the file is brought there first. One that lies in memory has no disk, and is hashed each time.
 
     Args:
         path: of the file.
@@ -42,7 +42,7 @@ def remembered_sha256(path: Path) -> str:
     known = load_entry(entry, _hash, lambda text: None, "")
     if known is not None:
         return known
-    settled = before.lasts(time.time_ns()) and _on_disk(path)
+    settled = before.lasts(time.time_ns()) and not _in_memory(status.st_dev) and _on_disk(path)
     sha256 = sha256_of(path)
     with suppress(OSError):  # it takes longer the next time, no more
         if settled and FileState.of(path.stat()) == before:
@@ -50,6 +50,17 @@ def remembered_sha256(path: Path) -> str:
                 keep_entry(folder, entry, sha256)
             remove_unused(entry.parent)
     return sha256
+
+
+def _in_memory(device: int) -> bool:
+    """Whether Linux keeps the files of a device in memory alone."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    kinds = {line.partition(" - ")[2].split(" ")[0] for line in lines if line.split(" ")[2] == number}
+    return bool(kinds & {"tmpfs", "ramfs"})
 
 
 def _on_disk(path: Path) -> bool:

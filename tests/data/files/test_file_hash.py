@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from nnrun.errors import DataError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hashes are remembered on POSIX systems")
 
+IN_MEMORY = file_hash._in_memory
+
 
 @pytest.fixture
 def path(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of some size. A file that was just written counts as settled."""
     monkeypatch.setattr(file_hash, "LARGE", 10)
     monkeypatch.setattr(file_state, "SETTLED_NS", 0)
+    monkeypatch.setattr(file_hash, "_in_memory", lambda device: False)  # where these tests may write
     path = tmp_path / "data.csv"
     path.write_text("a,b\n" * 10)
     time.sleep(0.02)  # longer than a tick of the file system's clock
@@ -56,6 +60,8 @@ def test_a_change_through_a_memory_map_is_seen(path: Path, monkeypatch: pytest.M
     """Its page was written to before: the second write by itself would leave the file's times alone."""
     import posix
 
+    monkeypatch.setattr(file_hash, "_in_memory", IN_MEMORY)  # a file that has no disk is always hashed
+
     monkeypatch.setattr(os, "fsync", posix.fsync)  # other tests do not wait for the disk
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         mapped[0] = ord("b")
@@ -64,6 +70,16 @@ def test_a_change_through_a_memory_map_is_seen(path: Path, monkeypatch: pytest.M
         time.sleep(0.02)
         mapped[0] = ord("c")
         assert hashed(path, monkeypatch) == 1
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="there is no file system in memory")
+def test_what_lies_in_memory_is_always_hashed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a write through a memory map never changes a file's times."""
+    monkeypatch.setattr(file_hash, "_in_memory", IN_MEMORY)
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(path.read_bytes())
+        file.flush()
+        assert [hashed(Path(file.name), monkeypatch) for _ in range(2)] == [1, 1]
 
 
 def test_a_file_that_may_change_within_a_tick_is_not_remembered(

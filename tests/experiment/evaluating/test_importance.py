@@ -282,7 +282,7 @@ def test_it_is_kept_and_read_again(tmp_path: Path) -> None:
     path = run.path / "importance.json"
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "tables": [{}]}))
-    with pytest.raises(DataError, match=r"importance.json is damaged. `nnrun importance small-"):
+    with pytest.raises(DataError, match=r"importance.json is damaged. `nnrun importance \S*small-"):
         run.read_importance()
     path.write_text(json.dumps({**document, "version": 99}))
     with pytest.raises(DataError, match="version 99"):
