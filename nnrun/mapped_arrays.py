@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import weakref
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +34,12 @@ def leave_memory(values: npt.NDArray[Any]) -> None:
         start = values.ctypes.data - whole.ctypes.data
         first = start - start % mmap.PAGESIZE
         whole.base.madvise(mmap.MADV_DONTNEED, first, start + values.nbytes - first)
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what was freed and lies between what is in use, which glibc keeps otherwise."""
+    with suppress(AttributeError, OSError, TypeError):  # other systems have no such function
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_mapped(values: npt.NDArray[Any]) -> bool:

@@ -19,6 +19,7 @@ from nnrun.data.inference.column_types import ColumnInference, infer
 from nnrun.data.inference.index_columns import index_columns
 from nnrun.data.table import Table
 from nnrun.errors import DataError
+from nnrun.mapped_arrays import return_freed_memory
 from nnrun.spec.schema import ColumnType
 from nnrun.spec.wording import counted, listing, quoted
 
@@ -101,6 +102,7 @@ def read_table(
 
     def read(folder: Callable[[], Path | None]) -> CachedTable:
         table = _read(reader, columns, types, on_message, most_rows, folder)
+        return_freed_memory()  # of a large file: as much as its blocks, on top of all that follows
         if _version(reader) != before:  # else rows would be kept under the hash of others
             raise DataError(
                 f"{reader.name} changed while it was read. Repeat the command when no program writes to it."
