@@ -103,10 +103,7 @@ def read_table(
     def read(folder: Callable[[], Path | None]) -> CachedTable:
         table = _read(reader, columns, types, on_message, most_rows, folder)
         return_freed_memory()  # of a large file: as much as its blocks, on top of all that follows
-        if _version(reader) != before:  # else rows would be kept under the hash of others
-            raise DataError(
-                f"{reader.name} changed while it was read. Repeat the command when no program writes to it."
-            )
+        _refuse_changed(reader, before)
         return table
 
     kept = cached_or_read(sha256, key, read, on_message)
@@ -151,6 +148,14 @@ def _version(reader: RowReader) -> tuple[int, ...]:
     with reading(reader.name):
         status = reader.path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _refuse_changed(reader: RowReader, before: tuple[int, ...]) -> None:
+    """Else rows would be kept under the hash of others."""
+    if _version(reader) != before:
+        raise DataError(
+            f"{reader.name} changed while it was read. Repeat the command when no program writes to it."
+        )
 
 
 def _options_of(reader: RowReader) -> dict[str, object]:

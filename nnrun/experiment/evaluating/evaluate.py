@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -52,9 +52,6 @@ from nnrun.records.run_record import CoverageRecord, LinearBaselineRecord
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.spec.ports import Port, output_names
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate_run(
