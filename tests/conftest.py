@@ -148,10 +148,24 @@ def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return make
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Notes which tests fail: what they wrote stays."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture
-def tmp_path(new_folder: Callable[[str], Path], request: pytest.FixtureRequest) -> Path:
-    """The test's own folder, as pytest's."""
-    return new_folder(re.sub(r"\W", "_", request.node.name)[:30])
+def tmp_path(new_folder: Callable[[str], Path], request: pytest.FixtureRequest) -> Generator[Path]:
+    """The test's own folder, as pytest's; deleted at once where the test passes, since it may take memory."""
+    folder = new_folder(re.sub(r"\W", "_", request.node.name)[:30])
+    yield folder
+    if not request.node.stash.get(_FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
