@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -165,6 +166,10 @@ def tmp_path(new_folder: Callable[[str], Path], request: pytest.FixtureRequest) 
     folder = new_folder(re.sub(r"\W", "_", request.node.name)[:30])
     yield folder
     if not request.node.stash.get(_FAILED, False):
+        if any(folder.glob("*.py")):  # a next test's module of the same name is another one
+            for name, module in list(sys.modules.items()):
+                if str(getattr(module, "__file__", None)).startswith(f"{folder}{os.sep}"):
+                    del sys.modules[name]
         shutil.rmtree(folder, ignore_errors=True)
 
 
