@@ -67,9 +67,8 @@ class _Empty(ModuleType):
     """A module that is executed when an attribute is first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(
-            "__"
-        ):  # `inspect` asks every module for its file, and those without path have none
+        # `inspect` asks every module for its file, and those without path have none.
+        if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         _finder.execute(self)
         return getattr(self, name)

@@ -207,7 +207,7 @@ def _test_uses(run: RunDirectory, record: RunRecord, looks: LookCount | None) ->
 
 
 def _next_steps(run: RunDirectory, record: RunRecord) -> str:
-    path = shlex.quote(str(run.path))
+    path = run.word
     steps = [f"nnrun train --resume {path}"] if run.can_go_on(record) else []
     steps += [f"nnrun plot {path}"] if record.epochs_run else [f"nnrun show {path}"]
     if record.ensemble is not None:
@@ -287,7 +287,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
     if record.command in MEASURING_COMMANDS:
         steps = [f"the same command (nnrun {record.command}) shows what it measured"]
     if record.ended_by_time is not None:
-        steps = [f"nnrun sweep --resume {shlex.quote(str(sweep.path))}   to go on"]
+        steps = [f"nnrun sweep --resume {sweep.word}   to go on"]
     if record.has_best and record.command not in MEASURING_COMMANDS:
         lines.append(f"Best   {sweep.best_spec}")
         best, file = record.ranked()[0], shlex.quote(str(sweep.best_spec))
@@ -297,7 +297,7 @@ def _sweep_next_steps(sweep: SweepDirectory, record: SweepRecord) -> str:
             steps.append(f"nnrun train {file}")
             if best.number not in sweep.gone(record):
                 run = sweep.run_of(best)
-                steps.append(f"nnrun final {shlex.quote(str(run.path))}{_as_they_are(run.read_record())}")
+                steps.append(f"nnrun final {run.word}{_as_they_are(run.read_record())}")
     lines += [f"{'       ' if place else 'Next   '}{step}" for place, step in enumerate(steps)]
     return "\n".join(lines)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,7 @@ def _read(source: str, runs_dir: Path) -> tuple[str, ExperimentSpec]:
         best = f"its best trial's, {run.best_spec}; " if run.best_spec.is_file() else ""
         raise UsageError(
             f"{run.id} is a sweep, which has many specs. Name one: {best}the one that repeats the sweep, "
-            f"{run.resolved_spec}; or a trial's run (nnrun show {shlex.quote(str(run.path))})."
+            f"{run.resolved_spec}; or a trial's run (nnrun show {run.word})."
         )
     return run.id, read_run_spec(run)
 

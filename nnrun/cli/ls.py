@@ -86,9 +86,7 @@ _Status = Annotated[
 def ls(
     sort: _Sort = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
-    ] = None,
+    name: options.NamePattern = None,
     status: _Status = None,
     command: Annotated[
         str | None, typer.Option("--command", metavar="NAME", help="Only runs of this command: kfold, ...")

@@ -193,6 +193,9 @@ AllowInexact = Annotated[
 ]
 _RUN = "A path, an id or a prefix of one, or @last."
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN, autocompletion=completing.runs)]
+NamePattern = Annotated[
+    str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=completing.runs)]
 _SPEC_OR_RUN = typer.Argument(
     metavar="SPEC|RUN",

@@ -29,9 +29,6 @@ _Runs = Annotated[
         autocompletion=completing.runs,
     ),
 ]
-_Name = Annotated[
-    str | None, typer.Option("--name", metavar="PATTERN", help="Only runs with this name: 'imdb*'.")
-]
 _Status = Annotated[
     str | None, typer.Option("--status", metavar="STATUS", help="Only runs with this status: failed, ...")
 ]
@@ -39,7 +36,7 @@ _Status = Annotated[
 
 def rm(
     runs: _Runs = None,
-    name: _Name = None,
+    name: options.NamePattern = None,
     status: _Status = None,
     trials: Annotated[
         bool, typer.Option("--trials", help="Of a sweep also the runs that it made, which stay otherwise.")

@@ -190,7 +190,7 @@ def _refuse_another_command(run: RunDirectory, command: str) -> None:
     if not same:
         raise UsageError(
             f"{run.id} was started by `nnrun {started}`, so `nnrun {command}` cannot resume it. Resume it "
-            f"with: nnrun train --resume {run.path}"
+            f"with: nnrun train --resume {run.word}"
         )
 
 

@@ -125,7 +125,7 @@ def no_run(sweep: SweepDirectory) -> str:
             best = f", such as {trial.run} ({_what(trial, record)})"
     return (
         f"{sweep.id} is a sweep, not a run: it has no network of its own. Name the run of a trial{best}; "
-        f"`nnrun show {shlex.quote(str(sweep.path))}` lists them all."
+        f"`nnrun show {sweep.word}` lists them all."
     )
 
 
@@ -133,7 +133,7 @@ def _scored_outer_folds(name: str, sweep: SweepDirectory) -> str:
     """That a name means no run of a sweep, and what to do instead."""
     return (
         f"{name} is the sweep {_no_run_is_the_model(sweep)} Or name a run by its id; "
-        f"`nnrun show {shlex.quote(str(sweep.path))}` lists them."
+        f"`nnrun show {sweep.word}` lists them."
     )
 
 
@@ -164,7 +164,7 @@ def _to_make_the_model(sweep: SweepDirectory, record: SweepRecord) -> str:
         return f"nnrun kfold {best_spec}{smoke} ({whose}), and then {then}"
     if best.number in sweep.gone(record):
         return f"nnrun train {best_spec}{smoke} ({whose}), and then nnrun final with that run"
-    return f"nnrun final {shlex.quote(str(sweep.run_of(best).path))} ({whose})"
+    return f"nnrun final {sweep.run_of(best).word} ({whose})"
 
 
 def best_of_their_sweeps(

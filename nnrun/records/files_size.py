@@ -30,10 +30,8 @@ def measure(path: str) -> FilesSize:
     total, found, states = 0, [""], list[FileState]()
     for name in found:  # which grows meanwhile
         folder = os.path.join(path, name) if name else path
-        with suppress(OSError):
-            states.append(
-                FileState.of(os.stat(folder))
-            )  # before it is read: what changes meanwhile gives another
+        with suppress(OSError):  # before it is read: what changes meanwhile gives another state
+            states.append(FileState.of(os.stat(folder)))
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):

@@ -804,18 +804,20 @@ class RunRecord(_Record):
     @property
     def training_command(self) -> str:
         """What trains the run's resolved spec, which does not say which fold or how many seeds it was."""
-        ids = self.member_ids
-        if self.member_type == "seed":
-            return f"nnrun train --seeds {len(ids)}"
-        return f"nnrun kfold --fold {ids[0]}" if len(ids) == 1 else "nnrun train"
+        return self._command_by("train")
 
     @property
     def command_again(self) -> str:
         """The same for the run as a whole: on generated rows, or with its use of the test set."""
-        command = self.training_command
-        if self.command == "final":
-            command = command.replace("nnrun train", "nnrun final")
+        command = self._command_by("final" if self.command == "final" else "train")
         return f"{command} --smoke" if self.smoke else command
+
+    def _command_by(self, whole: str) -> str:
+        """`whole` names the command of a run that is not a single fold."""
+        ids = self.member_ids
+        if self.member_type == "seed":
+            return f"nnrun {whole} --seeds {len(ids)}"
+        return f"nnrun kfold --fold {ids[0]}" if len(ids) == 1 else f"nnrun {whole}"
 
     @property
     def named_members(self) -> list[Member | None]:

@@ -16,6 +16,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -266,6 +267,11 @@ class SweepDirectory:
     def id(self) -> str:
         """The sweep's id: the name of its folder."""
         return self.path.name or self.path.resolve().name
+
+    @property
+    def word(self) -> str:
+        """Its path as it is typed."""
+        return shlex.quote(str(self.path))
 
     @property
     def best_spec(self) -> Path:

@@ -200,6 +200,12 @@ def test_no_test_module_imports_another() -> None:
     assert found == []
 
 
+def test_paths_in_commands_are_quoted() -> None:
+    """A command that a message names can be pasted, whatever the folder is called: `run.word`."""
+    command = re.compile(r"nnrun [a-z]+(?: --[a-z]+)* \{[\w.]+\.path\}")
+    assert [str(path) for path in PACKAGE.rglob("*.py") if command.search(path.read_text("utf-8"))] == []
+
+
 def test_only_commands_print() -> None:
     calls = [(place, node.func) for place, node in outside(ast.Call, "cli/")]
     assert [

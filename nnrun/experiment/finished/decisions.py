@@ -148,7 +148,7 @@ def kept_decisions(run: RunDirectory) -> Sequence[FittedDecisions]:
             if record.status != "completed":
                 raise DataError(
                     f"{run.path} was {record.status} before its {CALIBRATION} was written. Let it end: "
-                    f"nnrun train --resume {run.path}"
+                    f"nnrun train --resume {run.word}"
                 )
             raise DataError(
                 f"{run.path} has lost its {CALIBRATION}, without which its probabilities and classes are "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -45,7 +44,7 @@ def how_to_go_on_instead(record: RunRecord, resolved: str, runs_dir: Path) -> st
 
 
 def _told(run: RunDirectory, what: str, record: RunRecord) -> str:
-    return f"{run.id} {what}; nnrun {record.command} --resume {shlex.quote(str(run.path))} goes on with it"
+    return f"{run.id} {what}; nnrun {record.command} --resume {run.word} goes on with it"
 
 
 def _alike(

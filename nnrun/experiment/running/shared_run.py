@@ -199,7 +199,7 @@ def _train(run: ActiveRun, work: WorkFolder, workers: Workers, threads: int, lis
     listener.started(start_of(run, resumed=False))
     listener.message(
         f"{counted(workers.count, 'worker')} for {len(run.job.member_ids)} {kind} in "
-        f"{counted(len(plan.parts), 'part')}; more can join: nnrun train --worker {run.directory.path}"
+        f"{counted(len(plan.parts), 'part')}; more can join: nnrun train --worker {run.directory.word}"
     )
     try:
         Oversight(work, plan, parts, make_launcher(workers)).run(command, workers.count)

@@ -158,7 +158,7 @@ def have_done(
     bundles = "" if len(plan.parts) == len(plan.items) else f" in {counted(len(plan.parts), 'bundle')}"
     audience.message(
         f"{counted(workers.count, 'worker')} for {audience.in_words(len(plan.items))}{bundles}; more can "
-        f"join: nnrun sweep --worker {sweep.path}"
+        f"join: nnrun sweep --worker {sweep.word}"
     )
     Oversight(folder, plan, audience, launcher).run(command, workers.count)
     remove(folder)

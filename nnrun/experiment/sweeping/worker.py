@@ -75,7 +75,7 @@ def work_on_sweep(
             return WorkDone(sweep)
         raise UsageError(
             f"{sweep.id} is not running with workers now, so there is nothing to join. Start it again with "
-            f"them: nnrun sweep --resume {sweep.path} --workers N"
+            f"them: nnrun sweep --resume {sweep.word} --workers N"
         )
     if record.method == "tpe":
         require_optuna()

@@ -26,7 +26,7 @@ from nnrun.lazy_torch import torch
 from nnrun.limits import cxx_compiler, free_cpus, wanted_threads
 from nnrun.native.library import load_library
 from nnrun.spec import schema
-from nnrun.spec.graph import graph_of
+from nnrun.spec.graph import Graph, graph_of
 from nnrun.training.backends import native_job
 from nnrun.training.backends.backend import SegmentResult
 from nnrun.training.backends.native_job import address
@@ -105,10 +105,8 @@ EVALUATED_AT_ONCE = 256
 def unknown_in(spec: schema.ExperimentSpec) -> str | None:
     """What a spec has that the C++ code does not know; None where it knows all."""
     graph = graph_of(spec)
-    if not graph.is_chain:
-        return "branches, merges and shared layers"
-    if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
-        return "`flatten` after another layer"
+    if (order := unknown_order(graph)) is not None:
+        return order
     if (unpooled := _unknown_of_words(graph.layers)) is not None:
         return unpooled
     regularizers = [getattr(layer, "kernel_regularizer", None) for layer in graph.layers]
@@ -122,10 +120,24 @@ def unknown_in(spec: schema.ExperimentSpec) -> str | None:
             default = field.get_default(call_default_factory=True)
             if key not in _KNOWN[type(part)] and getattr(part, key) != default:
                 return f"`{key}`" if name is None else f"`{key}` of `{name}`"
-        activation = getattr(part, "activation", native_job.ACTIVATIONS[0])
-        if activation not in native_job.ACTIVATIONS:
+        if (activation := unknown_activation(part)) is not None:
             return f"the activation `{activation}`"
     return None
+
+
+def unknown_order(graph: Graph) -> str | None:
+    """How layers follow one another that C++ does not take; None for a chain that begins as it must."""
+    if not graph.is_chain:
+        return "branches, merges and shared layers"
+    if any(isinstance(layer, schema.Flatten) for layer in graph.layers[1:]):
+        return "`flatten` after another layer"
+    return None
+
+
+def unknown_activation(part: schema.Config) -> str | None:
+    """The activation of a layer, where C++ does not know it; None too where it has none."""
+    activation = getattr(part, "activation", native_job.ACTIVATIONS[0])
+    return None if activation in native_job.ACTIVATIONS else str(activation)
 
 
 def declare(library: ctypes.CDLL) -> None:

@@ -19,7 +19,14 @@ from nnrun.native.library import NotCompiledError, load_library
 from nnrun.spec import schema
 from nnrun.spec.graph import graph_of
 from nnrun.training.backends import native_job
-from nnrun.training.backends.native import EVALUATED_AT_ONCE, NativeBackend, declare, threads_of_call
+from nnrun.training.backends.native import (
+    EVALUATED_AT_ONCE,
+    NativeBackend,
+    declare,
+    threads_of_call,
+    unknown_activation,
+    unknown_order,
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,15 +43,9 @@ _ROWS_A_CALL = 16_384
 def computes(spec: schema.ExperimentSpec) -> bool:
     """Whether a network is a chain that C++ computes, whatever loss and optimizer it was trained with."""
     graph = graph_of(spec)
-    layers = graph.layers
-    if spec.inputs or spec.outputs or spec.ensemble is not None or not graph.is_chain:
+    if spec.inputs or spec.outputs or spec.ensemble is not None or unknown_order(graph) is not None:
         return False
-    if not all(isinstance(layer, _LAYERS) for layer in layers):
-        return False
-    activations = {layer.activation for layer in layers if isinstance(layer, schema.Dense)}
-    return activations <= {*native_job.ACTIVATIONS} and not any(
-        isinstance(layer, schema.Flatten) for layer in layers[1:]
-    )
+    return all(isinstance(layer, _LAYERS) and unknown_activation(layer) is None for layer in graph.layers)
 
 
 class NativeOutputs:
